@@ -1,0 +1,80 @@
+"""Functional neuroimaging for language models: block designs, GLM networks, and interventions that test them.
+
+::
+
+    import tl_fbn as fbn
+
+    model = fbn.demo.load_model()
+    design = fbn.block_design({"sort": fbn.prompts("sort"), "rest": fbn.prompts("rest")}, seed=0)
+    recording = fbn.Scanner(model).scan(design, "recordings/sort")
+    network = fbn.fit_glm(recording).contrast("sort - rest").threshold(fdr=0.05)
+    with fbn.inhibit(model, network):
+        ...
+
+Importing this module loads nothing heavy; every public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tl_fbn import demo as demo
+    from tl_fbn.acquisition.design import BlockDesign as BlockDesign
+    from tl_fbn.acquisition.design import block_design as block_design
+    from tl_fbn.acquisition.design import read_prompts as read_prompts
+    from tl_fbn.acquisition.recording import Recording as Recording
+    from tl_fbn.acquisition.scanner import Scanner as Scanner
+    from tl_fbn.acquisition.stimuli import chats as chats
+    from tl_fbn.acquisition.stimuli import prompts as prompts
+    from tl_fbn.analysis.comparison import conjunction as conjunction
+    from tl_fbn.analysis.contrast import Contrast as Contrast
+    from tl_fbn.analysis.glm import GLMFit as GLMFit
+    from tl_fbn.analysis.glm import fit_glm as fit_glm
+    from tl_fbn.analysis.regressors import design_matrix as design_matrix
+    from tl_fbn.intervention.battery import Battery as Battery
+    from tl_fbn.intervention.hooks import amplify as amplify
+    from tl_fbn.intervention.hooks import inhibit as inhibit
+    from tl_fbn.intervention.hooks import retain as retain
+    from tl_fbn.intervention.lesion import LesionStudy as LesionStudy
+    from tl_fbn.intervention.lesion import lesion_study as lesion_study
+    from tl_fbn.intervention.lesion import matched_controls as matched_controls
+    import tl_fbn.reporting.figures as plot  # noqa: F401
+    from tl_fbn.reporting.page import Report as Report
+    from tl_fbn.units import Atlas as Atlas
+    from tl_fbn.units import Network as Network
+    from tl_fbn.units import UnitMap as UnitMap
+    from tl_fbn.units import UnitSpace as UnitSpace
+
+_HOMES = {
+    "tl_fbn.units": ("Atlas", "Network", "UnitMap", "UnitSpace"),
+    "tl_fbn.acquisition.design": ("BlockDesign", "block_design", "read_prompts"),
+    "tl_fbn.acquisition.recording": ("Recording",),
+    "tl_fbn.acquisition.scanner": ("Scanner",),
+    "tl_fbn.acquisition.stimuli": ("chats", "prompts"),
+    "tl_fbn.analysis.comparison": ("conjunction",),
+    "tl_fbn.analysis.contrast": ("Contrast",),
+    "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
+    "tl_fbn.analysis.regressors": ("design_matrix",),
+    "tl_fbn.intervention.battery": ("Battery",),
+    "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
+    "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),
+    "tl_fbn.reporting.page": ("Report",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = {"demo": "tl_fbn.demo", "plot": "tl_fbn.reporting.figures"}
+
+__all__ = [*_HOME_OF, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'tl_fbn' has no attribute {name!r}; public names: {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,100 @@
+"""One file for one result: named arrays plus a JSON description, in a safetensors file.
+
+Every noun of the package saves itself with :func:`write_result` and loads with :func:`read_result`. The arrays are
+ordinary safetensors tensors, the description is one JSON string in the header's metadata, so any safetensors reader
+opens the file and nothing in it is ever executed. A file appears whole or not at all (written beside its place, then
+renamed). Files of a newer format version are refused by version, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+FORMAT_VERSION = 1
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_result(
+    path: str | os.PathLike, noun: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
+) -> None:
+    """Save arrays and their description as one file.
+
+    Args:
+        path: Where to; parent folders are made, an existing file is replaced.
+        noun: What is saved, e.g. ``"UnitMap"``; reading checks it.
+        arrays: Named arrays of any shape and numeric or boolean dtype.
+        about: JSON-serialisable description; numpy's numbers and arrays count as such.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    described = {"noun": noun, "format": FORMAT_VERSION, "about": about}
+    header = {"tl_fbn": json.dumps(described, sort_keys=True, default=_plain)}
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, beside, metadata=header)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Load what :func:`write_result` saved.
+
+    Returns:
+        The arrays by name, and the description.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, was not saved by tl_fbn, holds another noun or a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; give the path that .save(...) was given")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
+    if "tl_fbn" not in metadata:
+        raise ValueError(f"{path} is a safetensors file, but none that tl_fbn saved; load a file saved by tl_fbn")
+    try:
+        header = json.loads(metadata["tl_fbn"])
+        version, held, about = header["format"], header["noun"], header["about"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
+        )
+    if held != noun:
+        raise ValueError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
+    return arrays, about
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts")

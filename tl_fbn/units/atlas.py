@@ -1,0 +1,125 @@
+"""An ordered mapping of names to networks, with the maps they were cut from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn import files
+from tl_fbn.units.network import Network
+from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.units.tables import html_table
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas(Mapping[str, Network]):
+    """Named networks in one space, in order, with the maps they were cut from.
+
+    >>> space = UnitSpace("mlp.neurons", (3,))
+    >>> atlas = Atlas.from_networks({"N00": Network.from_indices(space, [0]), "N01": Network.from_indices(space, [1, 2])})
+    >>> list(atlas), len(atlas["N01"])
+    (['N00', 'N01'], 2)
+
+    Args:
+        space: Where the units are.
+        networks: Names to networks.
+        maps: (network, unit) the map behind each network, if there is one.
+        stability: (network,) 0 to 1, if it was measured.
+        provenance: Where the atlas came from.
+    """
+
+    space: UnitSpace
+    networks: Mapping[str, Network]
+    maps: Float[np.ndarray, "network unit"] | None = None
+    stability: Float[np.ndarray, " network"] | None = None
+    provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise ValueError("an atlas needs at least one network; got none")
+        for name, network in self.networks.items():
+            self.space.require_same(network.space, f"put network {name!r} into an atlas:")
+        for what, array, shape in (
+            ("maps", self.maps, (len(self.networks), self.space.n_units)),
+            ("stability", self.stability, (len(self.networks),)),
+        ):
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+        object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
+
+    @classmethod
+    def from_networks(cls, networks: Mapping[str, Network]) -> Atlas:
+        """An atlas of networks found elsewhere."""
+        if not networks:
+            raise ValueError("an atlas needs at least one network; got none")
+        return cls(next(iter(networks.values())).space, networks)
+
+    def __getitem__(self, name: str) -> Network:
+        if name not in self.networks:
+            raise KeyError(f"no network {name!r} in this atlas; networks: {', '.join(self.networks)}")
+        return self.networks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.networks)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def rename(self, names: Mapping[str, str]) -> Atlas:
+        """The same atlas with some networks renamed (old name to new)."""
+        for name in names:
+            self[name]  # raises where there is no such network
+        renamed = {names.get(name, name): network for name, network in self.networks.items()}
+        if len(renamed) != len(self):
+            raise ValueError(
+                f"renaming {dict(names)} would give two networks one name; names: {', '.join(self.networks)}"
+            )
+        return replace(self, networks=renamed)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line a network: name, units, share, stability, units in each layer."""
+        table = pd.DataFrame(
+            {"network": list(self), "units": [len(n) for n in self.values()], "share": [n.share for n in self.values()]}
+        )
+        if self.stability is not None:
+            table["stability"] = self.stability
+        counts = np.array([n.per_layer() for n in self.values()])
+        return table.join(pd.DataFrame(counts, columns=[f"layer {i}" for i in range(self.space.n_layers)]))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file."""
+        arrays = {
+            "members": np.array([n.members for n in self.values()]),
+            "signs": np.array([n.signed for n in self.values()]),
+        }
+        optional = {"maps": self.maps, "stability": self.stability}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
+        about = {
+            "space": self.space.about(),
+            "names": list(self),
+            "each": [dict(n.provenance) for n in self.values()],
+            "provenance": dict(self.provenance),
+        }
+        files.write_result(path, "Atlas", arrays, about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Atlas:
+        """Load what :meth:`save` saved."""
+        arrays, about = files.read_result(path, "Atlas")
+        space = UnitSpace.from_about(about["space"])
+        parts = zip(about["names"], arrays["members"], arrays["signs"], about["each"], strict=True)
+        networks = {name: Network(space, members, signs, name, each) for name, members, signs, each in parts}
+        return cls(space, networks, arrays.get("maps"), arrays.get("stability"), about["provenance"])
+
+    def __repr__(self) -> str:
+        return f"Atlas of {len(self)} networks in {self.space.describe()}: {', '.join(f'{k} ({len(v)})' for k, v in self.items())}"
+
+    def _repr_html_(self) -> str:
+        table = self.to_dataframe()
+        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
+        return html_table(f"Atlas of {len(self)} networks in {self.space.describe()}", tuple(table.columns), rows)

@@ -1,0 +1,201 @@
+"""A named set of units, with set algebra."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int, Int8
+
+from tl_fbn import files
+from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.units.tables import html_table
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A named set of units.
+
+    >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
+    >>> a = Network(space, [True, True, False, False, True, False], name="a")
+    >>> b = Network.from_indices(space, [1, 5], name="b")
+    >>> (a & b).indices, len(a | b), (~a).per_layer(), (a - b).restrict(layers=[0]).indices
+    (array([1]), 4, array([1, 2]), array([0]))
+
+    Args:
+        space: Where the units are.
+        members: (unit,) booleans.
+        signs: (unit,) -1, 0 or 1; 0 outside the set and where no sign is known.
+        name: A name for tables and pictures.
+        provenance: Method, threshold, recording key, seed and, under ``"prompts"``, digests of the prompts the
+            network was found on (absent: unknown).
+    """
+
+    space: UnitSpace
+    members: Bool[np.ndarray, " unit"]
+    signs: Int8[np.ndarray, " unit"] | None = None
+    name: str = "network"
+    provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        members = np.array(self.members)  # a copy: whoever made the mask may use it again
+        if members.dtype != np.bool_ or members.shape != (self.space.n_units,):
+            raise ValueError(
+                f"members of a network in {self.space.describe()} are {self.space.n_units} booleans; got "
+                f"{members.dtype} of shape {members.shape}. Network.from_indices takes indices"
+            )
+        signs = np.zeros(members.shape, np.int8) if self.signs is None else np.asarray(self.signs, dtype=np.int8)
+        if signs.shape != members.shape:
+            raise ValueError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
+        if np.abs(signs).max(initial=0) > 1:
+            raise ValueError(f"signs are -1, 0 or 1; got {sorted(set(signs.tolist()) - {-1, 0, 1})}. np.sign makes them")
+        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
+
+    @classmethod
+    def from_indices(
+        cls,
+        space: UnitSpace,
+        indices: Iterable[int] | Iterable[tuple[int, int]],
+        *,
+        name: str = "network",
+        provenance: Provenance | None = None,
+    ) -> Network:
+        """A network from flat indices, or from (layer, unit) pairs."""
+        members = np.zeros(space.n_units, dtype=bool)
+        for index in indices:
+            flat = space.index(*index) if isinstance(index, tuple) else operator.index(index)
+            if not 0 <= flat < members.size:
+                space.locate(flat)  # raises, naming the space
+            members[flat] = True
+        return cls(space, members, name=name, provenance=provenance or {})
+
+    @property
+    def indices(self) -> Int[np.ndarray, " member"]:
+        """Flat indices of the members, ascending."""
+        return np.flatnonzero(self.members)
+
+    @property
+    def signed(self) -> Int8[np.ndarray, " unit"]:
+        """The signs, which the constructor has filled in."""
+        assert self.signs is not None
+        return self.signs
+
+    @property
+    def share(self) -> float:
+        """Members as a share of all units."""
+        return len(self) / self.space.n_units
+
+    def per_layer(self) -> Int[np.ndarray, " layer"]:
+        """Members in each layer."""
+        return np.bincount(self.space.layer_of[self.members], minlength=self.space.n_layers)
+
+    def by_layer(self) -> list[Bool[np.ndarray, " unit"]]:
+        """Membership of every layer, as views."""
+        return [self.members[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
+
+    def restrict(self, *, layers: Iterable[int]) -> Network:
+        """Only the members in these layers."""
+        kept = np.zeros(self.space.n_units, dtype=bool)
+        for layer in layers:
+            kept[self.space.layer_slice(layer)] = True
+        return replace(self, members=self.members & kept)
+
+    def rename(self, name: str) -> Network:
+        return replace(self, name=name)
+
+    def positive(self) -> Network:
+        """Only members whose sign is +1 (more active under the contrast)."""
+        return replace(self, members=self.members & (self.signed > 0), name=f"{self.name} (+)")
+
+    def negative(self) -> Network:
+        """Only members whose sign is -1."""
+        return replace(self, members=self.members & (self.signed < 0), name=f"{self.name} (-)")
+
+    def __len__(self) -> int:
+        return int(self.members.sum())
+
+    def __bool__(self) -> bool:
+        return True  # an empty network is still a network; ask len()
+
+    def __or__(self, other: Network) -> Network:
+        return self._combine(other, "|", operator.or_)
+
+    def __and__(self, other: Network) -> Network:
+        return self._combine(other, "&", operator.and_)
+
+    def __sub__(self, other: Network) -> Network:
+        return self._combine(other, "-", operator.gt)  # in self and not in other
+
+    def __invert__(self) -> Network:
+        return Network(self.space, ~self.members, None, f"~{self.name}", self.provenance)
+
+    def _combine(self, other: Network, sign: str, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Network:
+        if not isinstance(other, Network):
+            raise TypeError(f"a network combines with a network; got {type(other).__name__}. Select units with .top first")
+        self.space.require_same(other.space)
+        members = rule(self.members, other.members)
+        mine, theirs = self.signed, other.signed
+        # a unit that two maps sign differently has no sign
+        signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
+        if sign == "-":
+            signs = mine
+        name = f"{self.name} {sign} {other.name}"
+        provenance: dict[str, Any] = {"method": name, "parts": [dict(self.provenance), dict(other.provenance)]}
+        prompts = [source.provenance.get("prompts") for source in (self, other)]
+        if None not in prompts:
+            provenance["prompts"] = sorted({digest for part in prompts for digest in part or ()})
+        return Network(self.space, members, signs.astype(np.int8), name, provenance)
+
+    def __eq__(self, other: object) -> bool:
+        """Same space, same members; names, signs and provenance do not count."""
+        if not isinstance(other, Network):
+            return NotImplemented
+        return self.space == other.space and bool(np.array_equal(self.members, other.members))
+
+    def __hash__(self) -> int:
+        return hash((self.space, self.members.tobytes()))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line a member: layer, unit (within the layer), sign."""
+        layers = self.space.layer_of[self.indices]
+        return pd.DataFrame(
+            {
+                "layer": layers,
+                "unit": self.indices - np.array(self.space.offsets)[layers],
+                "sign": self.signed[self.indices],
+            }
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file."""
+        about = {"space": self.space.about(), "name": self.name, "provenance": dict(self.provenance)}
+        files.write_result(path, "Network", {"members": self.members, "signs": self.signed}, about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Network:
+        """Load what :meth:`save` saved."""
+        arrays, about = files.read_result(path, "Network")
+        return cls(
+            UnitSpace.from_about(about["space"]), arrays["members"], arrays["signs"], about["name"], about["provenance"]
+        )
+
+    def __repr__(self) -> str:
+        layers = " ".join(map(str, self.per_layer()))
+        return (
+            f'Network "{self.name}": {len(self):,} of {self.space.n_units:,} units ({self.share:.2%}) '
+            f"of {self.space.describe()}, per layer {layers}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (layer, n, width, f"{n / width:.1%}")
+            for layer, (n, width) in enumerate(zip(self.per_layer(), self.space.widths, strict=True))
+            if width
+        ]
+        return html_table(repr(self), ("layer", "members", "units", "share"), rows)
