@@ -1,0 +1,279 @@
+"""Which prompts when: the block design.
+
+A *block* presents prompts of one condition for a fixed number of rows (one row = one token position); a *run* is a list
+of blocks; a *design* is a list of runs. Alternating a task with a baseline is what lets a linear model tell the
+task's units from units that merely drift, and fixing the tokens per block is what keeps conditions balanced.
+
+Orders of the blocks in a run:
+
+- ``"alternate"``  A B A B ...: one block of every condition a cycle, always in the same order within a run. The order
+  changes between runs by the rows of a Williams square, so that over runs every condition leads, and within cycles
+  directly follows every other, equally often (exactly so when the number of runs is a multiple of the square's size:
+  the number of conditions, or twice that where it is odd).
+- ``"off/on/off"`` the baseline, a condition, the baseline, the next condition ..., the baseline (Nencka et al. 2023).
+- ``"random"``     every cycle is a fresh permutation in which no condition follows itself.
+
+Prompts are dealt to blocks in a seeded random order and never twice: not within a run unless ``reuse=True``, never in two
+runs; a prompt belongs to one condition. Runs are then independent samples of prompts, which is what a test over runs or blocks needs.
+
+A design knows nothing of a model: strings become token ids when a scanner presents them (:mod:`.presentation`).
+Events are BIDS-shaped (onset, duration, trial_type); onset and duration count rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+Prompt = str | tuple[int, ...]
+Order = Literal["alternate", "off/on/off", "random"]
+
+
+@dataclass(frozen=True)
+class BlockDesign:
+    """Conditions, their prompts in order of use, and the order of the blocks.
+
+    Args:
+        conditions: Condition name to its distinct prompts, each a string or a tuple of token ids.
+        schedule: For every run, the condition of each block.
+        tokens_per_block: Rows of every block.
+        order: How the schedule was made.
+        seed: What it was made with.
+        generate: Rows are generated tokens rather than prompt tokens.
+        reuse: A run that has used up its prompts starts over.
+    """
+
+    conditions: Mapping[str, tuple[Prompt, ...]]
+    schedule: tuple[tuple[str, ...], ...]
+    tokens_per_block: int
+    order: str
+    seed: int
+    generate: bool = False
+    reuse: bool = False
+
+    @property
+    def n_runs(self) -> int:
+        return len(self.schedule)
+
+    @property
+    def n_blocks(self) -> int:
+        return sum(len(run) for run in self.schedule)
+
+    @property
+    def n_rows(self) -> int:
+        return self.n_blocks * self.tokens_per_block
+
+    def events(self, run: int) -> pd.DataFrame:
+        """Events of one run: onset and duration in rows, trial_type."""
+        blocks = self.schedule[run]
+        onsets = [self.tokens_per_block * block for block in range(len(blocks))]
+        return pd.DataFrame({"onset": onsets, "duration": self.tokens_per_block, "trial_type": list(blocks)})
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Events of all runs, one line a block, with the run in front."""
+        tables = [self.events(run).assign(run=run, block=range(len(blocks))) for run, blocks in enumerate(self.schedule)]
+        return pd.concat(tables, ignore_index=True).loc[:, ["run", "block", "onset", "duration", "trial_type"]]
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} ({len(prompts)} prompts)" for name, prompts in self.conditions.items())
+        return (
+            f"BlockDesign {self.order}: {self.n_runs} runs, {self.n_blocks} blocks of {self.tokens_per_block} rows, "
+            f"{self.n_rows:,} rows; {counts}"
+        )
+
+    def _repr_html_(self) -> str:
+        from tl_fbn.units import html_table
+
+        rows = [(run, " ".join(blocks)) for run, blocks in enumerate(self.schedule)]
+        return html_table(repr(self), ("run", "blocks"), rows)
+
+
+def block_design(
+    conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]]],
+    *,
+    seed: int,
+    n_runs: int = 4,
+    n_cycles: int = 6,
+    tokens_per_block: int = 64,
+    order: Order = "alternate",
+    baseline: str | None = None,
+    generate: bool = False,
+    reuse: bool = False,
+) -> BlockDesign:
+    """Plan a block design.
+
+    >>> design = block_design({"a": ["x y z", "x x", "y y", "z z"], "b": ["1 2", "3 4", "5 6", "7 8"]},
+    ...                       n_runs=2, n_cycles=2, tokens_per_block=2, seed=0)
+    >>> design.schedule
+    (('a', 'b', 'a', 'b'), ('b', 'a', 'b', 'a'))
+
+    Args:
+        conditions: Condition name to prompts: strings, or lists of token ids. Repetitions within a condition count once.
+        seed: Decides the order of prompts and of blocks.
+        n_runs: Runs; no prompt is shared between them.
+        n_cycles: How often a run presents every condition.
+        tokens_per_block: Rows of a block; the last prompt of a block is cut to fit.
+        order: ``"alternate"``, ``"off/on/off"`` or ``"random"`` (see the module).
+        baseline: The "off" condition of ``"off/on/off"``; default ``"rest"`` if there is one, else the last.
+        generate: Rows are generated tokens (as Nencka et al. 2023) rather than the prompts' own.
+        reuse: Allow a prompt to come back within its run.
+
+    Raises:
+        ValueError: An unknown order, no conditions, an empty prompt, a prompt in two conditions, or too few prompts.
+    """
+    if order not in get_args(Order):
+        raise ValueError(f"order={order!r} is none of {', '.join(map(repr, get_args(Order)))}")
+    for name, value in (("n_runs", n_runs), ("n_cycles", n_cycles), ("tokens_per_block", tokens_per_block)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r} plans no block; give an integer of at least 1")
+    if len(conditions) < 2:
+        given = ", ".join(conditions) or "none"
+        raise ValueError(f'a block design compares at least two conditions; got {given}. Add a baseline such as "rest"')
+    pools = {name: _distinct(name, prompts) for name, prompts in conditions.items()}
+    _refuse_shared(pools)
+    names = list(pools)
+    if order == "off/on/off":
+        off = baseline if baseline is not None else ("rest" if "rest" in pools else names[-1])
+        if off not in pools:
+            raise ValueError(f"baseline={off!r} is no condition; conditions: {', '.join(names)}")
+        schedule = _off_on_off(names, off, n_runs, n_cycles)
+    elif baseline is not None:
+        raise ValueError(f'baseline={baseline!r} has a meaning only with order="off/on/off"; got order={order!r}')
+    else:
+        schedule = (
+            _alternate(names, n_runs, n_cycles) if order == "alternate" else _random(names, n_runs, n_cycles, seed)
+        )
+    for name, pool in pools.items():
+        # every block opens with a prompt of its own; how many more it takes depends on their lengths
+        needed = n_runs if reuse else sum(run.count(name) for run in schedule)
+        if len(pool) < needed:
+            raise ValueError(too_few_prompts(name, len(pool), f"at least {needed}", n_runs, reuse))
+    shuffled = {name: _shuffled(pool, f"{seed}/{name}") for name, pool in pools.items()}
+    return BlockDesign(shuffled, schedule, tokens_per_block, order, seed, generate, reuse)
+
+
+def too_few_prompts(name: str, given: int, needed: str, n_runs: int, reuse: bool) -> str:
+    """The message for a condition that runs out of prompts."""
+    remedy = "give more prompts, fewer runs or cycles" + (
+        "" if reuse else ", or reuse=True to repeat prompts within a run"
+    )
+    return f"condition {name!r} has {given} distinct prompts, but {needed} are needed for {n_runs} runs; {remedy}"
+
+
+def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
+    """Conditions and prompts from a table with the columns ``condition`` and ``prompt``.
+
+    Args:
+        path: A ``.tsv`` (tabs) or ``.csv`` (commas) file in UTF-8 with a header line. A ``prompt`` cell may be quoted.
+
+    Returns:
+        Condition name to prompts, both in the order of the file: what :func:`block_design` takes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; give a .tsv or .csv file with the columns condition and prompt")
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
+        reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
+        columns = reader.fieldnames or []
+        if not {"condition", "prompt"} <= set(columns):
+            raise ValueError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs condition and prompt")
+        conditions: dict[str, list[str]] = {}
+        for row in reader:
+            if not row["condition"] or not row["prompt"]:
+                raise ValueError(f"{path}, line {reader.line_num}: condition or prompt is empty; fill it or delete the line")
+            conditions.setdefault(row["condition"], []).append(row["prompt"])
+    if not conditions:
+        raise ValueError(f"{path} has a header and no prompt; add lines of condition and prompt")
+    return conditions
+
+
+def prompt_digest(prompt: str | Sequence[int]) -> str:
+    """A short digest by which a prompt is known in provenance: of its words, or of its token ids.
+
+    White space is normalised; token ids and text of the same prompt have different digests, so both are kept.
+    """
+    content = " ".join(prompt.split()) if isinstance(prompt, str) else "ids " + " ".join(map(str, prompt))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _distinct(name: str, prompts: Sequence[str] | Sequence[Sequence[int]]) -> tuple[Prompt, ...]:
+    if isinstance(prompts, str):
+        raise ValueError(f"condition {name!r} is one string; give a list of prompts")
+    distinct: dict[Prompt, None] = {}
+    for prompt in prompts:
+        if isinstance(prompt, str):
+            empty, kept = not prompt.strip(), prompt
+        elif isinstance(prompt, Iterable):
+            kept = tuple(int(token) for token in prompt)
+            empty = not kept
+        else:
+            raise ValueError(
+                f"condition {name!r} contains {prompt!r}; a prompt is a string or a list of token ids, a condition a list of them"
+            )
+        if empty:
+            raise ValueError(f"condition {name!r} contains an empty prompt; every prompt needs at least one token")
+        distinct[kept] = None
+    if not distinct:
+        raise ValueError(f"condition {name!r} has no prompts; give at least one a block")
+    return tuple(distinct)
+
+
+def _refuse_shared(pools: Mapping[str, tuple[Prompt, ...]]) -> None:
+    owner: dict[Prompt, str] = {}
+    for name, pool in pools.items():
+        for prompt in pool:
+            if prompt in owner:
+                raise ValueError(
+                    f"the prompt {str(prompt)[:60]!r} is in the conditions {owner[prompt]!r} and {name!r}; "
+                    "a prompt belongs to one condition"
+                )
+            owner[prompt] = name
+
+
+def _shuffled(pool: tuple[Prompt, ...], seed: str) -> tuple[Prompt, ...]:
+    order = list(pool)
+    random.Random(seed).shuffle(order)
+    return tuple(order)
+
+
+def _williams_row(n: int, row: int) -> list[int]:
+    """Row of a Williams square: in the square every item directly precedes every other equally often."""
+    zigzag = [(j // 2 + 1 if j % 2 else n - j // 2) % n for j in range(n)]
+    base = [(item + row) % n for item in zigzag]
+    return base[::-1] if n % 2 and (row // n) % 2 else base
+
+
+def _alternate(names: list[str], n_runs: int, n_cycles: int) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names[i] for i in _williams_row(len(names), run)) * n_cycles for run in range(n_runs))
+
+
+def _off_on_off(names: list[str], off: str, n_runs: int, n_cycles: int) -> tuple[tuple[str, ...], ...]:
+    others = [name for name in names if name != off]
+    runs = []
+    for run in range(n_runs):
+        turned = [others[(i + run) % len(others)] for i in range(len(others))]
+        runs.append((off, *(block for on in turned * n_cycles for block in (on, off))))
+    return tuple(runs)
+
+
+def _random(names: list[str], n_runs: int, n_cycles: int, seed: int) -> tuple[tuple[str, ...], ...]:
+    rng = random.Random(f"{seed}/order")
+    runs = []
+    for _ in range(n_runs):
+        blocks: list[str] = []
+        for _ in range(n_cycles):
+            cycle = names[:]
+            rng.shuffle(cycle)
+            while blocks and cycle[0] == blocks[-1]:
+                rng.shuffle(cycle)
+            blocks += cycle
+        runs.append(tuple(blocks))
+    return tuple(runs)

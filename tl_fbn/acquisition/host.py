@@ -1,0 +1,158 @@
+"""What the package asks of a model, in one place.
+
+Any object with ``cfg``, ``hook_dict``, ``hooks()`` and ``__call__`` serves: TransformerLens's bridge (3.9 and 4.x), its
+older HookedTransformer, or a look-alike. Nothing here imports TransformerLens; the model brings it along.
+
+The model always gets token ids and an attention mask, never strings, and is never moved, never switched between train
+and eval mode, and never relieved of a hook that is not ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A hook function that changes activations and says how: its digest enters the key of what is recorded under it."""
+
+    @property
+    def digest(self) -> str: ...
+
+
+def require_model(model: Any) -> None:
+    """Raise TypeError unless ``model`` is something this package can hook."""
+    missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
+    if missing or not callable(model):
+        raise TypeError(
+            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a TransformerLens "
+            "model, e.g. TransformerBridge.boot_transformers(name)"
+        )
+
+
+def require_eval(model: Any, what: str) -> None:
+    """Raise ValueError if any part of the model is in training mode with something random to do."""
+    roots = [root for root in (model, getattr(model, "original_model", None)) if isinstance(root, torch.nn.Module)]
+    for root in roots:
+        for name, module in root.named_modules():
+            if module.training and _is_random(module):
+                raise ValueError(
+                    f"{what} needs a deterministic model, but {name or 'the model'} is in training mode with dropout "
+                    f"p={module.p:g}; call model.eval() first"  # pyright: ignore[reportAttributeAccessIssue]
+                )
+        # some architectures drop out inside attention, from the config, without a Dropout module
+        config = getattr(root, "config", None)
+        rates = {key: value for key, value in vars(config).items() if _is_dropout_rate(key, value)} if config else {}
+        if rates and any(module.training for module in root.modules()):
+            raise ValueError(
+                f"{what} needs a deterministic model, but it is in training mode with {rates}; call model.eval() first"
+            )
+
+
+def _is_random(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0
+
+
+def _is_dropout_rate(key: str, value: Any) -> bool:
+    # heads for classification keep their own rate in the config of models that have no such head
+    return "drop" in key and not key.startswith(("classifier", "summary")) and isinstance(value, float) and value > 0
+
+
+def model_label(model: Any) -> str:
+    """The model's name, for people to read; never part of a key."""
+    name = str(getattr(model.cfg, "model_name", None) or type(model).__name__)
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def model_device(model: Any) -> torch.device:
+    """Where token ids go: the device of the first parameter (the embedding, also on models split over devices)."""
+    return next(model.parameters()).device
+
+
+def context_length(model: Any) -> int | None:
+    return getattr(model.cfg, "n_ctx", None)
+
+
+def vocabulary_size(model: Any) -> int | None:
+    size = getattr(model.cfg, "d_vocab", None)
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def weights_digest(model: Any) -> str:
+    """SHA-256 of every parameter and buffer, hashed anew at each call.
+
+    In-place edits through ``.data`` leave no trace in PyTorch's version counters, so nothing is remembered between
+    calls. Reads the weights once, at about 1.5 GB/s.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in _tensors(model):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
+        data = tensor.detach().cpu().contiguous()
+        digest.update(data.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def fwd_hook_functions(model: Any) -> list[tuple[str, Any]]:
+    """Every forward hook now on the model: (hook point, the function the user gave)."""
+    found = []
+    seen: set[int] = set()
+    for name, point in model.hook_dict.items():
+        if id(point) in seen:
+            continue
+        seen.add(id(point))
+        for function in point._forward_hooks.values():
+            found.append((name, unwrapped(function)))
+    return found
+
+
+def unwrapped(function: Any) -> Any:
+    """The user's function inside the closure that a hook point registers with torch."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    cells = getattr(function, "__closure__", None) or ()
+    found = [cell.cell_contents for name, cell in zip(names, cells, strict=True) if name == "hook"]
+    return found[0] if found else function
+
+
+def active_edits(model: Any) -> list[str]:
+    """Digests of our own interventions in force, in the order in which they act."""
+    return [f"{name} {function.digest}" for name, function in fwd_hook_functions(model) if isinstance(function, Edit)]
+
+
+def foreign_hooks(model: Any) -> list[tuple[str, Any]]:
+    """Forward hooks that are not ours."""
+    return [(name, function) for name, function in fwd_hook_functions(model) if not isinstance(function, Edit)]
+
+
+def pad_batch(
+    sequences: Sequence[Sequence[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Right-pad token ids.
+
+    Returns:
+        Token ids (batch, pos), attention mask (batch, pos), and the flat indices of the real tokens in (batch pos).
+    """
+    longest = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence)] = torch.tensor(sequence)
+        mask[i, : len(sequence)] = 1
+    return ids.to(device), mask.to(device), torch.nonzero(mask.flatten()).flatten().to(device)
+
+
+def forward(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, *, return_type: str | None = "logits"
+) -> torch.Tensor | None:
+    """One forward pass over right-padded token ids; the mask is left out where nothing is padded."""
+    if bool(mask.all()):
+        return model(ids, return_type=return_type)
+    return model(ids, attention_mask=mask, return_type=return_type)

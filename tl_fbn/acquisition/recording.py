@@ -1,0 +1,373 @@
+"""What the scanner wrote: activations by run and layer, the events, and a table that says what every row was.
+
+A :class:`Recording` is a sequence of :class:`Run`; a run's layers are read-only memory maps, so opening costs nothing and
+only the bytes that are asked for are read::
+
+    recording = Recording.open("recordings/sort")
+    recording[0].layer(3)                                   # (row, unit) of run 0, layer 3, lazily mapped
+    recording[0].read(units=network, rows=slice(0, 100))    # (row, unit) of a network's members only
+
+Activations from anywhere else become a recording with :meth:`Recording.from_arrays`; everything downstream treats them
+alike. No torch, no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from tl_fbn.acquisition import store
+from tl_fbn.units import Network, UnitSpace, html_table
+
+_EVENT_COLUMNS = ("onset", "duration", "trial_type")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a recording.
+
+    Args:
+        space: The units of its columns.
+        layers: Layer to (row, unit) array, for the layers that have units.
+        about: Its description (``run.json``).
+        folder: Where it is stored; None in memory.
+        tables: Events and rows where they are in memory.
+    """
+
+    space: UnitSpace
+    layers: Mapping[int, Float[np.ndarray, "row unit"]]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        return next(iter(self.layers.values())).shape[0]
+
+    def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
+        """Activations of one layer, lazily mapped and read-only."""
+        if layer not in self.layers:
+            raise IndexError(
+                f"layer {layer} was not recorded at {self.space.describe()}; layers: {', '.join(map(str, self.layers))}"
+            )
+        return self.layers[layer]
+
+    def read(
+        self,
+        *,
+        units: Network | Iterable[int] | None = None,
+        rows: slice | Sequence[int] | Int[np.ndarray, " some"] | None = None,
+    ) -> Float[np.ndarray, "row unit"]:
+        """Activations of some units and rows, as one array in memory; only those bytes are read.
+
+        Args:
+            units: A network, or ascending flat indices; None for all.
+            rows: A slice or row numbers; None for all.
+
+        Returns:
+            (row, unit), units in ascending flat order.
+        """
+        if units is None:
+            members = np.ones(self.space.n_units, dtype=bool)
+        elif isinstance(units, Network):
+            self.space.require_same(units.space, "read")
+            members = units.members
+        else:
+            members = Network.from_indices(self.space, units).members
+        chosen = slice(None) if rows is None else rows
+        parts = []
+        for layer, array in self.layers.items():
+            wanted = np.flatnonzero(members[self.space.layer_slice(layer)])
+            if wanted.size:
+                block = array[chosen]
+                parts.append(np.asarray(block) if wanted.size == array.shape[1] else block[:, wanted])
+        if not parts:
+            return np.empty((len(np.arange(self.n_rows)[chosen]), 0), np.float32)
+        return np.concatenate(parts, axis=1)
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """One line a block: onset and duration in rows, trial_type."""
+        return self._table("events", store.EVENTS)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One line a row: prompt, block, position, token_id, token, trial_type, surprisal (nats), flags."""
+        table = self._table("rows", store.ROWS)
+        return table.set_index("row") if "row" in table else table  # in memory the index is the row already
+
+    def _table(self, name: str, file: str) -> pd.DataFrame:
+        return self.tables[name] if self.folder is None else store.read_table(self.folder / file)
+
+    def blocks(self) -> list[tuple[str, slice]]:
+        """The events as (trial_type, rows)."""
+        columns = (self.events[name] for name in ("trial_type", "onset", "duration"))
+        return [(str(kind), slice(int(start), int(start) + int(length))) for kind, start, length in zip(*columns, strict=True)]
+
+    @property
+    def segment_starts(self) -> Bool[np.ndarray, " row"]:
+        """True at the first row of every stretch of rows that share one context.
+
+        Where prompts have fresh contexts, the row before a prompt's first is no neighbour in the model's time.
+        """
+        starts = np.zeros(self.n_rows, dtype=bool)
+        starts[0] = True
+        if "prompt" in self.rows:
+            prompt = self.rows["prompt"].to_numpy()
+            starts[1:] = prompt[1:] != prompt[:-1]
+        return starts
+
+    def __repr__(self) -> str:
+        return f"Run of {self.n_rows:,} rows, {len(self.events)} blocks: {self.space.describe()}"
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Sequence[Run]):
+    """Runs of activations in one space.
+
+    Args:
+        space: The units of all runs.
+        runs: The runs in order.
+        about: Its description (``recording.json``): key, key fields, prompts.
+        path: Where it is stored; None in memory.
+    """
+
+    space: UnitSpace
+    runs: tuple[Run, ...]
+    about: Mapping[str, Any]
+    path: Path | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> Recording:
+        """Open a recording on disk; reads descriptions only.
+
+        Raises:
+            FileNotFoundError: There is no recording at ``path``.
+            ValueError: A run is missing or damaged in size, or the format is newer than this version.
+        """
+        path = Path(path)
+        about = store.read_about(path)
+        present = store.committed_runs(path)
+        expected = list(range(about["n_runs"]))
+        if present != expected:
+            raise ValueError(
+                f"{path} holds {len(present)} of {len(expected)} runs; call scanner.scan(design, folder) again to complete it"
+            )
+        space = UnitSpace(
+            about["space"]["site"], tuple(about["space"]["widths"]), about["model"], about["fields"]["weights"]
+        )
+        runs = []
+        for number in expected:
+            folder = store.run_folder(path, number)
+            run_about, layers = store.open_run(folder)
+            if run_about["key"] != about["key"]:
+                raise ValueError(f"{folder} belongs to another recording than {path}; delete it and scan again")
+            runs.append(Run(space, layers, run_about, folder))
+        return cls(space, tuple(runs), about, path)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        activations: Sequence[Sequence[np.ndarray]],
+        *,
+        events: Sequence[pd.DataFrame],
+        rows: Sequence[pd.DataFrame] | None = None,
+        path: str | os.PathLike | None = None,
+        model: str = "external",
+        site: str = "mlp.neurons",
+    ) -> Recording:
+        """Make a recording of activations you already have.
+
+        Args:
+            activations: A list (run) of lists (layer) of arrays (row, unit); stored as float32.
+            events: One table a run: onset and duration in rows, trial_type.
+            rows: One table a run with one line a row; ``prompt`` marks contexts and ``position`` the place in them.
+            path: Write it to this folder; in memory if None.
+            model: Label of the model.
+            site: Name of the site.
+
+        Raises:
+            ValueError: Shapes, tables or values that do not fit together; every message names run and layer.
+        """
+        arrays = [[np.asarray(layer) for layer in run] for run in activations]
+        tables = _check_arrays(arrays, events, rows)
+        space = UnitSpace(site, tuple(layer.shape[1] for layer in arrays[0]), model)
+        digest = hashlib.sha256(f"{site} {space.widths}".encode())
+        for run, (event_table, row_table) in zip(arrays, tables, strict=True):
+            digest.update(event_table.to_csv().encode() + row_table.to_csv().encode())
+            for layer in run:
+                digest.update(np.ascontiguousarray(layer, np.float32).tobytes())
+        about = {
+            "key": digest.hexdigest(),
+            "fields": {"weights": None, "site": site},
+            "space": {"site": site, "widths": list(space.widths)},
+            "model": model,
+            "n_runs": len(arrays),
+            "prompts": None,
+        }
+        runs = []
+        for run, (event_table, row_table) in zip(arrays, tables, strict=True):
+            layers = {i: np.ascontiguousarray(layer, np.float32) for i, layer in enumerate(run) if layer.shape[1]}
+            runs.append(Run(space, layers, {"key": about["key"]}, None, {"events": event_table, "rows": row_table}))
+        recording = cls(space, tuple(runs), about)
+        return recording if path is None else _write(recording, Path(path))
+
+    @property
+    def key(self) -> str:
+        """The content key: equal keys mean equal data."""
+        return str(self.about["key"])
+
+    @property
+    def conditions(self) -> list[str]:
+        """Every trial_type, in the order of first appearance."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.events["trial_type"]))
+
+    @property
+    def n_rows(self) -> int:
+        return sum(run.n_rows for run in self.runs)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a network found in this recording has to remember of it."""
+        known = {"prompts": list(self.about["prompts"])} if self.about.get("prompts") is not None else {}
+        return {"recording": self.key, "weights": self.about["fields"].get("weights"), **known}
+
+    def mean(self) -> Float[np.ndarray, " unit"]:
+        """Mean activation of every unit over all rows (float64), one layer at a time."""
+        total = np.zeros(self.space.n_units)
+        for run in self.runs:
+            for layer, array in run.layers.items():
+                total[self.space.layer_slice(layer)] += np.asarray(array).sum(0, dtype=np.float64)
+        return total / self.n_rows
+
+    def verify(self) -> None:
+        """Hash every file again; ValueError names the first that is not what was committed."""
+        for run in self.runs:
+            if run.folder is not None:
+                store.verify_run(run.folder)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The row tables of all runs, one below the other, with the run in front."""
+        tables = [run.rows.reset_index(names="row") for run in self.runs]
+        for number, table in enumerate(tables):
+            table.insert(0, "run", number)
+        return pd.concat(tables, ignore_index=True)
+
+    def __getitem__(self, index: int) -> Run:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.runs[index]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __repr__(self) -> str:
+        where = f" at {self.path}" if self.path else " in memory"
+        return f"Recording{where}: {len(self)} runs, {self.n_rows:,} rows, {self.space.describe()}; conditions {', '.join(self.conditions)}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (i, f"{run.n_rows:,}", len(run.events), ", ".join(dict.fromkeys(run.events["trial_type"])))
+            for i, run in enumerate(self.runs)
+        ]
+        return html_table(repr(self), ("run", "rows", "blocks", "conditions"), rows)
+
+
+def _write(recording: Recording, path: Path) -> Recording:
+    if (path / store.ABOUT).exists():
+        existing = store.read_about(path)
+        if existing["key"] != recording.key:
+            raise ValueError(
+                f"{path} already holds another recording (key {existing['key'][:12]}); give another folder or delete it"
+            )
+    store.write_about(path, recording.about)
+    present = store.committed_runs(path)
+    for number, run in enumerate(recording.runs):
+        if number in present:
+            continue
+        store.sweep(path, number)
+        laid_out = store.lay_out(
+            path, number, run.n_rows, {layer: array.shape[1] for layer, array in run.layers.items()}
+        )
+        try:
+            for layer, array in run.layers.items():
+                laid_out.layers[layer][:] = array
+            store.commit(laid_out, store.run_folder(path, number), {"key": recording.key}, run.events, run.rows)
+        except BaseException:
+            laid_out.discard()
+            raise
+    return Recording.open(path)
+
+
+def _check_arrays(
+    arrays: list[list[np.ndarray]], events: Sequence[pd.DataFrame], rows: Sequence[pd.DataFrame] | None
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    if not arrays or not arrays[0]:
+        raise ValueError("from_arrays got no activations; give a list (run) of lists (layer) of arrays (row, unit)")
+    for what, tables in (("events", events), ("rows", rows)):
+        if tables is not None and len(tables) != len(arrays):
+            raise ValueError(f"{len(arrays)} runs of activations, but {len(tables)} tables of {what}; give one a run")
+    checked = []
+    for number, run in enumerate(arrays):
+        if [layer.ndim for layer in run] != [2] * len(run) or [a.shape[1] for a in run] != [
+            a.shape[1] for a in arrays[0]
+        ]:
+            raise ValueError(
+                f"run {number} has layers of shape {[layer.shape for layer in run]}, run 0 {[layer.shape for layer in arrays[0]]}; "
+                "every layer is (row, unit), with the same units in every run"
+            )
+        n_rows = run[0].shape[0]
+        if n_rows == 0 or any(layer.shape[0] != n_rows for layer in run):
+            raise ValueError(
+                f"run {number} has layers of {[layer.shape[0] for layer in run]} rows; all layers share the rows, at least one"
+            )
+        for layer, array in enumerate(run):
+            if not (np.abs(array) <= np.finfo(np.float32).max).all():
+                raise ValueError(
+                    f"run {number}, layer {layer} has activations that are NaN, infinite or too large for float32; remove those "
+                    "rows or units first"
+                )
+        checked.append(
+            (
+                _check_events(events[number], number, n_rows),
+                _check_rows(None if rows is None else rows[number], number, n_rows),
+            )
+        )
+    return checked
+
+
+def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
+    missing = [name for name in _EVENT_COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
+    times = table[["onset", "duration"]].to_numpy(np.float64)
+    if (times % 1 != 0).any() or (times[:, 1] < 1).any() or table["trial_type"].isna().any():
+        raise ValueError(
+            f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every line; "
+            "onset and duration count rows, not seconds"
+        )
+    onsets, durations = times.astype(np.int64).T
+    end = int((onsets + durations).max(initial=0))
+    if end > n_rows or onsets.min(initial=0) < 0:
+        raise ValueError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
+    return pd.DataFrame({"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()})
+
+
+def _check_rows(table: pd.DataFrame | None, run: int, n_rows: int) -> pd.DataFrame:
+    index = pd.RangeIndex(n_rows, name="row")
+    if table is None:
+        return pd.DataFrame(index=index)
+    if len(table) != n_rows:
+        raise ValueError(
+            f"the row table of run {run} has {len(table)} lines, the run {n_rows} rows; give one line a row"
+        )
+    return table.drop(columns="row", errors="ignore").set_axis(index, axis=0)  # lines count as rows in their order
