@@ -1,0 +1,1 @@
+"""Recordings in, maps and networks out. No torch model in sight."""

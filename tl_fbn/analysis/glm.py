@@ -1,0 +1,281 @@
+"""The general linear model, unit by unit: y = X beta + e, with independent or AR(1) noise.
+
+    fit = fit_glm(recording)                        # noise="ar1" (default) or "ols"
+    contrast = fit.contrast("sort - rest")          # level="block" (default), "token" or "run"
+    network = contrast.threshold(fdr=0.05)
+
+``"ar1"`` fits each unit at its own rho, estimated from its OLS residuals and freed of the design's bias
+(:mod:`.autocorrelation`), by generalised least squares on sums (:mod:`.moments`): no bins of rho, no second pass, one
+block of units in memory. A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
+
+Several runs are fitted one by one. A token-level contrast is their mean effect over the R runs in which it is
+estimable, with variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a
+condition is left out, by name.
+
+The block level is tested on block means. Columns that vary mostly within blocks (``position``) are taken off with
+their token-level coefficients; columns that vary mostly between blocks (conditions, drift) form a small regression of
+the block means, with one noise variance over runs and ``blocks - rank`` degrees of freedom.
+
+Cost: two thin matrix products a run, then one rank x rank solve a unit. Float64 throughout.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn import files
+from tl_fbn.acquisition.recording import Recording
+from tl_fbn.analysis.contrast import Contrast, Level
+from tl_fbn.analysis.expressions import as_vector, contrast_weights
+from tl_fbn.analysis.moments import Basis
+from tl_fbn.analysis.regressors import Drift, design_matrix
+from tl_fbn.analysis.run_fit import Noise, RunFit, fit_run, is_estimable
+from tl_fbn.units import UnitSpace, html_table
+
+
+@dataclass(frozen=True, eq=False)
+class GLMFit:
+    """A GLM fitted to every unit of a recording.
+
+    Args:
+        space: The units.
+        runs: The fit of each run.
+        noise_model: ``"ar1"`` or ``"ols"``.
+        designs: The design matrix of each run, (row, regressor).
+        provenance: Recording and prompts.
+    """
+
+    space: UnitSpace
+    runs: tuple[RunFit, ...]
+    noise_model: Noise
+    designs: tuple[pd.DataFrame, ...]
+    provenance: Mapping[str, Any]
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column of any run's design, in order of first appearance."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.columns))
+
+    @property
+    def rho(self) -> Float[np.ndarray, " unit"]:
+        """Autocorrelation of every unit, the row-weighted mean over runs."""
+        return np.average([run.rho for run in self.runs], axis=0, weights=[run.n_rows for run in self.runs])
+
+    def contrast(self, expression: str, *, level: Level = "block") -> Contrast:
+        """Test a linear expression of column names in every unit.
+
+        Args:
+            expression: E.g. ``"sort - rest"``, ``"sort - (copy + reverse) / 2"``; see :mod:`.expressions`.
+            level: ``"block"``, ``"token"`` or ``"run"``; see :mod:`.contrast`.
+
+        Raises:
+            ValueError: An unknown column or level, an expression that is not linear, a contrast that no run can
+                estimate, or too few blocks or runs for the level.
+        """
+        if level not in get_args(Level):
+            raise ValueError(f"level={level!r} is none of {', '.join(map(repr, get_args(Level)))}")
+        weights = contrast_weights(expression, self.columns)
+        reasons = {number: run.why_not(weights) for number, run in enumerate(self.runs)}
+        used = [number for number, reason in reasons.items() if reason is None]
+        skipped = {number: reason for number, reason in reasons.items() if reason is not None}
+        if not used:
+            detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
+            raise ValueError(
+                f"contrast {expression!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
+            )
+        estimate = {"token": self._by_token, "block": self._by_block, "run": self._by_run}[level]
+        effect, error, dof = estimate(expression, weights, used)
+        provenance = {**self.provenance, "noise": self.noise_model}
+        return Contrast(self.space, expression, level, effect, error, float(dof), tuple(used), skipped, provenance)
+
+    def _by_token(
+        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        parts = [self.runs[number].effect(weights) for number in used]
+        effect = np.mean([effect for effect, _ in parts], axis=0)
+        error = np.sum([error for _, error in parts], axis=0) / len(used) ** 2
+        return effect, error, sum(self.runs[number].dof for number in used)
+
+    def _by_run(
+        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        if len(used) < 3:
+            raise ValueError(
+                f'level="run" tests over runs and needs at least 3; {expression!r} is estimable in {len(used)}. Record more runs'
+            )
+        effects = np.array([self.runs[number].effect(weights)[0] for number in used])
+        varies = np.any([self.runs[number].noise > 0 for number in used], axis=0)  # else the spread is rounding
+        return effects.mean(0), np.where(varies, effects.var(0, ddof=1) / len(used), 0.0), len(used) - 1
+
+    def _by_block(
+        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        effects, spreads, squares, dof = [], [], np.zeros(self.space.n_units), 0
+        for number in used:
+            run = self.runs[number]
+            vector = as_vector(dict(weights), run.columns)
+            assert vector is not None
+            if np.any(vector[run.within] != 0):
+                names = [
+                    name
+                    for name, inside, weight in zip(run.columns, run.within, vector, strict=True)
+                    if inside and weight
+                ]
+                raise ValueError(
+                    f'contrast {expression!r} names {", ".join(names)}, which varies within blocks; use level="token"'
+                )
+            if not len(run.block_means):
+                raise ValueError(f'level="block" tests over blocks, but run {number} has no events; use level="token"')
+            means = run.block_means - run.block_design[:, run.within] @ run.coefficients()[run.within]
+            basis = Basis.of(run.block_design[:, ~run.within], np.ones(len(means), dtype=bool))
+            reduced = vector[~run.within]
+            if not is_estimable(reduced, basis.to_columns, basis.to_coordinates):
+                raise ValueError(
+                    f"contrast {expression!r} is not estimable from the {len(means)} block means of run {number}; use "
+                    'level="token", more blocks, or drift="none"'
+                )
+            w = basis.to_columns.T @ reduced
+            fitted = basis.q.T @ means
+            effects.append(w @ fitted)
+            spreads.append(float(w @ w))
+            residual = np.square(means - basis.q @ fitted).sum(0)
+            squares += np.where(residual > 1e-26 * np.square(means).sum(0), residual, 0.0)  # below is rounding
+            dof += len(means) - basis.rank
+        if dof < 1:
+            blocks = sum(len(self.runs[number].block_means) for number in used)
+            raise ValueError(
+                f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test against; '
+                'record more cycles or runs, use drift="none", or level="token"'
+            )
+        error = squares / dof * sum(spreads) / len(used) ** 2
+        return np.mean(effects, axis=0), error, dof
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line a run: rows, rank, degrees of freedom, mean rho, columns."""
+        lines = [
+            (i, r.n_rows, r.rank, r.dof, len(r.block_means), float(r.rho.mean()), ", ".join(r.columns))
+            for i, r in enumerate(self.runs)
+        ]
+        return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file."""
+        arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
+        names = (
+            "to_coordinates",
+            "to_columns",
+            "constant",
+            "fitted",
+            "shift",
+            "rho",
+            "noise",
+            "block_means",
+            "block_design",
+            "within",
+        )
+        for i, run in enumerate(self.runs):
+            arrays |= {f"{name}.{i}": getattr(run, name) for name in names}
+            arrays[f"quadratic.{i}"] = np.array(run.quadratic)
+        about = {
+            "space": self.space.about(),
+            "noise_model": self.noise_model,
+            "columns": [list(run.columns) for run in self.runs],
+        }
+        files.write_result(path, "GLMFit", arrays, {**about, "provenance": dict(self.provenance)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> GLMFit:
+        """Load what :meth:`save` saved."""
+        arrays, about = files.read_result(path, "GLMFit")
+        runs, designs = [], []
+        for i, columns in enumerate(about["columns"]):
+            names = (
+                "to_coordinates",
+                "to_columns",
+                "constant",
+                "fitted",
+                "shift",
+                "rho",
+                "noise",
+                "block_means",
+                "block_design",
+                "within",
+            )
+            part = {name: arrays[f"{name}.{i}"] for name in names}
+            a, b, c = arrays[f"quadratic.{i}"]
+            designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
+            runs.append(RunFit(columns=tuple(columns), quadratic=(a, b, c), n_rows=len(designs[-1]), **part))
+        where = UnitSpace.from_about(about["space"])
+        return cls(where, tuple(runs), about["noise_model"], tuple(designs), about["provenance"])
+
+    def __repr__(self) -> str:
+        rows = sum(run.n_rows for run in self.runs)
+        return f"GLMFit {self.noise_model}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; columns {', '.join(self.columns)}"
+
+    def _repr_html_(self) -> str:
+        table = self.to_dataframe()
+        rows = [tuple(f"{x:.2f}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
+        return html_table(repr(self), tuple(table.columns), rows)
+
+
+def fit_glm(
+    recording: Recording,
+    *,
+    noise: Noise = "ar1",
+    design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
+    drift: Drift = "cosine",
+    cutoff: float | None = None,
+    position: bool = True,
+) -> GLMFit:
+    """Fit a GLM to every unit of a recording.
+
+    Args:
+        recording: What the scanner wrote, or :meth:`Recording.from_arrays`.
+        noise: ``"ar1"``: each unit at its own autocorrelation; ``"ols"``: independent rows.
+        design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
+            the default is :func:`.regressors.design_matrix`.
+        drift: For the default design: ``"cosine"`` or ``"none"``.
+        cutoff: For the default design: shortest drift period, in rows.
+        position: For the default design: include the place in the context.
+
+    Returns:
+        The fit; ask it for contrasts.
+
+    Raises:
+        ValueError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, or no more rows
+            than regressors.
+    """
+    if noise not in get_args(Noise):
+        raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
+    if design is None:
+        designs = [design_matrix(run, drift=drift, cutoff=cutoff, position=position) for run in recording]
+    else:
+        designs = [design] if isinstance(design, pd.DataFrame) else list(design)
+        _check_designs(designs, recording)
+    runs = tuple(
+        fit_run(run, matrix, noise, number) for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
+    )
+    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance())
+
+
+def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording) -> None:
+    if len(designs) != len(recording):
+        raise ValueError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
+    for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):
+        if len(matrix) != run.n_rows:
+            raise ValueError(
+                f"the design of run {number} has {len(matrix)} rows, the run {run.n_rows}; give one line a row"
+            )
+        if not matrix.shape[1]:
+            raise ValueError(f"the design of run {number} has no columns; give at least one regressor")
+        if not np.isfinite(matrix.to_numpy(float)).all():
+            raise ValueError(f"the design of run {number} has missing or infinite values; fill or drop them first")
+        if matrix.columns.duplicated().any():
+            raise ValueError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")

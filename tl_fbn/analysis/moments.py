@@ -1,0 +1,165 @@
+"""A GLM is a handful of sums: one pass over the data, mergeable, enough for OLS and for exact AR(1) at any rho.
+
+For a segment of rows whose noise is AR(1), ``cov(e_s, e_t) = rho ** |s - t|``, the inverse covariance is tridiagonal, up
+to a factor ``1 / (1 - rho**2)`` that cancels, and quadratic in rho:
+
+    V(rho)^-1  ~  I - rho * N + rho**2 * J
+
+N links every row to its neighbours in the segment; J is the identity without the first and the last row of each (a
+segment of one row counts as both, so J is -1 there and the row has weight 1 - rho**2). So
+
+    X' V^-1 X = A - rho B + rho**2 C      with  A = X'X, B = X'NX, C = X'JX,
+
+and the same for X'Y and, unit by unit, for y'y. These sums over rows are all that is kept; whitening a unit at its own
+rho then needs no second look at the data. Shifting X instead of Y, all three products with the wide Y are one stacked
+matrix product.
+
+Numbers: X is small and centred in effect by working in an orthonormal basis of its columns; Y may have a mean far larger
+than its spread, so a per-unit shift is taken off first (only where the design spans the constant, so that nothing but
+the cell means moves). Sums are float64.
+
+Cost per run: 6 T p N flops for the products, 4 T N for the sums of squares; memory one block of units.
+
+Reference: the quadratic form is the textbook inverse of the AR(1) covariance (Prais and Winsten 1954 keep the first row,
+scaled by sqrt(1 - rho**2), as here).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Quadratic = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A design in orthonormal coordinates, with the operators that whitening needs.
+
+    Args:
+        q: (row, rank) orthonormal columns spanning the design.
+        to_coordinates: (rank, regressor): q @ to_coordinates is the design.
+        to_columns: (regressor, rank): maps fitted coordinates to coefficients (minimum norm where rank-deficient).
+        starts: (row,) True at the first row of each segment.
+    """
+
+    q: Float[np.ndarray, "row rank"]
+    to_coordinates: Float[np.ndarray, "rank regressor"]
+    to_columns: Float[np.ndarray, "regressor rank"]
+    starts: Bool[np.ndarray, " row"]
+
+    @classmethod
+    def of(cls, design: Float[np.ndarray, "row regressor"], starts: Bool[np.ndarray, " row"]) -> Basis:
+        """Orthonormalise a design; columns are scaled first, so that units of measurement do not decide the rank."""
+        scale = np.linalg.norm(design, axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        left, singular, right = np.linalg.svd(design / scale, full_matrices=False)
+        rank = int((singular > singular[0] * max(design.shape) * np.finfo(float).eps).sum())
+        left, singular, right = left[:, :rank], singular[:rank], right[:rank]
+        return cls(left, singular[:, None] * right * scale, (right.T / singular) / scale[:, None], starts)
+
+    def part(self, rows: slice) -> Basis:
+        """The same coordinates for some of the rows, which must be whole segments; for sums that are merged later."""
+        first, stop, _ = rows.indices(self.n_rows)
+        if not self.starts[first] or (stop < self.n_rows and not self.starts[stop]):
+            raise ValueError(f"rows {first} to {stop} cut a segment in two; cut where a context starts")
+        return Basis(self.q[first:stop], self.to_coordinates, self.to_columns, self.starts[first:stop])
+
+    @property
+    def rank(self) -> int:
+        return self.q.shape[1]
+
+    @property
+    def n_rows(self) -> int:
+        return self.q.shape[0]
+
+    @property
+    def spans_constant(self) -> bool:
+        """Whether every row can be given the same mean by the design."""
+        ones = np.ones(self.n_rows)
+        return bool(np.linalg.norm(ones - self.q @ (self.q.T @ ones)) < 1e-8 * np.sqrt(self.n_rows))
+
+    def neighbours(self, array: Float[np.ndarray, "row some"]) -> Float[np.ndarray, "row some"]:
+        """N applied: the sum of the rows before and after, within the segment."""
+        linked = ~self.starts[1:, None]
+        out = np.zeros_like(array)
+        out[1:] += array[:-1] * linked
+        out[:-1] += array[1:] * linked
+        return out
+
+    @property
+    def interior(self) -> Float[np.ndarray, " row"]:
+        """The diagonal of J: 1, less 1 for a first row and 1 for a last."""
+        lasts = np.append(self.starts[1:], True)
+        return 1.0 - self.starts - lasts
+
+    def quadratic(self) -> Quadratic:
+        """A, B, C of the design itself, each (rank, rank)."""
+        return np.eye(self.rank), self.q.T @ self.neighbours(self.q), self.q.T @ (self.q * self.interior[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The sums of one run for a block of units.
+
+    Args:
+        cross: A, B, C of X'Y: three (rank, unit) arrays.
+        squares: A, B, C of y'y: three (unit,) arrays.
+        shift: (unit,) what was taken off every activation.
+    """
+
+    cross: Quadratic
+    squares: Quadratic
+    shift: Float[np.ndarray, " unit"]
+
+    @classmethod
+    def of(cls, basis: Basis, activations: Float[np.ndarray, "row unit"]) -> Moments:
+        """One pass over a block of units."""
+        return cls.with_shift(basis, activations, first_shift(basis, activations))
+
+    @classmethod
+    def with_shift(
+        cls, basis: Basis, activations: Float[np.ndarray, "row unit"], shift: Float[np.ndarray, " unit"]
+    ) -> Moments:
+        """The same with a given shift, so that parts can be merged."""
+        y = np.subtract(activations, shift, dtype=np.float64)
+        stacked = np.concatenate([basis.q, basis.neighbours(basis.q), basis.q * basis.interior[:, None]], axis=1)
+        a, b, c = np.split(stacked.T @ y, 3)
+        total = np.einsum("tn,tn->n", y, y)
+        first = np.flatnonzero(basis.starts[1:]) + 1
+        lagged = np.einsum("tn,tn->n", y[1:], y[:-1]) - np.einsum("tn,tn->n", y[first], y[first - 1])
+        ends = basis.interior != 1.0
+        edge = (basis.interior[ends] - 1.0) @ np.square(y[ends])
+        return cls((a, b, c), (total, 2.0 * lagged, total + edge), shift)
+
+    def merge(self, other: Moments) -> Moments:
+        """The sums of both parts; they must have been taken with one shift and against rows of one basis."""
+        if not np.array_equal(self.shift, other.shift):
+            raise ValueError(
+                "these sums were taken with different shifts; give both parts the same with Moments.with_shift"
+            )
+        cross = tuple(mine + theirs for mine, theirs in zip(self.cross, other.cross, strict=True))
+        squares = tuple(mine + theirs for mine, theirs in zip(self.squares, other.squares, strict=True))
+        return Moments((cross[0], cross[1], cross[2]), (squares[0], squares[1], squares[2]), self.shift)
+
+
+def first_shift(basis: Basis, activations: Float[np.ndarray, "row unit"]) -> Float[np.ndarray, " unit"]:
+    """A per-unit shift near the mean, from the first rows; zero where the design could not absorb it."""
+    if not basis.spans_constant:
+        return np.zeros(activations.shape[1])
+    return activations[:256].mean(0, dtype=np.float64)
+
+
+def at(quadratic: Quadratic, rho: Float[np.ndarray, " unit"]) -> np.ndarray:
+    """A - rho B + rho**2 C for sums whose last axis is the unit."""
+    a, b, c = quadratic
+    return a - rho * b + rho**2 * c
+
+
+def information(quadratic: Quadratic, rho: Float[np.ndarray, " unit"]) -> Float[np.ndarray, "unit rank rank"]:
+    """X' V(rho)^-1 X for every unit, from A, B, C of the design."""
+    a, b, c = quadratic
+    rho = rho[:, None, None]
+    return a - rho * b + rho**2 * c

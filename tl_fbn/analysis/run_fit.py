@@ -1,0 +1,203 @@
+"""The GLM of one run: the fit of every unit, kept as coefficients and sums that serve any contrast.
+
+Coefficients live in orthonormal coordinates of the design (:class:`.moments.Basis`), so neither scaling nor collinearity
+of columns costs digits; rank-deficient designs have minimum-norm coefficients and ``rows - rank`` degrees of freedom.
+Block means ride along on the same pass, for tests over blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn.acquisition.recording import Run
+from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
+from tl_fbn.analysis.expressions import as_vector
+from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, information
+
+Noise = Literal["ar1", "ols"]
+_UNIT_BLOCK = 4096
+_ESTIMABLE, _ROUNDING = 1e-6, 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class RunFit:
+    """What is kept of one run: enough for every contrast at every level.
+
+    Args:
+        columns: Names of the design's columns.
+        to_coordinates: (rank, regressor) from :class:`.moments.Basis`.
+        to_columns: (regressor, rank) likewise.
+        quadratic: A, B, C of the design.
+        constant: (rank,) coordinates of the constant, which brings the shift back into effects.
+        fitted: (rank, unit) coefficients in orthonormal coordinates.
+        shift: (unit,) taken off the activations before the fit.
+        rho: (unit,) autocorrelation the unit was fitted at; 0 for OLS.
+        noise: (unit,) innovation variance.
+        n_rows: Rows.
+        block_means: (block, unit) of the activations.
+        block_design: (block, regressor) mean of the design over each block.
+        within: (regressor,) True for columns that vary mostly within blocks.
+    """
+
+    columns: tuple[str, ...]
+    to_coordinates: Float[np.ndarray, "rank regressor"]
+    to_columns: Float[np.ndarray, "regressor rank"]
+    quadratic: Quadratic
+    constant: Float[np.ndarray, " rank"]
+    fitted: Float[np.ndarray, "rank unit"]
+    shift: Float[np.ndarray, " unit"]
+    rho: Float[np.ndarray, " unit"]
+    noise: Float[np.ndarray, " unit"]
+    n_rows: int
+    block_means: Float[np.ndarray, "block unit"]
+    block_design: Float[np.ndarray, "block regressor"]
+    within: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        return self.fitted.shape[0]
+
+    @property
+    def dof(self) -> int:
+        return self.n_rows - self.rank
+
+    def coefficients(self) -> Float[np.ndarray, "regressor unit"]:
+        """Coefficients of the columns; of minimum norm where the design is rank-deficient."""
+        return self.to_columns @ (self.fitted + self.constant[:, None] * self.shift)
+
+    def why_not(self, weights: Mapping[str, float]) -> str | None:
+        """Why a contrast cannot be estimated in this run, or None."""
+        vector = as_vector(dict(weights), self.columns)
+        if vector is None:
+            return "no column " + ", ".join(name for name in weights if name not in self.columns)
+        if not is_estimable(vector, self.to_columns, self.to_coordinates):
+            return "not estimable: the columns it names are mixed up with others"
+        return None
+
+    def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
+        """Effect of a contrast and its variance, from noise between rows."""
+        vector = as_vector(dict(weights), self.columns)
+        assert vector is not None
+        w = self.to_columns.T @ vector
+        effect = w @ self.fitted + (w @ self.constant) * self.shift
+        if not self.rho.any():
+            return effect, self.noise * (w @ w)
+        spread = np.empty_like(self.rho)
+        for part in _blocks(len(self.rho)):
+            solved = np.linalg.solve(
+                information(self.quadratic, self.rho[part]),
+                np.broadcast_to(w[:, None], (part.stop - part.start, len(w), 1)),
+            )
+            spread[part] = solved[..., 0] @ w
+        return effect, self.noise * spread
+
+
+def is_estimable(
+    vector: Float[np.ndarray, " regressor"],
+    to_columns: Float[np.ndarray, "regressor rank"],
+    to_coordinates: Float[np.ndarray, "rank regressor"],
+) -> bool:
+    """Whether a combination of coefficients is the same in every least-squares solution of a design.
+
+    Asked of columns scaled to norm 1, so that neither a column of tiny nor one of huge numbers decides.
+    """
+    scale = np.linalg.norm(to_coordinates, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    unseen = np.eye(len(vector)) - (to_columns * scale[:, None]) @ (to_coordinates / scale)
+    unseen[np.abs(unseen) < _ROUNDING] = 0.0
+    weights = vector / scale
+    return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE * (np.abs(weights) @ np.abs(unseen))))
+
+
+def fit_run(run: Run, design: pd.DataFrame, noise: Noise, number: int) -> RunFit:
+    matrix = design.to_numpy(float)
+    if run.n_rows <= matrix.shape[1]:
+        raise ValueError(
+            f"run {number} has {run.n_rows} rows for {matrix.shape[1]} regressors ({', '.join(map(str, design.columns))}); record more "
+            "rows or use fewer regressors"
+        )
+    basis = Basis.of(matrix, run.segment_starts)
+    quadratic = basis.quadratic()
+    curve = expected_autocorrelation(basis) if noise == "ar1" else None
+    averages = _block_averages(run)
+    n_units = run.space.n_units
+    fitted, shift, rho, variance = (
+        np.zeros((basis.rank, n_units)),
+        np.zeros(n_units),
+        np.zeros(n_units),
+        np.zeros(n_units),
+    )
+    block_means = np.zeros((len(averages), n_units))
+    for layer, array in run.layers.items():
+        start = run.space.layer_slice(layer).start
+        for part in _blocks(array.shape[1]):
+            values = np.asarray(array[:, part], dtype=np.float64)
+            at_units = slice(start + part.start, start + part.stop)
+            moments = Moments.of(basis, values)
+            fit = _fit_units(basis, quadratic, moments, curve)
+            fitted[:, at_units], rho[at_units], variance[at_units] = fit
+            shift[at_units] = moments.shift
+            block_means[:, at_units] = averages @ values
+    return RunFit(
+        columns=tuple(map(str, design.columns)),
+        to_coordinates=basis.to_coordinates,
+        to_columns=basis.to_columns,
+        quadratic=quadratic,
+        constant=basis.q.T @ np.ones(run.n_rows) if basis.spans_constant else np.zeros(basis.rank),
+        fitted=fitted,
+        shift=shift,
+        rho=rho,
+        noise=variance,
+        n_rows=run.n_rows,
+        block_means=block_means,
+        block_design=averages @ matrix,
+        within=_varies_within(matrix, averages),
+    )
+
+
+def _fit_units(
+    basis: Basis, quadratic: Quadratic, moments: Moments, curve: Float[np.ndarray, " rho"] | None
+) -> tuple[Float[np.ndarray, "rank unit"], Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
+    """Coordinates, rho and innovation variance of a block of units; OLS where there is no curve to read rho off."""
+    if curve is None:
+        rho = np.zeros_like(moments.shift)
+        fitted = moments.cross[0]
+    else:
+        rho = unbiased_rho(curve, residual_autocorrelation(basis, quadratic, moments))
+        right = at(moments.cross, rho)
+        fitted = np.linalg.solve(information(quadratic, rho), right.T[..., None])[..., 0].T
+    total = at(moments.squares, rho)
+    residual = total - np.einsum("kn,kn->n", fitted, at(moments.cross, rho))
+    residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
+    return fitted, rho, residual / (basis.n_rows - basis.rank)
+
+
+def _block_averages(run: Run) -> Float[np.ndarray, "block row"]:
+    """A matrix that averages rows into blocks; a row in two blocks counts for the later."""
+    owner = np.full(run.n_rows, -1)
+    for block, (_, rows) in enumerate(run.blocks()):
+        owner[rows] = block
+    members = (owner == np.arange(len(run.events))[:, None]).astype(float)
+    counts = members.sum(1, keepdims=True)
+    return members[counts[:, 0] > 0] / counts[counts[:, 0] > 0]
+
+
+def _varies_within(matrix: np.ndarray, averages: np.ndarray) -> np.ndarray:
+    """True for columns more than half of whose variance lies within blocks."""
+    if not len(averages):
+        return np.zeros(matrix.shape[1], dtype=bool)
+    rows = matrix[averages.any(0)]
+    total = rows.var(0)
+    means = averages @ matrix
+    between = np.average(np.square(means - rows.mean(0)), axis=0, weights=(averages > 0).sum(1))
+    return (between < 0.5 * total) & (total > 1e-12 * np.square(rows).mean(0))  # a constant varies by rounding only
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _UNIT_BLOCK, n)) for start in range(0, n, _UNIT_BLOCK)]
