@@ -1,0 +1,176 @@
+"""The look every picture shares, and the checks every picture makes on what it is given.
+
+Signed quantities use a red-blue scale with white at 0 and equal range either side; shares and overlaps use one hue from
+white; categories use the eight colours of Okabe and Ito (2008). All three survive the common colour blindnesses. Grey
+is "nothing there", never "zero".
+
+Names stand in a picture as they were given: plotly reads markup in labels, so :func:`verbatim` escapes it, and axes of
+names count positions, so that a network called "7" or "2024-01-01" is not taken for a number or a date.
+
+plotly is an optional extra; :func:`plotly` imports it when the first picture is drawn. Nothing here draws by itself,
+and no global state of plotly (its default template, its renderer) is touched.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.units import Network
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
+NOTHING = "#e2e2e2"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def plotly() -> tuple[Any, Any]:
+    """plotly's graph objects and ``make_subplots``, or one clear ImportError."""
+    try:
+        return importlib.import_module("plotly.graph_objects"), importlib.import_module("plotly.subplots").make_subplots
+    except ImportError as error:
+        raise ImportError('pictures need plotly, which is not installed: pip install "tl-fbn[plot]"') from error
+
+
+# Text and colour
+
+
+def verbatim(words: object) -> str:
+    """Text that plotly shows as it is, without reading markup in it."""
+    return html.escape(str(words), quote=False)
+
+
+def label(words: object, longest: int = 24) -> str:
+    """A name short enough for an axis; hover texts give the full one."""
+    name = str(words)
+    return verbatim(name if len(name) <= longest else name[: longest - 1] + "\u2026")
+
+
+def colour_limit(arrays: Sequence[np.ndarray], *, percentile: float = 99.5) -> float:
+    """Half the range of a colour scale about 0: a percentile of the magnitudes, or their maximum where that is 0."""
+    sizes = np.abs(np.concatenate([array[np.isfinite(array)] for array in arrays]))
+    if not sizes.size or not sizes.max() > 0:
+        return 1.0
+    return float(np.percentile(sizes, percentile)) or float(sizes.max())
+
+
+def colour_bar(title: object, **place: Any) -> dict[str, Any]:
+    """A thin colour bar; ``place`` sets ``y`` and ``len``."""
+    return {
+        "title": {"text": verbatim(title), "font": {"size": 13}},
+        "thickness": 10,
+        "outlinewidth": 0,
+        "xpad": 6,
+        **place,
+    }
+
+
+def cells(z: np.ndarray, digits: int, starred: np.ndarray | None = None) -> list[list[str]]:
+    """Numbers as cell text, starred where asked; nothing where there is no number, and no "-0"."""
+    stars = np.zeros(z.shape) if starred is None else starred
+    return [
+        [f"{value:z.{digits}f}{'*' if star == 1 else ''}" if np.isfinite(value) else "" for value, star in line]
+        for line in (zip(*pair, strict=True) for pair in zip(z, stars, strict=True))
+    ]
+
+
+# Layout
+
+
+def matrix_axes(figure: Figure, columns: Sequence[str], rows: Sequence[str], **at: Any) -> None:
+    """Label the cells of a matrix whose first row is at the top."""
+    places, span = list(range(len(columns))), [len(rows) - 0.5, -0.5]
+    turn = [0, -45, -90]  # as far as the names need
+    figure.update_xaxes(tickvals=places, ticktext=list(columns), autotickangles=turn, showgrid=False, **at)
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), range=span, showgrid=False, **at)
+
+
+def finish(figure: Figure, title: str, panels: int, *, min_width: int = 0, paper: str = "white") -> Figure:
+    """Put on the shared look: white page, system font, quiet axes.
+
+    Args:
+        figure: The picture so far.
+        title: Heading, as plain text.
+        panels: Height of the panels alone, in pixels.
+        min_width: Width below which the picture cannot be read; the report scrolls it instead (``layout.meta``).
+        paper: Colour behind the marks.
+    """
+    above = 26 if figure.layout.annotations else 6  # the legend stands above the titles of panels
+    figure.update_layout(
+        template="none",
+        title={"text": verbatim(title), "x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 15}},
+        font={"family": FONT, "size": 13, "color": "#1a1a1a"},
+        height=panels + 140,
+        margin={"l": 16, "r": 16, "t": 84, "b": 56},
+        paper_bgcolor="white",
+        plot_bgcolor=paper,
+        legend={"orientation": "h", "x": 0, "y": 1 + above / panels, "yanchor": "bottom"},
+        modebar={"remove": ["sendChartToCloud", "select2d", "lasso2d"]},  # the first would upload the data
+        hoverlabel={"bgcolor": "white", "font": {"color": "#1a1a1a"}, "namelength": -1},
+        meta={"min_width": min_width},
+    )
+    quiet = {
+        "automargin": True,
+        "zeroline": False,
+        "gridcolor": "#e6e6e6",
+        "ticks": "",
+        "title_standoff": 8,
+        "title_font_size": 13,
+    }
+    figure.update_xaxes(**quiet)
+    figure.update_yaxes(**quiet)
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+# Tables
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a table, each as a mapping of column to value."""
+    columns = {str(name): table[name].tolist() for name in table}
+    return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]
+
+
+# Checks
+
+
+def named(given: Any, kind: type, who: str) -> dict[str, Any]:
+    """A mapping of names to ``kind``, or an error that says what came instead."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{who} draws a {kind.__name__} or a mapping of names to them; got {type(given).__name__}")
+    if not given:
+        raise ValueError(f"{who} was given no {kind.__name__}; give at least one")
+    for name, value in given.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{who} needs every value to be a {kind.__name__}; {name!r} is {type(value).__name__}")
+    return {str(name): value for name, value in given.items()}
+
+
+def named_networks(networks: Network | Mapping[str, Network], who: str) -> dict[str, Network]:
+    """Names to networks, of one network, an atlas or a mapping."""
+    return {networks.name: networks} if isinstance(networks, Network) else named(networks, Network, who)
+
+
+def require_lines(table: pd.DataFrame, columns: Sequence[str], key: Sequence[str], who: str) -> pd.DataFrame:
+    """The table, if it has these columns and exactly one line for every ``key``."""
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(f"{who} needs columns {', '.join(columns)}; this table lacks {', '.join(missing)}")
+    if not len(table):
+        raise ValueError(f"{who} was given a table without lines; there is nothing to draw")
+    repeated = table.loc[table.duplicated(list(key)), list(key)]
+    if len(repeated):
+        first = ", ".join(f"{name} {value!r}" for name, value in zip(key, repeated.iloc[0].tolist(), strict=True))
+        raise ValueError(f"{who} needs one line for every {', '.join(key)}; {first} occurs again. Average first")
+    return table
