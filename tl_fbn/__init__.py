@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import tl_fbn.reporting.figures as plot  # noqa: F401
     from tl_fbn import demo as demo
     from tl_fbn.acquisition.design import BlockDesign as BlockDesign
     from tl_fbn.acquisition.design import block_design as block_design
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.glm import GLMFit as GLMFit
     from tl_fbn.analysis.glm import fit_glm as fit_glm
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
+    from tl_fbn.analysis.regressors import from_token as from_token
     from tl_fbn.intervention.battery import Battery as Battery
     from tl_fbn.intervention.hooks import amplify as amplify
     from tl_fbn.intervention.hooks import inhibit as inhibit
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from tl_fbn.intervention.lesion import LesionStudy as LesionStudy
     from tl_fbn.intervention.lesion import lesion_study as lesion_study
     from tl_fbn.intervention.lesion import matched_controls as matched_controls
-    import tl_fbn.reporting.figures as plot  # noqa: F401
     from tl_fbn.reporting.page import Report as Report
     from tl_fbn.units import Atlas as Atlas
     from tl_fbn.units import Network as Network
@@ -56,7 +57,7 @@ _HOMES = {
     "tl_fbn.analysis.comparison": ("conjunction",),
     "tl_fbn.analysis.contrast": ("Contrast",),
     "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
-    "tl_fbn.analysis.regressors": ("design_matrix",),
+    "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),

@@ -54,6 +54,7 @@ def write_result(
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, beside, metadata=header)
+        beside.chmod(0o644)  # safetensors keeps files to their owner; results are for a group's shared folder
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -82,7 +83,7 @@ def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarra
         raise ValueError(f"{path} is a safetensors file, but none that tl_fbn saved; load a file saved by tl_fbn")
     try:
         header = json.loads(metadata["tl_fbn"])
-        version, held, about = header["format"], header["noun"], header["about"]
+        version, held, about = int(header["format"]), header["noun"], header["about"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
     if version > FORMAT_VERSION:

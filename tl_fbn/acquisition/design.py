@@ -79,7 +79,9 @@ class BlockDesign:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Events of all runs, one line a block, with the run in front."""
-        tables = [self.events(run).assign(run=run, block=range(len(blocks))) for run, blocks in enumerate(self.schedule)]
+        tables = [
+            self.events(run).assign(run=run, block=range(len(blocks))) for run, blocks in enumerate(self.schedule)
+        ]
         return pd.concat(tables, ignore_index=True).loc[:, ["run", "block", "onset", "duration", "trial_type"]]
 
     def __repr__(self) -> str:
@@ -188,7 +190,9 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
         conditions: dict[str, list[str]] = {}
         for row in reader:
             if not row["condition"] or not row["prompt"]:
-                raise ValueError(f"{path}, line {reader.line_num}: condition or prompt is empty; fill it or delete the line")
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: condition or prompt is empty; fill it or delete the line"
+                )
             conditions.setdefault(row["condition"], []).append(row["prompt"])
     if not conditions:
         raise ValueError(f"{path} has a header and no prompt; add lines of condition and prompt")

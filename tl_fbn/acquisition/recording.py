@@ -64,7 +64,7 @@ class Run:
     def read(
         self,
         *,
-        units: Network | Iterable[int] | None = None,
+        units: Network | Iterable[int] | Int[np.ndarray, " few"] | None = None,
         rows: slice | Sequence[int] | Int[np.ndarray, " some"] | None = None,
     ) -> Float[np.ndarray, "row unit"]:
         """Activations of some units and rows, as one array in memory; only those bytes are read.
@@ -111,7 +111,10 @@ class Run:
     def blocks(self) -> list[tuple[str, slice]]:
         """The events as (trial_type, rows)."""
         columns = (self.events[name] for name in ("trial_type", "onset", "duration"))
-        return [(str(kind), slice(int(start), int(start) + int(length))) for kind, start, length in zip(*columns, strict=True)]
+        return [
+            (str(kind), slice(int(start), int(start) + int(length)))
+            for kind, start, length in zip(*columns, strict=True)
+        ]
 
     @property
     def segment_starts(self) -> Bool[np.ndarray, " row"]:
@@ -216,7 +219,9 @@ class Recording(Sequence[Run]):
         }
         runs = []
         for run, (event_table, row_table) in zip(arrays, tables, strict=True):
-            layers = {i: np.ascontiguousarray(layer, np.float32) for i, layer in enumerate(run) if layer.shape[1]}
+            layers = {
+                i: _read_only(np.ascontiguousarray(layer, np.float32)) for i, layer in enumerate(run) if layer.shape[1]
+            }
             runs.append(Run(space, layers, {"key": about["key"]}, None, {"events": event_table, "rows": row_table}))
         recording = cls(space, tuple(runs), about)
         return recording if path is None else _write(recording, Path(path))
@@ -308,6 +313,12 @@ def _write(recording: Recording, path: Path) -> Recording:
     return Recording.open(path)
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _check_arrays(
     arrays: list[list[np.ndarray]], events: Sequence[pd.DataFrame], rows: Sequence[pd.DataFrame] | None
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -350,7 +361,7 @@ def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
     if missing:
         raise ValueError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
     times = table[["onset", "duration"]].to_numpy(np.float64)
-    if (times % 1 != 0).any() or (times[:, 1] < 1).any() or table["trial_type"].isna().any():
+    if (times % 1 != 0).any() or (times[:, 1] < 1).any() or bool(np.any(table["trial_type"].isna().to_numpy())):
         raise ValueError(
             f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every line; "
             "onset and duration count rows, not seconds"
@@ -359,7 +370,9 @@ def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
     end = int((onsets + durations).max(initial=0))
     if end > n_rows or onsets.min(initial=0) < 0:
         raise ValueError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
-    return pd.DataFrame({"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()})
+    return pd.DataFrame(
+        {"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()}
+    )
 
 
 def _check_rows(table: pd.DataFrame | None, run: int, n_rows: int) -> pd.DataFrame:
@@ -370,4 +383,4 @@ def _check_rows(table: pd.DataFrame | None, run: int, n_rows: int) -> pd.DataFra
         raise ValueError(
             f"the row table of run {run} has {len(table)} lines, the run {n_rows} rows; give one line a row"
         )
-    return table.drop(columns="row", errors="ignore").set_axis(index, axis=0)  # lines count as rows in their order
+    return table.drop(columns=["run", "row"], errors="ignore").set_axis(index, axis=0)  # the order of lines counts

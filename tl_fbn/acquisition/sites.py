@@ -108,7 +108,7 @@ def _matching(model: Any, pattern: str) -> dict[int, str]:
 
 def _width(model: Any, site: str, layer: int, name: str) -> int:
     """Units of one layer, from the weights; by asking the model where the weights do not tell."""
-    if site in _NEURON_HOOKS:
+    if site in _NEURON_HOOKS and hasattr(model, "blocks"):
         try:
             return int(model.blocks[layer].mlp.W_out.shape[0])  # (d_mlp, d_model) in TransformerLens's orientation
         except AttributeError:

@@ -28,7 +28,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -122,7 +122,9 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
         if not final.exists():
             raise
         if not (final / ABOUT_RUN).is_file():
-            raise FileExistsError(f"{final} is in the way and holds no committed run; delete it and scan again") from error
+            raise FileExistsError(
+                f"{final} is in the way and holds no committed run; delete it and scan again"
+            ) from error
         run.discard()
         return False
     _fsync(final.parent)
@@ -155,7 +157,7 @@ def sweep(path: Path, run: int) -> None:
     """Remove what dead scans of one run left behind; one that is still being written is left alone."""
     for folder in path.glob(f".{run_folder(path, run).name}.*.part"):
         if (folder / DATA).is_file():
-            with open(folder / DATA, "rb") as file:
+            with open(folder / DATA, "r+b") as file:
                 if not _claim(file):
                     continue
         shutil.rmtree(folder, ignore_errors=True)
@@ -183,9 +185,7 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[int, Float[np.ndarray, 
             offset = 8 + length + entry["data_offsets"][0]
             layers[int(name.removeprefix("layer."))] = np.memmap(folder / DATA, np.float32, "r", offset, (rows, width))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again"
-        ) from error
+        raise ValueError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
     return about, layers
 
 
@@ -205,8 +205,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     The strings of our own columns are escaped as in JSON, so that a cell is one line; in columns of other names every cell is
     a JSON value (strings in quotes), so that all come back as they were.
     """
-    columns = [[_cell(name, value) for value in table[name].tolist()] for name in table.columns]
-    lines = ["\t".join(_escaped(str(name)) for name in table.columns), *("\t".join(row) for row in zip(*columns))]
+    columns = [_cells(str(name), pd.Series(table[name])) for name in table.columns]
+    lines = ["\t".join(_escaped(str(name)) for name in table.columns), *map("\t".join, zip(*columns))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -214,31 +214,35 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read what :func:`write_table` wrote."""
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     columns = [json.loads(f'"{name}"') for name in lines[0].split("\t")]
-    cells = [line.split("\t") for line in lines[1:]]
-    return pd.DataFrame({name: _column(name, [row[i] for row in cells]) for i, name in enumerate(columns)})
+    cells = list(zip(*(line.split("\t") for line in lines[1:]), strict=True)) or [()] * len(columns)
+    return pd.DataFrame({name: _column(name, column) for name, column in zip(columns, cells, strict=True)})
 
 
 _TEXTS = {"token", "trial_type", "flags"}
 
 
-def _column(name: str, cells: list[str]) -> Any:
+def _column(name: str, cells: Sequence[str]) -> list[Any]:
+    quote = '"' if name in _TEXTS else ""
+    # one document a column: json is fast and keeps integers, floats, booleans and strings apart
+    return json.loads(f"[{','.join('NaN' if cell == 'n/a' else f'{quote}{cell}{quote}' for cell in cells)}]")
+
+
+def _cells(name: str, column: pd.Series) -> list[str]:
+    missing, values = column.isna().tolist(), column.tolist()
     if name in _TEXTS:
-        return [json.loads(f'"{cell}"') for cell in cells]
-    # one document a column: json reads it as fast as numpy would, and keeps integers, floats, booleans and strings apart
-    return json.loads("[" + ",".join("NaN" if cell == "n/a" else cell for cell in cells) + "]")
-
-
-def _cell(column: Any, value: Any) -> str:
-    if column in _TEXTS:
-        return _escaped(str(value))
-    if pd.isna(value):
-        return "n/a"
-    return json.dumps(value) if isinstance(value, (bool, int, float)) else f'"{_escaped(str(value))}"'
+        escaped = {text: _escaped(text) for text in set(map(str, values))}
+        cells = [escaped[str(value)] for value in values]
+    elif pd.api.types.is_numeric_dtype(column):
+        plain = [0 if gone else value for gone, value in zip(missing, values, strict=True)]
+        cells = json.dumps(plain, separators=(",", ":"))[1:-1].split(",") if plain else []
+    else:
+        cells = [json.dumps(value if isinstance(value, (bool, int, float)) else str(value)) for value in values]
+    return ["n/a" if gone else cell for gone, cell in zip(missing, cells, strict=True)]
 
 
 def _escaped(text: str) -> str:
-    """Text as inside a JSON string; printable characters stay as they are."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
+    """Text as inside a JSON string; printable characters stay as they are, and no text looks like a missing value."""
+    return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
 
 
 def _claim(file: IO[bytes]) -> bool:

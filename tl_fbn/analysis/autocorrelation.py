@@ -5,9 +5,9 @@ lag-one correlation r of the residuals R y, R = I - QQ', estimates not rho but
 
     f(rho) = tr1(R V(rho) R) / tr(R V(rho) R),      tr1 = sum of the entries that link neighbours in a segment,
 
-one curve a design, shared by all units. Reading rho off the inverse curve keeps the false-positive rate of t tests at
-its nominal level (.049 to .055 at .05 for rho 0 to .8), where the plain estimate gives up to .068 (600 rows, boxcars of
-50 and 100 rows).
+one curve a design, shared by all units. Reading rho off the inverse curve keeps the false-positive rate of t tests near
+its nominal level: .048 to .057 at .05 for rho 0 to .8, where the plain estimate gives up to .063 (600 rows, boxcars of 50
+and 100 rows, with and without drift columns; ``tests/benchmarks/calibration.py`` prints the table).
 
 No row-by-row matrix is formed: V Q solves a tridiagonal system, and with M = Q' V Q
 

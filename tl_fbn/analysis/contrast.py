@@ -91,7 +91,7 @@ class Contrast:
         fwe: float | None = None,
         top: int | float | None = None,
         two_sided: bool = True,
-        min_effect: float = 0.0,
+        min_effect: int | float = 0.0,
         name: str | None = None,
     ) -> Network:
         """The units that pass.

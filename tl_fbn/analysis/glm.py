@@ -35,7 +35,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.contrast import Contrast, Level
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.moments import Basis
-from tl_fbn.analysis.regressors import Drift, design_matrix
+from tl_fbn.analysis.regressors import Drift, Phases, design_matrix
 from tl_fbn.analysis.run_fit import Noise, RunFit, fit_run, is_estimable
 from tl_fbn.units import UnitSpace, html_table
 
@@ -93,7 +93,7 @@ class GLMFit:
         estimate = {"token": self._by_token, "block": self._by_block, "run": self._by_run}[level]
         effect, error, dof = estimate(expression, weights, used)
         provenance = {**self.provenance, "noise": self.noise_model}
-        return Contrast(self.space, expression, level, effect, error, float(dof), tuple(used), skipped, provenance)
+        return Contrast(self.space, expression, level, effect, error, dof, tuple(used), skipped, provenance)
 
     def _by_token(
         self, expression: str, weights: Mapping[str, float], used: Sequence[int]
@@ -101,7 +101,7 @@ class GLMFit:
         parts = [self.runs[number].effect(weights) for number in used]
         effect = np.mean([effect for effect, _ in parts], axis=0)
         error = np.sum([error for _, error in parts], axis=0) / len(used) ** 2
-        return effect, error, sum(self.runs[number].dof for number in used)
+        return effect, error, float(sum(self.runs[number].dof for number in used))
 
     def _by_run(
         self, expression: str, weights: Mapping[str, float], used: Sequence[int]
@@ -112,7 +112,7 @@ class GLMFit:
             )
         effects = np.array([self.runs[number].effect(weights)[0] for number in used])
         varies = np.any([self.runs[number].noise > 0 for number in used], axis=0)  # else the spread is rounding
-        return effects.mean(0), np.where(varies, effects.var(0, ddof=1) / len(used), 0.0), len(used) - 1
+        return effects.mean(0), np.where(varies, effects.var(0, ddof=1) / len(used), 0.0), len(used) - 1.0
 
     def _by_block(
         self, expression: str, weights: Mapping[str, float], used: Sequence[int]
@@ -155,7 +155,7 @@ class GLMFit:
                 'record more cycles or runs, use drift="none", or level="token"'
             )
         error = squares / dof * sum(spreads) / len(used) ** 2
-        return np.mean(effects, axis=0), error, dof
+        return np.mean(effects, axis=0), error, float(dof)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a run: rows, rank, degrees of freedom, mean rho, columns."""
@@ -231,8 +231,9 @@ def fit_glm(
     noise: Noise = "ar1",
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     drift: Drift = "cosine",
-    cutoff: float | None = None,
+    cutoff: int | float | None = None,
     position: bool = True,
+    phases: Phases | None = None,
 ) -> GLMFit:
     """Fit a GLM to every unit of a recording.
 
@@ -244,6 +245,8 @@ def fit_glm(
         drift: For the default design: ``"cosine"`` or ``"none"``.
         cutoff: For the default design: shortest drift period, in rows.
         position: For the default design: include the place in the context.
+        phases: For the default design: split conditions by phases of their prompts, e.g.
+            ``from_token("[/INST]", "answer")``. Phases alternate within blocks, so contrast them at ``level="token"``.
 
     Returns:
         The fit; ask it for contrasts.
@@ -255,7 +258,9 @@ def fit_glm(
     if noise not in get_args(Noise):
         raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
     if design is None:
-        designs = [design_matrix(run, drift=drift, cutoff=cutoff, position=position) for run in recording]
+        designs = [
+            design_matrix(run, drift=drift, cutoff=cutoff, position=position, phases=phases) for run in recording
+        ]
     else:
         designs = [design] if isinstance(design, pd.DataFrame) else list(design)
         _check_designs(designs, recording)

@@ -13,7 +13,7 @@ alternative, of the passage). ``chance`` is the expected exact match of answers 
 items (1 / alternatives for choices), ``majority`` that of always giving the commonest answer: an exact match means something
 only above both.
 
-Cost: one forward pass over all items, batched by length so that nothing is padded.
+Cost: one forward pass over all items, in batches of similar length.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ class Scores:
     """Item by item results of one task.
 
     Args:
-        exact_match: (item,) booleans; empty for text.
+        exact_match: (item,) booleans; none for text.
         log_likelihood: (item,) nats a scored token.
     """
 
-    exact_match: Bool[np.ndarray, " item"]
+    exact_match: Bool[np.ndarray, " scored"]
     log_likelihood: Float[np.ndarray, " item"]
 
     def of(self, metric: str) -> float:
@@ -177,29 +177,25 @@ class Battery:
         """Item by item results of every task, under whatever hooks are on the model."""
         host.require_eval(model, "a battery")
         sequences = self._sequences(model)
-        by_length: dict[int, list[int]] = {}
-        for index, (ids, _) in enumerate(sequences):
-            by_length.setdefault(len(ids), []).append(index)
-        hits: list[bool] = [False] * len(sequences)
-        likelihoods: list[tuple[float, int]] = [(0.0, 1)] * len(sequences)
+        hits = np.zeros(len(sequences), dtype=bool)
+        likelihoods = np.zeros(len(sequences))
+        counts = np.array([len(ids) - start for ids, start in sequences])
         device = host.model_device(model)
-        for group in by_length.values():
-            for start in range(0, len(group), batch_size):
-                chosen = group[start : start + batch_size]
-                ids = torch.tensor([sequences[index][0] for index in chosen], device=device)
-                log_probs = model(ids)[:, :-1].float().log_softmax(-1)
-                targets = ids[:, 1:].to(log_probs.device)
-                picked = log_probs.gather(-1, targets[..., None])[..., 0]
-                right = log_probs.argmax(-1) == targets
-                scored = torch.zeros_like(right)
-                for row, index in enumerate(chosen):
-                    scored[row, sequences[index][1] - 1 :] = True
-                sums = (picked * scored).sum(1).tolist()
-                all_right = (right | ~scored).all(1).tolist()
-                counts = scored.sum(1).tolist()
-                for row, index in enumerate(chosen):
-                    hits[index], likelihoods[index] = all_right[row], (sums[row], counts[row])
-        return self._collect(hits, likelihoods)
+        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
+        for first in range(0, len(by_length), batch_size):
+            chosen = by_length[first : first + batch_size]
+            ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], device)
+            logits = model(ids)  # no mask: a causal model's real positions do not see pads on their right
+            owner = np.repeat(np.arange(len(chosen)), counts[chosen])
+            place = np.concatenate([np.arange(sequences[i][1], len(sequences[i][0])) for i in chosen])
+            rows, columns = (torch.from_numpy(each).to(logits.device) for each in (owner, place))
+            log_probs = logits[rows, columns - 1].float().log_softmax(-1)  # (scored token, vocabulary)
+            targets = ids.to(logits.device)[rows, columns]
+            picked = log_probs.gather(-1, targets[:, None])[:, 0].double().cpu().numpy()
+            wrong = (log_probs.argmax(-1) != targets).cpu().numpy()
+            likelihoods[chosen] = np.bincount(owner, picked, len(chosen))
+            hits[chosen] = np.bincount(owner, wrong, len(chosen)) == 0
+        return self._collect(hits, likelihoods, counts)
 
     def evaluate(self, model: Any, *, batch_size: int = 128) -> pd.DataFrame:
         """One line a task: exact_match, log_likelihood, n, chance, majority."""
@@ -219,16 +215,19 @@ class Battery:
             columns=["task", "exact_match", "log_likelihood", "n", "chance", "majority"],
         )
 
-    def _collect(self, hits: list[bool], likelihoods: list[tuple[float, int]]) -> dict[str, Scores]:
+    def _collect(
+        self, hits: Bool[np.ndarray, " sequence"], likelihoods: Float[np.ndarray, " sequence"], counts: np.ndarray
+    ) -> dict[str, Scores]:
+        """Results of sequences as results of items: summed log-probabilities decide choices, means are reported."""
         results = {}
         cursor = 0
         for name, task in self.tasks.items():
             matches, means = [], []
             for item in task.items:
                 span = slice(cursor, cursor + len(item.alternatives))
-                sums = [total for total, _ in likelihoods[span]]
-                matches.append(hits[cursor] if task.kind == "answer" else all(sums[0] > other for other in sums[1:]))
-                means.append(sums[0] / likelihoods[cursor][1])
+                own, others = likelihoods[cursor], likelihoods[cursor + 1 : span.stop]
+                matches.append(bool(hits[cursor]) if task.kind == "answer" else bool((own > others).all()))
+                means.append(own / counts[cursor])
                 cursor = span.stop
             exact = np.array([] if task.kind == "text" else matches, dtype=bool)
             results[name] = Scores(exact, np.array(means, dtype=float))

@@ -52,8 +52,10 @@ class Network:
         signs = np.zeros(members.shape, np.int8) if self.signs is None else np.asarray(self.signs, dtype=np.int8)
         if signs.shape != members.shape:
             raise ValueError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
-        if np.abs(signs).max(initial=0) > 1:
-            raise ValueError(f"signs are -1, 0 or 1; got {sorted(set(signs.tolist()) - {-1, 0, 1})}. np.sign makes them")
+        if ((signs < -1) | (signs > 1)).any():
+            raise ValueError(
+                f"signs are -1, 0 or 1; got {np.setdiff1d(signs, [-1, 0, 1]).tolist()}. np.sign makes them"
+            )
         object.__setattr__(self, "members", members)
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
@@ -61,7 +63,7 @@ class Network:
     def from_indices(
         cls,
         space: UnitSpace,
-        indices: Iterable[int] | Iterable[tuple[int, int]],
+        indices: Iterable[int] | Iterable[tuple[int, int]] | Int[np.ndarray, " some"],
         *,
         name: str = "network",
         provenance: Provenance | None = None,
@@ -137,14 +139,14 @@ class Network:
 
     def _combine(self, other: Network, sign: str, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Network:
         if not isinstance(other, Network):
-            raise TypeError(f"a network combines with a network; got {type(other).__name__}. Select units with .top first")
+            raise TypeError(
+                f"a network combines with a network; got {type(other).__name__}. Select units with .top first"
+            )
         self.space.require_same(other.space)
         members = rule(self.members, other.members)
         mine, theirs = self.signed, other.signed
         # a unit that two maps sign differently has no sign
         signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
-        if sign == "-":
-            signs = mine
         name = f"{self.name} {sign} {other.name}"
         provenance: dict[str, Any] = {"method": name, "parts": [dict(self.provenance), dict(other.provenance)]}
         prompts = [source.provenance.get("prompts") for source in (self, other)]

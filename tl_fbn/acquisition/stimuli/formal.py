@@ -48,6 +48,7 @@ _VERBS = ("sees", "finds", "likes", "leaves", "passes", "remembers", "draws", "w
 _PLACES = ("near", "behind", "under", "beside", "above")
 _TIMES = ("today", "again", "often", "early", "late")
 _LINKS = ("and", "while", "because")
+_PATIENCE = 100_000  # draws without a new item after which a task counts as used up
 REST_WORDS = (*_DETERMINERS, *_ADJECTIVES, *_NOUNS, *_VERBS, *_PLACES, *_TIMES, *_LINKS, ".", ",")
 
 
@@ -116,11 +117,11 @@ def _count(rng: random.Random) -> tuple[list[str], list[str]]:
 def sum_of(rng: random.Random, n_digits: int) -> tuple[list[str], list[str]]:
     """Question and answer words of a sum of two numbers, units first."""
     a, b = (rng.randrange(10**n_digits) for _ in range(2))
+    return [*_units_first(a, n_digits), "+", *_units_first(b, n_digits)], _units_first(a + b, n_digits + 1)
 
-    def units_first(number: int, width: int) -> list[str]:
-        return list(f"{number:0{width}d}"[::-1])
 
-    return [*units_first(a, n_digits), "+", *units_first(b, n_digits)], units_first(a + b, n_digits + 1)
+def _units_first(number: int, width: int) -> list[str]:
+    return list(f"{number:0{width}d}"[::-1])
 
 
 def _add(rng: random.Random) -> tuple[list[str], list[str]]:
@@ -158,35 +159,43 @@ def as_item(task: str, question: list[str], answer: list[str]) -> Item:
 
 
 def items(task: str, split: Split, seed: int) -> Iterator[Item]:
-    """An endless, seeded stream of *distinct* items of one task and split."""
+    """A seeded stream of *distinct* items of one task and split; ValueError where there are no more."""
     rng = random.Random(f"{task}/{split}/{seed}")
     seen: set[str] = set()
-    while True:
-        item = make_item(task, rng)
-        if split_of(item.question) == split and item.question not in seen:
-            seen.add(item.question)
-            yield item
+    vain = 0
+    while vain < _PATIENCE:
+        words, answer = _MAKERS[task](rng)
+        question = " ".join(words)  # most are of another split, so no item is made before that is known
+        vain += 1
+        if question not in seen and split_of(f"{task} : {question}") == split:
+            seen.add(question)
+            vain = 0
+            yield as_item(task, words, answer)
+    raise ValueError(
+        f"task {task!r} has no more than about {len(seen):,} distinct items in its split {split!r}; ask for fewer"
+    )
 
 
 def rest_sentence(rng: random.Random) -> str:
     """One to two clauses of neutral text, ended by a full stop."""
-
-    def noun_phrase() -> list[str]:
-        adjective = [rng.choice(_ADJECTIVES)] if rng.random() < 0.6 else []
-        return [rng.choice(_DETERMINERS), *adjective, rng.choice(_NOUNS)]
-
-    def clause() -> list[str]:
-        words = [*noun_phrase(), rng.choice(_VERBS), *noun_phrase()]
-        if rng.random() < 0.4:
-            words += [rng.choice(_PLACES), *noun_phrase()]
-        if rng.random() < 0.3:
-            words += [rng.choice(_TIMES)]
-        return words
-
-    words = clause()
+    words = _clause(rng)
     if rng.random() < 0.3:
-        words += [",", rng.choice(_LINKS), *clause()]
+        words += [",", rng.choice(_LINKS), *_clause(rng)]
     return " ".join([*words, "."])
+
+
+def _clause(rng: random.Random) -> list[str]:
+    words = [*_noun_phrase(rng), rng.choice(_VERBS), *_noun_phrase(rng)]
+    if rng.random() < 0.4:
+        words += [rng.choice(_PLACES), *_noun_phrase(rng)]
+    if rng.random() < 0.3:
+        words += [rng.choice(_TIMES)]
+    return words
+
+
+def _noun_phrase(rng: random.Random) -> list[str]:
+    adjective = [rng.choice(_ADJECTIVES)] if rng.random() < 0.6 else []
+    return [rng.choice(_DETERMINERS), *adjective, rng.choice(_NOUNS)]
 
 
 def neutral_text(name: str, rng: random.Random) -> str:
