@@ -1,0 +1,1 @@
+"""Faults a scan must survive, each in a process of its own."""

@@ -1,0 +1,1 @@
+"""Slow, plain computations by other people's code, for tests to compare with."""

@@ -1,0 +1,238 @@
+"""What is asked of a model: deterministic, its weights known, its hooks told apart, its padding without effect."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import tiny_model
+from tl_fbn.acquisition import host
+
+
+class Ours:
+    """An edit as this package makes them."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+
+    def __call__(self, tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+        return tensor * 0.5
+
+
+def theirs(tensor: torch.Tensor, hook: Any) -> None:
+    """A hook of the user's."""
+
+
+# What can be hooked
+
+
+def test_bridges_can_be_hooked(model: Any) -> None:
+    host.require_model(model)
+
+
+@pytest.mark.parametrize(
+    ("thing", "missing"),
+    [
+        (nn.Linear(1, 1), "cfg, hook_dict, hooks"),
+        (SimpleNamespace(cfg=1, hook_dict={}, hooks=1), "__call__"),
+        (SimpleNamespace(cfg=1), "hook_dict, hooks"),
+        ("gpt2", "cfg, hook_dict, hooks"),
+    ],
+)
+def test_what_cannot_be_hooked_says_what_is_missing(thing: Any, missing: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"cannot be hooked \(it has no {missing}\); give a TransformerLens model, e\.g\. Trans"
+    ):
+        host.require_model(thing)
+
+
+# Determinism
+
+
+def test_eval_mode_is_required_where_something_is_random() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.25))
+    with pytest.raises(
+        ValueError, match=r"scan needs a deterministic model, but 1 is in training mode with dropout p=0\.25"
+    ):
+        host.require_eval(network, "scan")
+    host.require_eval(network.eval(), "scan")
+    host.require_eval(nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2)), "scan")  # training, but nothing random
+    network[1].train()  # a part is enough
+    with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
+        host.require_eval(network, "scan")
+
+
+def test_the_model_inside_a_bridge_counts() -> None:
+    wrapper = SimpleNamespace(original_model=nn.Sequential(nn.Dropout(0.1)))
+    with pytest.raises(ValueError, match=r"a battery needs a deterministic model, but 0 is in training mode"):
+        host.require_eval(wrapper, "a battery")
+
+
+@pytest.mark.parametrize(
+    ("key", "random"), [("attn_pdrop", True), ("attention_dropout", True), ("summary_first_dropout", False)]
+)
+def test_dropout_named_only_in_the_config(key: str, random: bool) -> None:
+    network = nn.Linear(2, 2)
+    network.config = SimpleNamespace(**{key: 0.1, "n_drop": 3})
+    if random:
+        with pytest.raises(ValueError, match=rf"it is in training mode with \{{'{key}': 0\.1\}}; call model\.eval"):
+            host.require_eval(network, "scan")
+    else:
+        host.require_eval(network, "scan")
+    host.require_eval(network.eval(), "scan")
+
+
+# Facts about a model
+
+
+def test_facts(model: Any) -> None:
+    assert host.model_label(model) == "native"
+    assert host.context_length(model) == 32
+    assert host.vocabulary_size(model) == 50
+    assert host.model_device(model) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("org/gpt", "gpt"), ("/a/b/checkpoint/", "checkpoint"), (None, "SimpleNamespace"), ("x", "x")]
+)
+def test_labels_are_the_last_part_of_a_path(name: str | None, label: str) -> None:
+    assert host.model_label(SimpleNamespace(cfg=SimpleNamespace(model_name=name))) == label
+
+
+@pytest.mark.parametrize("size", [None, -1, 0])
+def test_unknown_vocabularies(size: int | None) -> None:
+    assert host.vocabulary_size(SimpleNamespace(cfg=SimpleNamespace(d_vocab=size))) is None
+    assert host.context_length(SimpleNamespace(cfg=SimpleNamespace())) is None
+
+
+# Weights
+
+
+def test_weights_digest_is_of_the_weights() -> None:
+    first, same, other = tiny_model(seed=1), tiny_model(seed=1), tiny_model(seed=2)
+    digest = host.weights_digest(first)
+    assert len(digest) == 64
+    assert host.weights_digest(same) == digest
+    assert host.weights_digest(other) != digest
+    assert host.weights_digest(first) == digest
+
+
+def test_weights_digest_sees_edits_that_leave_no_trace(model: Any) -> None:
+    before = host.weights_digest(model)
+    weight = model.blocks[1].mlp.W_out
+    name, parameter = next((n, p) for n, p in model.named_parameters() if p.data_ptr() == weight.data_ptr())
+    version = parameter._version
+    parameter.data[0, 0] += 1e-3
+    assert parameter._version == version, name  # which is why nothing is remembered between calls
+    edited = host.weights_digest(model)
+    assert edited != before
+    parameter.data[0, 0] -= 1e-3
+
+
+def test_weights_digest_knows_names_shapes_dtypes_and_buffers() -> None:
+    def digest(
+        *, name: str = "w", dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (4, 2), step: int = 0
+    ) -> str:
+        module = nn.Module()
+        module.register_parameter(name, nn.Parameter(torch.zeros(shape, dtype=dtype)))
+        module.register_buffer("steps", torch.tensor(step))
+        module.register_buffer("mask", torch.tensor([True, False]))
+        return host.weights_digest(module)
+
+    variants = [
+        digest(),
+        digest(name="v"),
+        digest(dtype=torch.float64),
+        digest(dtype=torch.bfloat16),
+        digest(dtype=torch.float16),
+        digest(shape=(2, 4)),
+        digest(step=1),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert digest() == variants[0]
+
+
+def test_weights_digest_is_of_values_not_of_memory_layout() -> None:
+    straight, turned = nn.Module(), nn.Module()
+    straight.w = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    turned.w = nn.Parameter(torch.arange(6.0).reshape(2, 3).T.contiguous().T)
+    assert not turned.w.is_contiguous()
+    assert host.weights_digest(turned) == host.weights_digest(straight)
+
+
+# Hooks
+
+
+def test_our_edits_and_foreign_hooks_are_told_apart(model: Any) -> None:
+    post, out = "blocks.0.mlp.hook_post", "blocks.1.hook_mlp_out"
+    assert host.fwd_hook_functions(model) == []
+    with model.hooks(fwd_hooks=[(post, Ours("one")), (out, theirs), (post, Ours("two"))]):
+        found = host.fwd_hook_functions(model)
+        assert len(found) == 3  # a hook point that goes by several names counts once
+        edits = [edit.split() for edit in host.active_edits(model)]
+        assert [digest for _, digest in edits] == ["one", "two"]
+        assert all(model.hook_dict[name] is model.hook_dict[post] for name, _ in edits)
+        ((name, function),) = host.foreign_hooks(model)
+        assert function is theirs
+        assert model.hook_dict[name] is model.hook_dict[out]
+    assert host.fwd_hook_functions(model) == []
+    assert host.active_edits(model) == host.foreign_hooks(model) == []
+
+
+def test_the_order_of_edits_counts(model: Any) -> None:
+    post = "blocks.0.mlp.hook_post"
+    orders = []
+    for digests in (["a", "b"], ["b", "a"]):
+        with model.hooks(fwd_hooks=[(post, Ours(digest)) for digest in digests]):
+            orders.append(host.active_edits(model))
+    assert orders[0] == orders[1][::-1] != orders[1]
+
+
+def test_functions_that_are_in_no_closure_stay_themselves() -> None:
+    assert host.unwrapped(theirs) is theirs
+    assert host.unwrapped(len) is len
+
+    def wrap(hook: Any) -> Any:
+        return lambda module, inputs, output: hook(output, module)
+
+    assert host.unwrapped(wrap(theirs)) is theirs
+
+
+# Batches
+
+
+def test_pad_batch_known_answer() -> None:
+    ids, mask, real = host.pad_batch([[5, 6, 7], [8], [9, 4]], torch.device("cpu"))
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [9, 4, 0]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert real.tolist() == [0, 1, 2, 3, 6, 7]
+    assert ids.flatten()[real].tolist() == [5, 6, 7, 8, 9, 4]
+
+
+@torch.no_grad()
+def test_padding_changes_no_real_token(model: Any) -> None:
+    prompts = [[5, 6, 7, 8, 9], [1], [3, 2, 1]]
+    ids, mask, real = host.pad_batch(prompts, torch.device("cpu"))
+    together = host.forward(model, ids, mask)
+    assert together is not None
+    alone = torch.cat([model(torch.tensor([prompt]))[0] for prompt in prompts])
+    torch.testing.assert_close(together.flatten(0, 1)[real], alone)
+
+
+def test_the_mask_is_left_out_where_nothing_is_padded() -> None:
+    calls: list[dict[str, Any]] = []
+
+    def model(ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        calls.append(options)
+        return ids
+
+    device = torch.device("cpu")
+    host.forward(model, *host.pad_batch([[1, 2], [3, 4]], device)[:2])
+    host.forward(model, *host.pad_batch([[1, 2], [3]], device)[:2], return_type=None)
+    assert calls[0] == {"return_type": "logits"}
+    assert calls[1]["return_type"] is None
+    assert calls[1]["attention_mask"].tolist() == [[1, 1], [1, 0]]

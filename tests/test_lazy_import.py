@@ -1,0 +1,102 @@
+"""What importing costs: the face of the package is free, an analysis needs no torch, and every public name is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tl_fbn as fbn
+import tl_fbn.units
+
+NO_MODEL = ("torch", "transformers", "transformer_lens")
+HEAVY = (
+    *NO_MODEL,
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "jaxtyping",
+    "safetensors",
+    "plotly",
+    "jinja2",
+)
+
+
+def python(code: str) -> str:
+    """Run code in a fresh process, without the tests' type checker; its output."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def loaded_by(code: str, of: tuple[str, ...]) -> set[str]:
+    """Which of these packages a process has loaded after this code."""
+    report = f"import sys\n{code}\nprint(*({{name.split('.')[0] for name in sys.modules}} & set({of!r})))"
+    return set(python(report).split())
+
+
+def test_the_face_of_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import tl_fbn; dir(tl_fbn); tl_fbn.__all__", HEAVY) == set()
+
+
+def test_design_recording_and_analysis_need_no_model() -> None:
+    code = """
+import tl_fbn.units, tl_fbn.acquisition.recording, tl_fbn.analysis.glm, tl_fbn.acquisition.store, tl_fbn.acquisition.design
+import tl_fbn as fbn
+fbn.block_design({"a": fbn.prompts("sort"), "b": fbn.prompts("topic/rest")}, n_runs=2, n_cycles=2, seed=0)
+fbn.chats("add"), fbn.Recording, fbn.fit_glm, fbn.Atlas, fbn.Report, fbn.conjunction
+"""
+    assert loaded_by(code, NO_MODEL) == set()
+
+
+def test_every_public_name_is_there() -> None:
+    assert len(set(fbn.__all__)) == len(fbn.__all__)
+    assert dir(fbn) == sorted(fbn.__all__)
+    for name in fbn.__all__:
+        if name == "plot" and importlib.util.find_spec("plotly") is None:
+            continue
+        assert getattr(fbn, name) is not None
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(
+        AttributeError, match=r"module 'tl_fbn' has no attribute 'fit_gml'; public names: Atlas, .*fit_glm, .*inhibit"
+    ):
+        _ = fbn.fit_gml
+    assert not hasattr(fbn, "__wrapped__")
+
+
+def test_star_import_gives_the_public_names() -> None:
+    if importlib.util.find_spec("plotly") is None:
+        pytest.skip("the star imports the pictures too")
+    names: dict[str, object] = {}
+    exec("from tl_fbn import *", names)
+    assert set(names) - {"__builtins__"} == set(fbn.__all__)
+    assert names["UnitSpace"] is tl_fbn.units.UnitSpace
+    assert names["demo"] is tl_fbn.demo
+
+
+def test_examples_in_docstrings_are_true() -> None:
+    modules = (
+        "units.space",
+        "units.maps",
+        "units.network",
+        "units.atlas",
+        "acquisition.design",
+        "acquisition.stimuli",
+        "acquisition.stimuli.formal",
+    )
+    code = (
+        "import doctest, importlib\n"
+        f"found = [doctest.testmod(importlib.import_module('tl_fbn.' + name)) for name in {modules!r}]\n"
+        "print(sum(r.attempted for r in found), sum(r.failed for r in found))"
+    )
+    attempted, failed = python(code).splitlines()[-1].split()
+    assert int(attempted) >= 12
+    assert int(failed) == 0

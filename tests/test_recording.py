@@ -1,0 +1,391 @@
+"""Recordings: the same in memory and on disk, read only where asked, and made of nothing that does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tl_fbn as fbn
+from tests.conftest import blocks
+from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import Recording
+from tl_fbn.units import Network, UnitSpace
+
+WIDTHS = (4, 0, 3)
+N_ROWS = (12, 8)
+
+
+def arrays() -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return [[rng.normal(2, 1, size=(n, width)).astype(np.float32) for width in WIDTHS] for n in N_ROWS]
+
+
+def all_events() -> list[pd.DataFrame]:
+    return [blocks(["a", "b", "a"], 4), blocks(["rest", "b"], 4)]
+
+
+def all_rows() -> list[pd.DataFrame]:
+    return [
+        pd.DataFrame(
+            {
+                "prompt": np.arange(n) // 3,
+                "position": np.arange(n) % 3,
+                "token": [("\t", "n/a", "é")[i % 3] for i in range(n)],
+                "surprisal": np.where(np.arange(n) % 3, 1 / (1 + np.arange(n)), np.nan),
+                "topic": [f"t{i % 2}" for i in range(n)],
+                "correct": np.arange(n) % 2 == 0,
+            }
+        )
+        for n in N_ROWS
+    ]
+
+
+def record(**options: Any) -> Recording:
+    return Recording.from_arrays(**{"activations": arrays(), "events": all_events(), "rows": all_rows(), **options})
+
+
+@pytest.fixture(params=["memory", "disk"])
+def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Recording:
+    return record(path=tmp_path / "rec" if request.param == "disk" else None)
+
+
+# Memory and disk
+
+
+def test_memory_and_disk_are_equal(tmp_path: Path) -> None:
+    memory, disk = record(model="mine"), record(model="mine", path=tmp_path / "rec")
+    reopened = Recording.open(str(tmp_path / "rec"))
+    for other in (disk, reopened):
+        assert other.key == memory.key
+        assert (other.space, other.space.model) == (memory.space, "mine")
+        assert other.conditions == memory.conditions == ["a", "b", "rest"]
+        assert (len(other), other.n_rows) == (2, 20)
+        np.testing.assert_array_equal(other.mean(), memory.mean())
+        pd.testing.assert_frame_equal(other.to_dataframe(), memory.to_dataframe(), check_exact=True)
+        for mine, theirs in zip(memory, other, strict=True):
+            assert list(theirs.layers) == [0, 2]
+            for layer in mine.layers:
+                np.testing.assert_array_equal(theirs.layer(layer), mine.layer(layer))
+            pd.testing.assert_frame_equal(theirs.events, mine.events)
+            pd.testing.assert_frame_equal(theirs.rows, mine.rows, check_exact=True, check_index_type=False)
+            np.testing.assert_array_equal(theirs.segment_starts, mine.segment_starts)
+            assert theirs.blocks() == mine.blocks()
+    disk.verify()
+    memory.verify()
+
+
+def test_on_disk_layers_are_memory_maps(tmp_path: Path) -> None:
+    run = record(path=tmp_path)[0]
+    assert isinstance(run.layer(2), np.memmap)
+    assert not run.layer(2).flags.writeable
+    assert not isinstance(run.read(), np.memmap)
+
+
+def test_values_are_what_was_given(recording: Recording) -> None:
+    for run, given_run in zip(recording, arrays(), strict=True):
+        np.testing.assert_array_equal(run.read(), np.concatenate(given_run, axis=1))
+        np.testing.assert_array_equal(run.layer(0), given_run[0])
+        assert run.layer(0).dtype == np.float32
+    assert recording[0].blocks() == [("a", slice(0, 4)), ("b", slice(4, 8)), ("a", slice(8, 12))]
+    assert recording[-1].n_rows == 8
+
+
+def test_tables_are_what_was_given(recording: Recording) -> None:
+    run = recording[1]
+    pd.testing.assert_frame_equal(run.events, all_events()[1])
+    pd.testing.assert_frame_equal(run.rows.reset_index(drop=True), all_rows()[1], check_exact=True)
+    assert run.rows.index.name == "row"
+    assert run.segment_starts.tolist() == [True, False, False] * 2 + [True, False]
+
+
+def test_dataframe_has_the_run_in_front(recording: Recording) -> None:
+    table = recording.to_dataframe()
+    assert list(table) == ["run", "row", *all_rows()[0]]
+    assert table["run"].tolist() == [0] * 12 + [1] * 8
+    assert table["row"].tolist() == [*range(12), *range(8)]
+    again = record(rows=[table[table["run"] == run] for run in (0, 1)])  # its own table is a row table
+    pd.testing.assert_frame_equal(again.to_dataframe(), table)
+
+
+def test_without_a_row_table(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "rec"):
+        recording = record(rows=None, path=path)
+        assert recording[0].rows.shape == (12, 0)
+        assert recording[0].segment_starts.tolist() == [True] + [False] * 11
+        assert list(recording.to_dataframe()) == ["run", "row"]
+
+
+def test_mean_is_over_all_rows_in_double_precision(recording: Recording) -> None:
+    together = np.concatenate([np.concatenate(run, axis=1) for run in arrays()])
+    np.testing.assert_allclose(recording.mean(), together.mean(0, dtype=np.float64), rtol=1e-12)
+    big = Recording.from_arrays([[np.array([[16777217.0], [16777219.0], [16777221.0]])]], events=[blocks(["a"], 3)])
+    assert big.mean()[0] == np.array([16777216, 16777220, 16777220]).mean()  # what float32 stores, exactly averaged
+
+
+# Partial reads
+
+FLAT = np.concatenate([np.concatenate(run, axis=1) for run in arrays()[:1]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    units=st.one_of(st.none(), st.sets(st.integers(0, 6))),
+    rows=st.one_of(
+        st.none(),
+        st.slices(12),
+        st.lists(st.integers(-12, 11), max_size=6),
+    ),
+    kind=st.sampled_from(["network", "indices", "array"]),
+)
+def test_read_equals_numpy_indexing(
+    units: set[int] | None, rows: Any, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "read"
+    run = Recording.open(path)[0] if path.exists() else record(path=path)[0]
+    chosen = list(range(7)) if units is None else sorted(units)
+    wanted: Any = None
+    if units is not None:
+        wanted = {
+            "network": Network.from_indices(run.space, chosen),
+            "indices": chosen,
+            "array": np.array(chosen, int),
+        }[kind]
+    where = np.array(rows, dtype=int) if isinstance(rows, list) else rows
+    found = run.read(units=wanted, rows=where)
+    expected = FLAT[slice(None) if rows is None else where][:, chosen]
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_layers_are_read_only_and_reads_are_copies(recording: Recording) -> None:
+    run = recording[0]
+    with pytest.raises(ValueError, match="read-only"):
+        run.layer(0)[0, 0] = 1
+    part = run.read(units=[0, 1, 2, 3], rows=slice(0, 2))
+    part[:] = 0
+    assert run.layer(0)[:2].all()
+
+
+def test_read_of_units_that_are_not_there(recording: Recording) -> None:
+    elsewhere = Network.from_indices(UnitSpace("mlp.out", (4, 0, 3), model="gpt2"), [0])
+    with pytest.raises(ValueError, match=r"cannot read units of external mlp\.neurons .* and gpt2 mlp\.out"):
+        recording[0].read(units=elsewhere)
+    with pytest.raises(IndexError, match=r"unit 7 is not in external mlp\.neurons .*0 to 6"):
+        recording[0].read(units=[7])
+    for layer in (1, 3):
+        with pytest.raises(
+            IndexError, match=rf"layer {layer} was not recorded at external mlp\.neurons .*; layers: 0, 2"
+        ):
+            recording[0].layer(layer)
+
+
+# Keys
+
+
+def test_equal_content_has_equal_keys_and_any_change_another() -> None:
+    key = record().key
+    assert record().key == key
+    assert record(model="other name").key == key  # a label
+    changed = arrays()
+    changed[1][2][3, 1] += 1
+    renamed = all_events()
+    renamed[0].loc[0, "trial_type"] = "c"
+    retold = all_rows()
+    retold[1].loc[2, "token"] = "x"
+    others = [record(activations=changed), record(events=renamed), record(rows=retold), record(site="mlp.out")]
+    assert len({key, *(other.key for other in others)}) == 5
+
+
+def test_writing_again_keeps_what_is_there_and_refuses_something_else(tmp_path: Path) -> None:
+    record(path=tmp_path)
+    written = (tmp_path / "run-01" / store.DATA).stat().st_mtime_ns
+    assert record(path=tmp_path).key == record().key
+    assert (tmp_path / "run-01" / store.DATA).stat().st_mtime_ns == written
+    with pytest.raises(
+        ValueError, match=r"already holds another recording \(key [0-9a-f]{12}\); give another folder or"
+    ):
+        record(path=tmp_path, site="mlp.out")
+
+
+def test_a_failed_write_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store, "write_table", full)
+    with pytest.raises(OSError, match="disk full"):
+        record(path=tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [store.ABOUT]
+    monkeypatch.undo()
+    assert record(path=tmp_path).key == record().key
+
+
+# Opening
+
+
+def test_open_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"does not exist; give the folder that scanner\.scan"):
+        Recording.open(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="is no recording"):
+        Recording.open(tmp_path)
+
+
+def test_open_of_an_incomplete_recording(tmp_path: Path) -> None:
+    record(path=tmp_path)
+    shutil.rmtree(tmp_path / "run-02")
+    with pytest.raises(
+        ValueError, match=r"holds 1 of 2 runs; call scanner\.scan\(design, folder\) again to complete it"
+    ):
+        Recording.open(tmp_path)
+
+
+def test_open_of_runs_of_two_recordings(tmp_path: Path) -> None:
+    record(path=tmp_path / "one")
+    record(path=tmp_path / "two", site="mlp.out")
+    shutil.rmtree(tmp_path / "one" / "run-02")
+    shutil.copytree(tmp_path / "two" / "run-02", tmp_path / "one" / "run-02")
+    with pytest.raises(ValueError, match=r"run-02 belongs to another recording than .*one; delete it and scan again"):
+        Recording.open(tmp_path / "one")
+
+
+def test_open_of_damage_and_newer_formats(tmp_path: Path) -> None:
+    record(path=tmp_path)
+    data = tmp_path / "run-02" / store.DATA
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-4])
+    with pytest.raises(ValueError, match=r"run-02.*activations\.safetensors has .* bytes, it was committed with"):
+        Recording.open(tmp_path)
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 64]))
+    opened = Recording.open(tmp_path)
+    with pytest.raises(ValueError, match=r"run-02.*activations\.safetensors is not what was committed"):
+        opened.verify()
+    about = json.loads((tmp_path / store.ABOUT).read_text(encoding="utf-8"))
+    (tmp_path / store.ABOUT).write_text(json.dumps({**about, "format": 7}), encoding="utf-8")
+    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 1; update tl_fbn"):
+        Recording.open(tmp_path)
+
+
+# Bad inputs
+
+
+def replaced(run: int, layer: int, array: np.ndarray) -> list[list[np.ndarray]]:
+    changed: list[list[np.ndarray]] = arrays()
+    changed[run][layer] = array
+    return changed
+
+
+def with_value(value: float) -> list[list[np.ndarray]]:
+    array = np.ones((8, 3))
+    array[5, 2] = value
+    return replaced(1, 2, array)
+
+
+def event(**columns: Any) -> list[pd.DataFrame]:
+    line = pd.DataFrame({"onset": [0], "duration": [4], "trial_type": ["a"]})
+    return [all_events()[0], line.assign(**columns)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activations": []}, r"got no activations; give a list \(run\) of lists \(layer\)"),
+        ({"activations": [[], []]}, r"got no activations"),
+        ({"events": all_events()[:1]}, r"2 runs of activations, but 1 tables of events; give one a run"),
+        ({"rows": all_rows()[:1]}, r"2 runs of activations, but 1 tables of rows; give one a run"),
+        (
+            {"activations": replaced(0, 0, np.ones(12))},
+            r"run 0 has layers of shape \[\(12,\).*every layer is \(row, unit\)",
+        ),
+        (
+            {"activations": replaced(1, 2, np.ones((8, 5)))},
+            r"run 1 has layers of shape .*\(8, 5\)\], run 0 .*\(12, 3\)\]",
+        ),
+        ({"activations": [arrays()[0], arrays()[1][:2]]}, r"run 1 has layers of shape .*the same units in every run"),
+        (
+            {"activations": replaced(1, 2, np.ones((9, 3)))},
+            r"run 1 has layers of \[8, 8, 9\] rows; all layers share the rows",
+        ),
+        (
+            {"activations": [arrays()[0], [layer[:0] for layer in arrays()[1]]]},
+            r"run 1 .*\[0, 0, 0\] rows; .*at least one",
+        ),
+        ({"activations": [[np.ones((n, 0))] for n in N_ROWS]}, r"widths \(0,\) describe no units"),
+        ({"activations": with_value(np.nan)}, r"run 1, layer 2 has activations that are NaN, infinite or too large"),
+        ({"activations": with_value(-np.inf)}, r"run 1, layer 2 has activations that are NaN, infinite or too large"),
+        (
+            {"activations": with_value(1e39)},
+            r"run 1, layer 2 .* too large for float32; remove those rows or units first",
+        ),
+        (
+            {"events": [all_events()[0], pd.DataFrame({"onset": [0]})]},
+            r"run 1 lack duration, trial_type; columns: onset",
+        ),
+        ({"events": event(duration=9)}, r"events of run 1 reach row 9, the run has 8; onset and duration count rows"),
+        ({"events": event(onset=-1)}, r"events of run 1 reach row 3, the run has 8"),
+        ({"events": event(onset=0.5)}, r"events of run 1 need whole numbers of rows .* count rows, not seconds"),
+        ({"events": event(onset=np.nan)}, r"events of run 1 need whole numbers of rows"),
+        ({"events": event(duration=0)}, r"events of run 1 need .* \(a duration of at least 1\)"),
+        ({"events": event(trial_type=None)}, r"events of run 1 need .* a trial_type in every line"),
+        (
+            {"rows": [all_rows()[0], all_rows()[0]]},
+            r"the row table of run 1 has 12 lines, the run 8 rows; give one line a row",
+        ),
+    ],
+)
+def test_arrays_and_tables_that_do_not_fit(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        record(**options, path=tmp_path / "rec")
+    assert not (tmp_path / "rec").exists()
+
+
+def test_the_largest_float32_and_whole_float_onsets_pass() -> None:
+    largest = float(np.finfo(np.float32).max)
+    recording = record(activations=with_value(-largest), events=event(onset=4.0, duration=4.0))
+    assert recording[1].layer(2)[5, 2] == -largest
+    assert recording[1].blocks() == [("a", slice(4, 8))]
+    assert recording[1].events["onset"].dtype == np.int64
+
+
+def test_integers_and_other_floats_are_stored_as_float32() -> None:
+    for dtype in (np.int8, np.int64, np.float16, np.float64, np.bool_):
+        recording = Recording.from_arrays([[np.array([[0, 1], [1, 1]], dtype=dtype)]], events=[blocks(["a"], 2)])
+        np.testing.assert_array_equal(recording[0].read(), np.array([[0, 1], [1, 1]], np.float32))
+
+
+def test_a_run_without_events(tmp_path: Path) -> None:
+    nothing = pd.DataFrame({"onset": [], "duration": [], "trial_type": []})
+    for path in (None, tmp_path / "rec"):
+        recording = record(events=[nothing, nothing], path=path)
+        assert recording.conditions == []
+        assert recording[0].blocks() == []
+
+
+# Words
+
+
+def test_in_words(tmp_path: Path, noise_recording: Recording) -> None:
+    assert repr(noise_recording) == (
+        "Recording in memory: 2 runs, 160 rows, external mlp.neurons (2 layers of 5, 7); conditions a, b"
+    )
+    assert repr(noise_recording[0]) == "Run of 80 rows, 8 blocks: external mlp.neurons (2 layers of 5, 7)"
+    recording = record(path=tmp_path / "<rec>")
+    assert f"Recording at {tmp_path}/<rec>: 2 runs, 20 rows" in repr(recording)
+    page = recording._repr_html_()
+    assert "<rec>" not in page
+    assert "<td>1</td><td>8</td><td>2</td><td>rest, b</td>" in page
+
+
+def test_provenance_knows_prompts_only_if_the_recording_does(tmp_path: Path) -> None:
+    recording = record(path=tmp_path)
+    assert recording.provenance() == {"recording": recording.key, "weights": None}
+    about = {**recording.about, "prompts": ["p"], "fields": {"weights": "w", "site": "mlp.neurons"}}
+    known = fbn.Recording(recording.space, recording.runs, about)
+    assert known.provenance() == {"recording": recording.key, "weights": "w", "prompts": ["p"]}

@@ -1,0 +1,123 @@
+"""The fit of one run: coefficients, what can be estimated and why not, block means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tl_fbn as fbn
+from tests.conftest import blocks
+from tests.oracle.regression import coefficients
+from tl_fbn.analysis.moments import Basis
+from tl_fbn.analysis.run_fit import RunFit, fit_run, is_estimable
+
+
+def estimable(design: np.ndarray, weights: list[float]) -> bool:
+    basis = Basis.of(design, np.zeros(len(design), dtype=bool))
+    return is_estimable(np.array(weights, dtype=float), basis.to_columns, basis.to_coordinates)
+
+
+def fitted(
+    design: pd.DataFrame, *, seed: int = 0, prompt_rows: int = 8, noise: str = "ar1"
+) -> tuple[RunFit, fbn.Recording]:
+    """Random walks of three units under a design, in blocks of 10 rows and prompts of 8."""
+    n_rows = len(design)
+    y = np.random.default_rng(seed).normal(size=(n_rows, 3)).cumsum(0) * 0.3 + 2
+    recording = fbn.Recording.from_arrays(
+        [[y]],
+        events=[blocks(["a", "b"] * (n_rows // 20), 10)],
+        rows=[pd.DataFrame({"prompt": np.arange(n_rows) // prompt_rows})],
+    )
+    return fit_run(recording[0], design, noise, 0), recording  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-10, 1e10])
+def test_what_can_be_estimated_does_not_depend_on_the_units_of_columns(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    design = rng.normal(size=(30, 4))
+    design[:, 2] = design[:, 0] + design[:, 1]  # the null vector is (1, 1, -1, 0)
+    assert estimable(design * [1, 1, 1, scale], [0, 0, 0, 1])
+    assert estimable(design * [1, 1, 1, scale], [1, -1, 0, scale])
+    assert estimable(design * [1, 1, 1, scale], [1, 0, 1, 0])
+    assert not estimable(design * [1, 1, 1, scale], [1, 0, 0, 0])
+    assert not estimable(design * [1, 1, 1, scale], [1, 1, -1, 1])
+    assert estimable(design * [1, scale, 1, 1], [1, -scale, 0, 0])
+    assert not estimable(design * [1, scale, 1, 1], [0, 1, 0, 0])
+    assert not estimable(design * [0, 1, 1, scale], [1, 0, 0, 0])  # a silent column
+
+
+def test_full_rank_designs_estimate_everything_however_badly_scaled() -> None:
+    design = np.random.default_rng(1).normal(size=(30, 5)) * np.array([1e-9, 1, 1e9, 1e-3, 1e6])
+    for weights in (*np.eye(5), np.ones(5)):
+        assert estimable(design, list(weights))
+
+
+def test_coefficients_equal_generalised_least_squares() -> None:
+    rng = np.random.default_rng(2)
+    design = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz")).assign(one=1.0)
+    run, recording = fitted(design)
+    starts = recording[0].segment_starts
+    assert starts.sum() == 8  # prompts of 8 rows, the last of 4
+    assert np.ptp(run.rho) > 0.01
+    for unit in range(3):
+        expected = coefficients(recording[0].read()[:, unit], design.to_numpy(), starts, run.rho[unit])
+        np.testing.assert_allclose(run.coefficients()[:, unit], expected, rtol=1e-7)
+
+
+def test_why_not() -> None:
+    rng = np.random.default_rng(3)
+    design = pd.DataFrame(rng.normal(size=(60, 2)), columns=["x", "y"])
+    run, _ = fitted(design.assign(both=design["x"] + design["y"]))
+    assert run.rank == 2
+    assert run.dof == 58
+    assert run.why_not({"x": 1.0, "z": -1.0}) == "no column z"
+    assert run.why_not({"x": 1.0}) == "not estimable: the columns it names are mixed up with others"
+    assert run.why_not({"x": 1.0, "y": -1.0}) is None
+
+
+def test_block_means_and_the_columns_that_vary_within_blocks() -> None:
+    place = np.arange(60)
+    design = pd.DataFrame(
+        {
+            "a": place // 10 % 2 == 0,
+            "b": place // 10 % 2 == 1,
+            "position": place % 10 - 4.5,
+            "drift": np.cos(np.pi * place / 60),
+        }
+    ).astype(float)
+    run, recording = fitted(design)
+    np.testing.assert_array_equal(run.within, [False, False, True, False])
+    y = recording[0].read().astype(float)
+    np.testing.assert_allclose(run.block_means, y.reshape(6, 10, 3).mean(1), rtol=1e-10)
+    np.testing.assert_allclose(run.block_design, design.to_numpy().reshape(6, 10, 4).mean(1), atol=1e-12)
+
+
+def test_a_constant_column_does_not_vary_within_blocks() -> None:
+    """Its variance is rounding; for this number and these blocks more of it lies within blocks than between."""
+    lengths = np.array([10, 19, 6, 5, 13, 13])
+    events = pd.DataFrame({"onset": lengths.cumsum() - lengths, "duration": lengths, "trial_type": ["a", "b"] * 3})
+    y = np.random.default_rng(0).normal(size=(lengths.sum(), 1))
+    design = pd.DataFrame({"constant": 0.20850606199652755}, index=range(len(y)))
+    run = fit_run(fbn.Recording.from_arrays([[y]], events=[events])[0], design, "ols", 0)
+    assert not run.within.any()
+
+
+def test_unit_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units are fitted some thousand at a time; the seams must not matter."""
+    design = pd.DataFrame({"one": np.ones(60), "x": np.random.default_rng(4).normal(size=60)})
+    whole, _ = fitted(design)
+    monkeypatch.setattr("tl_fbn.analysis.run_fit._UNIT_BLOCK", 2)
+    parts, _ = fitted(design)
+    for name in ("fitted", "rho", "noise", "shift", "block_means"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12)
+    for ours, theirs in zip(parts.effect({"x": 1.0}), whole.effect({"x": 1.0}), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_fewer_rows_than_regressors() -> None:
+    design = pd.DataFrame(np.random.default_rng(5).normal(size=(20, 20)), columns=[f"x{i}" for i in range(20)])
+    with pytest.raises(
+        ValueError, match=r"run 0 has 20 rows for 20 regressors \(x0, x1.*record more rows or use fewer"
+    ):
+        fitted(design)

@@ -1,0 +1,324 @@
+"""The scanner: values against an independent torch hook, batching, caching, keys, foreign hooks, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+import tl_fbn as fbn
+from tests.conftest import tiny_model
+from tl_fbn.acquisition import scanner as scanner_module
+from tl_fbn.acquisition import store
+
+
+def token_prompts(n: int, *, seed: int = 0, longest: int = 12, vocabulary: int = 50) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, vocabulary, rng.integers(3, longest + 1)).tolist() for _ in range(n)]
+
+
+def small_design(*, seed: int = 0, n_runs: int = 2, **options) -> fbn.BlockDesign:
+    prompts = {"a": token_prompts(60, seed=1), "b": token_prompts(60, seed=2)}
+    return fbn.block_design(prompts, n_runs=n_runs, n_cycles=2, tokens_per_block=20, seed=seed, **options)
+
+
+class CountedForwards:
+    """Counts forward passes of a model without touching its hooks."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.n = 0
+        self._handle = model.register_forward_pre_hook(self._count)
+
+    def _count(self, module: torch.nn.Module, inputs: object) -> None:
+        self.n += 1
+
+
+def llama() -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def gpt2() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
+
+
+DOWN_PROJECTIONS = {
+    "llama": (llama, "LlamaForCausalLM", "mlp.down_proj"),
+    "gpt2": (gpt2, "GPT2LMHeadModel", "mlp.c_proj"),
+}
+
+
+@pytest.mark.parametrize("name", DOWN_PROJECTIONS)
+def test_recorded_values_equal_an_independent_torch_hook(name, tmp_path):
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    make, architecture, down = DOWN_PROJECTIONS[name]
+    plain = make()
+    expected: dict[int, torch.Tensor] = {}
+    for path, module in plain.named_modules():
+        if path.endswith(down):
+            layer = int(next(part for part in path.split(".") if part.isdigit()))
+            module.register_forward_pre_hook(
+                lambda _, inputs, layer=layer: expected.__setitem__(layer, inputs[0].detach()[0])
+            )
+    bridge = build_bridge_from_module(make(), architecture, hf_config=plain.config)
+    recording = fbn.Scanner(bridge, batch_size=3).scan(small_design(), tmp_path / "r", progress=False)
+    for run in recording:
+        for prompt, rows in run.rows.groupby("prompt"):
+            with torch.no_grad():
+                plain(torch.tensor([rows["token_id"].tolist()]))
+            for layer, values in expected.items():
+                np.testing.assert_allclose(
+                    run.layer(layer)[rows.index], values, rtol=1e-5, atol=1e-6, err_msg=f"prompt {prompt}"
+                )
+
+
+def test_batch_size_changes_no_value(model, tmp_path):
+    one = fbn.Scanner(model, batch_size=1).scan(small_design(), tmp_path / "one", progress=False)
+    eight = fbn.Scanner(model, batch_size=8).scan(small_design(), tmp_path / "eight", progress=False)
+    assert one.key == eight.key
+    for a, b in zip(one, eight, strict=True):
+        np.testing.assert_allclose(a.read(), b.read(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(a.rows["surprisal"], b.rows["surprisal"], rtol=1e-5, atol=1e-6)
+
+
+def test_padding_is_never_recorded(model, tmp_path):
+    design = small_design()
+    recording = fbn.Scanner(model, batch_size=64).scan(design, tmp_path / "r", progress=False)
+    assert recording.n_rows == design.n_rows
+    alone = fbn.Scanner(model, batch_size=1).scan(design, tmp_path / "alone", progress=False)
+    assert recording[0].rows.drop(columns="surprisal").equals(alone[0].rows.drop(columns="surprisal"))
+
+
+def test_row_table_says_what_every_row_was(model, tmp_path):
+    run = fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)[0]
+    rows = run.rows
+    assert list(rows.columns) == [
+        "prompt",
+        "block",
+        "position",
+        "token_id",
+        "token",
+        "trial_type",
+        "surprisal",
+        "flags",
+    ]
+    assert (rows.groupby("prompt")["position"].first() == 0).all()
+    assert rows["surprisal"].isna().equals(rows["position"] == 0)
+    assert (rows["trial_type"] == [kind for kind, span in run.blocks() for _ in range(span.start, span.stop)]).all()
+    first = rows[rows["prompt"] == 0]
+    with torch.no_grad():
+        log_probs = model(torch.tensor([first["token_id"].tolist()])).log_softmax(-1)[0]
+    expected = [-log_probs[i, token].item() for i, token in enumerate(first["token_id"].iloc[1:])]
+    np.testing.assert_allclose(first["surprisal"].iloc[1:], expected, rtol=1e-4)
+
+
+def test_bos_is_prepended_to_strings_and_flagged(demo_model, tmp_path):
+    design = fbn.block_design(
+        {"sort": fbn.prompts("sort", n=20), "rest": fbn.prompts("rest", n=20)}, n_runs=1, n_cycles=1, seed=0
+    )
+    rows = fbn.Scanner(demo_model).scan(design, tmp_path / "r", progress=False)[0].rows
+    assert (rows.loc[rows["position"] == 0, "token"] == "<bos>").all()
+    assert (rows.loc[rows["position"] == 0, "flags"] == "bos").all()
+    assert (rows.loc[rows["token"] == "[INST]", "flags"] == "special").all()
+
+
+def test_second_scan_runs_no_forward_pass(model, tmp_path):
+    design, scanner = small_design(), fbn.Scanner(model)
+    first = scanner.scan(design, tmp_path / "r", progress=False)
+    counted = CountedForwards(model)
+    again = fbn.Scanner(model, batch_size=2).scan(design, tmp_path / "r", progress=False)
+    assert counted.n == 0
+    assert again.key == first.key
+    again.verify()
+
+
+def test_missing_runs_are_completed_and_present_ones_kept(model, tmp_path):
+    design = small_design(n_runs=3)
+    whole = fbn.Scanner(model).scan(design, tmp_path / "whole", progress=False)
+    broken = fbn.Scanner(model).scan(design, tmp_path / "broken", progress=False)
+    before = store.run_folder(broken.path, 0) / "run.json"
+    stamp = before.stat().st_mtime_ns
+    for file in store.run_folder(broken.path, 1).iterdir():
+        file.unlink()
+    store.run_folder(broken.path, 1).rmdir()
+    with pytest.raises(ValueError, match="holds 2 of 3 runs"):
+        fbn.Recording.open(tmp_path / "broken")
+    fbn.Scanner(model).scan(design, tmp_path / "broken", progress=False)
+    assert before.stat().st_mtime_ns == stamp
+    for number in range(3):
+        for name in (store.DATA, store.ROWS, store.EVENTS):
+            left, right = (store.run_folder(p, number) / name for p in (whole.path, tmp_path / "broken"))
+            assert left.read_bytes() == right.read_bytes()
+
+
+def test_a_different_scan_at_that_path_is_refused_and_the_field_named(model, tmp_path):
+    fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+    with pytest.raises(ValueError, match=r"different recording.*tokens:"):
+        fbn.Scanner(model).scan(small_design(seed=1), tmp_path / "r", progress=False)
+    with pytest.raises(ValueError, match=r"site: mlp\.neurons there, resid\.post here"):
+        fbn.Scanner(model, site="resid.post").scan(small_design(), tmp_path / "r", progress=False)
+    next(model.parameters()).data.view(-1)[0] += 1e-3
+    with pytest.raises(ValueError, match=r"\(weights: "):
+        fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+
+
+def test_our_interventions_are_part_of_the_key(model, tmp_path):
+    scanner = fbn.Scanner(model)
+    network = fbn.Network.from_indices(scanner.space, [0, 30])
+    plain = scanner.scan(small_design(), tmp_path / "plain", progress=False)
+    with fbn.inhibit(model, network):
+        with pytest.raises(ValueError, match="interventions:"):
+            scanner.scan(small_design(), tmp_path / "plain", progress=False)
+        lesioned = scanner.scan(small_design(), tmp_path / "lesioned", progress=False)
+    assert lesioned.key != plain.key
+    assert not lesioned[0].read(units=network).any()
+    assert plain[0].read(units=network).any()
+
+
+def test_a_foreign_hook_that_writes_needs_a_name(model, tmp_path):
+    def double(tensor, hook):
+        return tensor * 2
+
+    scanner = fbn.Scanner(model)
+    with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", double)]):
+        with pytest.raises(ValueError, match=r"hook of yours on blocks\.0\.\S+ changes activations.*hooks_id"):
+            scanner.scan(small_design(), tmp_path / "r", progress=False)
+        assert store.committed_runs(tmp_path / "r") == []
+        named = scanner.scan(small_design(), tmp_path / "named", hooks_id="double", progress=False)
+    plain = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    assert named.key != plain.key
+    with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", double)]), pytest.raises(ValueError, match="hooks_id"):
+        scanner.scan(small_design(), tmp_path / "r", progress=False)
+
+
+def test_a_foreign_hook_that_reads_is_left_alone(model, tmp_path):
+    seen = []
+
+    def look(tensor, hook):
+        seen.append(tensor.shape)
+
+    with model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", look)]):
+        scanner = fbn.Scanner(model)
+        scanner.scan(small_design(), tmp_path / "r", progress=False)
+        count = len(seen)
+        assert count > 0
+        scanner.scan(small_design(), tmp_path / "r", progress=False)
+        assert len(seen) == count
+    assert not any(point.fwd_hooks for point in model.hook_dict.values())
+
+
+def test_scan_leaves_no_hook_and_no_gradient(model, tmp_path):
+    fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+    assert not any(point.fwd_hooks or point._forward_hooks for point in model.hook_dict.values())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_an_exception_in_a_users_hook_leaves_nothing_behind(model, tmp_path):
+    def fail(tensor, hook):
+        raise RuntimeError("mine")
+
+    with model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", fail)]), pytest.raises(RuntimeError, match="mine"):
+        fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+    assert [p.name for p in (tmp_path / "r").iterdir()] == [store.ABOUT]
+    fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False).verify()
+
+
+def test_activations_that_are_not_finite_are_named_and_not_committed(model, tmp_path):
+    model.blocks[1].mlp.W_in.data[:, 3] = float("nan")
+    with pytest.raises(ValueError, match=r"run 0, layer 1, row [0-9]+ has NaN or infinite activations"):
+        fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+    assert store.committed_runs(tmp_path / "r") == []
+
+
+def test_dropout_in_train_mode_is_refused(tmp_path):
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    hf = gpt2()
+    bridge = build_bridge_from_module(hf, "GPT2LMHeadModel", hf_config=hf.config)
+    hf.train()
+    with pytest.raises(ValueError, match=r"training mode with dropout.*model\.eval\(\)"):
+        fbn.Scanner(bridge).scan(small_design(), tmp_path / "r", progress=False)
+
+
+def test_plan_counts_what_scan_writes(model, tmp_path):
+    scanner, design = fbn.Scanner(model), small_design()
+    plan = scanner.plan(design, tmp_path / "not" / "yet")
+    recording = scanner.scan(design, tmp_path / "r", progress=False)
+    assert plan.n_rows == recording.n_rows
+    data = sum((store.run_folder(recording.path, i) / store.DATA).stat().st_size for i in range(len(recording)))
+    assert plan.n_bytes <= data < plan.n_bytes + 1024 * len(recording)
+    assert plan.free_bytes > 0
+    assert "160 rows x 48 units" in repr(plan)
+
+
+def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
+    usage = scanner_module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(scanner_module.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(OSError, match="make room"):
+        fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+
+
+def test_refusals(model, tmp_path):
+    with pytest.raises(ValueError, match=r"unknown site 'mlp\.neuron'.*Did you mean .mlp\.neurons"):
+        fbn.Scanner(model, site="mlp.neuron")
+    long = fbn.block_design({"a": [list(range(33))], "b": [[1, 2]]}, n_runs=1, n_cycles=1, tokens_per_block=4, seed=0)
+    with pytest.raises(ValueError, match=r"has 33 tokens, the model's context holds 32"):
+        fbn.Scanner(model).plan(long)
+    few = fbn.block_design({"a": [[1, 2, 3]], "b": [[4, 5, 6]]}, n_runs=1, n_cycles=1, tokens_per_block=8, seed=0)
+    with pytest.raises(ValueError, match="condition 'a' has 1 distinct prompts"):
+        fbn.Scanner(model).scan(few, tmp_path / "r")
+    text = fbn.block_design({"a": ["x"], "b": ["y"]}, n_runs=1, n_cycles=1, tokens_per_block=8, seed=0)
+    with pytest.raises(ValueError, match="no tokenizer"):
+        fbn.Scanner(model).plan(text)
+    with pytest.raises(TypeError, match="cannot be hooked"):
+        fbn.Scanner(torch.nn.Linear(2, 2))
+
+
+def test_other_sites_record_what_their_hook_carries(model, tmp_path):
+    design = small_design(n_runs=1)
+    for site, hook in (
+        ("resid.post", "blocks.{layer}.hook_resid_post"),
+        ("blocks.{layer}.ln2.hook_out", "blocks.{layer}.ln2.hook_out"),
+    ):
+        recording = fbn.Scanner(model, site=site).scan(
+            design, tmp_path / site.replace(".", "_").replace("{", "").replace("}", ""), progress=False
+        )
+        rows = recording[0].rows
+        ids = torch.tensor([rows.loc[rows["prompt"] == 0, "token_id"].tolist()])
+        _, cache = model.run_with_cache(ids)
+        for layer in range(2):
+            expected = cache[hook.format(layer=layer)][0].detach().numpy()
+            np.testing.assert_allclose(recording[0].layer(layer)[: len(expected)], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_recording_json_holds_fields_and_prompts(model, tmp_path):
+    recording = fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
+    about = json.loads((tmp_path / "r" / store.ABOUT).read_text())
+    assert about["key"] == recording.key
+    assert set(about["fields"]) == {
+        "weights",
+        "tokens",
+        "blocks",
+        "site",
+        "widths",
+        "dtype",
+        "surprisal",
+        "interventions",
+        "hooks_id",
+    }
+    assert len(recording.provenance()["prompts"]) > 10
+    assert tiny_model().cfg.n_layers == recording.space.n_layers

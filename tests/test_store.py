@@ -1,0 +1,353 @@
+"""Bytes on disk: what was written is read, whole or not at all, and damage is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from tl_fbn.acquisition import store
+
+WIDTHS = {0: 3, 2: 5, 11: 1}
+N_ROWS = 6
+HOSTILE = [
+    "plain",
+    "",
+    " ",
+    "\t",
+    "a\nb",
+    "\r\n",
+    '"quoted"',
+    "'",
+    "\\",
+    "\\n",
+    "n/a",
+    "n\\/a",
+    "nan",
+    "None",
+    "\u2028line\u2029separators\x85\x0b\x0c\x1c",
+    "Ġthe",
+    "▁größe",
+    "\ufeff",
+    "\x00",
+    "\x7f",
+    "🧠",
+    "1e5",
+    "a,b;c",
+]
+
+
+def events() -> pd.DataFrame:
+    return pd.DataFrame({"onset": [0, 4], "duration": [4, 2], "trial_type": ["a\tb", "rest"]})
+
+
+def rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "prompt": [0, 0, 0, 1, 1, 2],
+            "position": [0, 1, 2, 0, 1, 0],
+            "token": ["<s>", "n/a", "\n", "<s>", "", "\t"],
+            "surprisal": np.array([np.nan, 0.1, 2.5, np.nan, 7e-12, np.nan], dtype=np.float32),
+        }
+    )
+
+
+def values(layer: int, width: int) -> np.ndarray:
+    return np.random.default_rng(layer).normal(size=(N_ROWS, width)).astype(np.float32)
+
+
+def write_run(path: Path, run: int = 0, **about: Any) -> Path:
+    laid_out = store.lay_out(path, run, N_ROWS, WIDTHS)
+    for layer, target in laid_out.layers.items():
+        target[:] = values(layer, target.shape[1])
+    assert store.commit(laid_out, store.run_folder(path, run), {"key": "k", **about}, events(), rows())
+    return store.run_folder(path, run)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path)
+
+
+# Layout and commit
+
+
+def test_data_file_is_plain_safetensors(folder: Path) -> None:
+    with safe_open(folder / store.DATA, framework="numpy") as file:
+        assert sorted(file.keys()) == ["layer.00", "layer.02", "layer.11"]
+        for layer, width in WIDTHS.items():
+            stored = file.get_tensor(f"layer.{layer:02d}")
+            assert stored.dtype == np.float32
+            np.testing.assert_array_equal(stored, values(layer, width))
+
+
+def test_data_starts_at_an_aligned_byte_and_ends_with_the_file(folder: Path) -> None:
+    raw = (folder / store.DATA).read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    assert start % 64 == 0
+    assert len(raw) == start + 4 * N_ROWS * sum(WIDTHS.values())
+
+
+def test_rows_written_in_pieces_are_read_back(tmp_path: Path) -> None:
+    laid_out = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
+    order = np.array([5, 0, 3, 1, 4, 2])
+    for chosen in (order[:2], order[2:5], order[5:]):
+        for layer, target in laid_out.layers.items():
+            target[chosen] = values(layer, target.shape[1])[chosen]
+    store.commit(laid_out, store.run_folder(tmp_path, 0), {}, events(), rows())
+    _, layers = store.open_run(store.run_folder(tmp_path, 0))
+    assert list(layers) == list(WIDTHS)
+    for layer, width in WIDTHS.items():
+        np.testing.assert_array_equal(layers[layer], values(layer, width))
+
+
+def test_opened_layers_are_mapped_and_read_only(folder: Path) -> None:
+    _, layers = store.open_run(folder)
+    assert isinstance(layers[2], np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        layers[2][0, 0] = 1
+
+
+def test_a_run_is_invisible_until_its_rename(tmp_path: Path) -> None:
+    laid_out = store.lay_out(tmp_path, 3, N_ROWS, WIDTHS)
+    final = store.run_folder(tmp_path, 3)
+    assert final.name == "run-04"
+    assert laid_out.folder.name.startswith(".run-04.")
+    assert laid_out.folder.name.endswith(".part")
+    assert (laid_out.folder / store.DATA).stat().st_size > 4 * N_ROWS * sum(WIDTHS.values())  # full size from the start
+    assert store.committed_runs(tmp_path) == []
+    assert store.commit(laid_out, final, {}, events(), rows())
+    assert store.committed_runs(tmp_path) == [3]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run-04"]
+
+
+def test_the_second_writer_is_discarded(tmp_path: Path) -> None:
+    first, second = (store.lay_out(tmp_path, 0, N_ROWS, WIDTHS) for _ in range(2))
+    for number, writer in enumerate((first, second)):
+        for target in writer.layers.values():
+            target[:] = number
+    final = store.run_folder(tmp_path, 0)
+    assert store.commit(first, final, {"key": "first"}, events(), rows())
+    assert not store.commit(second, final, {"key": "second"}, events(), rows())
+    about, layers = store.open_run(final)
+    assert about["key"] == "first"
+    assert not any(layer.any() for layer in layers.values())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run-01"]
+
+
+def test_something_else_in_the_way_is_named(tmp_path: Path) -> None:
+    laid_out = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
+    (tmp_path / "run-01").mkdir()
+    (tmp_path / "run-01" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(
+        FileExistsError, match=r"run-01 is in the way and holds no committed run; delete it and scan again"
+    ):
+        store.commit(laid_out, store.run_folder(tmp_path, 0), {}, events(), rows())
+    assert (tmp_path / "run-01" / "notes.txt").exists()
+
+
+def test_description_of_a_run(folder: Path) -> None:
+    about = json.loads((folder / store.ABOUT_RUN).read_text(encoding="utf-8"))
+    assert about["key"] == "k"
+    assert about["n_rows"] == N_ROWS
+    assert about["format"] == store.FORMAT_VERSION
+    assert set(about["sha256"]) == set(about["bytes"]) == {store.DATA, store.EVENTS, store.ROWS}
+    assert all(about["bytes"][name] == (folder / name).stat().st_size for name in about["bytes"])
+
+
+def test_committed_runs_are_numbers_in_order(tmp_path: Path) -> None:
+    for run in (10, 0, 120):
+        write_run(tmp_path, run)
+    (tmp_path / "run-02").mkdir()  # without a description
+    (tmp_path / "run-x").mkdir()
+    assert store.committed_runs(tmp_path) == [0, 10, 120]
+
+
+# Sweeping
+
+
+def test_dead_scans_are_swept_and_others_left(tmp_path: Path) -> None:
+    write_run(tmp_path, 0)
+    code = (
+        "import os, sys; from pathlib import Path; from tl_fbn.acquisition import store;"
+        "store.lay_out(Path(sys.argv[1]), 1, 4, {0: 2}); store.lay_out(Path(sys.argv[1]), 2, 4, {0: 2}); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60).returncode == 9
+    assert len(list(tmp_path.glob(".run-0*.part"))) == 2
+    store.sweep(tmp_path, 1)
+    assert [entry.name.split(".")[1] for entry in tmp_path.glob(".*.part")] == ["run-03"]
+    assert store.committed_runs(tmp_path) == [0]
+
+
+def test_a_run_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
+    writing = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
+    store.sweep(tmp_path, 0)
+    assert writing.folder.is_dir()
+    for target in writing.layers.values():
+        target[:] = 1
+    assert store.commit(writing, store.run_folder(tmp_path, 0), {}, events(), rows())
+    dead = store.lay_out(tmp_path, 1, N_ROWS, WIDTHS).folder  # its maps, and with them the lock, are gone at once
+    store.sweep(tmp_path, 1)
+    assert not dead.exists()
+
+
+def test_discard_removes_the_folder(tmp_path: Path) -> None:
+    laid_out = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
+    laid_out.discard()
+    laid_out.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", [store.DATA, store.EVENTS, store.ROWS])
+def test_truncated_and_missing_files_are_named(folder: Path, name: str) -> None:
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[:-1])
+    with pytest.raises(
+        ValueError, match=rf"{name} has {len(whole) - 1:,} bytes, it was committed with {len(whole):,}; delete .*run-01"
+    ):
+        store.open_run(folder)
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=rf"{name} is missing, it was committed with {len(whole):,}; .* scan again"):
+        store.open_run(folder)
+
+
+@pytest.mark.parametrize(("name", "at"), [(store.DATA, -1), (store.DATA, -70), (store.EVENTS, -2), (store.ROWS, 40)])
+def test_verify_catches_one_flipped_bit(folder: Path, name: str, at: int) -> None:
+    store.verify_run(folder)
+    flip(folder / name, at)
+    store.open_run(folder)  # the size is right
+    with pytest.raises(
+        ValueError, match=rf"{name} is not what was committed \(its SHA-256 changed\); delete .* scan again"
+    ):
+        store.verify_run(folder)
+    flip(folder / name, at)
+    store.verify_run(folder)
+
+
+def test_every_flipped_bit_of_the_header_is_an_error_in_words(folder: Path) -> None:
+    data = folder / store.DATA
+    length = 8 + int.from_bytes(data.read_bytes()[:8], "little")
+    for at in range(0, length, 3):
+        flip(data, at)
+        with pytest.raises(ValueError, match=r"has a damaged header|is not what was committed"):
+            store.verify_run(folder)
+        flip(data, at)
+    store.verify_run(folder)
+
+
+def test_damaged_description(folder: Path) -> None:
+    for damage in (b"{", b"\xff\xfe{}"):
+        (folder / store.ABOUT_RUN).write_bytes(damage)
+        with pytest.raises(ValueError, match=r"run\.json is damaged \(.*\); delete its folder and scan again"):
+            store.open_run(folder)
+
+
+def test_newer_formats_are_refused(tmp_path: Path, folder: Path) -> None:
+    newer = r"has format version 2, this tl_fbn reads up to 1; update tl_fbn"
+    about = json.loads((folder / store.ABOUT_RUN).read_text(encoding="utf-8"))
+    (folder / store.ABOUT_RUN).write_text(json.dumps({**about, "format": 2}), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"run\.json {newer}"):
+        store.open_run(folder)
+    store.write_about(tmp_path, {"key": "k", "format": 2})
+    with pytest.raises(ValueError, match=rf"recording\.json {newer}"):
+        store.read_about(tmp_path)
+
+
+def test_description_of_a_recording(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is no recording \(it has no recording\.json\); give the folder"):
+        store.read_about(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; give the folder"):
+        store.read_about(tmp_path / "nowhere")
+    store.write_about(tmp_path, {"key": "größe", "n": [1, None]})
+    assert store.read_about(tmp_path) == {"key": "größe", "n": [1, None], "format": store.FORMAT_VERSION}
+
+
+# Tables
+
+
+def test_tables_of_a_run_come_back(folder: Path) -> None:
+    pd.testing.assert_frame_equal(store.read_table(folder / store.EVENTS), events())
+    back = store.read_table(folder / store.ROWS)
+    assert back["row"].tolist() == list(range(N_ROWS))
+    pd.testing.assert_frame_equal(back.drop(columns="row"), rows().astype({"surprisal": float}), check_exact=True)
+
+
+@settings(max_examples=60, deadline=None)
+@example(texts=HOSTILE, numbers=[0.1])
+@given(
+    texts=st.lists(st.one_of(st.text(), st.sampled_from(HOSTILE)), min_size=1, max_size=8),
+    numbers=st.lists(st.floats(), min_size=1, max_size=8),
+)
+def test_any_table_comes_back_exactly(
+    texts: list[str], numbers: list[float], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    length = len(texts)
+    table = pd.DataFrame(
+        {
+            "token": pd.Series(texts, dtype=object),
+            "flags": pd.Series(texts[::-1], dtype=object),
+            "trial_type": pd.Series([""] * length, dtype=object),
+            "note": pd.Series(texts, dtype=object),
+            "surprisal": (numbers * length)[:length],
+            "position": range(length),
+            "token_id": [2**62 + i for i in range(length)],
+            "correct": [i % 2 == 0 for i in range(length)],
+        }
+    )
+    path = tmp_path_factory.getbasetemp() / "any.tsv"
+    store.write_table(path, table)
+    back = store.read_table(path)
+    assert list(back) == list(table)
+    for name in ("token", "flags", "trial_type", "note"):
+        assert back[name].tolist() == table[name].tolist()
+    for name in ("surprisal", "position", "token_id", "correct"):
+        assert back[name].dtype == table[name].dtype
+        np.testing.assert_array_equal(back[name], table[name])
+
+
+def test_a_table_is_one_line_a_row_for_every_reader(tmp_path: Path) -> None:
+    table = pd.DataFrame({"position": range(len(HOSTILE)), "token": pd.Series(HOSTILE, dtype=object)})
+    store.write_table(tmp_path / "a.tsv", table)
+    lines = (tmp_path / "a.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(HOSTILE)
+    assert all(line.count("\t") == 1 for line in lines)
+    assert lines[1] == "0\tplain"
+    assert lines[1 + HOSTILE.index("Ġthe")].endswith("\tĠthe")
+
+
+def test_missing_cells_are_n_a(tmp_path: Path) -> None:
+    table = pd.DataFrame({"token": ["a", None, "n/a"], "note": [None, "n/a", "x"], "surprisal": [np.nan, np.inf, 0.5]})
+    store.write_table(tmp_path / "a.tsv", table)
+    lines = [line.split("\t") for line in (tmp_path / "a.tsv").read_text(encoding="utf-8").split("\n")]
+    assert lines[1] == ["a", "n/a", "n/a"]
+    assert lines[2][0] == "n/a"
+    assert "n/a" not in lines[3]  # what only looks like it is escaped
+    back = store.read_table(tmp_path / "a.tsv")
+    assert back.isna().to_numpy().tolist() == [[False, True, True], [True, False, False], [False, False, False]]
+    assert back["token"][2] == "n/a"
+    assert back["note"][1] == "n/a"
+
+
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    store.write_table(tmp_path / "a.tsv", pd.DataFrame({"onset": [], "trial_type": []}))
+    back = store.read_table(tmp_path / "a.tsv")
+    assert list(back) == ["onset", "trial_type"]
+    assert len(back) == 0
