@@ -62,6 +62,7 @@ class Experiment:
         n_cycles: Cycles a run.
         phases: Phases of the prompts, for the design matrix.
         phase: The phase that is compared between conditions; ``rest`` has none.
+        batch_size: Items in a forward pass.
     """
 
     model: Any
@@ -72,6 +73,7 @@ class Experiment:
     n_cycles: int
     phases: Phases | None = None
     phase: str = ""
+    batch_size: int = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,7 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
         n_cycles=3,
         phases=from_token(formal.USER_CLOSE, "answer"),
         phase="answer",
+        batch_size=256,
     )
 
 
@@ -172,11 +175,19 @@ def run_demo(
         name: fit.contrast(f"{_column(name, experiment.phase)} - rest", level="token").effect.top(share, name=name)
         for name in maps
     }
-    baseline = experiment.battery.evaluate(model)
+    baseline = experiment.battery.evaluate(model, batch_size=experiment.batch_size)
     say(
         f"3/4 lesions: {len(atlas)} networks and {n_controls} matched random networks for each, scored on {len(baseline)} tasks"
     )
-    study = lesion_study(model, atlas, experiment.battery, n_controls=n_controls, seed=seed, progress=progress)
+    study = lesion_study(
+        model,
+        atlas,
+        experiment.battery,
+        n_controls=n_controls,
+        seed=seed,
+        progress=progress,
+        batch_size=experiment.batch_size,
+    )
     say(f"4/4 amplification: {ADD:g} added to every member, with matched random networks")
     amplification = amplification_table(experiment, atlas, n_controls=n_controls, seed=seed, progress=progress)
     atlas.save(folder / "atlas.safetensors")
@@ -236,11 +247,11 @@ def amplification_table(
     with tqdm(total=len(names) * (1 + n_controls), desc="amplifications", unit="run", disable=not progress) as bar:
         for number, name in enumerate(names):
             items = experiment.amplified.select([name])
-            before = items.score(model)[name]
+            before = items.score(model, batch_size=experiment.batch_size)[name]
             scores = []
             for network in (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number)):
                 with amplify(model, network, add=ADD):
-                    scores.append(items.score(model)[name])
+                    scores.append(items.score(model, batch_size=experiment.batch_size)[name])
                 bar.update()
             changes = np.array([each.of("log_likelihood") for each in scores]) - before.of("log_likelihood")
             lines.append(

@@ -29,7 +29,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.design import prompt_digest
@@ -97,6 +97,24 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
+class _Batch:
+    """Sequences of similar length, padded on the right, and which of their tokens are scored."""
+
+    sequences: list[int]
+    ids: Int[torch.Tensor, "batch pos"]
+    rows: Int[torch.Tensor, " scored"]
+    before: Int[torch.Tensor, " scored"]
+    targets: Int[torch.Tensor, " scored"]
+
+    @classmethod
+    def of(cls, sequences: Sequence[tuple[tuple[int, ...], int]], chosen: list[int]) -> _Batch:
+        ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], torch.device("cpu"))
+        places = [(row, at) for row, i in enumerate(chosen) for at in range(sequences[i][1], len(sequences[i][0]))]
+        rows, columns = torch.tensor(places).unbind(1)
+        return cls(chosen, ids, rows, columns - 1, ids[rows, columns])
+
+
+@dataclass(frozen=True, eq=False)
 class Battery:
     """Named tasks.
 
@@ -106,9 +124,7 @@ class Battery:
     """
 
     tasks: Mapping[str, Task]
-    _encoded: list[tuple[Any, list[tuple[tuple[int, ...], int]]]] = field(
-        default_factory=list, repr=False, compare=False
-    )
+    _cache: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -176,25 +192,21 @@ class Battery:
     def score(self, model: Any, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks are on the model."""
         host.require_eval(model, "a battery")
-        sequences = self._sequences(model)
-        hits = np.zeros(len(sequences), dtype=bool)
-        likelihoods = np.zeros(len(sequences))
-        counts = np.array([len(ids) - start for ids, start in sequences])
+        counts, batches = self._prepared(model, batch_size)
+        hits = np.zeros(len(counts), dtype=bool)
+        likelihoods = np.zeros(len(counts))
         device = host.model_device(model)
-        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
-        for first in range(0, len(by_length), batch_size):
-            chosen = by_length[first : first + batch_size]
-            ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], device)
-            logits = model(ids)  # no mask: a causal model's real positions do not see pads on their right
-            owner = np.repeat(np.arange(len(chosen)), counts[chosen])
-            place = np.concatenate([np.arange(sequences[i][1], len(sequences[i][0])) for i in chosen])
-            rows, columns = (torch.from_numpy(each).to(logits.device) for each in (owner, place))
-            log_probs = logits[rows, columns - 1].float().log_softmax(-1)  # (scored token, vocabulary)
-            targets = ids.to(logits.device)[rows, columns]
+        for batch in batches:
+            logits = model(
+                batch.ids.to(device)
+            )  # no mask: a causal model's real positions do not see pads on their right
+            rows, before, targets = (each.to(logits.device) for each in (batch.rows, batch.before, batch.targets))
+            log_probs = logits[rows, before].float().log_softmax(-1)  # (scored token, vocabulary)
             picked = log_probs.gather(-1, targets[:, None])[:, 0].double().cpu().numpy()
             wrong = (log_probs.argmax(-1) != targets).cpu().numpy()
-            likelihoods[chosen] = np.bincount(owner, picked, len(chosen))
-            hits[chosen] = np.bincount(owner, wrong, len(chosen)) == 0
+            owner = batch.rows.numpy()
+            likelihoods[batch.sequences] = np.bincount(owner, picked, len(batch.sequences))
+            hits[batch.sequences] = np.bincount(owner, wrong, len(batch.sequences)) == 0
         return self._collect(hits, likelihoods, counts)
 
     def evaluate(self, model: Any, *, batch_size: int = 128) -> pd.DataFrame:
@@ -233,24 +245,26 @@ class Battery:
             results[name] = Scores(exact, np.array(means, dtype=float))
         return results
 
-    def _sequences(self, model: Any) -> list[tuple[tuple[int, ...], int]]:
-        """(token ids, where the scored part starts) of every alternative of every item; tokenised once a tokenizer."""
+    def _prepared(self, model: Any, batch_size: int) -> tuple[np.ndarray, list[_Batch]]:
+        """Scored tokens of every sequence, and the padded batches; made once for a tokenizer and batch size."""
         tokenizer = getattr(model, "tokenizer", None)
-        if not (self._encoded and self._encoded[0][0] is tokenizer):
-            encoded = [
+        n_ctx = host.context_length(model)
+        if not (self._cache and self._cache[0] is tokenizer and self._cache[1:3] == [batch_size, n_ctx]):
+            sequences = [
                 _encode_item(tokenizer, item.prompt, alternative)
                 for _, item in self._items()
                 for alternative in item.alternatives
             ]
-            self._encoded[:] = [(tokenizer, encoded)]
-        sequences = self._encoded[0][1]
-        n_ctx = host.context_length(model)
-        longest = max(len(ids) for ids, _ in sequences)
-        if n_ctx is not None and longest > n_ctx:
-            raise ValueError(
-                f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}; shorten or drop it"
-            )
-        return sequences
+            longest = max(len(ids) for ids, _ in sequences)
+            if n_ctx is not None and longest > n_ctx:
+                raise ValueError(
+                    f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}; shorten or drop it"
+                )
+            by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
+            groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
+            counts = np.array([len(ids) - start for ids, start in sequences])
+            self._cache[:] = [tokenizer, batch_size, n_ctx, counts, [_Batch.of(sequences, group) for group in groups]]
+        return self._cache[3], self._cache[4]
 
     def _items(self) -> Iterator[tuple[str, BatteryItem]]:
         return ((name, item) for name, task in self.tasks.items() for item in task.items)
