@@ -47,6 +47,24 @@ def tiny_model(*, n_layers: int = 2, d_mlp: int = 24, seed: int = 0, d_vocab: in
     return TransformerBridge.boot_native(config).eval()
 
 
+def tiny_llama():
+    """A random gated Hugging Face model with grouped queries, in eval mode."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
 @pytest.fixture(scope="session")
 def demo_model():
     """The embedded model; never leave hooks on it."""

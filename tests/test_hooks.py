@@ -7,10 +7,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 import tl_fbn as fbn
-from tests.conftest import blocks, tiny_model
+from tests.conftest import blocks, tiny_llama, tiny_model
 from tl_fbn.intervention.hooks import LayerEdit
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]])
@@ -135,25 +134,15 @@ def test_works_in_run_with_cache_and_run_with_hooks_and_keeps_gradients(model):
 def llama_bridge():
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-    )
-    module = LlamaForCausalLM(config).eval()
+    module = tiny_llama()
     for parameter in module.parameters():
         parameter.data.mul_(3.0)  # so that an intervention changes greedy choices
-    return build_bridge_from_module(module, "LlamaForCausalLM", hf_config=config)
+    return build_bridge_from_module(module, "LlamaForCausalLM", hf_config=module.config)
 
 
 def test_generation_is_the_same_with_and_without_a_kv_cache():
     bridge = llama_bridge()
-    network = network_of(bridge, range(0, 48, 2))
+    network = network_of(bridge, range(0, 96, 2))
     options = {"max_new_tokens": 10, "do_sample": False, "stop_at_eos": False, "verbose": False}
     plain = bridge.generate(IDS, use_past_kv_cache=True, **options)
     with fbn.inhibit(bridge, network):

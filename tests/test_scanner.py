@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.conftest import tiny_llama, tiny_model
 from tl_fbn.acquisition import scanner as scanner_module
 from tl_fbn.acquisition import store
 
@@ -36,27 +36,13 @@ class CountedForwards:
         self.n += 1
 
 
-def llama() -> torch.nn.Module:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
 def gpt2() -> torch.nn.Module:
     torch.manual_seed(0)
     return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
 
 
 DOWN_PROJECTIONS = {
-    "llama": (llama, "LlamaForCausalLM", "mlp.down_proj"),
+    "llama": (tiny_llama, "LlamaForCausalLM", "mlp.down_proj"),
     "gpt2": (gpt2, "GPT2LMHeadModel", "mlp.c_proj"),
 }
 

@@ -39,6 +39,20 @@ from tl_fbn.analysis.regressors import Drift, Phases, design_matrix
 from tl_fbn.analysis.run_fit import Noise, RunFit, fit_run, is_estimable
 from tl_fbn.units import UnitSpace, html_table
 
+# fields of a RunFit that are arrays with the run number as their only other name on disk
+_RUN_ARRAYS = (
+    "to_coordinates",
+    "to_columns",
+    "constant",
+    "fitted",
+    "shift",
+    "rho",
+    "noise",
+    "block_means",
+    "block_design",
+    "within",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class GLMFit:
@@ -168,20 +182,8 @@ class GLMFit:
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file."""
         arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
-        names = (
-            "to_coordinates",
-            "to_columns",
-            "constant",
-            "fitted",
-            "shift",
-            "rho",
-            "noise",
-            "block_means",
-            "block_design",
-            "within",
-        )
         for i, run in enumerate(self.runs):
-            arrays |= {f"{name}.{i}": getattr(run, name) for name in names}
+            arrays |= {f"{name}.{i}": getattr(run, name) for name in _RUN_ARRAYS}
             arrays[f"quadratic.{i}"] = np.array(run.quadratic)
         about = {
             "space": self.space.about(),
@@ -196,19 +198,7 @@ class GLMFit:
         arrays, about = files.read_result(path, "GLMFit")
         runs, designs = [], []
         for i, columns in enumerate(about["columns"]):
-            names = (
-                "to_coordinates",
-                "to_columns",
-                "constant",
-                "fitted",
-                "shift",
-                "rho",
-                "noise",
-                "block_means",
-                "block_design",
-                "within",
-            )
-            part = {name: arrays[f"{name}.{i}"] for name in names}
+            part = {name: arrays[f"{name}.{i}"] for name in _RUN_ARRAYS}
             a, b, c = arrays[f"quadratic.{i}"]
             designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
             runs.append(RunFit(columns=tuple(columns), quadratic=(a, b, c), n_rows=len(designs[-1]), **part))

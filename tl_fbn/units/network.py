@@ -22,7 +22,7 @@ class Network:
     """A named set of units.
 
     >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
-    >>> a = Network(space, [True, True, False, False, True, False], name="a")
+    >>> a = Network(space, np.array([True, True, False, False, True, False]), name="a")
     >>> b = Network.from_indices(space, [1, 5], name="b")
     >>> (a & b).indices, len(a | b), (~a).per_layer(), (a - b).restrict(layers=[0]).indices
     (array([1]), 4, array([1, 2]), array([0]))
