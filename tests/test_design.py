@@ -147,7 +147,9 @@ def test_conditions_that_make_no_design(conditions: dict, message: str) -> None:
 
 @pytest.mark.usefixtures("unchecked")  # the tests' type checker would refuse it first
 def test_one_list_of_ids_is_no_condition() -> None:
-    with pytest.raises(ValueError, match=r"condition 'a' contains 7; a prompt is a string or a list of token ids"):
+    with pytest.raises(
+        ValueError, match=r"condition 'a' contains 7; a prompt is a string, a list of token ids or a chat"
+    ):
         fbn.block_design({"a": [7, 8, 9], "b": [[1]]}, n_runs=1, n_cycles=1, seed=0)
 
 

@@ -269,7 +269,7 @@ def test_open_of_damage_and_newer_formats(tmp_path: Path) -> None:
         opened.verify()
     about = json.loads((tmp_path / store.ABOUT).read_text(encoding="utf-8"))
     (tmp_path / store.ABOUT).write_text(json.dumps({**about, "format": 7}), encoding="utf-8")
-    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 1; update tl_fbn"):
+    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 2; update tl_fbn"):
         Recording.open(tmp_path)
 
 
@@ -387,5 +387,5 @@ def test_provenance_knows_prompts_only_if_the_recording_does(tmp_path: Path) -> 
     recording = record(path=tmp_path)
     assert recording.provenance() == {"recording": recording.key, "weights": None}
     about = {**recording.about, "prompts": ["p"], "fields": {"weights": "w", "site": "mlp.neurons"}}
-    known = fbn.Recording(recording.space, recording.runs, about)
+    known = fbn.Recording((recording.space,), (recording.runs,), about)
     assert known.provenance() == {"recording": recording.key, "weights": "w", "prompts": ["p"]}

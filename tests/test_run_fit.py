@@ -10,7 +10,7 @@ import tl_fbn as fbn
 from tests.conftest import blocks
 from tests.oracle.regression import coefficients
 from tl_fbn.analysis.moments import Basis
-from tl_fbn.analysis.run_fit import RunFit, fit_run, is_estimable
+from tl_fbn.analysis.run_fit import RunFit, RunModel, fit_run, is_estimable
 
 
 def estimable(design: np.ndarray, weights: list[float]) -> bool:
@@ -29,7 +29,8 @@ def fitted(
         events=[blocks(["a", "b"] * (n_rows // 20), 10)],
         rows=[pd.DataFrame({"prompt": np.arange(n_rows) // prompt_rows})],
     )
-    return fit_run(recording[0], design, noise, 0), recording  # type: ignore[arg-type]
+    run = recording[0]
+    return fit_run(run, RunModel.of(run, design, noise, 0)), recording  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-10, 1e10])
@@ -99,7 +100,8 @@ def test_a_constant_column_does_not_vary_within_blocks() -> None:
     events = pd.DataFrame({"onset": lengths.cumsum() - lengths, "duration": lengths, "trial_type": ["a", "b"] * 3})
     y = np.random.default_rng(0).normal(size=(lengths.sum(), 1))
     design = pd.DataFrame({"constant": 0.20850606199652755}, index=range(len(y)))
-    run = fit_run(fbn.Recording.from_arrays([[y]], events=[events])[0], design, "ols", 0)
+    recorded = fbn.Recording.from_arrays([[y]], events=[events])[0]
+    run = fit_run(recorded, RunModel.of(recorded, design, "ols", 0))
     assert not run.within.any()
 
 

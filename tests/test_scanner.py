@@ -297,6 +297,11 @@ def test_recording_json_holds_fields_and_prompts(model, tmp_path):
     assert about["key"] == recording.key
     assert set(about["fields"]) == {
         "weights",
+        "compatibility_mode",
+        "tokenizer",
+        "generation",
+        "entropy",
+        "pool",
         "tokens",
         "blocks",
         "site",

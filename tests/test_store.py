@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from tl_fbn.acquisition import store
 
-WIDTHS = {0: 3, 2: 5, 11: 1}
+WIDTHS = {"layer.00": 3, "layer.02": 5, "layer.11": 1}
 N_ROWS = 6
 HOSTILE = [
     "plain",
@@ -61,14 +61,14 @@ def rows() -> pd.DataFrame:
     )
 
 
-def values(layer: int, width: int) -> np.ndarray:
-    return np.random.default_rng(layer).normal(size=(N_ROWS, width)).astype(np.float32)
+def values(name: str, width: int) -> np.ndarray:
+    return np.random.default_rng(list(name.encode())).normal(size=(N_ROWS, width)).astype(np.float32)
 
 
 def write_run(path: Path, run: int = 0, **about: Any) -> Path:
     laid_out = store.lay_out(path, run, N_ROWS, WIDTHS)
-    for layer, target in laid_out.layers.items():
-        target[:] = values(layer, target.shape[1])
+    for name, width in WIDTHS.items():
+        laid_out.write(name, 0, values(name, width))
     assert store.commit(laid_out, store.run_folder(path, run), {"key": "k", **about}, events(), rows())
     return store.run_folder(path, run)
 
@@ -90,10 +90,10 @@ def folder(tmp_path: Path) -> Path:
 def test_data_file_is_plain_safetensors(folder: Path) -> None:
     with safe_open(folder / store.DATA, framework="numpy") as file:
         assert sorted(file.keys()) == ["layer.00", "layer.02", "layer.11"]
-        for layer, width in WIDTHS.items():
-            stored = file.get_tensor(f"layer.{layer:02d}")
+        for name, width in WIDTHS.items():
+            stored = file.get_tensor(name)
             assert stored.dtype == np.float32
-            np.testing.assert_array_equal(stored, values(layer, width))
+            np.testing.assert_array_equal(stored, values(name, width))
 
 
 def test_data_starts_at_an_aligned_byte_and_ends_with_the_file(folder: Path) -> None:
@@ -105,22 +105,21 @@ def test_data_starts_at_an_aligned_byte_and_ends_with_the_file(folder: Path) -> 
 
 def test_rows_written_in_pieces_are_read_back(tmp_path: Path) -> None:
     laid_out = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
-    order = np.array([5, 0, 3, 1, 4, 2])
-    for chosen in (order[:2], order[2:5], order[5:]):
-        for layer, target in laid_out.layers.items():
-            target[chosen] = values(layer, target.shape[1])[chosen]
+    for chosen in (slice(4, 6), slice(0, 1), slice(1, 4)):
+        for name, width in WIDTHS.items():
+            laid_out.write(name, chosen.start, values(name, width)[chosen])
     store.commit(laid_out, store.run_folder(tmp_path, 0), {}, events(), rows())
     _, layers = store.open_run(store.run_folder(tmp_path, 0))
     assert list(layers) == list(WIDTHS)
-    for layer, width in WIDTHS.items():
-        np.testing.assert_array_equal(layers[layer], values(layer, width))
+    for name, width in WIDTHS.items():
+        np.testing.assert_array_equal(layers[name], values(name, width))
 
 
 def test_opened_layers_are_mapped_and_read_only(folder: Path) -> None:
     _, layers = store.open_run(folder)
-    assert isinstance(layers[2], np.memmap)
+    assert isinstance(layers["layer.02"], np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        layers[2][0, 0] = 1
+        layers["layer.02"][0, 0] = 1
 
 
 def test_a_run_is_invisible_until_its_rename(tmp_path: Path) -> None:
@@ -139,8 +138,8 @@ def test_a_run_is_invisible_until_its_rename(tmp_path: Path) -> None:
 def test_the_second_writer_is_discarded(tmp_path: Path) -> None:
     first, second = (store.lay_out(tmp_path, 0, N_ROWS, WIDTHS) for _ in range(2))
     for number, writer in enumerate((first, second)):
-        for target in writer.layers.values():
-            target[:] = number
+        for name, width in WIDTHS.items():
+            writer.write(name, 0, np.full((N_ROWS, width), number, np.float32))
     final = store.run_folder(tmp_path, 0)
     assert store.commit(first, final, {"key": "first"}, events(), rows())
     assert not store.commit(second, final, {"key": "second"}, events(), rows())
@@ -158,6 +157,7 @@ def test_something_else_in_the_way_is_named(tmp_path: Path) -> None:
         FileExistsError, match=r"run-01 is in the way and holds no committed run; delete it and scan again"
     ):
         store.commit(laid_out, store.run_folder(tmp_path, 0), {}, events(), rows())
+    laid_out.discard()
     assert (tmp_path / "run-01" / "notes.txt").exists()
 
 
@@ -185,7 +185,7 @@ def test_dead_scans_are_swept_and_others_left(tmp_path: Path) -> None:
     write_run(tmp_path, 0)
     code = (
         "import os, sys; from pathlib import Path; from tl_fbn.acquisition import store;"
-        "store.lay_out(Path(sys.argv[1]), 1, 4, {0: 2}); store.lay_out(Path(sys.argv[1]), 2, 4, {0: 2}); os._exit(9)"
+        "store.lay_out(Path(sys.argv[1]), 1, 4, {'layer.00': 2}); store.lay_out(Path(sys.argv[1]), 2, 4, {'layer.00': 2}); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60).returncode == 9
     assert len(list(tmp_path.glob(".run-0*.part"))) == 2
@@ -198,12 +198,11 @@ def test_a_run_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
     writing = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
     store.sweep(tmp_path, 0)
     assert writing.folder.is_dir()
-    for target in writing.layers.values():
-        target[:] = 1
     assert store.commit(writing, store.run_folder(tmp_path, 0), {}, events(), rows())
-    dead = store.lay_out(tmp_path, 1, N_ROWS, WIDTHS).folder  # its maps, and with them the lock, are gone at once
+    dead = store.lay_out(tmp_path, 1, N_ROWS, WIDTHS)
+    dead.file.close()  # as the end of its process would, and with it the lock
     store.sweep(tmp_path, 1)
-    assert not dead.exists()
+    assert not dead.folder.exists()
 
 
 def test_discard_removes_the_folder(tmp_path: Path) -> None:
@@ -261,12 +260,12 @@ def test_damaged_description(folder: Path) -> None:
 
 
 def test_newer_formats_are_refused(tmp_path: Path, folder: Path) -> None:
-    newer = r"has format version 2, this tl_fbn reads up to 1; update tl_fbn"
+    newer = r"has format version 3, this tl_fbn reads up to 2; update tl_fbn"
     about = json.loads((folder / store.ABOUT_RUN).read_text(encoding="utf-8"))
-    (folder / store.ABOUT_RUN).write_text(json.dumps({**about, "format": 2}), encoding="utf-8")
+    (folder / store.ABOUT_RUN).write_text(json.dumps({**about, "format": 3}), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"run\.json {newer}"):
         store.open_run(folder)
-    store.write_about(tmp_path, {"key": "k", "format": 2})
+    store.write_about(tmp_path, {"key": "k", "format": 3})
     with pytest.raises(ValueError, match=rf"recording\.json {newer}"):
         store.read_about(tmp_path)
 

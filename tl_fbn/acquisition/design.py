@@ -16,7 +16,11 @@ Orders of the blocks in a run:
 Prompts are dealt to blocks in a seeded random order and never twice: not within a run unless ``reuse=True``, never in two
 runs; a prompt belongs to one condition. Runs are then independent samples of prompts, which is what a test over runs or blocks needs.
 
-A design knows nothing of a model: strings become token ids when a scanner presents them (:mod:`.presentation`).
+With ``generate=True`` rows are tokens that the model writes (Nencka et al. 2023 record at every output token): each prompt is
+continued by ``tokens_per_prompt`` tokens, greedily or sampled at a temperature, from a fresh context or one carried
+through the run.
+
+A design knows nothing of a model: strings and chats become token ids when a scanner presents them (:mod:`.presentation`).
 Events are BIDS-shaped (onset, duration, trial_type); onset and duration count rows.
 """
 
@@ -29,11 +33,12 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import pandas as pd
 
-Prompt = str | tuple[int, ...]
+Chat = tuple[tuple[str, str], ...]  # (role, content) of every message
+Prompt = str | tuple[int, ...] | Chat
 Order = Literal["alternate", "off/on/off", "random"]
 
 
@@ -42,13 +47,16 @@ class BlockDesign:
     """Conditions, their prompts in order of use, and the order of the blocks.
 
     Args:
-        conditions: Condition name to its distinct prompts, each a string or a tuple of token ids.
+        conditions: Condition name to its distinct prompts: a string, a tuple of token ids, or a chat as (role, content) pairs.
         schedule: For every run, the condition of each block.
         tokens_per_block: Rows of every block.
         order: How the schedule was made.
         seed: What it was made with.
         generate: Rows are generated tokens rather than prompt tokens.
         reuse: A run that has used up its prompts starts over.
+        tokens_per_prompt: Tokens generated after each prompt; None where rows are prompt tokens.
+        carry_context: Every prompt of a run continues what was shown and generated before it.
+        temperature: 0 for greedy, else that of sampling, which ``seed`` decides.
     """
 
     conditions: Mapping[str, tuple[Prompt, ...]]
@@ -58,6 +66,9 @@ class BlockDesign:
     seed: int
     generate: bool = False
     reuse: bool = False
+    tokens_per_prompt: int | None = None
+    carry_context: bool = False
+    temperature: float = 0.0
 
     @property
     def n_runs(self) -> int:
@@ -86,8 +97,13 @@ class BlockDesign:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} ({len(prompts)} prompts)" for name, prompts in self.conditions.items())
+        written = ""
+        if self.generate:
+            how = f"sampled at temperature {self.temperature:g}" if self.temperature else "greedy"
+            context = "carried" if self.carry_context else "fresh"
+            written = f" generated ({self.tokens_per_prompt} a prompt, {how}, {context} context)"
         return (
-            f"BlockDesign {self.order}: {self.n_runs} runs, {self.n_blocks} blocks of {self.tokens_per_block} rows, "
+            f"BlockDesign {self.order}: {self.n_runs} runs, {self.n_blocks} blocks of {self.tokens_per_block} rows{written}, "
             f"{self.n_rows:,} rows; {counts}"
         )
 
@@ -99,7 +115,7 @@ class BlockDesign:
 
 
 def block_design(
-    conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]]],
+    conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]] | Sequence[Sequence[Mapping[str, str]]]],
     *,
     seed: int,
     n_runs: int = 4,
@@ -109,6 +125,9 @@ def block_design(
     baseline: str | None = None,
     generate: bool = False,
     reuse: bool = False,
+    tokens_per_prompt: int | None = None,
+    carry_context: bool = False,
+    temperature: int | float = 0.0,
 ) -> BlockDesign:
     """Plan a block design.
 
@@ -118,7 +137,8 @@ def block_design(
     (('a', 'b', 'a', 'b'), ('b', 'a', 'b', 'a'))
 
     Args:
-        conditions: Condition name to prompts: strings, or lists of token ids. Repetitions within a condition count once.
+        conditions: Condition name to prompts: strings, lists of token ids, or chats (lists of ``{"role": ..., "content": ...}``,
+            shown through the tokenizer's template). Repetitions within a condition count once.
         seed: Decides the order of prompts and of blocks.
         n_runs: Runs; no prompt is shared between them.
         n_cycles: How often a run presents every condition.
@@ -127,15 +147,20 @@ def block_design(
         baseline: The "off" condition of ``"off/on/off"``; default ``"rest"`` if there is one, else the last.
         generate: Rows are generated tokens (as Nencka et al. 2023) rather than the prompts' own.
         reuse: Allow a prompt to come back within its run.
+        tokens_per_prompt: With ``generate``: tokens written after each prompt; default a whole block, one prompt a block.
+        carry_context: With ``generate``: a run is one growing context instead of a fresh one a prompt.
+        temperature: With ``generate``: 0 takes the most probable token, else tokens are sampled (seeded by ``seed``).
 
     Raises:
-        ValueError: An unknown order, no conditions, an empty prompt, a prompt in two conditions, or too few prompts.
+        ValueError: An unknown order, no conditions, an empty prompt, a prompt in two conditions, too few prompts, or an
+            option of generated rows without ``generate=True``.
     """
     if order not in get_args(Order):
         raise ValueError(f"order={order!r} is none of {', '.join(map(repr, get_args(Order)))}")
     for name, value in (("n_runs", n_runs), ("n_cycles", n_cycles), ("tokens_per_block", tokens_per_block)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}={value!r} plans no block; give an integer of at least 1")
+    new = _check_generation(generate, tokens_per_block, tokens_per_prompt, carry_context, temperature)
     if len(conditions) < 2:
         given = ", ".join(conditions) or "none"
         raise ValueError(f'a block design compares at least two conditions; got {given}. Add a baseline such as "rest"')
@@ -154,12 +179,35 @@ def block_design(
             _alternate(names, n_runs, n_cycles) if order == "alternate" else _random(names, n_runs, n_cycles, seed)
         )
     for name, pool in pools.items():
-        # every block opens with a prompt of its own; how many more it takes depends on their lengths
-        needed = n_runs if reuse else sum(run.count(name) for run in schedule)
+        # every block opens with a prompt of its own; how many more it takes depends on their lengths, where they are the rows
+        a_block = -(-tokens_per_block // new) if new else 1
+        needed = n_runs if reuse else a_block * sum(run.count(name) for run in schedule)
         if len(pool) < needed:
             raise ValueError(too_few_prompts(name, len(pool), f"at least {needed}", n_runs, reuse))
     shuffled = {name: _shuffled(pool, f"{seed}/{name}") for name, pool in pools.items()}
-    return BlockDesign(shuffled, schedule, tokens_per_block, order, seed, generate, reuse)
+    options = (new, carry_context, float(temperature))
+    return BlockDesign(shuffled, schedule, tokens_per_block, order, seed, generate, reuse, *options)
+
+
+def _check_generation(
+    generate: bool, tokens_per_block: int, tokens_per_prompt: int | None, carry_context: bool, temperature: int | float
+) -> int | None:
+    """Tokens to generate after each prompt; None where rows are the prompts' own."""
+    given = {"tokens_per_prompt": tokens_per_prompt, "carry_context": carry_context, "temperature": temperature}
+    if not generate:
+        named = [f"{name}={value!r}" for name, value in given.items() if value]
+        if named:
+            raise ValueError(f"{', '.join(named)} has a meaning only for generated rows; give generate=True with it")
+        return None
+    if not (isinstance(temperature, (int, float)) and 0 <= temperature < float("inf")):
+        raise ValueError(f"temperature={temperature!r} is none; give 0 for greedy decoding, or a positive number")
+    if tokens_per_prompt is None:
+        return tokens_per_block
+    if not isinstance(tokens_per_prompt, int) or not 1 <= tokens_per_prompt <= tokens_per_block:
+        raise ValueError(
+            f"tokens_per_prompt={tokens_per_prompt!r} does not fit blocks of {tokens_per_block}; give 1 to {tokens_per_block}"
+        )
+    return tokens_per_prompt
 
 
 def too_few_prompts(name: str, given: int, needed: str, n_runs: int, reuse: bool) -> str:
@@ -208,7 +256,7 @@ def prompt_digest(prompt: str | Sequence[int]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _distinct(name: str, prompts: Sequence[str] | Sequence[Sequence[int]]) -> tuple[Prompt, ...]:
+def _distinct(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
     if isinstance(prompts, str):
         raise ValueError(f"condition {name!r} is one string; give a list of prompts")
     distinct: dict[Prompt, None] = {}
@@ -216,11 +264,13 @@ def _distinct(name: str, prompts: Sequence[str] | Sequence[Sequence[int]]) -> tu
         if isinstance(prompt, str):
             empty, kept = not prompt.strip(), prompt
         elif isinstance(prompt, Iterable):
-            kept = tuple(int(token) for token in prompt)
+            items = tuple(prompt)
+            kept = _chat(name, items) if items and isinstance(items[0], Mapping) else tuple(map(int, items))
             empty = not kept
         else:
             raise ValueError(
-                f"condition {name!r} contains {prompt!r}; a prompt is a string or a list of token ids, a condition a list of them"
+                f"condition {name!r} contains {prompt!r}; a prompt is a string, a list of token ids or a chat, a condition a "
+                "list of them"
             )
         if empty:
             raise ValueError(f"condition {name!r} contains an empty prompt; every prompt needs at least one token")
@@ -228,6 +278,20 @@ def _distinct(name: str, prompts: Sequence[str] | Sequence[Sequence[int]]) -> tu
     if not distinct:
         raise ValueError(f"condition {name!r} has no prompts; give at least one a block")
     return tuple(distinct)
+
+
+def _chat(name: str, messages: Sequence[Mapping[str, str]]) -> Chat:
+    for message in messages:
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise ValueError(
+                f"a chat of condition {name!r} has the message {message!r}; every message needs a role and a content"
+            )
+    return tuple((str(message["role"]), str(message["content"])) for message in messages)
+
+
+def is_chat(prompt: object) -> TypeGuard[Chat]:
+    """Whether a prompt of a design is a chat."""
+    return isinstance(prompt, tuple) and bool(prompt) and isinstance(prompt[0], tuple)
 
 
 def _refuse_shared(pools: Mapping[str, tuple[Prompt, ...]]) -> None:

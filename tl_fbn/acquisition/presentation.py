@@ -2,7 +2,11 @@
 
 Strings are tokenised here and nowhere else (the host's own handling of strings adds tokens, re-pads and differs by
 architecture); the beginning-of-text token is prepended to strings and flagged. Lists of token ids are taken as they
-are. A block takes prompts until it has its rows; the last prompt is presented only as far as the block lasts.
+are; chats go through the tokenizer's own template, which brings its special tokens along. A block takes prompts until it
+has its rows; the last prompt is presented only as far as the block lasts.
+
+Where rows are generated, a context is a prompt and the number of tokens the model shall write after it; with a carried
+context the run's prompts are one text, and only its first string gets the beginning-of-text token.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from tl_fbn.acquisition.design import BlockDesign, Prompt, prompt_digest, too_few_prompts
+from tl_fbn.acquisition.design import BlockDesign, Chat, Prompt, is_chat, prompt_digest, too_few_prompts
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Context:
         block: Block within the run.
         first_row: Row of its first token within the run.
         digests: Digests of the whole prompt, text and token ids.
+        new: Tokens to generate; these are its rows then, and 0 means that the prompt's tokens are.
+        cut: The block ended before the prompt did.
     """
 
     ids: tuple[int, ...]
@@ -32,24 +38,67 @@ class Context:
     block: int
     first_row: int
     digests: tuple[str, ...]
+    new: int = 0
+    cut: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.new or len(self.ids)
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first_row, self.first_row + self.n_rows)
 
 
-def encode(tokenizer: Any, prompt: str | Sequence[int]) -> tuple[int, ...]:
-    """Token ids of a prompt: strings get the tokenizer's BOS in front if it has one, ids are taken as they are."""
-    if not isinstance(prompt, str):
-        return tuple(int(token) for token in prompt)
+def encode(tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = False) -> tuple[int, ...]:
+    """Token ids of a prompt.
+
+    Strings get the tokenizer's BOS in front if it has one, ids are taken as they are, chats go through the template.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer; None where prompts are token ids.
+        prompt: A string, token ids, or a chat as (role, content) pairs.
+        reply: Open the assistant's turn at the end of a chat whose last message is another's.
+
+    Raises:
+        ValueError: A string or chat without a tokenizer, or a chat for a tokenizer without a template.
+    """
+    if not isinstance(prompt, str) and not is_chat(prompt):
+        return tuple(map(int, cast("Sequence[int]", prompt)))
     if tokenizer is None:
-        raise ValueError("the model has no tokenizer, so prompts must be lists of token ids; got a string")
-    ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        kind = "string" if isinstance(prompt, str) else "chat"
+        raise ValueError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")
+    if not isinstance(prompt, str):
+        return _tokenised(tokenizer, render(tokenizer, prompt, reply=reply))
+    ids = _tokenised(tokenizer, prompt)
     bos = tokenizer.bos_token_id
     return ids if bos is None or ids[:1] == (bos,) else (bos, *ids)
 
 
-def digests_of(prompt: str | Sequence[int], ids: Sequence[int], bos: int | None) -> tuple[str, ...]:
-    """Digests a prompt is known by: of its token ids without BOS and, for strings, of its text too."""
+def render(tokenizer: Any, chat: Chat, *, reply: bool = False) -> str:
+    """A chat as the tokenizer's template writes it."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            "the tokenizer has no chat template, so chats cannot be shown; set tokenizer.chat_template, or give strings"
+        )
+    messages = [{"role": role, "content": content} for role, content in chat]
+    opens = reply and chat[-1][0] != "assistant"
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens)
+
+
+def _tokenised(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def digests_of(prompt: Prompt | Sequence[int], ids: Sequence[int], bos: int | None) -> tuple[str, ...]:
+    """Digests a prompt is known by: of its token ids without BOS and, for strings and chats, of its texts too."""
     bare = tuple(ids[1:]) if bos is not None and tuple(ids[:1]) == (bos,) else tuple(ids)
     by_ids = prompt_digest(bare)
-    return (prompt_digest(prompt), by_ids) if isinstance(prompt, str) else (by_ids,)
+    if isinstance(prompt, str):
+        return (prompt_digest(prompt), by_ids)
+    if is_chat(prompt):
+        return (*(prompt_digest(content) for _, content in prompt), by_ids)
+    return (by_ids,)
 
 
 def present(
@@ -64,7 +113,8 @@ def present(
         d_vocab: Size of the model's vocabulary, if known.
 
     Raises:
-        ValueError: A prompt longer than the context, a token id outside the vocabulary, or too few prompts.
+        ValueError: A prompt (with what is generated after it) longer than the context, a token id outside the
+            vocabulary, or too few prompts.
     """
     bos = None if tokenizer is None else tokenizer.bos_token_id
     supplies: dict[str, Iterator[Prompt]] = {name: iter(pool) for name, pool in design.conditions.items()}
@@ -75,29 +125,50 @@ def present(
                 name: itertools.cycle(pool[number :: design.n_runs]) for name, pool in design.conditions.items()
             }
         contexts: list[Context] = []
-        row = 0
+        row = before = 0
         for block, condition in enumerate(blocks):
             end = (block + 1) * design.tokens_per_block
             while row < end:
                 prompt = next(supplies[condition], None)
                 if prompt is None:
                     raise ValueError(_ran_out(design, condition, number, block))
-                ids = encode(tokenizer, prompt)
-                _check(prompt, ids, condition, n_ctx, d_vocab)
-                shown = ids[: end - row]
-                contexts.append(Context(shown, condition, block, row, digests_of(prompt, ids, bos)))
-                row += len(shown)
+                ids = encode(tokenizer, prompt, reply=design.generate)
+                digests = digests_of(prompt, ids, bos)
+                if before and ids[:1] == (bos,):
+                    ids = ids[1:]
+                new = min(design.tokens_per_prompt or 0, end - row)
+                _check(prompt, ids, condition, n_ctx, d_vocab, new, before)
+                shown = ids if new else ids[: end - row]
+                contexts.append(Context(shown, condition, block, row, digests, new, len(shown) < len(ids)))
+                row += contexts[-1].n_rows
+                if design.carry_context:
+                    before += len(ids) + new
         runs.append(contexts)
     return runs
 
 
-def _check(prompt: Prompt, ids: tuple[int, ...], condition: str, n_ctx: int | None, d_vocab: int | None) -> None:
+def _check(
+    prompt: Prompt,
+    ids: tuple[int, ...],
+    condition: str,
+    n_ctx: int | None,
+    d_vocab: int | None,
+    new: int,
+    before: int,
+) -> None:
     shown = f"{str(prompt)[:60]!r} of condition {condition!r}"
     if not ids:
         raise ValueError(f"the prompt {shown} has no tokens; every prompt needs at least one")
     if n_ctx is not None and len(ids) > n_ctx:
         raise ValueError(
             f"the prompt {shown} has {len(ids)} tokens, the model's context holds {n_ctx}; shorten or split it"
+        )
+    if n_ctx is not None and before + len(ids) + new > n_ctx:
+        carried = f" and {before} tokens carried from before it" if before else ""
+        remedy = "fewer cycles, carry_context=False" if before else "fewer tokens_per_prompt, a shorter prompt"
+        raise ValueError(
+            f"the prompt {shown} has {len(ids)} tokens, {new} to generate{carried}, the model's context holds {n_ctx}; "
+            f"use {remedy}"
         )
     if d_vocab is not None and not 0 <= min(ids) <= max(ids) < d_vocab:
         raise ValueError(

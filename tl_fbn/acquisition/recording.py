@@ -7,8 +7,9 @@ only the bytes that are asked for are read::
     recording[0].layer(3)                                   # (row, unit) of run 0, layer 3, lazily mapped
     recording[0].read(units=network, rows=slice(0, 100))    # (row, unit) of a network's members only
 
-Activations from anywhere else become a recording with :meth:`Recording.from_arrays`; everything downstream treats them
-alike. No torch, no model.
+A scan of several sites is one recording; ``recording.site("attn.out")`` is the view of one. :meth:`Recording.pool` makes one row
+of every prompt, as localizers want. Activations from anywhere else become a recording with
+:meth:`Recording.from_arrays`; everything downstream treats them alike. No torch, no model.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition import store
+from tl_fbn.acquisition.arrays import check_arrays
+from tl_fbn.acquisition.halves import HalfArray
+from tl_fbn.acquisition.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.units import Network, UnitSpace, html_table
-
-_EVENT_COLUMNS = ("onset", "duration", "trial_type")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +39,15 @@ class Run:
 
     Args:
         space: The units of its columns.
-        layers: Layer to (row, unit) array, for the layers that have units.
+        layers: Layer to (row, unit) array, for the layers that have units; 16-bit recordings are decoded where they are
+            indexed.
         about: Its description (``run.json``).
         folder: Where it is stored; None in memory.
         tables: Events and rows where they are in memory.
     """
 
     space: UnitSpace
-    layers: Mapping[int, Float[np.ndarray, "row unit"]]
+    layers: Mapping[int, Float[np.ndarray, "row unit"] | HalfArray]
     about: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -54,12 +57,13 @@ class Run:
         return next(iter(self.layers.values())).shape[0]
 
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
-        """Activations of one layer, lazily mapped and read-only."""
+        """Activations of one layer: lazily mapped and read-only, or decoded to float32 where the recording has 16 bits."""
         if layer not in self.layers:
             raise IndexError(
                 f"layer {layer} was not recorded at {self.space.describe()}; layers: {', '.join(map(str, self.layers))}"
             )
-        return self.layers[layer]
+        array = self.layers[layer]
+        return array[:] if isinstance(array, HalfArray) else array
 
     def read(
         self,
@@ -135,17 +139,17 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Recording(Sequence[Run]):
-    """Runs of activations in one space.
+    """Runs of activations, of one site or of several recorded together.
 
     Args:
-        space: The units of all runs.
-        runs: The runs in order.
+        spaces: The units of every site; all runs have them.
+        runs_of: For every site its runs, in order.
         about: Its description (``recording.json``): key, key fields, prompts.
         path: Where it is stored; None in memory.
     """
 
-    space: UnitSpace
-    runs: tuple[Run, ...]
+    spaces: tuple[UnitSpace, ...]
+    runs_of: tuple[tuple[Run, ...], ...]
     about: Mapping[str, Any]
     path: Path | None = None
 
@@ -165,17 +169,17 @@ class Recording(Sequence[Run]):
             raise ValueError(
                 f"{path} holds {len(present)} of {len(expected)} runs; call scanner.scan(design, folder) again to complete it"
             )
-        space = UnitSpace(
-            about["space"]["site"], tuple(about["space"]["widths"]), about["model"], about["fields"]["weights"]
-        )
+        listed = about["spaces"] if "spaces" in about else [about["space"]]
+        weights = about["fields"]["weights"]
+        spaces = tuple(UnitSpace(one["site"], tuple(one["widths"]), about["model"], weights) for one in listed)
         runs = []
         for number in expected:
             folder = store.run_folder(path, number)
-            run_about, layers = store.open_run(folder)
+            run_about, tensors = store.open_run(folder)
             if run_about["key"] != about["key"]:
                 raise ValueError(f"{folder} belongs to another recording than {path}; delete it and scan again")
-            runs.append(Run(space, layers, run_about, folder))
-        return cls(space, tuple(runs), about, path)
+            runs.append(tuple(Run(space, _layers(tensors, space, spaces), run_about, folder) for space in spaces))
+        return cls(spaces, tuple(zip(*runs, strict=True)), about, path)
 
     @classmethod
     def from_arrays(
@@ -202,7 +206,7 @@ class Recording(Sequence[Run]):
             ValueError: Shapes, tables or values that do not fit together; every message names run and layer.
         """
         arrays = [[np.asarray(layer) for layer in run] for run in activations]
-        tables = _check_arrays(arrays, events, rows)
+        tables = check_arrays(arrays, events, rows)
         space = UnitSpace(site, tuple(layer.shape[1] for layer in arrays[0]), model)
         digest = hashlib.sha256(f"{site} {space.widths}".encode())
         for run, (event_table, row_table) in zip(arrays, tables, strict=True):
@@ -212,7 +216,7 @@ class Recording(Sequence[Run]):
         about = {
             "key": digest.hexdigest(),
             "fields": {"weights": None, "site": site},
-            "space": {"site": site, "widths": list(space.widths)},
+            "spaces": [{"site": site, "widths": list(space.widths)}],
             "model": model,
             "n_runs": len(arrays),
             "prompts": None,
@@ -223,8 +227,50 @@ class Recording(Sequence[Run]):
                 i: _read_only(np.ascontiguousarray(layer, np.float32)) for i, layer in enumerate(run) if layer.shape[1]
             }
             runs.append(Run(space, layers, {"key": about["key"]}, None, {"events": event_table, "rows": row_table}))
-        recording = cls(space, tuple(runs), about)
+        recording = cls((space,), (tuple(runs),), about)
         return recording if path is None else _write(recording, Path(path))
+
+    @property
+    def sites(self) -> list[str]:
+        """Names of the sites recorded."""
+        return [space.site for space in self.spaces]
+
+    @property
+    def space(self) -> UnitSpace:
+        """The units, of a recording of one site."""
+        return self.spaces[self._only()]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, of a recording of one site."""
+        return self.runs_of[self._only()]
+
+    def _only(self) -> int:
+        if len(self.spaces) != 1:
+            raise ValueError(
+                f"this recording holds the sites {', '.join(self.sites)}; take one of them with recording.site(name)"
+            )
+        return 0
+
+    def site(self, name: str) -> Recording:
+        """The view of one site."""
+        if name not in self.sites:
+            raise ValueError(f"site {name!r} was not recorded; sites: {', '.join(self.sites)}")
+        at = self.sites.index(name)
+        return Recording((self.spaces[at],), (self.runs_of[at],), self.about, self.path)
+
+    def pool(self, how: Pool) -> Recording:
+        """One row a prompt, in memory: the row of its last token, or the mean of its rows.
+
+        Args:
+            how: ``"last"`` or ``"mean"`` over the rows of each prompt (as far as its block showed it).
+
+        Returns:
+            The same sites and runs; events count prompts, and the row table has one line a prompt.
+        """
+        pooled = tuple(tuple(pooled_run(run, how) for run in runs) for runs in self.runs_of)
+        key = hashlib.sha256(f"{self.key} {how}".encode()).hexdigest()
+        return Recording(self.spaces, pooled, {**self.about, "key": key, "pool": how})
 
     @property
     def key(self) -> str:
@@ -234,11 +280,11 @@ class Recording(Sequence[Run]):
     @property
     def conditions(self) -> list[str]:
         """Every trial_type, in the order of first appearance."""
-        return list(dict.fromkeys(name for run in self.runs for name in run.events["trial_type"]))
+        return list(dict.fromkeys(name for run in self.runs_of[0] for name in run.events["trial_type"]))
 
     @property
     def n_rows(self) -> int:
-        return sum(run.n_rows for run in self.runs)
+        return sum(run.n_rows for run in self.runs_of[0])
 
     def provenance(self) -> dict[str, Any]:
         """What a network found in this recording has to remember of it."""
@@ -255,13 +301,13 @@ class Recording(Sequence[Run]):
 
     def verify(self) -> None:
         """Hash every file again; ValueError names the first that is not what was committed."""
-        for run in self.runs:
+        for run in self.runs_of[0]:
             if run.folder is not None:
                 store.verify_run(run.folder)
 
     def to_dataframe(self) -> pd.DataFrame:
         """The row tables of all runs, one below the other, with the run in front."""
-        tables = [run.rows.reset_index(names="row") for run in self.runs]
+        tables = [run.rows.reset_index(names="row") for run in self.runs_of[0]]
         for number, table in enumerate(tables):
             table.insert(0, "run", number)
         return pd.concat(tables, ignore_index=True)
@@ -270,19 +316,20 @@ class Recording(Sequence[Run]):
         return self.runs[index]
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self.runs_of[0])
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)
 
     def __repr__(self) -> str:
         where = f" at {self.path}" if self.path else " in memory"
-        return f"Recording{where}: {len(self)} runs, {self.n_rows:,} rows, {self.space.describe()}; conditions {', '.join(self.conditions)}"
+        units = " and ".join(space.describe() for space in self.spaces)
+        return f"Recording{where}: {len(self)} runs, {self.n_rows:,} rows, {units}; conditions {', '.join(self.conditions)}"
 
     def _repr_html_(self) -> str:
         rows = [
             (i, f"{run.n_rows:,}", len(run.events), ", ".join(dict.fromkeys(run.events["trial_type"])))
-            for i, run in enumerate(self.runs)
+            for i, run in enumerate(self.runs_of[0])
         ]
         return html_table(repr(self), ("run", "rows", "blocks", "conditions"), rows)
 
@@ -300,12 +347,11 @@ def _write(recording: Recording, path: Path) -> Recording:
         if number in present:
             continue
         store.sweep(path, number)
-        laid_out = store.lay_out(
-            path, number, run.n_rows, {layer: array.shape[1] for layer, array in run.layers.items()}
-        )
+        tensors = {store.tensor_name(layer): array for layer, array in run.layers.items()}
+        laid_out = store.lay_out(path, number, run.n_rows, {name: array.shape[1] for name, array in tensors.items()})
         try:
-            for layer, array in run.layers.items():
-                laid_out.layers[layer][:] = array
+            for name, array in tensors.items():
+                laid_out.write(name, 0, array[:])
             store.commit(laid_out, store.run_folder(path, number), {"key": recording.key}, run.events, run.rows)
         except BaseException:
             laid_out.discard()
@@ -313,74 +359,29 @@ def _write(recording: Recording, path: Path) -> Recording:
     return Recording.open(path)
 
 
+def _layers(
+    tensors: Mapping[str, store.Layer], space: UnitSpace, spaces: Sequence[UnitSpace]
+) -> dict[int, np.ndarray | HalfArray]:
+    """The tensors of one site, by layer."""
+    site = space.site if len(spaces) > 1 else ""
+    return {
+        layer: tensors[store.tensor_name(layer, site)]
+        for layer, width in enumerate(space.widths)
+        if width and store.tensor_name(layer, site) in tensors
+    }
+
+
+def pooled_run(run: Run, how: Pool) -> Run:
+    """A run with one row a prompt."""
+    if how not in get_args(Pool):
+        raise ValueError(f"pool={how!r} is none of {', '.join(map(repr, get_args(Pool)))}")
+    starts = np.flatnonzero(run.segment_starts)
+    layers = {layer: pool_rows(array, starts, run.n_rows, how) for layer, array in run.layers.items()}
+    events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows)
+    return Run(run.space, layers, dict(run.about), None, {"events": events, "rows": rows})
+
+
 def _read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _check_arrays(
-    arrays: list[list[np.ndarray]], events: Sequence[pd.DataFrame], rows: Sequence[pd.DataFrame] | None
-) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    if not arrays or not arrays[0]:
-        raise ValueError("from_arrays got no activations; give a list (run) of lists (layer) of arrays (row, unit)")
-    for what, tables in (("events", events), ("rows", rows)):
-        if tables is not None and len(tables) != len(arrays):
-            raise ValueError(f"{len(arrays)} runs of activations, but {len(tables)} tables of {what}; give one a run")
-    checked = []
-    for number, run in enumerate(arrays):
-        if [layer.ndim for layer in run] != [2] * len(run) or [a.shape[1] for a in run] != [
-            a.shape[1] for a in arrays[0]
-        ]:
-            raise ValueError(
-                f"run {number} has layers of shape {[layer.shape for layer in run]}, run 0 {[layer.shape for layer in arrays[0]]}; "
-                "every layer is (row, unit), with the same units in every run"
-            )
-        n_rows = run[0].shape[0]
-        if n_rows == 0 or any(layer.shape[0] != n_rows for layer in run):
-            raise ValueError(
-                f"run {number} has layers of {[layer.shape[0] for layer in run]} rows; all layers share the rows, at least one"
-            )
-        for layer, array in enumerate(run):
-            if not (np.abs(array) <= np.finfo(np.float32).max).all():
-                raise ValueError(
-                    f"run {number}, layer {layer} has activations that are NaN, infinite or too large for float32; remove those "
-                    "rows or units first"
-                )
-        checked.append(
-            (
-                _check_events(events[number], number, n_rows),
-                _check_rows(None if rows is None else rows[number], number, n_rows),
-            )
-        )
-    return checked
-
-
-def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
-    missing = [name for name in _EVENT_COLUMNS if name not in table]
-    if missing:
-        raise ValueError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
-    times = table[["onset", "duration"]].to_numpy(np.float64)
-    if (times % 1 != 0).any() or (times[:, 1] < 1).any() or bool(np.any(table["trial_type"].isna().to_numpy())):
-        raise ValueError(
-            f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every line; "
-            "onset and duration count rows, not seconds"
-        )
-    onsets, durations = times.astype(np.int64).T
-    end = int((onsets + durations).max(initial=0))
-    if end > n_rows or onsets.min(initial=0) < 0:
-        raise ValueError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
-    return pd.DataFrame(
-        {"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()}
-    )
-
-
-def _check_rows(table: pd.DataFrame | None, run: int, n_rows: int) -> pd.DataFrame:
-    index = pd.RangeIndex(n_rows, name="row")
-    if table is None:
-        return pd.DataFrame(index=index)
-    if len(table) != n_rows:
-        raise ValueError(
-            f"the row table of run {run} has {len(table)} lines, the run {n_rows} rows; give one line a row"
-        )
-    return table.drop(columns=["run", "row"], errors="ignore").set_axis(index, axis=0)  # the order of lines counts

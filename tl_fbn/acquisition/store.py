@@ -5,16 +5,20 @@
     recordings/sort/
       recording.json              key, its fields, space, prompts, versions
       run-01/
-        activations.safetensors   one tensor a layer, "layer.00": (row, unit), float32, C order
+        activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16
+                                  (of several sites: "mlp.out/layer.00")
         events.tsv                onset  duration  trial_type          (rows)
         rows.tsv                  row  prompt  block  position  token_id  token  trial_type  surprisal  flags
         run.json                  key, rows, SHA-256 of the three files, seconds, host
       .run-02.5f2c91aa.part/      being written, or a scan that died: readers ignore it, the next scan sweeps the dead
+      .run-02.lock                who is at work on a run; gone when it is committed
 
-*Laid out, then filled.* A run's data file is created at full size with its header, then filled through memory maps while
-the model runs: memory stays at one batch. *Committed by one rename*: files are flushed and hashed, ``run.json`` is
-written, the folder renamed. A run exists whole or not at all; the second of two writers finds the folder taken and
-throws its own away. A writer holds a lock on its data file, which ends with its process. *Resume* is: skip the runs that exist.
+*Laid out, then filled.* A run's data file is created at full size with its header, then filled by positioned writes while
+the model runs: memory stays at a few batches, and a full disk is an error, where a memory map would be a killed process.
+*Committed by one rename*: files are flushed and hashed, ``run.json`` is written, the folder renamed. A run exists whole or not
+at all; the second of two writers finds the folder taken and throws its own away. *Shared by claims*: who works on a run holds
+a lock on its lock file, which ends with its process, so that several processes on one folder divide the runs among them
+(on a file system without locks they may do one twice; the second is thrown away). *Resume* is: skip the runs that exist.
 
 Cost: about 1 to 2 GB/s to fill and hash from the page cache. A layer reads back contiguously. No compression:
 activations shrink by 8 % at best.
@@ -35,11 +39,11 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from tl_fbn import files
+from tl_fbn.acquisition.halves import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
 DATA, EVENTS, ROWS, ABOUT_RUN, ABOUT = "activations.safetensors", "events.tsv", "rows.tsv", "run.json", "recording.json"
 _HEADER_ALIGNMENT = 64
 
@@ -48,45 +52,72 @@ def run_folder(path: Path, run: int) -> Path:
     return path / f"run-{run + 1:02d}"
 
 
+def tensor_name(layer: int, site: str = "") -> str:
+    """Name of a layer's tensor; ``site`` is given where a recording has several."""
+    return f"{site}/layer.{layer:02d}" if site else f"layer.{layer:02d}"
+
+
 @dataclass(frozen=True)
 class LaidOutRun:
-    """A run being written: a hidden folder, and a memory map of every layer in it."""
+    """A run being written: a hidden folder with the data file at full size.
+
+    Args:
+        folder: The hidden folder.
+        file: The data file, open and locked.
+        tensors: Tensor name to its offset in the file and its width.
+        dtype: How values are stored.
+    """
 
     folder: Path
-    layers: Mapping[int, np.memmap]
+    file: IO[bytes]
+    tensors: Mapping[str, tuple[int, int]]
+    dtype: Dtype
+
+    def write(self, tensor: str, row: int, values: np.ndarray) -> None:
+        """Write consecutive rows of one tensor, from ``row`` on; ``values`` as :func:`.halves.encoded` leaves them."""
+        offset, width = self.tensors[tensor]
+        if values.ndim != 2 or values.shape[1] != width or values.dtype.itemsize != ITEM_SIZE[self.dtype]:
+            raise ValueError(
+                f"{tensor} takes (row, {width}) of {self.dtype}; got {values.shape} of {values.dtype.itemsize} bytes each"
+            )
+        place = offset + row * width * values.dtype.itemsize
+        left = np.ascontiguousarray(values).data.cast("B")
+        while left:
+            written = os.pwrite(self.file.fileno(), left, place)
+            left, place = left[written:], place + written
 
     def discard(self) -> None:
+        self.file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[int, int]) -> LaidOutRun:
+def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype: Dtype = "float32") -> LaidOutRun:
     """Create a run's data file at full size.
 
     Args:
         path: Folder of the recording.
         run: Run number from 0.
         n_rows: Rows.
-        widths: Layer to its number of units.
+        widths: Tensor name to its number of units.
+        dtype: How values are stored.
     """
     folder = path / f".{run_folder(path, run).name}.{uuid.uuid4().hex[:8]}.part"
     folder.mkdir(parents=True)
     header: dict[str, Any] = {}
     offset = 0
-    for layer, width in widths.items():
-        end = offset + 4 * n_rows * width
-        header[f"layer.{layer:02d}"] = {"dtype": "F32", "shape": [n_rows, width], "data_offsets": [offset, end]}
+    for name, width in widths.items():
+        end = offset + ITEM_SIZE[dtype] * n_rows * width
+        header[name] = {"dtype": SAFETENSORS_NAME[dtype], "shape": [n_rows, width], "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-(8 + len(encoded)) % _HEADER_ALIGNMENT)
-    with open(folder / DATA, "w+b") as file:
-        _claim(file)  # the memory maps keep the lock when the file is closed
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        file.truncate(8 + len(encoded) + offset)
-        starts = {layer: header[f"layer.{layer:02d}"]["data_offsets"][0] + 8 + len(encoded) for layer in widths}
-        layers = {
-            layer: np.memmap(file, np.float32, "r+", starts[layer], (n_rows, width)) for layer, width in widths.items()
-        }
-    return LaidOutRun(folder, layers)
+    start = 8 + len(encoded)
+    file = open(folder / DATA, "w+b")  # noqa: SIM115 - open until the run is committed or discarded
+    _claim(file)
+    file.write(len(encoded).to_bytes(8, "little") + encoded)
+    file.truncate(start + offset)
+    places = {name: (start + header[name]["data_offsets"][0], width) for name, width in widths.items()}
+    return LaidOutRun(folder, file, places, dtype)
 
 
 def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.DataFrame, rows: pd.DataFrame) -> bool:
@@ -98,8 +129,7 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
     Raises:
         FileExistsError: Something that is no committed run is in the way.
     """
-    for layer in run.layers.values():
-        layer.flush()
+    run.file.flush()
     write_table(run.folder / EVENTS, events)
     write_table(run.folder / ROWS, rows.rename_axis("row").reset_index())
     digests = {name: _sha256(run.folder / name) for name in (DATA, EVENTS, ROWS)}
@@ -127,6 +157,7 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
             ) from error
         run.discard()
         return False
+    run.file.close()  # not before: an unlocked hidden folder is swept
     _fsync(final.parent)
     return True
 
@@ -163,8 +194,35 @@ def sweep(path: Path, run: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_run(folder: Path) -> tuple[dict[str, Any], dict[int, Float[np.ndarray, "row unit"]]]:
-    """A committed run: its description, and each layer as a read-only memory map.
+@dataclass(frozen=True)
+class Claim:
+    """A run held against other processes until it is released, or the process ends."""
+
+    lock: Path
+    file: IO[bytes]
+
+    def release(self) -> None:
+        # who waited for this very file finds the run committed, or takes it up
+        self.lock.unlink(missing_ok=True)
+        self.file.close()
+
+
+def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
+    """Claim a run for this process; None where another works on it and ``wait`` is not asked for."""
+    path.mkdir(parents=True, exist_ok=True)
+    lock = path / f".{run_folder(path, run).name}.lock"
+    file = open(lock, "a+b")  # noqa: SIM115 - open until released
+    if _claim(file, wait=wait):
+        return Claim(lock, file)
+    file.close()
+    return None
+
+
+Layer = np.memmap | HalfArray
+
+
+def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
+    """A committed run: its description, and each tensor (row, unit) as a read-only memory map.
 
     Raises:
         ValueError: A file is missing, has another size than it was committed with, or has a damaged header.
@@ -175,18 +233,25 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[int, Float[np.ndarray, 
         if found != size:
             state = "is missing" if found is None else f"has {found:,} bytes"
             raise ValueError(f"{folder / name} {state}, it was committed with {size:,}; delete {folder} and scan again")
-    layers = {}
+    tensors: dict[str, Layer] = {}
     try:
         with open(folder / DATA, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, about["bytes"][DATA])))
         for name, entry in header.items():
-            rows, width = entry["shape"]
-            offset = 8 + length + entry["data_offsets"][0]
-            layers[int(name.removeprefix("layer."))] = np.memmap(folder / DATA, np.float32, "r", offset, (rows, width))
+            tensors[name] = _mapped(folder / DATA, entry, 8 + length)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
-    return about, layers
+    return about, tensors
+
+
+def _mapped(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
+    rows, width = entry["shape"]
+    offset = start + entry["data_offsets"][0]
+    kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
+    if kind == "float32":
+        return np.memmap(path, np.float32, "r", offset, (rows, width))
+    return HalfArray(np.memmap(path, np.uint16, "r", offset, (rows, width)), kind)
 
 
 def verify_run(folder: Path) -> None:
@@ -245,12 +310,12 @@ def _escaped(text: str) -> str:
     return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
 
 
-def _claim(file: IO[bytes]) -> bool:
-    """Lock a file until it and every memory map of it are closed; False where someone else has locked it."""
+def _claim(file: IO[bytes], *, wait: bool = False) -> bool:
+    """Lock a file until it is closed; False where someone else has locked it."""
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except (ImportError, OSError):

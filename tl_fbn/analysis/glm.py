@@ -32,11 +32,12 @@ from jaxtyping import Float
 
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
+from tl_fbn.acquisition.row_sums import Streamed
 from tl_fbn.analysis.contrast import Contrast, Level
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.moments import Basis
 from tl_fbn.analysis.regressors import Drift, Phases, design_matrix
-from tl_fbn.analysis.run_fit import Noise, RunFit, fit_run, is_estimable
+from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, fit_run, fit_streamed, is_estimable
 from tl_fbn.units import UnitSpace, html_table
 
 # fields of a RunFit that are arrays with the run number as their only other name on disk
@@ -216,7 +217,7 @@ class GLMFit:
 
 
 def fit_glm(
-    recording: Recording,
+    recording: Recording | Streamed,
     *,
     noise: Noise = "ar1",
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
@@ -228,7 +229,8 @@ def fit_glm(
     """Fit a GLM to every unit of a recording.
 
     Args:
-        recording: What the scanner wrote, or :meth:`Recording.from_arrays`.
+        recording: What the scanner wrote, or :meth:`Recording.from_arrays`; or ``scanner.stream(design)``, which fits while the
+            model runs and stores nothing.
         noise: ``"ar1"``: each unit at its own autocorrelation; ``"ols"``: independent rows.
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
@@ -254,13 +256,20 @@ def fit_glm(
     else:
         designs = [design] if isinstance(design, pd.DataFrame) else list(design)
         _check_designs(designs, recording)
-    runs = tuple(
-        fit_run(run, matrix, noise, number) for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
-    )
+    models = [
+        RunModel.of(run, matrix, noise, number)
+        for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
+    ]
+    if isinstance(recording, Recording):
+        runs = tuple(map(fit_run, recording, models))
+    else:
+        shifted = [model.basis.spans_constant for model in models]
+        sums = recording.sums([model.functionals for model in models], shifted=shifted)
+        runs = tuple(map(fit_streamed, models, sums))
     return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance())
 
 
-def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording) -> None:
+def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording | Streamed) -> None:
     if len(designs) != len(recording):
         raise ValueError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
     for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):

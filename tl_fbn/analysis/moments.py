@@ -27,6 +27,7 @@ scaled by sqrt(1 - rho**2), as here).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -95,6 +96,11 @@ class Basis:
         lasts = np.append(self.starts[1:], True)
         return 1.0 - self.starts - lasts
 
+    @cached_property
+    def stacked(self) -> Float[np.ndarray, "row three_ranks"]:
+        """Q, NQ and JQ side by side: one product with the activations gives A, B and C of X'Y."""
+        return np.concatenate([self.q, self.neighbours(self.q), self.q * self.interior[:, None]], axis=1)
+
     def quadratic(self) -> Quadratic:
         """A, B, C of the design itself, each (rank, rank)."""
         return np.eye(self.rank), self.q.T @ self.neighbours(self.q), self.q.T @ (self.q * self.interior[:, None])
@@ -125,14 +131,19 @@ class Moments:
     ) -> Moments:
         """The same with a given shift, so that parts can be merged."""
         y = np.subtract(activations, shift, dtype=np.float64)
-        stacked = np.concatenate([basis.q, basis.neighbours(basis.q), basis.q * basis.interior[:, None]], axis=1)
-        a, b, c = np.split(stacked.T @ y, 3)
+        a, b, c = np.split(basis.stacked.T @ y, 3)
         total = np.einsum("tn,tn->n", y, y)
         first = np.flatnonzero(basis.starts[1:]) + 1
         lagged = np.einsum("tn,tn->n", y[1:], y[:-1]) - np.einsum("tn,tn->n", y[first], y[first - 1])
         ends = basis.interior != 1.0
         edge = (basis.interior[ends] - 1.0) @ np.square(y[ends])
         return cls((a, b, c), (total, 2.0 * lagged, total + edge), shift)
+
+    def units(self, part: slice) -> Moments:
+        """The sums of some of the units."""
+        a, b, c = (cross[:, part] for cross in self.cross)
+        total, lagged, inner = (squares[part] for squares in self.squares)
+        return Moments((a, b, c), (total, lagged, inner), self.shift[part])
 
     def merge(self, other: Moments) -> Moments:
         """The sums of both parts; they must have been taken with one shift and against rows of one basis."""

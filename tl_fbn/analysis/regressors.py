@@ -26,13 +26,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import Run
+from tl_fbn.acquisition.row_sums import StreamRun
 
 Drift = Literal["cosine", "none"]
 Phases = Callable[[pd.DataFrame], Sequence[str]]
 
 
 def design_matrix(
-    run: Run,
+    run: Run | StreamRun,
     *,
     drift: Drift = "cosine",
     cutoff: int | float | None = None,
@@ -109,7 +110,7 @@ def from_token(token: str, label: str) -> Phases:
             raise ValueError(
                 f"phases need the row table's columns prompt, token and flags; it lacks {', '.join(missing)}"
             )
-        marks = rows["token"].where(rows["flags"].isin(["special", "bos"]) | (rows["token"] == token))
+        marks = rows["token"].where(rows["flags"].str.contains("special|bos") | (rows["token"] == token))
         latest = marks.groupby(rows["prompt"]).ffill()
         if not (latest == token).any():
             raise ValueError(f"no row of this run holds the token {token!r}; give a token that the prompts contain")
@@ -118,7 +119,7 @@ def from_token(token: str, label: str) -> Phases:
     return phases
 
 
-def _labels(phases: Phases, run: Run) -> np.ndarray:
+def _labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
     labels = np.array([str(label) for label in phases(run.rows)])
     if len(labels) != run.n_rows:
         raise ValueError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")

@@ -7,7 +7,7 @@ Block means ride along on the same pass, for tests over blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +16,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import Run
+from tl_fbn.acquisition.row_sums import RowSums, StreamRun
 from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.expressions import as_vector
 from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, information
 
 Noise = Literal["ar1", "ols"]
+UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _UNIT_BLOCK = 4096
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
@@ -115,70 +117,108 @@ def is_estimable(
     return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE * (np.abs(weights) @ np.abs(unseen))))
 
 
-def fit_run(run: Run, design: pd.DataFrame, noise: Noise, number: int) -> RunFit:
-    matrix = design.to_numpy(float)
-    if run.n_rows <= matrix.shape[1]:
-        raise ValueError(
-            f"run {number} has {run.n_rows} rows for {matrix.shape[1]} regressors ({', '.join(map(str, design.columns))}); record more "
-            "rows or use fewer regressors"
+@dataclass(frozen=True, eq=False)
+class RunModel:
+    """The design of one run, ready to meet activations.
+
+    Args:
+        design: (row, regressor) named columns.
+        basis: Its orthonormal coordinates.
+        quadratic: A, B, C of the design.
+        curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
+        averages: (block, row) averages rows into blocks.
+    """
+
+    design: pd.DataFrame
+    basis: Basis
+    quadratic: Quadratic
+    curve: Float[np.ndarray, " rho"] | None
+    averages: Float[np.ndarray, "block row"]
+
+    @classmethod
+    def of(cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int) -> RunModel:
+        matrix = design.to_numpy(float)
+        if run.n_rows <= matrix.shape[1]:
+            raise ValueError(
+                f"run {number} has {run.n_rows} rows for {matrix.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
+                "record more rows or use fewer regressors"
+            )
+        basis = Basis.of(matrix, run.segment_starts)
+        curve = expected_autocorrelation(basis) if noise == "ar1" else None
+        return cls(design, basis, basis.quadratic(), curve, _block_averages(run))
+
+    @property
+    def functionals(self) -> Float[np.ndarray, "functional row"]:
+        """The row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
+        return np.concatenate([self.basis.stacked.T, self.averages])
+
+    def moments(self, sums: RowSums) -> tuple[Moments, Float[np.ndarray, "block unit"]]:
+        """Moments and block means from streamed sums."""
+        a, b, c, averages = np.split(sums.products, np.cumsum([self.basis.rank] * 3))
+        squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
+        return Moments((a, b, c), squares, sums.shift), averages + sums.shift
+
+    def fit(self, fits: Sequence[UnitFit], block_means: Float[np.ndarray, "block unit"]) -> RunFit:
+        """Put the fits of blocks of units, in order, together."""
+        matrix = self.design.to_numpy(float)
+        fitted, rho, noise, shift = (
+            np.ascontiguousarray(np.concatenate(parts, axis=-1)) for parts in zip(*fits, strict=True)
         )
-    basis = Basis.of(matrix, run.segment_starts)
-    quadratic = basis.quadratic()
-    curve = expected_autocorrelation(basis) if noise == "ar1" else None
-    averages = _block_averages(run)
-    n_units = run.space.n_units
-    fitted, shift, rho, variance = (
-        np.zeros((basis.rank, n_units)),
-        np.zeros(n_units),
-        np.zeros(n_units),
-        np.zeros(n_units),
-    )
-    block_means = np.zeros((len(averages), n_units))
+        basis, n_rows = self.basis, len(matrix)
+        return RunFit(
+            columns=tuple(map(str, self.design.columns)),
+            to_coordinates=basis.to_coordinates,
+            to_columns=basis.to_columns,
+            quadratic=self.quadratic,
+            constant=basis.q.T @ np.ones(n_rows) if basis.spans_constant else np.zeros(basis.rank),
+            fitted=fitted,
+            shift=shift,
+            rho=rho,
+            noise=noise,
+            n_rows=n_rows,
+            block_means=block_means,
+            block_design=self.averages @ matrix,
+            within=_varies_within(matrix, self.averages),
+        )
+
+
+def fit_run(run: Run, model: RunModel) -> RunFit:
+    """Fit every unit of a recorded run, a block of units at a time."""
+    fits: list[UnitFit] = []
+    block_means = np.zeros((len(model.averages), run.space.n_units))
     for layer, array in run.layers.items():
         start = run.space.layer_slice(layer).start
         for part in _blocks(array.shape[1]):
             values = np.asarray(array[:, part], dtype=np.float64)
-            at_units = slice(start + part.start, start + part.stop)
-            moments = Moments.of(basis, values)
-            fit = _fit_units(basis, quadratic, moments, curve)
-            fitted[:, at_units], rho[at_units], variance[at_units] = fit
-            shift[at_units] = moments.shift
-            block_means[:, at_units] = averages @ values
-    return RunFit(
-        columns=tuple(map(str, design.columns)),
-        to_coordinates=basis.to_coordinates,
-        to_columns=basis.to_columns,
-        quadratic=quadratic,
-        constant=basis.q.T @ np.ones(run.n_rows) if basis.spans_constant else np.zeros(basis.rank),
-        fitted=fitted,
-        shift=shift,
-        rho=rho,
-        noise=variance,
-        n_rows=run.n_rows,
-        block_means=block_means,
-        block_design=averages @ matrix,
-        within=_varies_within(matrix, averages),
-    )
+            fits.append(_fit_units(model, Moments.of(model.basis, values)))
+            block_means[:, start + part.start : start + part.stop] = model.averages @ values
+    return model.fit(fits, block_means)
 
 
-def _fit_units(
-    basis: Basis, quadratic: Quadratic, moments: Moments, curve: Float[np.ndarray, " rho"] | None
-) -> tuple[Float[np.ndarray, "rank unit"], Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
-    """Coordinates, rho and innovation variance of a block of units; OLS where there is no curve to read rho off."""
-    if curve is None:
+def fit_streamed(model: RunModel, sums: RowSums) -> RunFit:
+    """Fit every unit of a run from its sums."""
+    moments, block_means = model.moments(sums)
+    fits = [_fit_units(model, moments.units(part)) for part in _blocks(len(sums.shift))]
+    return model.fit(fits, block_means)
+
+
+def _fit_units(model: RunModel, moments: Moments) -> UnitFit:
+    """Coordinates, rho, innovation variance and shift of a block of units; OLS where there is no curve to read rho off."""
+    basis, quadratic = model.basis, model.quadratic
+    if model.curve is None:
         rho = np.zeros_like(moments.shift)
         fitted = moments.cross[0]
     else:
-        rho = unbiased_rho(curve, residual_autocorrelation(basis, quadratic, moments))
+        rho = unbiased_rho(model.curve, residual_autocorrelation(basis, quadratic, moments))
         right = at(moments.cross, rho)
         fitted = np.linalg.solve(information(quadratic, rho), right.T[..., None])[..., 0].T
     total = at(moments.squares, rho)
     residual = total - np.einsum("kn,kn->n", fitted, at(moments.cross, rho))
     residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
-    return fitted, rho, residual / (basis.n_rows - basis.rank)
+    return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift
 
 
-def _block_averages(run: Run) -> Float[np.ndarray, "block row"]:
+def _block_averages(run: Run | StreamRun) -> Float[np.ndarray, "block row"]:
     """A matrix that averages rows into blocks; a row in two blocks counts for the later."""
     owner = np.full(run.n_rows, -1)
     for block, (_, rows) in enumerate(run.blocks()):

@@ -32,11 +32,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import Recording
-from tl_fbn.acquisition.sites import resolve_site
-from tl_fbn.units import Network
+from tl_fbn.acquisition.sites import HEADS, by_head, fits, resolve_site
+from tl_fbn.units import Network, UnitSpace
 
 Method = Literal["zero", "mean"]
 Positions = Literal["all"]
@@ -45,20 +46,27 @@ Positions = Literal["all"]
 class LayerEdit:
     """The hook function of one layer: activations in, edited activations out.
 
+    Where units are attention heads, a member is its whole width: zero silences it, a gain scales it.
+
     Args:
         op: ``"set"`` members to values, ``"scale"`` them by values, or ``"add"`` values to them.
         members: (member,) indices within the layer.
         values: (member,) one number a member.
         digest: What this edit is, for the key of recordings made under it.
+        n_heads: Heads of the layer where units are heads; 0 elsewhere.
     """
 
-    def __init__(self, op: str, members: torch.Tensor, values: torch.Tensor, digest: str) -> None:
-        self.op, self.members, self.values, self.digest = op, members, values, digest
+    def __init__(self, op: str, members: torch.Tensor, values: torch.Tensor, digest: str, n_heads: int = 0) -> None:
+        self.op, self.members, self.values, self.digest, self.n_heads = op, members, values, digest, n_heads
         self._placed: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def __call__(
-        self, tensor: Float[torch.Tensor, "batch pos unit"], hook: Any
-    ) -> Float[torch.Tensor, "batch pos unit"]:
+    def __call__(self, tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+        if not self.n_heads:  # what follows (batch, pos) is one axis of units, as it was recorded
+            return self._edited(tensor) if tensor.ndim == 3 else self._edited(tensor.flatten(2)).reshape(tensor.shape)
+        heads = rearrange(by_head(tensor, self.n_heads), "batch pos head width -> batch pos width head")
+        return rearrange(self._edited(heads), "batch pos width head -> batch pos head width").reshape(tensor.shape)
+
+    def _edited(self, tensor: Float[torch.Tensor, "*batch unit"]) -> Float[torch.Tensor, "*batch unit"]:
         place = (tensor.device, tensor.dtype)
         if place not in self._placed:
             self._placed[place] = self.members.to(tensor.device), self.values.to(*place)
@@ -135,6 +143,11 @@ def inhibit(
         raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
     values = np.zeros(network.space.n_units)
     if method == "mean":
+        if network.space.site == HEADS:
+            raise ValueError(
+                f'{HEADS} records the mean over a head\'s width, which is no activation to set; use method="zero", or lesion '
+                "blocks.{layer}.attn.hook_z"
+            )
         values = _reference(reference, network, 'method="mean"').mean()
     return _intervention(model, network, "set", values, f"inhibit ({method})")
 
@@ -208,12 +221,13 @@ def _intervention(
             chosen = values[span][members]
             content = f"{op} {members.tolist()} {chosen.tolist()}"
             digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-            edits[name] = LayerEdit(op, torch.from_numpy(members), torch.from_numpy(chosen), digest)
+            n_heads = site.space.widths[layer] if site.space.site == HEADS else 0
+            edits[name] = LayerEdit(op, torch.from_numpy(members), torch.from_numpy(chosen), digest, n_heads)
     return Intervention(model, network, description, edits)
 
 
-def _check_space(offered: Any, network: Network) -> None:
-    if offered != network.space:
+def _check_space(offered: UnitSpace, network: Network) -> None:
+    if not fits(offered, network.space):
         raise ValueError(
             f"network lives in {network.space.describe()}; this model offers {offered.describe()}. "
             "Record or localise on this model first."
@@ -238,5 +252,5 @@ def _standard_deviation(recording: Recording) -> Float[np.ndarray, " unit"]:
     for run in recording:
         for layer, array in run.layers.items():
             span = recording.space.layer_slice(layer)
-            squares[span] += np.square(array - mean[span]).sum(0)
+            squares[span] += np.square(array[:] - mean[span]).sum(0)
     return np.sqrt(squares / recording.n_rows)
