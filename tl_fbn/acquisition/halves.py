@@ -56,17 +56,6 @@ def decoded(words: np.ndarray, kind: str) -> np.ndarray:
     return (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def encoded(values: np.ndarray, kind: Dtype) -> np.ndarray:
-    """float32 values as they are stored: themselves, or 16-bit words rounded to nearest even."""
-    if kind == "float32":
-        return values
-    if kind == "float16":
-        with np.errstate(over="ignore"):  # an infinity is what the caller looks for
-            return values.astype(np.float16).view(np.uint16)
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-
-
 def finite_rows(stored: np.ndarray, kind: Dtype) -> Bool[np.ndarray, " row"]:
     """Which rows of stored values are finite throughout; all True is found out in one pass."""
     if kind == "float32":
@@ -75,4 +64,4 @@ def finite_rows(stored: np.ndarray, kind: Dtype) -> Bool[np.ndarray, " row"]:
                 return np.ones(len(stored), dtype=bool)
         return np.isfinite(stored).all(1)
     exponent = np.uint16(_EXPONENT[kind])
-    return ((stored.view(np.uint16) & exponent) != exponent).all(axis=1, keepdims=True)[:, 0]
+    return np.logical_and.reduce((stored.view(np.uint16) & exponent) != exponent, axis=1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Chunk:
         return [context.n_rows for context in self.contexts]
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes the activations of a chunk at one tap: (row, unit), a copy that is the sink's own."""
 
@@ -72,13 +73,22 @@ class Words:
     entropy: Float[np.ndarray, " row"]
 
     @classmethod
-    def of(cls, contexts: Sequence[Context]) -> Words:
-        """Tokens of prompts are known before anything runs, those to be generated are not."""
+    def of(cls, contexts: Sequence[Context], *, carry: bool = False) -> Words:
+        """Tokens of prompts are known before anything runs; of those to be generated, the place only.
+
+        Args:
+            contexts: The contexts of a run.
+            carry: Each context continues the one before it.
+        """
         n_rows = sum(context.n_rows for context in contexts)
         ids, position = np.full(n_rows, -1), np.zeros(n_rows, dtype=np.int64)
+        before = 0
         for context in contexts:
+            first = before + len(context.ids) if context.new else 0
+            position[context.rows] = np.arange(first, first + context.n_rows)
             if not context.new:
-                ids[context.rows], position[context.rows] = context.ids, np.arange(len(context.ids))
+                ids[context.rows] = context.ids
+            before += len(context.ids) + context.new if carry else 0
         return cls(ids, position, np.full(n_rows, np.nan, np.float32), np.full(n_rows, np.nan, np.float32))
 
 
@@ -199,7 +209,6 @@ class Passes:
         (n_steps,) = set(chunk.lengths)
         draws = np.array([self.chooser.draws(run, number, n_steps) for number in batch])
         steps: Mapping[Tap, list[torch.Tensor]] = {tap: [] for tap in self.taps}
-        before = [len(text) for text in decoder.texts] or [0] * len(batch)
 
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
             steps[tap].append(tap.read(tensor)[:, -1].clone())
@@ -210,7 +219,7 @@ class Passes:
         with self.model.hooks(fwd_hooks=hooks):
             for step in range(n_steps):
                 chosen = self.chooser.choose(logits, draws[:, step])
-                self._note(chunk, step, chosen, logits, before, words)
+                self._note(chunk, step, chosen, logits, words)
                 logits = decoder.feed([[int(token)] for token in chosen])
         if not cached:
             self._reread(chunk, decoder, sink)
@@ -226,12 +235,10 @@ class Passes:
         step: int,
         chosen: Int[np.ndarray, " batch"],
         logits: Float[torch.Tensor, "batch vocab"],
-        before: Sequence[int],
         words: Words,
     ) -> None:
         rows = [context.first_row + step for context in chunk.contexts]
         words.ids[rows] = chosen
-        words.position[rows] = [old + len(c.ids) + step for old, c in zip(before, chunk.contexts, strict=True)]
         if self.surprisal or self.entropy:
             following = torch.as_tensor(chosen, device=logits.device)
             words.surprisal[rows], words.entropy[rows] = self._scores(logits, following)

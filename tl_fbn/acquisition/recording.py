@@ -138,7 +138,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording(Sequence[Run]):
+class Recording(Sequence):
     """Runs of activations, of one site or of several recorded together.
 
     Args:
@@ -375,6 +375,8 @@ def pooled_run(run: Run, how: Pool) -> Run:
     """A run with one row a prompt."""
     if how not in get_args(Pool):
         raise ValueError(f"pool={how!r} is none of {', '.join(map(repr, get_args(Pool)))}")
+    if "prompt" not in run.rows:
+        raise ValueError("pooling makes one row a prompt and needs the row table's column prompt; give rows= with it")
     starts = np.flatnonzero(run.segment_starts)
     layers = {layer: pool_rows(array, starts, run.n_rows, how) for layer, array in run.layers.items()}
     events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows)

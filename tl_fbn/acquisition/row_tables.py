@@ -62,4 +62,6 @@ def _flags(contexts: Sequence[Context], words: Words, tokenizer: Any) -> list[st
 
 
 def _word(tokenizer: Any, token: int) -> str:
+    if token < 0:
+        return ""  # yet to be written
     return str(token) if tokenizer is None else str(tokenizer.convert_ids_to_tokens(token))

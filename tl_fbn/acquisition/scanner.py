@@ -304,7 +304,7 @@ class Scanner:
         widths = {store.tensor_name(tap.layer, tap.site if several else ""): tap.width for tap in passes.taps}
         laid_out = store.lay_out(path, number, self._n_stored(contexts), widths, self.dtype)
         try:
-            words = Words.of(contexts)
+            words = Words.of(contexts, carry=passes.carry)
             with Background() as worker:
                 passes.read(contexts, number, Filing(laid_out, worker, number, self.pool, several), words, bar)
             first_prompt = sum(map(len, runs[:number]))

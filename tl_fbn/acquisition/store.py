@@ -74,7 +74,7 @@ class LaidOutRun:
     dtype: Dtype
 
     def write(self, tensor: str, row: int, values: np.ndarray) -> None:
-        """Write consecutive rows of one tensor, from ``row`` on; ``values`` as :func:`.halves.encoded` leaves them."""
+        """Write consecutive rows of one tensor, from ``row`` on; ``values`` are float32, or raw 16-bit words."""
         offset, width = self.tensors[tensor]
         if values.ndim != 2 or values.shape[1] != width or values.dtype.itemsize != ITEM_SIZE[self.dtype]:
             raise ValueError(

@@ -59,7 +59,8 @@ class Stream(Sequence[StreamRun]):
     def runs(self) -> tuple[StreamRun, ...]:
         tables, first = [], 0
         for contexts in self.contexts:
-            tables.append(row_table(contexts, Words.of(contexts), self.tokenizer, first, False))
+            words = Words.of(contexts, carry=self.passes.carry)
+            tables.append(row_table(contexts, words, self.tokenizer, first, False))
             first += len(contexts)
         return tuple(StreamRun(self.space, self.design.events(i), table) for i, table in enumerate(tables))
 
@@ -98,7 +99,7 @@ class Stream(Sequence[StreamRun]):
             for number, (contexts, vectors) in enumerate(zip(self.contexts, functionals, strict=True)):
                 summing = _Summing(self.space, vectors, shifted is None or shifted[number], loadings)
                 with watching(model, allowed=self.hooks_allowed):
-                    self.passes.read(contexts, number, summing, Words.of(contexts), bar)
+                    self.passes.read(contexts, number, summing, Words.of(contexts, carry=self.passes.carry), bar)
                 yield summing.result()
 
     def __getitem__(self, index: int) -> StreamRun:  # pyright: ignore[reportIncompatibleMethodOverride]
