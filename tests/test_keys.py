@@ -91,8 +91,8 @@ def test_the_tokenizer_is_content(demo_model) -> None:
 
 
 def test_compatibility_mode_is_content() -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
     from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     plain = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()

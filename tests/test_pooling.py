@@ -60,7 +60,9 @@ def test_a_localizer_on_pooled_prompts_finds_the_units_that_differ() -> None:
     signal = np.repeat(np.tile([0.0, 1.0], 8), 10)[:, None] * (np.arange(20) < 5)
     rows = [pd.DataFrame({"prompt": np.arange(160) // 5})] * 2
     recording = fbn.Recording.from_arrays(
-        [[signal + 0.5 * rng.normal(size=(160, 20))] for _ in range(2)], events=[blocks(["a", "b"] * 8, 10)] * 2, rows=rows
+        [[signal + 0.5 * rng.normal(size=(160, 20))] for _ in range(2)],
+        events=[blocks(["a", "b"] * 8, 10)] * 2,
+        rows=rows,
     )
     contrast = fbn.fit_glm(recording.pool("mean"), noise="ols").contrast("b - a", level="token")
     assert contrast.threshold(fwe=0.05).members.tolist() == [True] * 5 + [False] * 15

@@ -219,7 +219,7 @@ def test_an_exception_in_a_users_hook_leaves_nothing_behind(model, tmp_path):
 
     with model.hooks(fwd_hooks=[("blocks.1.mlp.hook_post", fail)]), pytest.raises(RuntimeError, match="mine"):
         fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
-    assert [p.name for p in (tmp_path / "r").iterdir()] == [store.ABOUT]
+    assert not (tmp_path / "r").exists()
     fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False).verify()
 
 

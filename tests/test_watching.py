@@ -29,8 +29,9 @@ def test_a_writer_is_named_unless_allowed(writes: Any) -> None:
     model = tiny_model()
     with model.hooks(fwd_hooks=[(POINT, writes)]):
         before = [dict(point._forward_hooks) for point in model.hook_dict.values()]
-        with pytest.raises(ValueError, match=r"hook of yours on blocks\.0\.mlp\S+ changes activations"), watching(
-            model, allowed=False
+        with (
+            pytest.raises(ValueError, match=r"hook of yours on blocks\.0\.mlp\S+ changes activations"),
+            watching(model, allowed=False),
         ):
             model(IDS)
         with watching(model, allowed=True):

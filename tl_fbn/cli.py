@@ -53,10 +53,14 @@ def demo(
 
 @app.command()
 def scan(
-    model: Annotated[str, typer.Argument(help='A Hugging Face name, a local folder, or "demo" for the embedded model.')],
+    model: Annotated[
+        str, typer.Argument(help='A Hugging Face name, a local folder, or "demo" for the embedded model.')
+    ],
     prompts: Annotated[Path, typer.Argument(help="A .tsv or .csv file with the columns condition and prompt.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the recording.")],
-    site: Annotated[list[str] | None, typer.Option(help="What to record; repeat for several sites in one pass.")] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="What to record; repeat for several sites in one pass.")
+    ] = None,
     layer: Annotated[list[int] | None, typer.Option(help="Only this layer; repeat for several.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs; no prompt is shared between them.")] = 4,
     cycles: Annotated[int, typer.Option(min=1, help="How often a run presents every condition.")] = 6,

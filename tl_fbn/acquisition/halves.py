@@ -64,4 +64,4 @@ def finite_rows(stored: np.ndarray, kind: Dtype) -> Bool[np.ndarray, " row"]:
                 return np.ones(len(stored), dtype=bool)
         return np.isfinite(stored).all(1)
     exponent = np.uint16(_EXPONENT[kind])
-    return np.logical_and.reduce((stored.view(np.uint16) & exponent) != exponent, axis=1)
+    return ((stored.view(np.uint16) & exponent) != exponent).all(1)

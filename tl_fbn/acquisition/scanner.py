@@ -22,6 +22,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -156,21 +157,19 @@ class Scanner:
         fields = self._key_fields(design, runs, hooks_id)
         if (path / store.ABOUT).exists():
             keys.refuse_other(path, store.read_about(path), fields)
+        if hooks_id is None:
+            self._probe_foreign_hooks(runs[0][0])
         missing = self._missing(path, runs, share)
         if not missing:
-            if hooks_id is None and host.foreign_hooks(self.model):
-                self._probe_foreign_hooks(runs[0][0])
             return Recording.open(path)
         _require_room(path, self._n_bytes([runs[number] for number in missing]))
         if not (path / store.ABOUT).exists():
             store.write_about(path, self._about(design, fields, runs))
-        foreign = [function for _, function in host.foreign_hooks(self.model)]
         rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._passes(design)
         with tqdm(total=rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
             self._scan_runs(path, missing, runs, design, passes, keys.digest(fields), hooks_id, bar)
-        if hooks_id is None:
-            self._readers = foreign
+        store.sweep_locks(path)
         return Recording.open(path)
 
     def stream(self, design: BlockDesign, *, hooks_id: str | None = None, progress: bool = True) -> Stream:
@@ -275,14 +274,14 @@ class Scanner:
         with ThreadPoolExecutor(1, "tl_fbn commit") as executor:
             for number, claim in _claims(path, missing):
                 try:
-                    with watching(self.model, allowed=hooks_id is not None):
+                    with watching(self.model, allowed=hooks_id is not None), _room(path, number):
                         commit = self._record(path, number, runs, design, passes, key, bar)
                     if committing is not None:
                         committing.result()
                 except BaseException:
                     claim.release()
                     raise
-                committing = executor.submit(_commit_and_release, commit, claim)
+                committing = executor.submit(_commit_and_release, commit, claim, path, number)
             if committing is not None:
                 committing.result()
 
@@ -313,11 +312,6 @@ class Scanner:
             if self.pool is not None:
                 starts = np.array([context.first_row for context in contexts])
                 events, rows = pooled_tables(events, rows, starts, len(rows))
-        except OSError as error:
-            laid_out.discard()
-            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                raise OSError(error.errno, f"{path} ran out of room while run {number} was written; {_KEPT}") from error
-            raise
         except BaseException:
             laid_out.discard()
             raise
@@ -332,12 +326,14 @@ class Scanner:
         return partial(_commit, laid_out, store.run_folder(path, number), about, events, rows)
 
     def _probe_foreign_hooks(self, context: Context) -> None:
-        """One forward pass under watch: a recording on disk may be returned only if hooks of the user's leave it as it is."""
-        if all(any(function is known for known in self._readers) for _, function in host.foreign_hooks(self.model)):
+        """One forward pass under watch, before anything is written or returned: hooks of the user's may read, not change."""
+        foreign = [function for _, function in host.foreign_hooks(self.model)]
+        if all(any(function is known for known in self._readers) for function in foreign):
             return
         ids = torch.tensor([context.ids], device=host.model_device(self.model))
         with torch.no_grad(), watching(self.model, allowed=False):
             self.model(ids)
+        self._readers = foreign
 
 
 def _commit(laid_out: store.LaidOutRun, final: Path, about: Mapping[str, Any], events: Any, rows: Any) -> None:
@@ -348,11 +344,23 @@ def _commit(laid_out: store.LaidOutRun, final: Path, about: Mapping[str, Any], e
         raise
 
 
-def _commit_and_release(commit: Callable[[], Any], claim: store.Claim) -> None:
+def _commit_and_release(commit: Callable[[], Any], claim: store.Claim, path: Path, number: int) -> None:
     try:
-        commit()
+        with _room(path, number):
+            commit()
     finally:
         claim.release()
+
+
+@contextmanager
+def _room(path: Path, number: int) -> Iterator[None]:
+    """Say which run found no room, and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        raise OSError(error.errno, f"{path} ran out of room while run {number} was written; {_KEPT}") from error
 
 
 def _claims(path: Path, missing: Sequence[int]) -> Iterator[tuple[int, store.Claim]]:

@@ -17,6 +17,11 @@ site            hook point                     a unit is
 A hook name works too, with ``{layer}`` in it for one a layer: ``"blocks.{layer}.attn.hook_q"``, ``"ln_final.hook_normalized"``. Its
 activations start with (batch, pos); what follows is flattened, so that a unit of ``hook_q`` is a coordinate of a head.
 
+``mlp.out`` and ``attn.out`` are what is added to the residual stream: after the norm that Gemma 2 and 3, OLMo 2 and GLM-4
+put behind the sublayer. ``resid.mid`` is missing where attention and MLP run side by side (Pythia, GPT-J, Phi, Falcon).
+On bridges its hook is the input of the MLP's norm: writing it changes what the MLP reads, not the stream that passes by
+(TransformerLens's former HookedTransformer changed both).
+
 Widths come from the weights, not from ``cfg.d_mlp``, which is wrong for some architectures. A sparse
 mixture-of-experts layer has no neurons in this sense (its hook carries the layer's *output*): it gets width 0, and a
 model with such layers only is refused.
@@ -52,7 +57,6 @@ _MODEL_HOOKS = {
 }
 HEADS = "attn.heads"
 _PATTERNS = {**_NEURON_HOOKS, **_MODEL_HOOKS, HEADS: "blocks.{layer}.attn.hook_z"}
-_FALLBACKS: dict[str, tuple[str, ...]] = {}
 SITES = tuple(_PATTERNS)
 
 
@@ -160,19 +164,17 @@ def _check_layers(layers: Sequence[int], site: str, widths: Mapping[int, int], n
 
 def _hook_names(model: Any, site: str) -> dict[int, str]:
     """Layer to hook name of a site."""
-    tried = _FALLBACKS.get(site, ())
-    patterns = [_PATTERNS[site], *tried] if site in _PATTERNS else [site]
-    if site not in _PATTERNS and "{layer}" not in site:
+    pattern = _PATTERNS.get(site, site)
+    if "{layer}" not in pattern:
         if site in model.hook_dict:
             return {0: site}
         raise ValueError(_unknown_site(site))
-    for pattern in patterns:
-        if names := _matching(model, pattern):
-            return names
+    if names := _matching(model, pattern):
+        return names
     hooks = sorted({name.split(".", 2)[2] for name in model.hook_dict if name.startswith("blocks.0.")})
-    near = difflib.get_close_matches(patterns[0].split(".", 2)[-1], hooks, 4) or hooks[:8]
+    near = difflib.get_close_matches(pattern.split(".", 2)[-1], hooks, 4) or hooks[:8]
     raise ValueError(
-        f"site {site!r} means the hook {patterns[0]!r}, which {host.model_label(model)} does not have; hooks of its "
+        f"site {site!r} means the hook {pattern!r}, which {host.model_label(model)} does not have; hooks of its "
         f"layer 0 include {', '.join(near)}"
     )
 

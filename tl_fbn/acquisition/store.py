@@ -114,8 +114,13 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
     start = 8 + len(encoded)
     file = open(folder / DATA, "w+b")  # noqa: SIM115 - open until the run is committed or discarded
     _claim(file)
-    file.write(len(encoded).to_bytes(8, "little") + encoded)
-    file.truncate(start + offset)
+    try:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        file.truncate(start + offset)
+    except BaseException:
+        file.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     places = {name: (start + header[name]["data_offsets"][0], width) for name, width in widths.items()}
     return LaidOutRun(folder, file, places, dtype)
 
@@ -216,6 +221,13 @@ def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
         return Claim(lock, file)
     file.close()
     return None
+
+
+def sweep_locks(path: Path) -> None:
+    """Remove the locks of committed runs that a process left when it was killed."""
+    for run in committed_runs(path):
+        if (path / f".{run_folder(path, run).name}.lock").exists() and (held := claim(path, run)):
+            held.release()
 
 
 Layer = np.memmap | HalfArray

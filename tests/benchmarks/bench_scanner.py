@@ -1,0 +1,231 @@
+"""What recording costs beside the bare forward pass: ``python -m tests.benchmarks.bench_scanner``.
+
+GPT-2-small's shape with random weights, batches of 8 x 128 tokens, two threads. Every figure is a ratio of rows per second
+to the bare bridge's forward pass in the same run, the median of interleaved repetitions; disk, hashing and commit are
+included in what a scan takes. Memory is the peak of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import tl_fbn as fbn
+
+LENGTH, BATCH = 128, 8
+TARGETS = {
+    "scan, float32, with surprisal": 0.85,
+    "scan, float32, no surprisal": 1.0,
+    "scan, bfloat16, with surprisal": 0.90,
+    "stream, 12 regressors": 0.93,
+    "generate": 0.90,
+}
+
+
+def gpt2_small(**sizes: int) -> Any:
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(attn_implementation="eager", **sizes)
+    return build_bridge_from_module(GPT2LMHeadModel(config).eval(), "GPT2LMHeadModel", hf_config=config)
+
+
+def design_of(n_batches: int, n_runs: int, *, vocabulary: int = 50257, length: int = LENGTH, **options: Any) -> Any:
+    rng = np.random.default_rng(0)
+    a_run = n_batches * BATCH // n_runs // 2
+    prompts = {
+        name: [rng.integers(0, vocabulary, length).tolist() for _ in range(a_run * n_runs)] for name in ("a", "b")
+    }
+    options = {"tokens_per_block": length, "n_runs": n_runs, "n_cycles": a_run, "seed": 0, **options}
+    return fbn.block_design(prompts, **options)
+
+
+def all_ids(design: Any) -> list[torch.Tensor]:
+    prompts = [prompt for pool in design.conditions.values() for prompt in pool]
+    return [torch.tensor(prompts[at : at + BATCH]) for at in range(0, len(prompts), BATCH)]
+
+
+def twelve_regressors(stream: Any) -> list[Any]:
+    from tl_fbn.analysis.regressors import design_matrix
+
+    designs = []
+    for run in stream:
+        matrix = design_matrix(run)
+        rng = np.random.default_rng(1)
+        while matrix.shape[1] < 12:
+            matrix[f"x{matrix.shape[1]}"] = rng.normal(size=len(matrix))
+        designs.append(matrix.iloc[:, :12])
+    return designs
+
+
+def timed(function: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def interleaved(variants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for repeat in range(repeats + 1):
+        for name, function in variants.items():
+            took = timed(function)
+            if repeat:  # the first round warms up
+                seconds[name].append(took)
+        print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    return seconds
+
+
+def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
+    """Speed relative to ``base``, paired by repetition."""
+    return {
+        name: statistics.median(b / a for a, b in zip(took, seconds[base], strict=True))
+        for name, took in seconds.items()
+    }
+
+
+def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[str, list[float]]]:
+    model = gpt2_small()
+    design = design_of(n_batches, 2)
+    batches = all_ids(design)
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(12)]
+
+    def bare() -> None:
+        with torch.no_grad():
+            for ids in batches:
+                model(ids)
+
+    def cached() -> None:
+        with torch.no_grad():
+            kept = [model.run_with_cache(ids, names_filter=names)[1] for ids in batches]
+        del kept
+
+    def scan(**options: Any) -> Callable[[], None]:
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                fbn.Scanner(model, batch_size=BATCH, **options).scan(design, Path(folder) / "r", progress=False)
+
+        return run
+
+    def stream() -> None:
+        stream = fbn.Scanner(model, batch_size=BATCH).stream(design, progress=False)
+        fbn.fit_glm(stream, design=twelve_regressors(stream))
+
+    def stream_sums() -> None:
+        from tl_fbn.analysis.run_fit import RunModel
+
+        stream = fbn.Scanner(model, batch_size=BATCH).stream(design, progress=False)
+        models = [RunModel.of(run, x, "ar1", i) for i, (run, x) in enumerate(zip(stream, twelve_regressors(stream)))]
+        list(stream.sums([one.functionals for one in models]))
+
+    seconds = interleaved(
+        {
+            "bare forward": bare,
+            "scan, float32, with surprisal": scan(),
+            "scan, float32, no surprisal": scan(surprisal=False),
+            "scan, bfloat16, with surprisal": scan(dtype="bfloat16"),
+            "run_with_cache (in memory)": cached,
+            "stream, 12 regressors": stream_sums,
+            "stream and fit, 12 regressors": stream,
+        },
+        repeats,
+    )
+    return ratios(seconds, "bare forward"), seconds
+
+
+def bench_generation(repeats: int, n_new: int = 64) -> tuple[dict[str, float], dict[str, list[float]]]:
+    model = gpt2_small()
+    design = design_of(4, 2, length=16, generate=True, tokens_per_block=n_new)
+    batches = all_ids(design)
+
+    def bare() -> None:
+        for ids in batches:
+            model.generate(ids, max_new_tokens=n_new, do_sample=False, stop_at_eos=False, verbose=False)
+
+    def scan() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            scanner.scan(design, Path(folder) / "r", progress=False)
+
+    scanner = fbn.Scanner(model, batch_size=BATCH)
+    seconds = interleaved({"bare generate": bare, "generate": scan}, repeats)
+    return ratios(seconds, "bare generate"), seconds
+
+
+def bench_reopening(repeats: int) -> dict[str, float]:
+    model = gpt2_small()
+    design = design_of(8, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        scanner = fbn.Scanner(model, batch_size=BATCH)
+        scanning = timed(lambda: scanner.scan(design, Path(folder) / "r", progress=False))
+        again = statistics.median(
+            timed(lambda: scanner.scan(design, Path(folder) / "r", progress=False)) for _ in range(repeats)
+        )
+        opening = statistics.median(timed(lambda: fbn.Recording.open(Path(folder) / "r")) for _ in range(repeats))
+    return {"scan over scan again": scanning / again, "scan over Recording.open": scanning / opening, "seconds": again}
+
+
+def peak_of(rows: int) -> float:
+    """Peak memory of a scan in a process of its own, in MB."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_scanner", "--peak", str(rows)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(printed.strip().splitlines()[-1])
+
+
+def print_peak(rows: int) -> None:
+    model = gpt2_small(n_embd=128, n_layer=4, n_head=4, vocab_size=512)
+    design = design_of(rows // (BATCH * LENGTH), max(rows // 4096, 1), vocabulary=512)
+    with tempfile.TemporaryDirectory() as folder:
+        fbn.Scanner(model, batch_size=BATCH).scan(design, Path(folder) / "r", progress=False)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=8, help="forward passes a repetition")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=["speed", "generate", "reopen", "memory"])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    if args.peak:
+        print_peak(args.peak)
+        return
+    report: dict[str, Any] = {}
+    if args.only in (None, "speed"):
+        report["speed"], seconds = bench_speed(args.batches, args.repeats)
+        rows = args.batches * BATCH * LENGTH
+        print(f"bare forward: {rows / statistics.median(seconds['bare forward']):,.0f} rows/s\n")
+        print("| variant | rows per second / bare | target | seconds |\n|---|---|---|---|")
+        for name, ratio in report["speed"].items():
+            print(f"| {name} | {ratio:.2f} | {TARGETS.get(name, '')} | {statistics.median(seconds[name]):.2f} |")
+    if args.only in (None, "generate"):
+        report["generate"], seconds = bench_generation(args.repeats)
+        for name, ratio in report["generate"].items():
+            print(f"| {name} | {ratio:.2f} | {TARGETS.get(name, '')} | {statistics.median(seconds[name]):.2f} |")
+    if args.only in (None, "reopen"):
+        report["reopening"] = bench_reopening(args.repeats)
+        print({name: round(value, 4) for name, value in report["reopening"].items()}, "target: 100 times")
+    if args.only in (None, "memory"):
+        small, large = peak_of(4096), peak_of(65536)
+        report["memory"] = {"4 k rows, MB": small, "64 k rows, MB": large, "ratio": large / small}
+        print({name: round(value, 3) for name, value in report["memory"].items()}, "target: 1.05")
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
