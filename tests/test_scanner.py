@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import tl_fbn as fbn
 from tests.conftest import tiny_llama, tiny_model
+from tests.oracle.architectures import ARCHITECTURES
 from tl_fbn.acquisition import scanner as scanner_module
 from tl_fbn.acquisition import store
 
@@ -313,3 +314,101 @@ def test_recording_json_holds_fields_and_prompts(model, tmp_path):
     }
     assert len(recording.provenance()["prompts"]) > 10
     assert tiny_model().cfg.n_layers == recording.space.n_layers
+
+
+def worded(path, model, *, bos=None, template=None):
+    """A Hugging Face folder of a model with a tokenizer of words w0, w1, ...; with BOS w1 if asked for."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(model.config.vocab_size)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=bos, add_bos_token=bos is not None)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(path)
+    model.save_pretrained(path)
+    return path
+
+
+def words(first, n=12):
+    return [f"w{first + i} w{first + i + 1} w3" for i in range(n)]
+
+
+@pytest.mark.parametrize("generate", [False, True])
+def test_galacticas_tokenizer_without_special_tokens(generate, tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    galactica = next(architecture for architecture in ARCHITECTURES if str(architecture) == "Galactica")
+    folder = worded(tmp_path / "model", galactica.build())
+    model = TransformerBridge.boot_transformers(str(folder)).eval()
+    prompts = {"a": words(4), "b": words(20)}
+    design = fbn.block_design(prompts, n_runs=1, n_cycles=2, tokens_per_block=6, seed=0, generate=generate)
+    rows = fbn.Scanner(model).scan(design, tmp_path / "r", progress=False)[0].rows
+    assert rows["token_id"].max() < model.cfg.d_vocab
+    assert not rows["flags"].str.contains("bos").any()
+    if not generate:
+        assert (rows.groupby("prompt")["token"].apply(lambda tokens: tokens.iloc[-1].strip()) == "w3").all()
+    battery = fbn.Battery.from_pairs({"task": [("w4 w5", "w6")]})
+    assert np.isfinite(battery.score(model)["task"].log_likelihood).all()
+
+
+def test_chats_are_what_the_template_writes(tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    template = (
+        "{{ bos_token }}{% for m in messages %} {% if m['role'] == 'user' %}w7{% else %}w8{% endif %} {{ m['content'] }}"
+        "{% endfor %}{% if add_generation_prompt %} w8{% endif %}"
+    )
+    torch.manual_seed(0)
+    folder = worded(tmp_path / "model", gpt2(), bos="w1", template=template)
+    model = TransformerBridge.boot_transformers(str(folder)).eval()
+    options = {"n_runs": 1, "n_cycles": 2, "tokens_per_block": 9, "seed": 0}
+
+    def chats(first):
+        return [
+            [{"role": "user", "content": text}, {"role": "assistant", "content": "w9 w10"}] for text in words(first, 6)
+        ]
+
+    scanner = fbn.Scanner(model, batch_size=3)
+    shown = scanner.scan(
+        fbn.block_design({"a": chats(11), "b": chats(30)}, **options), tmp_path / "chats", progress=False
+    )
+    written = {name: [f"w7 {text} w8 w9 w10" for text in words(first, 6)] for name, first in (("a", 11), ("b", 30))}
+    as_text = scanner.scan(fbn.block_design(written, **options), tmp_path / "text", progress=False)
+    assert shown[0].rows["token_id"][:9].tolist()[:2] == [1, 7]
+    assert sorted(map(tuple, shown[0].rows.groupby("prompt")["token_id"].apply(list))) == sorted(
+        map(tuple, as_text[0].rows.groupby("prompt")["token_id"].apply(list))
+    )
+    # generated rows: the template opens the assistant's turn
+    asked = {"a": [chat[:1] for chat in chats(11)], "b": [chat[:1] for chat in chats(30)]}
+    design = fbn.block_design(asked, generate=True, **options)
+    recording = scanner.scan(design, tmp_path / "replies", progress=False)
+    about = json.loads((store.run_folder(recording.path, 0) / store.ABOUT_RUN).read_text())
+    assert all(ids[:2] == [1, 7] and ids[-1] == 8 for ids in about["prompts"])
+
+
+def test_a_model_split_by_accelerate_records_the_same(tmp_path):
+    from accelerate import dispatch_model
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    torch.manual_seed(0)
+    whole = gpt2()
+    torch.manual_seed(0)
+    split = dispatch_model(
+        gpt2(),
+        {"transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.h.0": "cpu"}
+        | {"transformer.h.1": "disk", "transformer.ln_f": "cpu", "lm_head": "cpu"},
+        main_device="cpu",
+        offload_dir=tmp_path / "offloaded",
+    )
+    assert any(hasattr(module, "_hf_hook") for module in split.modules())
+    recordings = [
+        fbn.Scanner(build_bridge_from_module(model, "GPT2LMHeadModel", hf_config=model.config)).scan(
+            small_design(), tmp_path / name, progress=False
+        )
+        for name, model in (("whole", whole), ("split", split))
+    ]
+    for a, b in zip(*recordings, strict=True):
+        np.testing.assert_allclose(a.read(), b.read(), rtol=1e-5, atol=1e-6)
+    weights = [recording.about["fields"]["weights"] for recording in recordings]
+    assert weights[0] == weights[1]  # where a weight is kept is no content

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tl_fbn.reporting.figures as plot  # noqa: F401
     from tl_fbn import demo as demo
+    from tl_fbn import presets as presets
     from tl_fbn.acquisition.design import BlockDesign as BlockDesign
     from tl_fbn.acquisition.design import block_design as block_design
     from tl_fbn.acquisition.design import read_prompts as read_prompts
@@ -64,7 +65,7 @@ _HOMES = {
     "tl_fbn.reporting.page": ("Report",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {"demo": "tl_fbn.demo", "plot": "tl_fbn.reporting.figures"}
+_MODULES = {"demo": "tl_fbn.demo", "presets": "tl_fbn.presets", "plot": "tl_fbn.reporting.figures"}
 
 __all__ = [*_HOME_OF, *_MODULES]
 

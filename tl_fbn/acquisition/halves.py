@@ -62,6 +62,6 @@ def finite_rows(stored: np.ndarray, kind: Dtype) -> Bool[np.ndarray, " row"]:
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(stored.sum()):
                 return np.ones(len(stored), dtype=bool)
-        return np.isfinite(stored).all(1)
+        return np.asarray(np.isfinite(stored).all(1))
     exponent = np.uint16(_EXPONENT[kind])
-    return ((stored.view(np.uint16) & exponent) != exponent).all(1)
+    return np.asarray(((stored.view(np.uint16) & exponent) != exponent).all(1))

@@ -121,8 +121,25 @@ def _sha256(piece: torch.Tensor) -> bytes:
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    owners: dict[int, tuple[Any, str]] = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
+            owners = owners or {
+                id(own): (module, leaf)
+                for module in model.modules()
+                for leaf, own in (*module._parameters.items(), *module._buffers.items())
+            }
+            tensor = _offloaded(name, *owners.get(id(tensor), (None, name)))
+        yield name, tensor
+
+
+def _offloaded(name: str, module: Any, leaf: str) -> torch.Tensor:
+    hook = getattr(module, "_hf_hook", None)
+    for one in getattr(hook, "hooks", [hook]):
+        weights = getattr(one, "weights_map", None)
+        if weights is not None:
+            return weights[leaf]
+    raise ValueError(f"{name} has no values (it is on the meta device); load the model with its weights")
 
 
 def may_stop_early(model: Any) -> bool:

@@ -50,7 +50,16 @@ class Context:
         return slice(self.first_row, self.first_row + self.n_rows)
 
 
-def encode(tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = False) -> tuple[int, ...]:
+def beginning(tokenizer: Any, d_vocab: int | None = None) -> int | None:
+    """The tokenizer's BOS, if the model knows it: TransformerLens gives a tokenizer that declares none (Galactica's) one
+    of its own, with an id behind the end of the vocabulary."""
+    bos = None if tokenizer is None else tokenizer.bos_token_id
+    return None if bos is None or (d_vocab is not None and bos >= d_vocab) else bos
+
+
+def encode(
+    tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = False, d_vocab: int | None = None
+) -> tuple[int, ...]:
     """Token ids of a prompt.
 
     Strings get the tokenizer's BOS in front if it has one, ids are taken as they are, chats go through the template.
@@ -59,6 +68,7 @@ def encode(tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = Fals
         tokenizer: A Hugging Face tokenizer; None where prompts are token ids.
         prompt: A string, token ids, or a chat as (role, content) pairs.
         reply: Open the assistant's turn at the end of a chat whose last message is another's.
+        d_vocab: Size of the model's vocabulary, if known; a BOS beyond it is none.
 
     Raises:
         ValueError: A string or chat without a tokenizer, or a chat for a tokenizer without a template.
@@ -71,7 +81,7 @@ def encode(tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = Fals
     if not isinstance(prompt, str):
         return _tokenised(tokenizer, render(tokenizer, prompt, reply=reply))
     ids = _tokenised(tokenizer, prompt)
-    bos = tokenizer.bos_token_id
+    bos = beginning(tokenizer, d_vocab)
     return ids if bos is None or ids[:1] == (bos,) else (bos, *ids)
 
 
@@ -116,7 +126,7 @@ def present(
         ValueError: A prompt (with what is generated after it) longer than the context, a token id outside the
             vocabulary, or too few prompts.
     """
-    bos = None if tokenizer is None else tokenizer.bos_token_id
+    bos = beginning(tokenizer, d_vocab)
     supplies: dict[str, Iterator[Prompt]] = {name: iter(pool) for name, pool in design.conditions.items()}
     runs = []
     for number, blocks in enumerate(design.schedule):
@@ -132,7 +142,7 @@ def present(
                 prompt = next(supplies[condition], None)
                 if prompt is None:
                     raise ValueError(_ran_out(design, condition, number, block))
-                ids = encode(tokenizer, prompt, reply=design.generate)
+                ids = encode(tokenizer, prompt, reply=design.generate, d_vocab=d_vocab)
                 digests = digests_of(prompt, ids, bos)
                 if before and ids[:1] == (bos,):
                     ids = ids[1:]

@@ -199,6 +199,8 @@ def _width(model: Any, site: str, layer: int, name: str) -> int:
             return int(model.blocks[layer].mlp.W_out.shape[0])  # (d_mlp, d_model) in TransformerLens's orientation
         except AttributeError:
             return 0  # a sparse mixture-of-experts layer
+        except NotImplementedError:  # weights offloaded by accelerate
+            return _probed_width(model, name)
     if site in _MODEL_HOOKS:
         return int(model.cfg.d_model)
     if site == HEADS:

@@ -33,7 +33,7 @@ from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.acquisition.presentation import digests_of, encode
+from tl_fbn.acquisition.presentation import beginning, digests_of, encode
 from tl_fbn.units import html_table
 
 Text = str | tuple[int, ...]
@@ -248,10 +248,11 @@ class Battery:
     def _prepared(self, model: Any, batch_size: int) -> tuple[np.ndarray, list[_Batch]]:
         """Scored tokens of every sequence, and the padded batches; made once for a tokenizer and batch size."""
         tokenizer = getattr(model, "tokenizer", None)
-        n_ctx = host.context_length(model)
-        if not (self._cache and self._cache[0] is tokenizer and self._cache[1:3] == [batch_size, n_ctx]):
+        n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
+        settings = [batch_size, n_ctx, d_vocab]
+        if not (self._cache and self._cache[0] is tokenizer and self._cache[1] == settings):
             sequences = [
-                _encode_item(tokenizer, item.prompt, alternative)
+                _encode_item(tokenizer, item.prompt, alternative, d_vocab)
                 for _, item in self._items()
                 for alternative in item.alternatives
             ]
@@ -263,8 +264,8 @@ class Battery:
             by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
             groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
             counts = np.array([len(ids) - start for ids, start in sequences])
-            self._cache[:] = [tokenizer, batch_size, n_ctx, counts, [_Batch.of(sequences, group) for group in groups]]
-        return self._cache[3], self._cache[4]
+            self._cache[:] = [tokenizer, settings, counts, [_Batch.of(sequences, group) for group in groups]]
+        return self._cache[2], self._cache[3]
 
     def _items(self) -> Iterator[tuple[str, BatteryItem]]:
         return ((name, item) for name, task in self.tasks.items() for item in task.items)
@@ -282,7 +283,9 @@ class Battery:
         return html_table(repr(self), ("task", "kind", "items", "chance", "majority"), rows)
 
 
-def _encode_item(tokenizer: Any, prompt: Text, alternative: Text) -> tuple[tuple[int, ...], int]:
+def _encode_item(
+    tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | None = None
+) -> tuple[tuple[int, ...], int]:
     """Token ids of prompt and alternative together, and the index of the first scored token (never the first of all)."""
     if isinstance(alternative, str) != isinstance(prompt, str) and prompt:
         raise ValueError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
@@ -291,10 +294,10 @@ def _encode_item(tokenizer: Any, prompt: Text, alternative: Text) -> tuple[tuple
         ids = (*before, *(int(token) for token in alternative))
         return _scored(ids, max(len(before), 1), alternative)
     if not prompt:
-        return _scored(encode(tokenizer, alternative), 1, alternative)
+        return _scored(encode(tokenizer, alternative, d_vocab=d_vocab), 1, alternative)
     assert isinstance(prompt, str)
-    before = encode(tokenizer, prompt)
-    ids = encode(tokenizer, f"{prompt.rstrip()} {alternative.lstrip()}")
+    before = encode(tokenizer, prompt, d_vocab=d_vocab)
+    ids = encode(tokenizer, f"{prompt.rstrip()} {alternative.lstrip()}", d_vocab=d_vocab)
     shared = 0
     while shared < min(len(before), len(ids)) and before[shared] == ids[shared]:
         shared += 1  # a merge across the boundary belongs to the answer
@@ -320,6 +323,5 @@ def _item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
         for text in whole:
             found.add(prompt_digest(text))
             if tokenizer is not None or not isinstance(text, str):
-                bos = None if tokenizer is None else tokenizer.bos_token_id
-                found.update(digests_of(text, encode(tokenizer, text), bos))
+                found.update(digests_of(text, encode(tokenizer, text), beginning(tokenizer)))
     return found

@@ -1,0 +1,42 @@
+"""Presets: the paper's settings reach the functions that take them, and what is unknown is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tl_fbn as fbn
+from tests.conftest import tiny_llama, tiny_model
+from tests.test_generation import bridged
+from tests.test_scanner import token_prompts
+from tl_fbn.acquisition.sites import resolve_site
+
+
+def test_s2_records_every_output_of_every_generated_token(tmp_path):
+    s2, model = fbn.presets.s2_block_glm, bridged(tiny_llama())
+    prompts = {"task": token_prompts(9, seed=1), "rest": token_prompts(18, seed=2)}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=1, tokens_per_block=8, seed=0, **s2.design)
+    assert design.schedule == (("rest", "task", "rest"),) * 2
+    sites = s2.sites(model)
+    assert sites == ["mlp.pre", "mlp.up", "mlp.neurons", "mlp.out", "attn.out", "resid.post"]
+    recording = fbn.Scanner(model, site=sites).scan(design, tmp_path / "r", progress=False)
+    assert recording.sites == sites
+    for site in sites:
+        view = recording.site(site)
+        assert view.space == resolve_site(model, site).space
+        assert view.n_rows == 2 * 3 * 8
+        assert view[0].rows["flags"].str.contains("generated").all()
+        effect = fbn.fit_glm(view, **s2.glm).contrast("task - rest", level="token").effect.values
+        assert np.isfinite(effect).all()
+
+
+def test_sites_a_model_has_not_are_left_out():
+    assert "mlp.up" not in fbn.presets.s2_block_glm.sites(tiny_model())
+
+
+def test_a_preset_prints_its_unknowns():
+    text = str(fbn.presets.s2_block_glm)
+    assert "Nencka et al. 2023" in text
+    assert "not stated, our choice:\n  layer outputs" in text
+    with pytest.raises(TypeError, match="cannot be hooked"):
+        fbn.presets.s2_block_glm.sites("gpt2")
