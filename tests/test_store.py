@@ -166,7 +166,7 @@ def test_description_of_a_run(folder: Path) -> None:
     assert about["key"] == "k"
     assert about["n_rows"] == N_ROWS
     assert about["format"] == store.FORMAT_VERSION
-    assert set(about["sha256"]) == set(about["bytes"]) == {store.DATA, store.EVENTS, store.ROWS}
+    assert set(about[store.CHECKSUM]) == set(about["bytes"]) == {store.DATA, store.EVENTS, store.ROWS}
     assert all(about["bytes"][name] == (folder / name).stat().st_size for name in about["bytes"])
 
 
@@ -234,7 +234,7 @@ def test_verify_catches_one_flipped_bit(folder: Path, name: str, at: int) -> Non
     flip(folder / name, at)
     store.open_run(folder)  # the size is right
     with pytest.raises(
-        ValueError, match=rf"{name} is not what was committed \(its SHA-256 changed\); delete .* scan again"
+        ValueError, match=rf"{name} is not what was committed \(its checksum changed\); delete .* scan again"
     ):
         store.verify_run(folder)
     flip(folder / name, at)

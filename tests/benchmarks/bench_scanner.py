@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,7 @@ def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
 
 def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[str, list[float]]]:
     model = gpt2_small()
-    design = design_of(n_batches, 2)
+    design = design_of(n_batches, n_batches // 2)
     batches = all_ids(design)
     names = [f"blocks.{layer}.mlp.hook_post" for layer in range(12)]
 
@@ -112,6 +114,20 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
         with torch.no_grad():
             kept = [model.run_with_cache(ids, names_filter=names)[1] for ids in batches]
         del kept
+
+    def written() -> None:
+        """The limit: the forward pass beside a thread that writes as many bytes, from one buffer, and synchronises them."""
+        buffer, layer = np.ones((BATCH * LENGTH, 3072), np.float32), BATCH * LENGTH * 3072 * 4
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool, torch.no_grad():
+            with open(Path(folder) / "x", "w+b") as file:
+                os.posix_fallocate(file.fileno(), 0, 12 * layer * len(batches))
+                for number, ids in enumerate(batches):
+                    places = [(number * 12 + one) * layer for one in range(12)]
+                    waiting = [pool.submit(os.pwrite, file.fileno(), buffer.data.cast("B"), at) for at in places]
+                    model(ids)
+                for one in waiting:
+                    one.result()
+                os.fsync(file.fileno())
 
     def scan(**options: Any) -> Callable[[], None]:
         def run() -> None:
@@ -134,6 +150,7 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
     seconds = interleaved(
         {
             "bare forward": bare,
+            "limit: bare forward, and as many bytes written": written,
             "scan, float32, with surprisal": scan(),
             "scan, float32, no surprisal": scan(surprisal=False),
             "scan, bfloat16, with surprisal": scan(dtype="bfloat16"),

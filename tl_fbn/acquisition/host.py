@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-
-_PIECE = 8 << 20
+import xxhash
 
 
 @runtime_checkable
@@ -97,27 +96,24 @@ def end_tokens(model: Any) -> list[int]:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over every parameter and buffer, hashed anew at each call.
+    """Digest of every parameter and buffer, taken anew at each call.
 
-    In-place edits through ``.data`` leave no trace in PyTorch's version counters, so nothing is remembered between
-    calls. Pieces of 8 MB are hashed on all cores, and the digest is that of their digests: 1.5 to 2 GB/s a core.
+    In-place edits through ``.data`` leave no trace in PyTorch's version counters, so nothing is remembered between calls.
+    XXH3 (128 bits) reads each tensor at the speed of memory; the digest is the SHA-256 of names, shapes and these.
     """
-    names, pieces = [], []
-    for name, tensor in _tensors(model):
-        data = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-        parts = data.split(_PIECE)
-        names.append(f"{name} {tuple(tensor.shape)} {tensor.dtype} {len(parts)}")
-        pieces += parts
+    named = list(_tensors(model))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(_sha256, pieces))
-    digest = hashlib.sha256("\n".join(names).encode())
-    for one in digests:
-        digest.update(one)
-    return digest.hexdigest()
+        digests = list(pool.map(_xxh3, (tensor for _, tensor in named)))
+    lines = [
+        f"{name} {tuple(tensor.shape)} {tensor.dtype} {digest}"
+        for (name, tensor), digest in zip(named, digests, strict=True)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _sha256(piece: torch.Tensor) -> bytes:
-    return hashlib.sha256(piece.cpu().numpy().data).digest()
+def _xxh3(tensor: torch.Tensor) -> str:
+    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return xxhash.xxh3_128_hexdigest(data.numpy().data)
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
