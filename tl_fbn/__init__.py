@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.contrast import Contrast as Contrast
     from tl_fbn.analysis.glm import GLMFit as GLMFit
     from tl_fbn.analysis.glm import fit_glm as fit_glm
+    from tl_fbn.analysis.identification import Identification as Identification
+    from tl_fbn.analysis.identification import identify_task as identify_task
+    from tl_fbn.analysis.identification import reliability as reliability
+    from tl_fbn.analysis.overlap import Overlap as Overlap
+    from tl_fbn.analysis.overlap import concordance as concordance
+    from tl_fbn.analysis.overlap import overlap as overlap
+    from tl_fbn.analysis.permutation import PermutationTest as PermutationTest
+    from tl_fbn.analysis.permutation import max_t as max_t
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
     from tl_fbn.analysis.regressors import from_token as from_token
     from tl_fbn.intervention.battery import Battery as Battery
@@ -58,6 +66,9 @@ _HOMES = {
     "tl_fbn.analysis.comparison": ("conjunction",),
     "tl_fbn.analysis.contrast": ("Contrast",),
     "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
+    "tl_fbn.analysis.identification": ("Identification", "identify_task", "reliability"),
+    "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),
+    "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),
     "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),

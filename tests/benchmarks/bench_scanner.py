@@ -118,16 +118,16 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
     def written() -> None:
         """The limit: the forward pass beside a thread that writes as many bytes, from one buffer, and synchronises them."""
         buffer, layer = np.ones((BATCH * LENGTH, 3072), np.float32), BATCH * LENGTH * 3072 * 4
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool, torch.no_grad():
-            with open(Path(folder) / "x", "w+b") as file:
-                os.posix_fallocate(file.fileno(), 0, 12 * layer * len(batches))
-                for number, ids in enumerate(batches):
-                    places = [(number * 12 + one) * layer for one in range(12)]
-                    waiting = [pool.submit(os.pwrite, file.fileno(), buffer.data.cast("B"), at) for at in places]
-                    model(ids)
-                for one in waiting:
-                    one.result()
-                os.fsync(file.fileno())
+        with tempfile.TemporaryFile() as file, ThreadPoolExecutor(1) as pool, torch.no_grad():
+            os.posix_fallocate(file.fileno(), 0, 12 * layer * len(batches))
+            waiting = []
+            for number, ids in enumerate(batches):
+                places = [(number * 12 + one) * layer for one in range(12)]
+                waiting += [pool.submit(os.pwrite, file.fileno(), buffer.data.cast("B"), at) for at in places]
+                model(ids)
+            for one in waiting:
+                one.result()
+            os.fsync(file.fileno())
 
     def scan(**options: Any) -> Callable[[], None]:
         def run() -> None:

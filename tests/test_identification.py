@@ -1,0 +1,126 @@
+"""Telling tasks apart: planted tasks are told, noise is at chance, prompts on both sides are refused; ICC by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tl_fbn as fbn
+from tests.conftest import blocks
+from tl_fbn.analysis.identification import icc_2_1, run_maps
+
+METHODS = ["correlation", "dice", "activation"]
+
+
+def recordings(strength: float, *, n_tasks: int = 4, n_runs: int = 4, seed: int = 0, tokens: bool = False):
+    """Tasks whose condition moves units of its own (and some that all share), against rest."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for task in range(n_tasks):
+        runs, events, rows = [], [], []
+        for run in range(n_runs):
+            y = rng.normal(size=(120, 80))
+            on = np.repeat(np.arange(12) % 2 == 0, 10)
+            y[np.ix_(on, np.arange(task * 10, task * 10 + 10))] += strength
+            y[np.ix_(on, np.arange(60, 80))] += 1.0
+            runs.append([y])
+            events.append(blocks([f"task{task}", "rest"] * 6, 10))
+            first = 1000 * task + 200 * run
+            rows.append(pd.DataFrame({"prompt": np.repeat(np.arange(12), 10), "token_id": first + np.arange(120)}))
+        found[f"task{task}"] = fbn.Recording.from_arrays(runs, events=events, rows=rows if tokens else None)
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_planted_tasks_are_told(method):
+    result = fbn.identify_task(recordings(1.6, tokens=True), seed=0, method=method, top=0.125)
+    assert result.accuracy >= 0.9
+    assert result.p < 0.01
+    assert result.chance == 0.25
+    assert result.confusion.to_numpy().sum() == 16
+    low, high = result.interval
+    assert low < result.accuracy <= high
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_is_at_chance(method):
+    results = [
+        fbn.identify_task(recordings(0.0, seed=seed), seed=seed, method=method, n_shuffles=99) for seed in range(6)
+    ]
+    assert 0.15 <= np.mean([result.accuracy for result in results]) <= 0.35
+    assert np.mean([result.p <= 0.05 for result in results]) <= 0.25
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_from_elsewhere_tell_every_run(method):
+    learnt = {
+        task: fbn.fit_glm(recording).contrast(f"{task} - rest").t for task, recording in recordings(1.0, seed=1).items()
+    }
+    networks = {task: one.top(0.2) for task, one in learnt.items()}
+    for given in (learnt, networks):
+        result = fbn.identify_task(recordings(1.6, seed=2, n_runs=1), networks=given, seed=0, method=method, top=0.125)
+        assert result.accuracy >= 0.75
+        assert result.n == 4
+
+
+def test_shared_prompts_are_refused():
+    apart = recordings(1.0, tokens=True)
+    rows = [run.rows for run in apart["task0"]]
+    rows[1] = rows[0]
+    arrays = [[np.array(run.layer(0))] for run in apart["task0"]]
+    leaking = fbn.Recording.from_arrays(arrays, events=[run.events for run in apart["task0"]], rows=rows)
+    with pytest.raises(ValueError, match=r"12 prompts of run 0 are also in other runs"):
+        fbn.identify_task({**apart, "task0": leaking}, seed=0)
+
+
+def test_networks_found_on_these_prompts_are_refused(demo_model, tmp_path):
+    found, networks = {}, {}
+    for task, seed in (("sort", 0), ("upper", 1)):
+        bank = fbn.prompts("rest", n=200)[seed * 100 : seed * 100 + 100]
+        design = fbn.block_design(
+            {task: fbn.prompts(task, n=200), "rest": bank}, n_runs=2, n_cycles=2, tokens_per_block=32, seed=seed
+        )
+        found[task] = fbn.Scanner(demo_model).scan(design, tmp_path / task, progress=False)
+        networks[task] = fbn.fit_glm(found[task]).contrast(f"{task} - rest").threshold(top=0.05)
+    assert fbn.identify_task(found, seed=0).accuracy >= 0.75
+    with pytest.raises(ValueError, match=r"prompts of these recordings were used to find the network of 'sort'"):
+        fbn.identify_task(found, networks=networks, seed=0)
+
+
+def test_reliability_separates_planted_tasks_from_noise():
+    table = fbn.reliability(recordings(1.0)).set_index("task")
+    assert (table["correlation_within"] > table["correlation_between"]).all()
+    assert (table["discriminability"] > 0.9).all()
+    assert (table["icc"] > 0.5).all()
+    noise = fbn.reliability(recordings(0.0, seed=3))
+    assert 0.3 < noise["discriminability"].mean() < 0.7
+
+
+def test_icc_by_the_textbook():
+    """Shrout and Fleiss (1979), table 2: six targets, four judges; ICC(2,1) = .29."""
+    ratings = np.array(
+        [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=float
+    )
+    assert icc_2_1(ratings) == pytest.approx(0.29, abs=0.005)
+
+
+def test_refusals():
+    some = recordings(0.0, n_runs=1)
+    with pytest.raises(ValueError, match="tells tasks apart; got 1"):
+        fbn.identify_task({"task0": some["task0"]}, seed=0)
+    with pytest.raises(ValueError, match="at least two runs of every task"):
+        fbn.identify_task(some, seed=0)
+    with pytest.raises(ValueError, match="fewer than two"):
+        fbn.reliability(some)
+    with pytest.raises(ValueError, match="no network for task1, task2, task3"):
+        fbn.identify_task(some, networks={"task0": fbn.Network.from_indices(some["task0"].space, [1])}, seed=0)
+    with pytest.raises(ValueError, match=r"conditions rest, task0; name it by its condition"):
+        run_maps({"sorting": some["task0"]})
+
+
+def test_shown():
+    result = fbn.identify_task(recordings(1.0), seed=0)
+    assert "chance 25%" in repr(result)
+    assert "<table" in result._repr_html_()
+    assert result.to_dataframe().index.name == "true"
