@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tl_fbn.analysis.inference import significant, t_to_p, t_to_z
+from tl_fbn.analysis.inference import f_to_p, f_to_z, significant, t_to_p, t_to_z
 
 
 def test_p_is_two_sided_and_one_for_units_that_never_vary() -> None:
@@ -76,3 +76,54 @@ def test_exactly_one_correction(arguments: dict[str, float]) -> None:
 def test_level_is_an_error_rate(level: float) -> None:
     with pytest.raises(ValueError, match=r"is no error rate; give a number between 0 and 1, e\.g\. fdr=0\.05"):
         significant(np.ones(3), fdr=level)
+
+
+@pytest.mark.parametrize("q", [1, 2, 5])
+def test_p_and_z_of_f(q: int) -> None:
+    f = np.array([0.0, 0.5, 3.0, 20.0, np.nan])
+    np.testing.assert_allclose(f_to_p(f, q, 40.0)[:4], stats.f.sf(f[:4], q, 40))
+    np.testing.assert_allclose(f_to_z(f, q, 40.0)[1:4], stats.norm.isf(stats.f.sf(f[1:4], q, 40)), atol=1e-9)
+    assert (f_to_p(f, q, 40.0)[4], f_to_z(f, q, 40.0)[4]) == (1, 0)
+    far = np.geomspace(1, 1e8, 300)
+    z = f_to_z(far, q, 3000.0)
+    assert np.isfinite(z).all()
+    assert (np.diff(z) > 0).all()
+
+
+def test_f_of_one_contrast_is_t_squared() -> None:
+    t = np.array([0.3, 2.0, 8.0, 60.0, 150.0])
+    np.testing.assert_allclose(f_to_p(t**2, 1, 3000.0)[:3], t_to_p(t, 3000.0)[:3])
+    tails = stats.norm.logsf(t_to_z(t, 3000.0)) + np.log(2)  # F has both tails of t
+    np.testing.assert_allclose(stats.norm.logsf(f_to_z(t**2, 1, 3000.0)), tails, rtol=1e-9)
+
+
+def test_other_corrections_are_those_of_statsmodels() -> None:
+    rng = np.random.default_rng(1)
+    p = np.concatenate([rng.uniform(size=900), rng.uniform(0, 1e-4, size=100)])
+    for rate, method, theirs in (("fdr", "by", "fdr_by"), ("fwe", "bonferroni", "bonferroni")):
+        found = significant(p, method=method, **{rate: 0.05})  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found, multipletests(p, 0.05, theirs)[0])
+    with pytest.raises(ValueError, match="method='by' does not control fwe; methods for fwe: holm, bonferroni"):
+        significant(p, fwe=0.05, method="by")
+
+
+def test_layers_then_units_by_hand() -> None:
+    """Simes: layer 0 .003, layer 1 .6, layer 2 .03; BH at .05 takes 0 and 2, so units are tested at .05 * 2 / 3."""
+    layers = np.repeat([0, 1, 2], 3)
+    p = np.array([0.001, 0.02, 0.5, 0.6, 0.3, 0.9, 0.01, 0.8, 0.03])
+    found = significant(p, fdr=0.05, method="layers", layers=layers)
+    np.testing.assert_array_equal(found, [True, True, False, False, False, False, True, False, False])
+
+
+def test_layers_then_units_keeps_the_average_share_of_false_units() -> None:
+    rng = np.random.default_rng(2)
+    layers, shares = np.repeat(np.arange(6), 200), []
+    for _ in range(300):
+        true = np.zeros(1200, dtype=bool)
+        true[:60] = True  # one layer of effects, five without
+        p = np.where(true, stats.norm.sf(rng.normal(3.5, 1, 1200)), rng.uniform(size=1200))
+        found = significant(p, fdr=0.05, method="layers", layers=layers)
+        chosen = [found[layers == layer] for layer in range(6)]
+        false = [(mine & ~true[layers == layer]).sum() / mine.sum() for layer, mine in enumerate(chosen) if mine.any()]
+        shares.append(np.mean(false) if false else 0.0)
+    assert np.mean(shares) <= 0.055

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tl_fbn.acquisition.stimuli import prompts as prompts
     from tl_fbn.analysis.comparison import conjunction as conjunction
     from tl_fbn.analysis.contrast import Contrast as Contrast
+    from tl_fbn.analysis.contrast import FContrast as FContrast
     from tl_fbn.analysis.glm import GLMFit as GLMFit
     from tl_fbn.analysis.glm import fit_glm as fit_glm
     from tl_fbn.analysis.identification import Identification as Identification
@@ -64,7 +65,7 @@ _HOMES = {
     "tl_fbn.acquisition.scanner": ("Scanner",),
     "tl_fbn.acquisition.stimuli": ("chats", "prompts"),
     "tl_fbn.analysis.comparison": ("conjunction",),
-    "tl_fbn.analysis.contrast": ("Contrast",),
+    "tl_fbn.analysis.contrast": ("Contrast", "FContrast"),
     "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
     "tl_fbn.analysis.identification": ("Identification", "identify_task", "reliability"),
     "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),

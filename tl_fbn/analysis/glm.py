@@ -2,6 +2,7 @@
 
     fit = fit_glm(recording)                        # noise="ar1" (default) or "ols"
     contrast = fit.contrast("sort - rest")          # level="block" (default), "token" or "run"
+    any_task = fit.contrast(["sort - rest", "add - rest"])   # a list is an F test
     network = contrast.threshold(fdr=0.05)
 
 ``"ar1"`` fits each unit at its own rho, estimated from its OLS residuals and freed of the design's bias
@@ -24,7 +25,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, overload
 
 import numpy as np
 import pandas as pd
@@ -33,11 +34,11 @@ from jaxtyping import Float
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.row_sums import Streamed
-from tl_fbn.analysis.contrast import Contrast, Level
+from tl_fbn.analysis.contrast import Contrast, FContrast, Level, f_statistic
+from tl_fbn.analysis.estimates import by_block, by_run, by_token
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
-from tl_fbn.analysis.moments import Basis
 from tl_fbn.analysis.regressors import Drift, Phases, design_matrix
-from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, fit_run, fit_streamed, is_estimable
+from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, fit_run, fit_streamed
 from tl_fbn.units import UnitSpace, html_table
 
 # fields of a RunFit that are arrays with the run number as their only other name on disk
@@ -83,94 +84,62 @@ class GLMFit:
         """Autocorrelation of every unit, the row-weighted mean over runs."""
         return np.average([run.rho for run in self.runs], axis=0, weights=[run.n_rows for run in self.runs])
 
-    def contrast(self, expression: str, *, level: Level = "block") -> Contrast:
-        """Test a linear expression of column names in every unit.
+    @overload
+    def contrast(self, expression: str, *, level: Level = "block") -> Contrast: ...
+
+    @overload
+    def contrast(self, expression: list[str] | tuple[str, ...], *, level: Level = "block") -> FContrast: ...
+
+    def contrast(
+        self, expression: str | list[str] | tuple[str, ...], *, level: Level = "block"
+    ) -> Contrast | FContrast:
+        """Test a linear expression of column names in every unit, or several together.
 
         Args:
-            expression: E.g. ``"sort - rest"``, ``"sort - (copy + reverse) / 2"``; see :mod:`.expressions`.
+            expression: E.g. ``"sort - rest"``, ``"sort - (copy + reverse) / 2"``; see :mod:`.expressions`. A list of them is
+                an F test: whether any of them differs from 0.
             level: ``"block"``, ``"token"`` or ``"run"``; see :mod:`.contrast`.
 
         Raises:
-            ValueError: An unknown column or level, an expression that is not linear, a contrast that no run can
-                estimate, or too few blocks or runs for the level.
+            ValueError: An unknown column or level, an expression that is not linear, expressions that follow from each
+                other, a contrast that no run can estimate, or too few blocks or runs for the level.
         """
         if level not in get_args(Level):
             raise ValueError(f"level={level!r} is none of {', '.join(map(repr, get_args(Level)))}")
-        weights = contrast_weights(expression, self.columns)
-        reasons = {number: run.why_not(weights) for number, run in enumerate(self.runs)}
+        expressions = (expression,) if isinstance(expression, str) else tuple(expression)
+        weights = [contrast_weights(one, self.columns) for one in expressions]
+        _check_independent(weights, expressions, self.columns)
+        named = ", ".join(expressions)
+        reasons = {number: next(filter(None, map(run.why_not, weights)), None) for number, run in enumerate(self.runs)}
         used = [number for number, reason in reasons.items() if reason is None]
         skipped = {number: reason for number, reason in reasons.items() if reason is not None}
         if not used:
             detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
             raise ValueError(
-                f"contrast {expression!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
+                f"contrast {named!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
             )
-        estimate = {"token": self._by_token, "block": self._by_block, "run": self._by_run}[level]
-        effect, error, dof = estimate(expression, weights, used)
-        provenance = {**self.provenance, "noise": self.noise_model}
-        return Contrast(self.space, expression, level, effect, error, dof, tuple(used), skipped, provenance)
-
-    def _by_token(
-        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        parts = [self.runs[number].effect(weights) for number in used]
-        effect = np.mean([effect for effect, _ in parts], axis=0)
-        error = np.sum([error for _, error in parts], axis=0) / len(used) ** 2
-        return effect, error, float(sum(self.runs[number].dof for number in used))
-
-    def _by_run(
-        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        if len(used) < 3:
-            raise ValueError(
-                f'level="run" tests over runs and needs at least 3; {expression!r} is estimable in {len(used)}. Record more runs'
+        runs = [self.runs[number] for number in used]
+        if level == "block":
+            found = by_block(runs, weights, named, used)
+        else:
+            found = by_token(runs, weights) if level == "token" else by_run(runs, weights, named)
+        about = {**self.provenance, "noise": self.noise_model}
+        if isinstance(expression, str):
+            error = found.covariance[:, 0, 0]
+            return Contrast(
+                self.space,
+                expression,
+                level,
+                found.effects[0],
+                error,
+                found.dof,
+                tuple(used),
+                skipped,
+                about,
+                found.variance,
             )
-        effects = np.array([self.runs[number].effect(weights)[0] for number in used])
-        varies = np.any([self.runs[number].noise > 0 for number in used], axis=0)  # else the spread is rounding
-        return effects.mean(0), np.where(varies, effects.var(0, ddof=1) / len(used), 0.0), len(used) - 1.0
-
-    def _by_block(
-        self, expression: str, weights: Mapping[str, float], used: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        effects, spreads, squares, dof = [], [], np.zeros(self.space.n_units), 0
-        for number in used:
-            run = self.runs[number]
-            vector = as_vector(dict(weights), run.columns)
-            assert vector is not None
-            if np.any(vector[run.within] != 0):
-                names = [
-                    name
-                    for name, inside, weight in zip(run.columns, run.within, vector, strict=True)
-                    if inside and weight
-                ]
-                raise ValueError(
-                    f'contrast {expression!r} names {", ".join(names)}, which varies within blocks; use level="token"'
-                )
-            if not len(run.block_means):
-                raise ValueError(f'level="block" tests over blocks, but run {number} has no events; use level="token"')
-            means = run.block_means - run.block_design[:, run.within] @ run.coefficients()[run.within]
-            basis = Basis.of(run.block_design[:, ~run.within], np.ones(len(means), dtype=bool))
-            reduced = vector[~run.within]
-            if not is_estimable(reduced, basis.to_columns, basis.to_coordinates):
-                raise ValueError(
-                    f"contrast {expression!r} is not estimable from the {len(means)} block means of run {number}; use "
-                    'level="token", more blocks, or drift="none"'
-                )
-            w = basis.to_columns.T @ reduced
-            fitted = basis.q.T @ means
-            effects.append(w @ fitted)
-            spreads.append(float(w @ w))
-            residual = np.square(means - basis.q @ fitted).sum(0)
-            squares += np.where(residual > 1e-26 * np.square(means).sum(0), residual, 0.0)  # below is rounding
-            dof += len(means) - basis.rank
-        if dof < 1:
-            blocks = sum(len(self.runs[number].block_means) for number in used)
-            raise ValueError(
-                f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test against; '
-                'record more cycles or runs, use drift="none", or level="token"'
-            )
-        error = squares / dof * sum(spreads) / len(used) ** 2
-        return np.mean(effects, axis=0), error, float(dof)
+        f = f_statistic(found.effects, found.covariance)
+        return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a run: rows, rank, degrees of freedom, mean rho, columns."""
@@ -267,6 +236,18 @@ def fit_glm(
         sums = recording.sums([model.functionals for model in models], shifted=shifted)
         runs = tuple(map(fit_streamed, models, sums))
     return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance())
+
+
+def _check_independent(
+    weights: Sequence[Mapping[str, float]], expressions: Sequence[str], columns: Sequence[str]
+) -> None:
+    if not expressions:
+        raise ValueError("contrast got an empty list; give expressions")
+    vectors = np.array([as_vector(dict(one), columns) for one in weights])
+    if np.linalg.matrix_rank(vectors) < len(vectors):
+        raise ValueError(
+            f"the contrasts {', '.join(expressions)} follow from each other; leave out what the others imply"
+        )
 
 
 def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording | Streamed) -> None:

@@ -1,7 +1,9 @@
 """From statistics to decisions: p and z of t values, correction for many units, and the units that remain.
 
 Corrections are statsmodels'. ``fdr`` is Benjamini and Hochberg's (1995): of the units returned, an expected share of at
-most q are false, also under the positive dependence usual among neurons. ``fwe`` is Holm's (1979): the chance of even
+most q are false, also under the positive dependence usual among neurons; ``"by"`` (Benjamini and Yekutieli 2001) holds under any
+dependence; ``"layers"`` selects layers first, then units in them (Benjamini and Bogomolov 2014): the average share of false
+units over the layers selected is at most q, and a layer full of effects does not lower the bar in the others. ``fwe`` is Holm's (1979): the chance of even
 one false unit is at most alpha, under any dependence. ``top`` selects without a claim.
 
 A threshold says which units differ, not that they matter: a significant map is not a causal one.
@@ -9,12 +11,18 @@ A threshold says which units differ, not that they matter: a significant map is 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-_METHODS = {"fdr": "fdr_bh", "fwe": "holm"}
+Method = Literal["bh", "by", "layers", "holm", "bonferroni"]
+_METHODS: dict[str, dict[str, str]] = {
+    "fdr": {"bh": "fdr_bh", "by": "fdr_by", "layers": ""},
+    "fwe": {"holm": "holm", "bonferroni": "bonferroni"},
+}
 
 
 def t_to_p(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " unit"]:
@@ -31,21 +39,40 @@ def t_to_z(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " uni
     with np.errstate(divide="ignore"):
         log_tail = np.log(stats.t.sf(size, dof))
     far = log_tail < -700.0
-    log_tail[far] = _log_tail(size[far], dof)
+    log_tail[far] = np.log(0.5) + _log_beta_tail(dof / 2, 0.5, dof / (dof + size[far] ** 2))
     return np.sign(np.nan_to_num(t)) * -special.ndtri_exp(log_tail)
 
 
-def _log_tail(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " unit"]:
-    """Log of P(T > t), for tails too small for a float."""
-    a, x = dof / 2, dof / (dof + t**2)
-    series = special.hyp2f1(a + 0.5, 1.0, a + 1.0, x)
+def f_to_p(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[np.ndarray, " unit"]:
+    """p of F values; 1 where F is not a number."""
+    return np.where(np.isnan(f), 1.0, stats.f.sf(f, numerator, dof))
+
+
+def f_to_z(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[np.ndarray, " unit"]:
+    """The normal deviate with the same upper tail; finite for every finite F, and 0 where F is not a number."""
+    value = np.nan_to_num(f)
+    with np.errstate(divide="ignore"):
+        log_tail = np.log(stats.f.sf(value, numerator, dof))
+    far = log_tail < -700.0
+    log_tail[far] = _log_beta_tail(dof / 2, numerator / 2, dof / (dof + numerator * value[far]))
+    return np.where(np.isnan(f), 0.0, -special.ndtri_exp(log_tail))
+
+
+def _log_beta_tail(a: float, b: float, x: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
+    """Log of the regularised incomplete beta function I_x(a, b), for values too small for a float."""
+    series = special.hyp2f1(a + b, 1.0, a + 1.0, x)
     # scipy gives up on the series for dof near 1e6, where it is close to that of a geometric one
-    series = np.where(np.isfinite(series), series, 1.0 / (1.0 - x * (a + 0.5) / (a + 1.0)))
-    return np.log(0.5 * series) + a * np.log(x) + 0.5 * np.log1p(-x) - np.log(a) - special.betaln(a, 0.5)
+    series = np.where(np.isfinite(series), series, 1.0 / (1.0 - x * (a + b) / (a + 1.0)))
+    return np.log(series) + a * np.log(x) + b * np.log1p(-x) - np.log(a) - special.betaln(a, b)
 
 
 def significant(
-    p: Float[np.ndarray, " unit"], *, fdr: float | None = None, fwe: float | None = None
+    p: Float[np.ndarray, " unit"],
+    *,
+    fdr: float | None = None,
+    fwe: float | None = None,
+    method: Method | None = None,
+    layers: Int[np.ndarray, " unit"] | None = None,
 ) -> Bool[np.ndarray, " unit"]:
     """Which units pass a corrected threshold.
 
@@ -53,6 +80,8 @@ def significant(
         p: Uncorrected p values.
         fdr: Expected share of false discoveries allowed.
         fwe: Chance of any false discovery allowed.
+        method: Of FDR ``"bh"`` (default), ``"by"`` or ``"layers"``; of FWE ``"holm"`` (default) or ``"bonferroni"``.
+        layers: Layer of every unit; needed by ``"layers"``.
     """
     given = {name: level for name, level in (("fdr", fdr), ("fwe", fwe)) if level is not None}
     if len(given) != 1:
@@ -60,4 +89,27 @@ def significant(
     ((name, level),) = given.items()
     if not 0 < level < 1:
         raise ValueError(f"{name}={level} is no error rate; give a number between 0 and 1, e.g. {name}=0.05")
-    return np.asarray(multipletests(p, level, method=_METHODS[name])[0], dtype=bool)
+    allowed = _METHODS[name]
+    if method is not None and method not in allowed:
+        raise ValueError(f"method={method!r} does not control {name}; methods for {name}: {', '.join(allowed)}")
+    if method == "layers":
+        assert layers is not None
+        return _layers_then_units(p, level, layers)
+    return np.asarray(multipletests(p, level, method=allowed[method or next(iter(allowed))])[0], dtype=bool)
+
+
+def _layers_then_units(
+    p: Float[np.ndarray, " unit"], level: float, layers: Int[np.ndarray, " unit"]
+) -> Bool[np.ndarray, " unit"]:
+    """Layers by Simes's p and Benjamini-Hochberg, then units within each at ``level`` times the share of layers selected."""
+    present = np.unique(layers)
+    simes = []
+    for layer in present:
+        own = np.sort(p[layers == layer])
+        simes.append(float((own * len(own) / np.arange(1, len(own) + 1)).min()))
+    chosen = multipletests(np.minimum(simes, 1.0), level, method="fdr_bh")[0]
+    passed = np.zeros(len(p), dtype=bool)
+    for layer in present[chosen]:
+        own = layers == layer
+        passed[own] = multipletests(p[own], level * chosen.mean(), method="fdr_bh")[0]
+    return passed

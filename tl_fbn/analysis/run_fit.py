@@ -82,22 +82,25 @@ class RunFit:
             return "not estimable: the columns it names are mixed up with others"
         return None
 
+    def effects(
+        self, weights: Sequence[Mapping[str, float]]
+    ) -> tuple[Float[np.ndarray, "contrast unit"], Float[np.ndarray, "unit contrast contrast"]]:
+        """Effects of contrasts and their covariance, from noise between rows."""
+        vectors = [as_vector(dict(one), self.columns) for one in weights]
+        w = self.to_columns.T @ np.array(vectors, dtype=float).T  # (rank, contrast)
+        effects = w.T @ self.fitted + (w.T @ self.constant)[:, None] * self.shift
+        if not self.rho.any():
+            return effects, self.noise[:, None, None] * (w.T @ w)
+        spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
+        for part in _blocks(len(self.rho)):
+            inverse = information(self.quadratic, self.rho[part])
+            spread[part] = w.T @ np.linalg.solve(inverse, np.broadcast_to(w, (len(inverse), *w.shape)))
+        return effects, self.noise[:, None, None] * spread
+
     def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
         """Effect of a contrast and its variance, from noise between rows."""
-        vector = as_vector(dict(weights), self.columns)
-        assert vector is not None
-        w = self.to_columns.T @ vector
-        effect = w @ self.fitted + (w @ self.constant) * self.shift
-        if not self.rho.any():
-            return effect, self.noise * (w @ w)
-        spread = np.empty_like(self.rho)
-        for part in _blocks(len(self.rho)):
-            solved = np.linalg.solve(
-                information(self.quadratic, self.rho[part]),
-                np.broadcast_to(w[:, None], (part.stop - part.start, len(w), 1)),
-            )
-            spread[part] = solved[..., 0] @ w
-        return effect, self.noise * spread
+        effects, covariance = self.effects([weights])
+        return effects[0], covariance[:, 0, 0]
 
 
 def is_estimable(
