@@ -149,7 +149,7 @@ def test_bad_input() -> None:
         design_matrix(run, cutoff=30)
     with pytest.raises(ValueError, match="no events, so no condition"):
         design_matrix(run_of(blocks([], 10), 80))
-    with pytest.raises(ValueError, match=r"drift='poly' is none of 'cosine', 'none'"):
+    with pytest.raises(ValueError, match=r"drift='poly' is none of 'cosine', 'polynomial', 'none'"):
         inspect.unwrap(design_matrix)(run, drift="poly")  # as where types are not checked
 
 
@@ -158,3 +158,78 @@ def test_condition_named_like_a_confound_is_refused(name: str) -> None:
     rows = pd.DataFrame({"position": list(range(10)) * 9})
     with pytest.raises(ValueError, match=f"condition '{name}' has the name of a column that the design adds"):
         design_matrix(run_of(blocks([name, "b"] * 4, 10), 90, rows))
+
+
+CYCLES = blocks(["a", "b"] * 4, 12)
+
+
+def segmented(n_rows: int = 96, length: int = 6) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "prompt": np.repeat(np.arange(n_rows // length), length),
+            "position": np.tile(np.arange(length), n_rows // length),
+        }
+    )
+
+
+def test_a_leaking_condition_builds_up_anew_in_every_context() -> None:
+    run = run_of(CYCLES, 96, segmented())
+    column = design_matrix(run, drift="none", position=False, kernel="leak", leak=0.5)["a"].to_numpy()
+    expected = 1 - 0.5 ** np.arange(1, 7)
+    np.testing.assert_allclose(column[:12], np.tile(expected, 2))
+    assert not column[12:24].any()
+    by_hand = [sum(0.5 * 0.5**k for k in range(t + 1)) for t in range(6)]
+    np.testing.assert_allclose(expected, by_hand)
+
+
+def test_fir_has_a_column_a_lag_that_starts_anew_in_every_context() -> None:
+    run = run_of(CYCLES, 96, segmented())
+    design = design_matrix(run, drift="none", position=False, kernel="fir", n_lags=3)
+    assert list(design) == ["a", "a_lag1", "a_lag2", "b", "b_lag1", "b_lag2"]
+    np.testing.assert_array_equal(design["a_lag2"][:12], [0, 0, 1, 1, 1, 1] * 2)
+
+
+def test_fir_recovers_any_response() -> None:
+    rng = np.random.default_rng(0)
+    run = run_of(CYCLES, 96, segmented())
+    design = design_matrix(run, drift="none", position=False, kernel="fir", n_lags=4)
+    truth = rng.normal(size=(8, 3))
+    y = design.to_numpy() @ truth
+    recording = fbn.Recording.from_arrays([[y]], events=[CYCLES], rows=[segmented()])
+    fit = fbn.fit_glm(recording, noise="ols", drift="none", position=False, kernel="fir", n_lags=4)
+    np.testing.assert_allclose(fit.runs[0].coefficients(), truth, atol=1e-5)
+    total = fit.contrast("a + a_lag1 + a_lag2 + a_lag3", level="token")
+    np.testing.assert_allclose(total.effect.values, truth[:4].sum(0), atol=1e-5)
+
+
+def test_polynomial_drift_takes_off_what_polynomials_are() -> None:
+    place = np.linspace(-1, 1, 96)
+    y = np.column_stack([3 * place, 5 * place**2 - place])
+    y[np.repeat([True, False] * 4, 12)] += 1.0
+    recording = fbn.Recording.from_arrays([[y]], events=[CYCLES])
+    fit = fbn.fit_glm(recording, noise="ols", drift="polynomial", degree=2)
+    np.testing.assert_allclose(fit.contrast("a - b", level="token").effect.values, 1.0, atol=1e-5)
+    assert [name for name in fit.columns if name.startswith("drift")] == ["drift_1", "drift_2"]
+
+
+def test_drift_that_takes_the_task_is_refused() -> None:
+    run = run_of(CYCLES, 96)
+    with pytest.raises(ValueError, match=r"drift takes \d+% of the efficiency of a - b \(a fifth is allowed\)"):
+        design_matrix(run, drift="polynomial", degree=12)
+    design_matrix(run)  # the default never is
+    off_on_off = run_of(blocks(["rest", "a", "rest"], 32), 96)
+    assert list(design_matrix(off_on_off)) == ["rest", "a"] or "drift_1" in design_matrix(off_on_off)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel": "leak"}, 'kernel="leak" needs leak= between 0 and 1'),
+        ({"kernel": "leak", "leak": 1.0}, "got 1.0"),
+        ({"kernel": "fir", "n_lags": 0}, "n_lags of at least 1; got 0"),
+        ({"confounds": ["mood"]}, "confound 'mood' is none of position, log_position"),
+    ],
+)
+def test_bad_kernels_and_confounds(options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        design_matrix(run_of(CYCLES, 96), **options)

@@ -33,11 +33,15 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.comparison import conjunction as conjunction
     from tl_fbn.analysis.contrast import Contrast as Contrast
     from tl_fbn.analysis.contrast import FContrast as FContrast
+    from tl_fbn.analysis.efficiency import efficiency as efficiency
+    from tl_fbn.analysis.efficiency import vif as vif
     from tl_fbn.analysis.glm import GLMFit as GLMFit
     from tl_fbn.analysis.glm import fit_glm as fit_glm
     from tl_fbn.analysis.identification import Identification as Identification
     from tl_fbn.analysis.identification import identify_task as identify_task
     from tl_fbn.analysis.identification import reliability as reliability
+    from tl_fbn.analysis.leakage import estimate_leak as estimate_leak
+    from tl_fbn.analysis.ordering import optimise_order as optimise_order
     from tl_fbn.analysis.overlap import Overlap as Overlap
     from tl_fbn.analysis.overlap import concordance as concordance
     from tl_fbn.analysis.overlap import overlap as overlap
@@ -67,7 +71,10 @@ _HOMES = {
     "tl_fbn.analysis.comparison": ("conjunction",),
     "tl_fbn.analysis.contrast": ("Contrast", "FContrast"),
     "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
+    "tl_fbn.analysis.efficiency": ("efficiency", "vif"),
     "tl_fbn.analysis.identification": ("Identification", "identify_task", "reliability"),
+    "tl_fbn.analysis.leakage": ("estimate_leak",),
+    "tl_fbn.analysis.ordering": ("optimise_order",),
     "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),
     "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),
     "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),

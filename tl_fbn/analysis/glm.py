@@ -37,7 +37,7 @@ from tl_fbn.acquisition.row_sums import Streamed
 from tl_fbn.analysis.contrast import Contrast, FContrast, Level, f_statistic
 from tl_fbn.analysis.estimates import by_block, by_run, by_token
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
-from tl_fbn.analysis.regressors import Drift, Phases, design_matrix
+from tl_fbn.analysis.regressors import Drift, Kernel, Phases, design_matrix
 from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, fit_run, fit_streamed
 from tl_fbn.units import UnitSpace, html_table
 
@@ -194,6 +194,11 @@ def fit_glm(
     cutoff: int | float | None = None,
     position: bool = True,
     phases: Phases | None = None,
+    confounds: Sequence[str] = (),
+    kernel: Kernel = "none",
+    leak: int | float | None = None,
+    n_lags: int = 4,
+    degree: int | None = None,
 ) -> GLMFit:
     """Fit a GLM to every unit of a recording.
 
@@ -203,11 +208,16 @@ def fit_glm(
         noise: ``"ar1"``: each unit at its own autocorrelation; ``"ols"``: independent rows.
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
-        drift: For the default design: ``"cosine"`` or ``"none"``.
+        drift: For the default design: ``"cosine"``, ``"polynomial"`` or ``"none"``.
         cutoff: For the default design: shortest drift period, in rows.
         position: For the default design: include the place in the context.
         phases: For the default design: split conditions by phases of their prompts, e.g.
             ``from_token("[/INST]", "answer")``. Phases alternate within blocks, so contrast them at ``level="token"``.
+        confounds: For the default design: columns of no interest, e.g. ``("log_position", "surprisal")``; see :mod:`.confounds`.
+        kernel: For the default design: how a condition lasts, ``"none"``, ``"leak"`` or ``"fir"``; see :mod:`.regressors`.
+        leak: With ``kernel="leak"``: what is left after one row.
+        n_lags: With ``kernel="fir"``: columns a condition.
+        degree: With ``drift="polynomial"``: highest power.
 
     Returns:
         The fit; ask it for contrasts.
@@ -219,9 +229,18 @@ def fit_glm(
     if noise not in get_args(Noise):
         raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
     if design is None:
-        designs = [
-            design_matrix(run, drift=drift, cutoff=cutoff, position=position, phases=phases) for run in recording
-        ]
+        options: dict[str, Any] = {
+            "drift": drift,
+            "cutoff": cutoff,
+            "position": position,
+            "phases": phases,
+            "confounds": confounds,
+            "kernel": kernel,
+            "leak": leak,
+            "n_lags": n_lags,
+            "degree": degree,
+        }
+        designs = [design_matrix(run, **options) for run in recording]
     else:
         designs = [design] if isinstance(design, pd.DataFrame) else list(design)
         _check_designs(designs, recording)

@@ -1,0 +1,78 @@
+"""What a design matrix can show, before any model runs: collinearity, efficiency, the cost of drift.
+
+    fbn.vif(matrix), fbn.efficiency(matrix, "sort - rest")
+
+*Efficiency* of a contrast is ``1 / (c (X'X)^-1 c')``: its inverse variance in units of the noise, per unit of effect. It is
+a number to compare designs by. The *variance inflation factor* of a column is 1 / (1 - R2) of its regression on the others:
+1 alone, 5 a worry, infinite where the others imply it (boxcars of all conditions and a constant do, which costs a *difference*
+of conditions nothing: look at the contrast's efficiency, not at a boxcar's factor).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn.analysis.expressions import as_vector, contrast_weights
+from tl_fbn.analysis.moments import Basis
+from tl_fbn.analysis.run_fit import is_estimable
+
+
+def vif(design: pd.DataFrame) -> pd.Series:
+    """Variance inflation factor of every column, centred; a constant column has none (NaN).
+
+    Args:
+        design: (row, regressor).
+    """
+    x = design.to_numpy(float)
+    x = x - x.mean(0)
+    sizes = np.square(x).sum(0)
+    factors = []
+    for i in range(x.shape[1]):
+        if sizes[i] <= 1e-20 * len(x):
+            factors.append(np.nan)
+            continue
+        others = np.delete(x, i, 1)
+        left = Basis.of(others, np.ones(len(x), dtype=bool)).q if np.square(others).sum() > 0 else others[:, :0]
+        rest = np.square(x[:, i] - left @ (left.T @ x[:, i])).sum() / sizes[i]
+        factors.append(1 / rest if rest > 1e-10 else np.inf)
+    return pd.Series(factors, index=design.columns, name="vif")
+
+
+def efficiency(design: pd.DataFrame, expression: str) -> float:
+    """Efficiency of a contrast, 0 where the design cannot estimate it.
+
+    Args:
+        design: (row, regressor).
+        expression: As for :meth:`.glm.GLMFit.contrast`.
+    """
+    columns = [str(name) for name in design.columns]
+    vector = as_vector(contrast_weights(expression, columns), columns)
+    assert vector is not None
+    return _efficiency(design.to_numpy(float), vector)
+
+
+def _efficiency(x: Float[np.ndarray, "row regressor"], vector: Float[np.ndarray, " regressor"]) -> float:
+    basis = Basis.of(x, np.ones(len(x), dtype=bool))
+    if not is_estimable(vector, basis.to_columns, basis.to_coordinates):
+        return 0.0
+    w = basis.to_columns.T @ vector
+    return float(1.0 / (w @ w))
+
+
+def drift_cost(
+    conditions: Float[np.ndarray, "row condition"], drift: Float[np.ndarray, "row regressor"]
+) -> Float[np.ndarray, "condition condition"]:
+    """Share of efficiency that drift columns take from the difference of every two conditions (cell means)."""
+    n = conditions.shape[1]
+    cost = np.zeros((n, n))
+    both = np.column_stack([conditions, drift])
+    for i in range(n):
+        for j in range(i + 1, n):
+            vector = np.zeros(n)
+            vector[[i, j]] = 1.0, -1.0
+            before = _efficiency(conditions, vector)
+            after = _efficiency(both, np.append(vector, np.zeros(drift.shape[1])))
+            cost[i, j] = cost[j, i] = 1.0 - after / before if before > 0 else 0.0
+    return cost

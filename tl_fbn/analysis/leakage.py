@@ -1,0 +1,83 @@
+"""How long a condition lasts: the leak of an exponential kernel, by the likelihood of runs that were left out.
+
+Each run is predicted from the coefficients of all the others. Units are independent Gaussians with a variance of their own;
+the constant, position and drift are taken off within each run first, so that only the conditions predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.acquisition.recording import Recording
+from tl_fbn.analysis.moments import Basis
+from tl_fbn.analysis.regressors import design_matrix, leaky
+
+_UNIT_BLOCK = 4096
+
+
+def estimate_leak(
+    recording: Recording, *, grid: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)
+) -> pd.DataFrame:
+    """Held-out log-likelihood of kernels, best first; pass the best to ``fit_glm(kernel="leak", leak=...)``.
+
+    Args:
+        recording: At least two runs.
+        grid: Leaks to try; 0 is the plain boxcar (then use ``kernel="none"``).
+
+    Returns:
+        One line a leak: leak, log_likelihood (nats a row and unit, relative to the boxcar's where 0 is on the grid, else to the
+        best), share (of units that this kernel predicts best).
+
+    Raises:
+        ValueError: A single run, an empty grid, or a leak outside 0 to 1.
+    """
+    if len(recording) < 2:
+        raise ValueError(f"estimate_leak leaves runs out; this recording has {len(recording)}")
+    if not grid or any(not 0 <= leak < 1 for leak in grid):
+        raise ValueError(f"grid={tuple(grid)} must hold leaks of at least 0 and below 1")
+    score = np.array([_held_out(recording, leak) for leak in grid])  # (leak, unit)
+    rows = sum(run.n_rows for run in recording)
+    varies = np.isfinite(score).all(0)
+    means = score[:, varies].sum(1) / rows / max(int(varies.sum()), 1)
+    base = means[list(grid).index(0.0)] if 0.0 in grid else means.max()
+    best = np.bincount(score[:, varies].argmax(0), minlength=len(grid)) / max(int(varies.sum()), 1)
+    table = pd.DataFrame({"leak": list(grid), "log_likelihood": means - base, "share": best})
+    return table.sort_values("log_likelihood", ascending=False, ignore_index=True)
+
+
+def _held_out(recording: Recording, leak: float) -> np.ndarray:
+    """Log-likelihood of every unit, summed over runs that are predicted from the others; -inf where it never varies."""
+    conditions = sorted({str(name) for run in recording for name in run.events["trial_type"]})
+    grams, crosses, squares = [], [], []
+    for run in recording:
+        matrix = design_matrix(run)
+        columns = np.column_stack(
+            [matrix[name].to_numpy(float) if name in matrix else np.zeros(run.n_rows) for name in conditions]
+        )
+        rest = matrix[[name for name in matrix.columns if name not in conditions]].to_numpy(float)
+        left = Basis.of(np.column_stack([np.ones(run.n_rows), rest]), run.segment_starts).q
+        if leak:
+            columns = np.column_stack([leaky(column, run.segment_starts, leak) for column in columns.T])
+        x = columns - left @ (left.T @ columns)
+        cross, square = np.zeros((x.shape[1], run.space.n_units)), np.zeros(run.space.n_units)
+        for layer, array in run.layers.items():
+            start = run.space.layer_slice(layer).start
+            for first in range(0, array.shape[1], _UNIT_BLOCK):
+                y = np.asarray(array[:, first : first + _UNIT_BLOCK], dtype=float)
+                y = y - left @ (left.T @ y)
+                part = slice(start + first, start + first + y.shape[1])
+                cross[:, part], square[part] = x.T @ y, np.square(y).sum(0)
+        grams.append(x.T @ x)
+        crosses.append(cross)
+        squares.append(square)
+    total = np.zeros(recording.space.n_units)
+    for i, run in enumerate(recording):
+        gram = sum(g for j, g in enumerate(grams) if j != i)
+        beta = np.linalg.pinv(gram, hermitian=True) @ sum(c for j, c in enumerate(crosses) if j != i)
+        error = squares[i] - 2 * (beta * crosses[i]).sum(0) + (beta * (grams[i] @ beta)).sum(0)
+        with np.errstate(divide="ignore"):
+            total += np.where(squares[i] > 0, -run.n_rows / 2 * np.log(np.maximum(error, 1e-300) / run.n_rows), -np.inf)
+    return total
