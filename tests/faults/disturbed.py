@@ -48,17 +48,14 @@ class Moments:
     """What can be arranged, by name; spaces are underscores."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.batches = folder, 0
+        self.folder = folder
 
     def first_is_committed(self, *_: Any, **__: Any) -> bool:
         return store.committed_runs(self.folder) != []
 
     def in_the_second_run(self, *_: Any, **__: Any) -> bool:
-        self.batches += 1
-        if not self.first_is_committed():
-            return False
-        part = self.folder.glob(".run-02.*.part")
-        return next(part, None) is not None
+        """Once the second run is being filled; the first is committed beside it, and waited for."""
+        return next(self.folder.glob(".run-02.*.part"), None) is not None and self.wait_for_first()
 
     def kill_while_laying_out(self) -> None:
         original = store.lay_out
