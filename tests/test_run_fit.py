@@ -8,7 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tests.oracle.regression import coefficients
+from tests.oracle.regression import coefficients, gls
 from tl_fbn.analysis.moments import Basis
 from tl_fbn.analysis.run_fit import RunFit, RunModel, fit_run, is_estimable
 
@@ -123,3 +123,29 @@ def test_fewer_rows_than_regressors() -> None:
         ValueError, match=r"run 0 has 20 rows for 20 regressors \(x0, x1.*record more rows or use fewer"
     ):
         fitted(design)
+
+
+def test_pooled_rho_is_one_a_layer_and_the_fit_is_gls_at_it() -> None:
+    rng = np.random.default_rng(0)
+    layers = []
+    for rho, width in ((0.2, 900), (0.7, 700)):
+        y = rng.normal(size=(400, width))
+        for t in range(1, 400):
+            y[t] += rho * y[t - 1]
+        layers.append(y)
+    events = blocks(["a", "b"] * 5, 40)
+    recording = fbn.Recording.from_arrays([layers], events=[events])
+    fit = fbn.fit_glm(recording, noise="ar1_pooled")
+    for layer, truth in ((0, 0.2), (1, 0.7)):
+        own = fit.rho[recording.space.layer_slice(layer)]
+        assert np.ptp(own) == 0
+        assert own[0] == pytest.approx(truth, abs=0.02)
+    x, weights = fit.designs[0].to_numpy(float), np.zeros(fit.designs[0].shape[1])
+    weights[[list(fit.designs[0]).index("a"), list(fit.designs[0]).index("b")]] = 1, -1
+    found = fit.contrast("a - b", level="token")
+    for unit in (0, 950):
+        y = recording[0].read()[:, unit].astype(float)
+        theirs = gls(y, x, weights, np.arange(400) == 0, float(fit.rho[unit]))
+        assert found.t.values[unit] == pytest.approx(theirs.t, rel=1e-6)
+    rate = (fbn.fit_glm(recording, noise="ar1_pooled").contrast("a - b", level="token").p.values < 0.05).mean()
+    assert 0.035 < rate < 0.07

@@ -1,13 +1,14 @@
 """The general linear model, unit by unit: y = X beta + e, with independent or AR(1) noise.
 
-    fit = fit_glm(recording)                        # noise="ar1" (default) or "ols"
+    fit = fit_glm(recording)                        # noise="ar1" (default), "ar1_pooled" or "ols"
     contrast = fit.contrast("sort - rest")          # level="block" (default), "token" or "run"
     any_task = fit.contrast(["sort - rest", "add - rest"])   # a list is an F test
     network = contrast.threshold(fdr=0.05)
 
 ``"ar1"`` fits each unit at its own rho, estimated from its OLS residuals and freed of the design's bias
 (:mod:`.autocorrelation`), by generalised least squares on sums (:mod:`.moments`): no bins of rho, no second pass, one
-block of units in memory. A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
+block of units in memory. ``"ar1_pooled"`` gives all units of a layer their mean residual autocorrelation: less noisy for
+short runs, wrong for units that differ. A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
 
 Several runs are fitted one by one. A token-level contrast is their mean effect over the R runs in which it is
 estimable, with variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a
@@ -63,7 +64,7 @@ class GLMFit:
     Args:
         space: The units.
         runs: The fit of each run.
-        noise_model: ``"ar1"`` or ``"ols"``.
+        noise_model: ``"ar1"``, ``"ar1_pooled"`` or ``"ols"``.
         designs: The design matrix of each run, (row, regressor).
         provenance: Recording and prompts.
     """
@@ -205,7 +206,8 @@ def fit_glm(
     Args:
         recording: What the scanner wrote, or :meth:`Recording.from_arrays`; or ``scanner.stream(design)``, which fits while the
             model runs and stores nothing.
-        noise: ``"ar1"``: each unit at its own autocorrelation; ``"ols"``: independent rows.
+        noise: ``"ar1"``: each unit at its own autocorrelation; ``"ar1_pooled"``: all units of a layer at their mean one;
+            ``"ols"``: independent rows.
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
         drift: For the default design: ``"cosine"``, ``"polynomial"`` or ``"none"``.
@@ -253,7 +255,7 @@ def fit_glm(
     else:
         shifted = [model.basis.spans_constant for model in models]
         sums = recording.sums([model.functionals for model in models], shifted=shifted)
-        runs = tuple(map(fit_streamed, models, sums))
+        runs = tuple(fit_streamed(model, one, recording.space) for model, one in zip(models, sums, strict=True))
     return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance())
 
 

@@ -20,8 +20,9 @@ from tl_fbn.acquisition.row_sums import RowSums, StreamRun
 from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.expressions import as_vector
 from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, information
+from tl_fbn.units import UnitSpace
 
-Noise = Literal["ar1", "ols"]
+Noise = Literal["ar1", "ar1_pooled", "ols"]
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _UNIT_BLOCK = 4096
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
@@ -92,9 +93,12 @@ class RunFit:
         if not self.rho.any():
             return effects, self.noise[:, None, None] * (w.T @ w)
         spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
-        for part in _blocks(len(self.rho)):
-            inverse = information(self.quadratic, self.rho[part])
-            spread[part] = w.T @ np.linalg.solve(inverse, np.broadcast_to(w, (len(inverse), *w.shape)))
+        rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
+        for part in _blocks(len(rhos)):
+            inverse = information(self.quadratic, rhos[part])
+            found = w.T @ np.linalg.solve(inverse, np.broadcast_to(w, (len(inverse), *w.shape)))
+            here = (which >= part.start) & (which < part.stop)
+            spread[here] = found[which[here] - part.start]
         return effects, self.noise[:, None, None] * spread
 
     def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
@@ -130,6 +134,7 @@ class RunModel:
         quadratic: A, B, C of the design.
         curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
         averages: (block, row) averages rows into blocks.
+        pooled: All units of a layer share one rho.
     """
 
     design: pd.DataFrame
@@ -137,6 +142,7 @@ class RunModel:
     quadratic: Quadratic
     curve: Float[np.ndarray, " rho"] | None
     averages: Float[np.ndarray, "block row"]
+    pooled: bool = False
 
     @classmethod
     def of(cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int) -> RunModel:
@@ -147,8 +153,8 @@ class RunModel:
                 "record more rows or use fewer regressors"
             )
         basis = Basis.of(matrix, run.segment_starts)
-        curve = expected_autocorrelation(basis) if noise == "ar1" else None
-        return cls(design, basis, basis.quadratic(), curve, _block_averages(run))
+        curve = None if noise == "ols" else expected_autocorrelation(basis)
+        return cls(design, basis, basis.quadratic(), curve, _block_averages(run), noise == "ar1_pooled")
 
     @property
     def functionals(self) -> Float[np.ndarray, "functional row"]:
@@ -190,33 +196,51 @@ def fit_run(run: Run, model: RunModel) -> RunFit:
     fits: list[UnitFit] = []
     block_means = np.zeros((len(model.averages), run.space.n_units))
     for layer, array in run.layers.items():
-        start = run.space.layer_slice(layer).start
+        start, sums = run.space.layer_slice(layer).start, []
         for part in _blocks(array.shape[1]):
             values = np.asarray(array[:, part], dtype=np.float64)
-            fits.append(_fit_units(model, Moments.of(model.basis, values)))
+            sums.append(Moments.of(model.basis, values))
             block_means[:, start + part.start : start + part.stop] = model.averages @ values
+        fits += _fit_layer(model, sums)
     return model.fit(fits, block_means)
 
 
-def fit_streamed(model: RunModel, sums: RowSums) -> RunFit:
+def fit_streamed(model: RunModel, sums: RowSums, space: UnitSpace) -> RunFit:
     """Fit every unit of a run from its sums."""
     moments, block_means = model.moments(sums)
-    fits = [_fit_units(model, moments.units(part)) for part in _blocks(len(sums.shift))]
+    fits: list[UnitFit] = []
+    for span in (space.layer_slice(layer) for layer in range(space.n_layers)):
+        parts = _blocks(span.stop - span.start)
+        fits += _fit_layer(model, [moments.units(slice(span.start + p.start, span.start + p.stop)) for p in parts])
     return model.fit(fits, block_means)
 
 
-def _fit_units(model: RunModel, moments: Moments) -> UnitFit:
-    """Coordinates, rho, innovation variance and shift of a block of units; OLS where there is no curve to read rho off."""
-    basis, quadratic = model.basis, model.quadratic
+def _fit_layer(model: RunModel, sums: Sequence[Moments]) -> list[UnitFit]:
+    """Fit the units of a layer, each at its own rho or all at one."""
     if model.curve is None:
-        rho = np.zeros_like(moments.shift)
-        fitted = moments.cross[0]
+        rhos = [np.zeros_like(moments.shift) for moments in sums]
     else:
-        rho = unbiased_rho(model.curve, residual_autocorrelation(basis, quadratic, moments))
-        right = at(moments.cross, rho)
+        samples = [residual_autocorrelation(model.basis, model.quadratic, moments) for moments in sums]
+        if model.pooled:
+            joined = np.concatenate(samples) if samples else np.zeros(0)
+            mean = np.nanmean(joined) if np.isfinite(joined).any() else np.nan
+            samples = [np.full_like(sample, mean) for sample in samples]
+        rhos = [unbiased_rho(model.curve, sample) for sample in samples]
+    return [_fit_units(model, moments, rho) for moments, rho in zip(sums, rhos, strict=True)]
+
+
+def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"]) -> UnitFit:
+    """Coordinates, rho, innovation variance and shift of a block of units."""
+    basis, quadratic = model.basis, model.quadratic
+    right = at(moments.cross, rho)
+    if model.curve is None:
+        fitted = right
+    elif model.pooled:
+        fitted = np.linalg.solve(information(quadratic, rho[:1])[0], right)
+    else:
         fitted = np.linalg.solve(information(quadratic, rho), right.T[..., None])[..., 0].T
     total = at(moments.squares, rho)
-    residual = total - np.einsum("kn,kn->n", fitted, at(moments.cross, rho))
+    residual = total - np.einsum("kn,kn->n", fitted, right)
     residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
     return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift
 
