@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.identification import identify_task as identify_task
     from tl_fbn.analysis.identification import reliability as reliability
     from tl_fbn.analysis.leakage import estimate_leak as estimate_leak
+    from tl_fbn.analysis.localizers import activation_difference as activation_difference
+    from tl_fbn.analysis.localizers import lape as lape
+    from tl_fbn.analysis.localizers import welch_t as welch_t
     from tl_fbn.analysis.ordering import optimise_order as optimise_order
     from tl_fbn.analysis.overlap import Overlap as Overlap
     from tl_fbn.analysis.overlap import concordance as concordance
@@ -74,6 +77,7 @@ _HOMES = {
     "tl_fbn.analysis.efficiency": ("efficiency", "vif"),
     "tl_fbn.analysis.identification": ("Identification", "identify_task", "reliability"),
     "tl_fbn.analysis.leakage": ("estimate_leak",),
+    "tl_fbn.analysis.localizers": ("activation_difference", "lape", "welch_t"),
     "tl_fbn.analysis.ordering": ("optimise_order",),
     "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),
     "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),

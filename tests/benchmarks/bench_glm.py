@@ -1,0 +1,201 @@
+"""The GLM against nilearn's and against its own limits: ``python -m tests.benchmarks.bench_glm``.
+
+One run, two threads, medians of interleaved repetitions. 2,048 rows, 36,864 units whose rho is spread over 0 to .8, twelve
+regressors; then 10,000 relabellings of 48 blocks; then a fit from disk that does not fit into memory, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+import tl_fbn as fbn
+
+ROWS, UNITS, REGRESSORS, BLOCKS = 2048, 36_864, 12, 48
+
+
+def data(rows: int, units: int) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+    """AR(1) noise of many rhos, a design of boxcars, drift and noise, and its events."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(rows, units)).astype(np.float32)
+    rho = np.linspace(0, 0.8, units, dtype=np.float32)
+    for t in range(1, rows):
+        y[t] += rho * y[t - 1]
+    order = ["a", "b", "b", "a"] * (BLOCKS // 4)
+    length = rows // BLOCKS
+    on = np.zeros((rows, 2))
+    events = []
+    for i, name in enumerate(order):
+        stop = rows if i == BLOCKS - 1 else (i + 1) * length
+        on[i * length : stop, "ab".index(name)] = 1
+        events.append((i * length, stop - i * length, name))
+    place = np.arange(rows) / rows
+    rest = [np.cos(np.pi * k * place) for k in range(1, 6)]
+    rest += list(rng.normal(size=(REGRESSORS - 7, rows)))
+    design = pd.DataFrame(np.column_stack([on, *rest]), columns=["a", "b", *(f"x{i}" for i in range(REGRESSORS - 2))])
+    return y, design, pd.DataFrame(events, columns=["onset", "duration", "trial_type"])
+
+
+def medians(variants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for repeat in range(repeats + 1):
+        for name, function in variants.items():
+            started = time.perf_counter()
+            function()
+            if repeat:
+                seconds[name].append(time.perf_counter() - started)
+        print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    return {name: statistics.median(took) for name, took in seconds.items()}
+
+
+def bench_fit(repeats: int) -> dict[str, float]:
+    from nilearn.glm.first_level import run_glm
+
+    y, design, events = data(ROWS, UNITS)
+    layers = np.split(y, 12, axis=1)
+    recording = fbn.Recording.from_arrays([layers], events=[events])
+    x = design.to_numpy()
+    stacked = np.ascontiguousarray(np.random.default_rng(1).normal(size=(3 * REGRESSORS, ROWS)))
+
+    def limit() -> None:
+        for layer in layers:
+            wide = layer.astype(np.float64)
+            stacked @ wide
+
+    seconds = medians(
+        {
+            "ols": lambda: fbn.fit_glm(recording, noise="ols", design=design),
+            "ar1": lambda: fbn.fit_glm(recording, noise="ar1", design=design),
+            "nilearn ols": lambda: run_glm(y, x, noise_model="ols"),
+            "limit: reading once and the stacked product": limit,
+        },
+        repeats,
+    )
+    slow = time.perf_counter()
+    run_glm(y, x, noise_model="ar1")
+    return {**seconds, "nilearn ar1": time.perf_counter() - slow}
+
+
+def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
+    from tl_fbn.analysis.permutation import _CHUNK, _UNITS
+
+    y, _, events = data(ROWS, UNITS)
+    fit = fbn.fit_glm(fbn.Recording.from_arrays([np.split(y, 12, axis=1)], events=[events]), noise="ols")
+    rng = np.random.default_rng(0)
+    labels, means = rng.normal(size=(n, BLOCKS)).astype(np.float32), rng.normal(size=(BLOCKS, UNITS)).astype(np.float32)
+
+    def limit() -> None:
+        for start in range(0, n, _CHUNK):
+            for first in range(0, UNITS, _UNITS):
+                np.abs(labels[start : start + _CHUNK] @ means[:, first : first + _UNITS]).max(1)
+
+    return medians(
+        {
+            "10,000 max-T permutations": lambda: fbn.max_t(fit, "a - b", n_permutations=n, seed=0),
+            "limit: the product and its absolute maximum": limit,
+        },
+        repeats,
+    )
+
+
+def print_large(units: int, rows: int) -> None:
+    """Fit a recording from disk; prints the peak memory in MB, and seconds."""
+    rng = np.random.default_rng(0)
+    n_layers, n_runs = 32, 4
+    width, length = units // n_layers, rows // n_runs
+    events = pd.DataFrame({"onset": np.arange(0, length, 50), "duration": 50})
+    events["trial_type"] = ["a" if i % 2 else "b" for i in range(len(events))]
+    with tempfile.TemporaryDirectory() as folder:
+        from tl_fbn.acquisition import store
+
+        space_widths = {store.tensor_name(layer, ""): width for layer in range(n_layers)}
+        small = fbn.Recording.from_arrays(
+            [[rng.normal(size=(length, 2)) for _ in range(n_layers)]] * n_runs,
+            events=[events] * n_runs,
+            path=Path(folder) / "small",
+        )
+        about = store.read_about(small.path)
+        about["spaces"][0]["widths"] = [width] * n_layers
+        about.pop("format")
+        store.write_about(Path(folder) / "r", about)
+        block = rng.normal(size=(length, width)).astype(np.float32)
+        for number, run in enumerate(small):
+            laid_out = store.lay_out(Path(folder) / "r", number, length, space_widths)
+            for name in space_widths:
+                laid_out.write(name, 0, block)
+            run_about = {"key": about["key"], "run": number}
+            store.commit(laid_out, store.run_folder(Path(folder) / "r", number), run_about, run.events, run.rows)
+        del block
+        recording = fbn.Recording.open(Path(folder) / "r")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        started = time.perf_counter()
+        fit = fbn.fit_glm(recording)
+        fit.contrast("a - b").threshold(fdr=0.05)
+        print(json.dumps({"before": before, "seconds": time.perf_counter() - started, "resident": anonymous_peak()}))
+
+
+def anonymous_peak() -> float:
+    """Peak resident memory in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=["fit", "permutations", "large"])
+    parser.add_argument("--units", type=int, default=352_256)
+    parser.add_argument("--rows", type=int, default=6_000)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.large:
+        print_large(args.units, args.rows)
+        return
+    report: dict[str, Any] = {}
+    with threadpool_limits(2):
+        if args.only in (None, "fit"):
+            report["fit"] = took = bench_fit(args.repeats)
+            print("| | seconds | ratio | target |\n|---|---|---|---|")
+            limit = took["limit: reading once and the stacked product"]
+            ratios = {
+                "ols": (f"{took['nilearn ols'] / took['ols']:.1f} times nilearn's speed", "3"),
+                "ar1": (
+                    f"{took['nilearn ar1'] / took['ar1']:.1f} times nilearn's; {took['ar1'] / limit:.1f} of the limit",
+                    "25; 4",
+                ),
+            }
+            for name, seconds in took.items():
+                ratio, target = ratios.get(name, ("", ""))
+                print(f"| {name} | {seconds:.2f} | {ratio} | {target} |")
+        if args.only in (None, "permutations"):
+            report["permutations"] = took = bench_permutations(args.repeats)
+            (ours, seconds), (_, limit) = took.items()
+            print(f"| {ours} | {seconds:.2f} | {seconds / limit:.2f} of the product and its maximum | 2 |")
+        if args.only in (None, "large"):
+            command = [sys.executable, "-m", "tests.benchmarks.bench_glm", "--large"]
+            command += ["--units", str(args.units), "--rows", str(args.rows)]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            report["large"] = found = json.loads(printed.strip().splitlines()[-1])
+            print(
+                f"| {args.units:,} units x {args.rows:,} rows from disk | {found['seconds']:.1f} | peak {found['resident']:,.0f} MB | 2,048 MB |"
+            )
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
