@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import tiny_llama, tiny_model
+from tests.conftest import SHARED, tiny_llama, tiny_model
+from tests.oracle.architectures import ARCHITECTURES
 from tests.test_generation import bridged
-from tests.test_scanner import token_prompts
+from tests.test_scanner import token_prompts, worded
 from tl_fbn.acquisition.sites import resolve_site
 
 
@@ -37,6 +38,36 @@ def test_sites_a_model_has_not_are_left_out():
 def test_a_preset_prints_its_unknowns():
     text = str(fbn.presets.s2_block_glm)
     assert "Nencka et al. 2023" in text
-    assert "not stated, our choice:\n  layer outputs" in text
+    assert "not stated, our choice:\n  prompts: ours" in text
     with pytest.raises(TypeError, match="cannot be hooked"):
         fbn.presets.s2_block_glm.sites("gpt2")
+
+
+@pytest.mark.skipif(
+    not (SHARED / "models" / "stories260K").is_dir(), reason="the shared model is not beside the repository"
+)
+def test_s2_on_a_real_small_model(tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model = TransformerBridge.boot_transformers(str(SHARED / "models" / "stories260K")).eval()
+    assert_s2_runs(model, tmp_path)
+
+
+def test_s2_on_a_galactica_shaped_model(tmp_path):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    galactica = next(architecture for architecture in ARCHITECTURES if str(architecture) == "Galactica")
+    model = TransformerBridge.boot_transformers(str(worded(tmp_path / "model", galactica.build()))).eval()
+    assert_s2_runs(model, tmp_path)
+
+
+def assert_s2_runs(model, tmp_path):
+    s2 = fbn.presets.s2_block_glm
+    prompts = {name: fbn.prompts(f"s2/{name}") for name in ("archeology", "rest")}
+    design = fbn.block_design(prompts, n_runs=3, n_cycles=1, tokens_per_block=12, seed=0, **s2.design)
+    sites = s2.sites(model)
+    recording = fbn.Scanner(model, site=sites).scan(design, tmp_path / "r", progress=False)
+    for site in sites:
+        contrast = fbn.fit_glm(recording.site(site), **s2.glm).contrast("archeology - rest", level="token")
+        assert np.isfinite(contrast.z.values).all()
+        contrast.threshold(fdr=0.05)

@@ -12,7 +12,7 @@ import pytest
 
 import tl_fbn as fbn
 from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.acquisition.stimuli import formal, prompt_names, topics
+from tl_fbn.acquisition.stimuli import fields, formal, prompt_names, topics
 from tl_fbn.acquisition.stimuli.formal import Item, items, passages, split_of, sum_of
 
 ALPHABET = "abcdefghijkl"
@@ -204,7 +204,8 @@ def test_topics_are_served_by_name() -> None:
     for name, texts in topics().items():
         assert fbn.prompts(f"topic/{name}") == list(texts)
         assert fbn.prompts(f"topic/{name}", n=7) == list(texts[:7])
-    assert prompt_names() == [*formal.TASKS, "rest", "random", *(f"topic/{name}" for name in topics())]
+    banks = [*(f"topic/{name}" for name in topics()), *(f"s2/{name}" for name in fields())]
+    assert prompt_names() == [*formal.TASKS, "rest", "random", *banks]
 
 
 # Refusals
@@ -243,3 +244,29 @@ def test_a_task_that_is_used_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     ):
         for _ in range(1000):
             next(stream)
+
+
+def test_s2_has_its_six_conditions_and_rest_about_none_of_them() -> None:
+    banks = fields()
+    tasks = ["political science", "medical imaging", "paleontology", "archeology", "pathology", "random strings"]
+    assert sorted(banks) == sorted([*tasks, "rest"])
+    assert all(len(set(banks[name])) == 40 for name in tasks)
+    assert len(set(banks["rest"])) == 90
+    everything = [text for bank in banks.values() for text in bank]
+    assert len(set(everything)) == len(everything)
+    assert fbn.prompts("s2/pathology", n=3) == list(banks["pathology"][:3])
+    common = {word.lower() for text in banks["rest"] for word in text.split()}
+    terms = {
+        "fossil",
+        "tumour",
+        "election",
+        "scan",
+        "excavators",
+        "government",
+        "biopsy",
+        "radiologist",
+        "burial",
+        "voters",
+    }
+    assert not terms & common
+    assert not {text.split()[0] for text in banks["random strings"]} & common

@@ -3,7 +3,8 @@
 ::
 
     s2 = fbn.presets.s2_block_glm
-    design = fbn.block_design({"archeology": ..., "rest": ...}, seed=0, tokens_per_block=64, **s2.design)
+    prompts = {name: fbn.prompts(f"s2/{name}") for name in ("archeology", "rest")}
+    design = fbn.block_design(prompts, seed=0, tokens_per_block=64, **s2.design)
     recording = fbn.Scanner(model, site=s2.sites(model)).scan(design, "recordings/s2")
     fit = fbn.fit_glm(recording.site("resid.post"), **s2.glm)
     print(s2)                                # every setting, every unknown
@@ -19,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tl_fbn.acquisition.sites import resolve_site
+from tl_fbn.acquisition.stimuli import fields
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ s2_block_glm = Preset(
     source="Nencka et al. 2023 (abstract)",
     stated=MappingProxyType(
         {
-            "blocks": "off, on, off",
+            "conditions": ", ".join(name for name in fields() if name != "rest"),
+            "blocks": "off, on, off, with prompts about other random topics in the off periods",
             "rows": "one for each generated token",
             "signal": "all layer outputs",
             "analysis": "a general linear model for each output value; what is significant is the task's network",
@@ -82,6 +85,8 @@ s2_block_glm = Preset(
     ),
     unknown=MappingProxyType(
         {
+            "prompts": "ours: 40 sentence openings a condition, 90 about everyday life for off; fbn.prompts('s2/NAME')",
+            "tokens a block, runs": "arguments of block_design; nothing is known",
             "layer outputs": "what every sublayer of a block gives out: "
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",

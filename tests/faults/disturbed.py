@@ -99,6 +99,7 @@ class Moments:
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     def interrupted(self) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
         instead(host, "forward", lambda: os.kill(os.getpid(), signal.SIGINT), self.in_the_second_run)
 
     def together(self) -> None:
