@@ -124,3 +124,34 @@ def test_shown():
     assert "chance 25%" in repr(result)
     assert "<table" in result._repr_html_()
     assert result.to_dataframe().index.name == "true"
+
+
+def task_recordings(model, folder, *, shuffled: bool = False):
+    """Six tasks of the formal language against rest, four runs each, no prompt in two of them."""
+    tasks = ["reverse", "sort", "shift", "upper", "count", "add"]
+    rest = fbn.prompts("rest", n=6 * 80)
+    found = {}
+    for i, task in enumerate(tasks):
+        bank = {task: fbn.prompts(task, n=240), "rest": rest[i * 80 : (i + 1) * 80]}
+        if shuffled:  # labels that say nothing: half of each task's prompts are another's
+            mixed = [text for other in tasks for text in fbn.prompts(other, n=240)[i * 40 : (i + 1) * 40]]
+            bank[task] = mixed
+        design = fbn.block_design(bank, n_runs=4, n_cycles=3, tokens_per_block=48, seed=i)
+        found[task] = fbn.Scanner(model, surprisal=False).scan(design, folder / task, progress=False)
+    return found
+
+
+def test_the_demo_models_tasks_are_told_with_runs_held_out(demo_model, tmp_path):
+    found = task_recordings(demo_model, tmp_path)
+    for method in METHODS:
+        result = fbn.identify_task(found, seed=0, method=method, n_shuffles=200)
+        assert result.n == 24
+        assert result.accuracy >= 0.95, result
+        assert result.p < 0.01
+
+
+def test_labels_that_say_nothing_are_told_at_chance(demo_model, tmp_path):
+    found = task_recordings(demo_model, tmp_path, shuffled=True)
+    result = fbn.identify_task(found, seed=0, n_shuffles=200)
+    assert result.accuracy <= 0.4
+    assert result.interval[0] <= 1 / 6 <= result.interval[1] or result.p > 0.01
