@@ -8,7 +8,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.benchmarks import real_calibration
+from tests.conftest import SHARED, blocks
 from tests.oracle.regression import covariance
 from tl_fbn.analysis.contrast import Contrast, FContrast, f_statistic
 
@@ -197,3 +198,45 @@ def test_f_statistic_by_hand():
     assert f[0] == pytest.approx(effects[:, 0] @ np.linalg.inv(spread[0]) @ effects[:, 0] / 2)
     assert np.isnan(f[1])
     assert stats.f.sf(f[0], 2, 10) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (SHARED / "models" / "stories260K").is_dir(), reason="the shared model is not beside the repository"
+)
+def test_block_level_p_holds_on_real_activations():
+    """300 random labellings of a real model's blocks, trained and with random weights."""
+    table = real_calibration.table(SHARED / "models" / "stories260K", 300)
+    assert table["block"].between(0.04, 0.06).all(), table
+    assert table["token"].between(0.04, 0.4).all()  # what the default level is there to avoid
+
+
+def test_fdr_and_fwe_on_mixtures_of_null_and_planted_units():
+    """Of 400 units 40 differ by 1.2 block sds; share of false units among those found, and chance of any."""
+    shares, any_false, power = [], [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        y = rng.normal(size=(240, 400))
+        y[np.repeat([name == "a" for name in ORDER * 2], 10), :40] += 0.6
+        recording = fbn.Recording.from_arrays([[y[:120]], [y[120:]]], events=[blocks(ORDER, 10)] * 2)
+        contrast = fbn.fit_glm(recording).contrast("a - b")
+        fdr, fwe = contrast.threshold(fdr=0.1).members, contrast.threshold(fwe=0.05).members
+        shares.append(fdr[40:].sum() / max(fdr.sum(), 1))
+        any_false.append(fwe[40:].any())
+        power.append(fdr[:40].mean())
+    assert np.mean(shares) <= 0.13
+    assert np.mean(any_false) <= 0.15
+    assert np.mean(power) > 0.3
+
+
+def test_power_rises_with_the_effect():
+    found = []
+    for effect in (0.0, 0.3, 0.6, 1.2):
+        rng = np.random.default_rng(0)
+        y = rng.normal(size=(120, 300))
+        y[np.repeat([name == "a" for name in ORDER], 10)] += effect
+        recording = fbn.Recording.from_arrays([[y]], events=[blocks(ORDER, 10)])
+        found.append((fbn.fit_glm(recording).contrast("a - b").p.values < 0.05).mean())
+    assert found == sorted(found)
+    assert found[0] < 0.09
+    assert found[-1] > 0.9

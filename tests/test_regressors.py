@@ -216,7 +216,9 @@ def test_drift_that_takes_the_task_is_refused() -> None:
     run = run_of(CYCLES, 96)
     with pytest.raises(ValueError, match=r"drift takes \d+% of the efficiency of a - b \(a fifth is allowed\)"):
         design_matrix(run, drift="polynomial", degree=12)
-    design_matrix(run)  # the default never is
+    design_matrix(run)
+    clumped = run_of(blocks(["a"] * 4 + ["b"] * 2 + ["a", "b", "b"] + ["b"] * 3, 8), 96)
+    assert not [name for name in design_matrix(clumped) if name.startswith("drift")]  # the default gives way instead
     off_on_off = run_of(blocks(["rest", "a", "rest"], 32), 96)
     assert list(design_matrix(off_on_off)) == ["rest", "a"] or "drift_1" in design_matrix(off_on_off)
 

@@ -13,8 +13,9 @@ The default has, for every run,
 - with ``confounds``, what the row table says of each token; see :mod:`.confounds`.
 
 The cut-off defaults to four full cycles of the design. A cosine at two *block lengths* would remove half of the task
-itself; at four cycles almost nothing of an alternating boxcar is lost. Drift that takes more than a fifth of the efficiency of any
-difference of two conditions is refused.
+itself; at four cycles almost nothing of an alternating boxcar is lost. Drift may take a fifth of the efficiency of a difference of
+two conditions: the default leaves out its fastest columns where it would take more (blocks in random order), a cut-off or
+degree of your own is refused then.
 
 *Kernels.* A language model has no haemodynamic lag; what lasts is context. ``"leak"`` lets a condition build up along each
 context, ``h(k) = (1 - leak) * leak**k`` after its onset; ``"fir"`` gives each of the first ``n_lags`` rows behind a column of its own
@@ -96,7 +97,7 @@ def design_matrix(
     if not np.all(np.sum(list(columns.values()), axis=0) > 0):
         added["intercept"] = np.ones(run.n_rows)
     slow = _drift_columns(events, run.n_rows, drift, cutoff, degree)
-    _check_drift_cost(columns, slow)
+    slow = _affordable(columns, slow, asked=cutoff is not None or degree is not None)
     columns = _with_kernel(columns, run.segment_starts, kernel, leak, n_lags)
     wanted = ["position", *confounds] if position and "position" in run.rows else list(confounds)
     added |= confound_columns(run, wanted)
@@ -158,16 +159,23 @@ def _drift_columns(
     return np.zeros((n_rows, 0))
 
 
-def _check_drift_cost(columns: dict[str, np.ndarray], drift: np.ndarray) -> None:
-    if len(columns) < 2 or not drift.shape[1]:
-        return
-    cost, names = drift_cost(np.column_stack(list(columns.values())), drift), list(columns)
-    i, j = np.unravel_index(cost.argmax(), cost.shape)
-    if cost[i, j] > _COST:
-        raise ValueError(
-            f"drift takes {cost[i, j]:.0%} of the efficiency of {names[i]} - {names[j]} (a fifth is allowed); give a longer cutoff, a lower "
-            'degree, or drift="none"'
-        )
+def _affordable(
+    columns: dict[str, np.ndarray], drift: Float[np.ndarray, "row regressor"], *, asked: bool
+) -> Float[np.ndarray, "row kept"]:
+    """Drift that leaves every difference of two conditions four fifths of its efficiency: the default gives up its fastest
+    columns for that, a cut-off or degree that was asked for is refused."""
+    while len(columns) > 1 and drift.shape[1]:
+        cost, names = drift_cost(np.column_stack(list(columns.values())), drift), list(columns)
+        i, j = np.unravel_index(cost.argmax(), cost.shape)
+        if cost[i, j] <= _COST:
+            break
+        if asked:
+            raise ValueError(
+                f"drift takes {cost[i, j]:.0%} of the efficiency of {names[i]} - {names[j]} (a fifth is allowed); give a longer cutoff, a "
+                'lower degree, or drift="none"'
+            )
+        drift = drift[:, :-1]
+    return drift
 
 
 def _with_kernel(
