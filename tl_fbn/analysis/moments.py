@@ -130,14 +130,29 @@ class Moments:
         cls, basis: Basis, activations: Float[np.ndarray, "row unit"], shift: Float[np.ndarray, " unit"]
     ) -> Moments:
         """The same with a given shift, so that parts can be merged."""
-        y = np.subtract(activations, shift, dtype=np.float64)
-        a, b, c = np.split(basis.stacked.T @ y, 3)
+        return cls.of_shifted(basis, np.subtract(activations, shift, dtype=np.float64), shift)
+
+    @classmethod
+    def of_shifted(
+        cls,
+        basis: Basis,
+        y: Float[np.ndarray, "row unit"],
+        shift: Float[np.ndarray, " unit"],
+        *,
+        lagged: bool = True,
+    ) -> Moments:
+        """The same of activations whose shift is already off; without lagged sums (which rho = 0 takes no notice of) a third
+        of the work."""
         total = np.einsum("tn,tn->n", y, y)
+        if not lagged:
+            a = basis.q.T @ y
+            return cls((a, a, a), (total, total, total), shift)
+        a, b, c = np.split(basis.stacked.T @ y, 3)
         first = np.flatnonzero(basis.starts[1:]) + 1
-        lagged = np.einsum("tn,tn->n", y[1:], y[:-1]) - np.einsum("tn,tn->n", y[first], y[first - 1])
+        neighbours = np.einsum("tn,tn->n", y[1:], y[:-1]) - np.einsum("tn,tn->n", y[first], y[first - 1])
         ends = basis.interior != 1.0
         edge = (basis.interior[ends] - 1.0) @ np.square(y[ends])
-        return cls((a, b, c), (total, 2.0 * lagged, total + edge), shift)
+        return cls((a, b, c), (total, 2.0 * neighbours, total + edge), shift)
 
     def units(self, part: slice) -> Moments:
         """The sums of some of the units."""

@@ -19,12 +19,12 @@ from tl_fbn.acquisition.recording import Run
 from tl_fbn.acquisition.row_sums import RowSums, StreamRun
 from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.expressions import as_vector
-from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, information
+from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, first_shift, information
 from tl_fbn.units import UnitSpace
 
 Noise = Literal["ar1", "ar1_pooled", "ols"]
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_UNIT_BLOCK = 4096
+_UNIT_BLOCK = 1024  # so that a few thousand rows of them stay in cache
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
 
@@ -135,6 +135,7 @@ class RunModel:
         curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
         averages: (block, row) averages rows into blocks.
         pooled: All units of a layer share one rho.
+        spans: The rows of every block, where each is one stretch.
     """
 
     design: pd.DataFrame
@@ -143,6 +144,7 @@ class RunModel:
     curve: Float[np.ndarray, " rho"] | None
     averages: Float[np.ndarray, "block row"]
     pooled: bool = False
+    spans: tuple[slice, ...] | None = None
 
     @classmethod
     def of(cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int) -> RunModel:
@@ -154,7 +156,8 @@ class RunModel:
             )
         basis = Basis.of(matrix, run.segment_starts)
         curve = None if noise == "ols" else expected_autocorrelation(basis)
-        return cls(design, basis, basis.quadratic(), curve, _block_averages(run), noise == "ar1_pooled")
+        averages = _block_averages(run)
+        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", _spans(averages))
 
     @property
     def functionals(self) -> Float[np.ndarray, "functional row"]:
@@ -166,6 +169,12 @@ class RunModel:
         a, b, c, averages = np.split(sums.products, np.cumsum([self.basis.rank] * 3))
         squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
         return Moments((a, b, c), squares, sums.shift), averages + sums.shift
+
+    def block_means(self, y: Float[np.ndarray, "row unit"]) -> Float[np.ndarray, "block unit"]:
+        """Mean of every block."""
+        if self.spans is None:
+            return self.averages @ y
+        return np.array([y[rows].mean(0) for rows in self.spans]).reshape(len(self.spans), y.shape[1])
 
     def fit(self, fits: Sequence[UnitFit], block_means: Float[np.ndarray, "block unit"]) -> RunFit:
         """Put the fits of blocks of units, in order, together."""
@@ -198,9 +207,11 @@ def fit_run(run: Run, model: RunModel) -> RunFit:
     for layer, array in run.layers.items():
         start, sums = run.space.layer_slice(layer).start, []
         for part in _blocks(array.shape[1]):
-            values = np.asarray(array[:, part], dtype=np.float64)
-            sums.append(Moments.of(model.basis, values))
-            block_means[:, start + part.start : start + part.stop] = model.averages @ values
+            values = array[:, part]
+            shift = first_shift(model.basis, values)
+            y = np.subtract(values, shift, dtype=np.float64)
+            sums.append(Moments.of_shifted(model.basis, y, shift, lagged=model.curve is not None))
+            block_means[:, start + part.start : start + part.stop] = model.block_means(y) + shift
         fits += _fit_layer(model, sums)
     return model.fit(fits, block_means)
 
@@ -253,6 +264,17 @@ def _block_averages(run: Run | StreamRun) -> Float[np.ndarray, "block row"]:
     members = (owner == np.arange(len(run.events))[:, None]).astype(float)
     counts = members.sum(1, keepdims=True)
     return members[counts[:, 0] > 0] / counts[counts[:, 0] > 0]
+
+
+def _spans(averages: Float[np.ndarray, "block row"]) -> tuple[slice, ...] | None:
+    """Blocks as slices; None if one of them is interrupted."""
+    found = []
+    for weights in averages:
+        rows = np.flatnonzero(weights)
+        if rows[-1] - rows[0] + 1 != len(rows):
+            return None
+        found.append(slice(int(rows[0]), int(rows[-1]) + 1))
+    return tuple(found)
 
 
 def _varies_within(matrix: np.ndarray, averages: np.ndarray) -> np.ndarray:
