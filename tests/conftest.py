@@ -65,6 +65,23 @@ def tiny_llama():
     return LlamaForCausalLM(config).eval()
 
 
+def tiny_gpt2():
+    """A random ungated Hugging Face model with dropout, in eval mode."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    return GPT2LMHeadModel(config).eval()
+
+
+def bridged(model, *, like=None):
+    """A TransformerLens bridge around a Hugging Face model; ``like`` names its architecture where its class does not."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    return build_bridge_from_module(model, like or type(model).__name__, hf_config=model.config)
+
+
 @pytest.fixture(scope="session")
 def demo_model():
     """The embedded model; never leave hooks on it."""

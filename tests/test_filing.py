@@ -8,8 +8,7 @@ import torch
 from safetensors import safe_open
 
 import tl_fbn as fbn
-from tests.conftest import tiny_llama, tiny_model
-from tests.test_generation import bridged
+from tests.conftest import bridged, tiny_llama, tiny_model
 from tests.test_scanner import small_design
 from tl_fbn.acquisition import store
 

@@ -8,27 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.conftest import tiny_llama, tiny_model
+from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.generation import Chooser, Decoder, decoding_mode
 
 TEXTS = [[5, 1, 7, 30], [2, 9], [40, 3, 3, 8, 21]]
 MORE = [[[4], [6], [11]], [[12], [0], [13]]]
 
 
-def bridged(model: Any) -> Any:
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    return build_bridge_from_module(model, type(model).__name__, hf_config=model.config)
-
-
-def gpt2() -> Any:
-    torch.manual_seed(0)
-    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
-
-
-@pytest.mark.parametrize(("make", "mode"), [(tiny_llama, "padded"), (gpt2, "padded"), (None, "reread")])
+@pytest.mark.parametrize(("make", "mode"), [(tiny_llama, "padded"), (tiny_gpt2, "padded"), (None, "reread")])
 def test_modes_are_found_and_give_the_same_logits(make: Any, mode: str) -> None:
     model = tiny_model() if make is None else bridged(make())
     assert decoding_mode(model) == mode
@@ -43,7 +31,7 @@ def test_modes_are_found_and_give_the_same_logits(make: Any, mode: str) -> None:
 
 
 def test_a_model_whose_positions_ignore_the_mask_decodes_equal_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = bridged(gpt2())
+    model = bridged(tiny_gpt2())
     honest = type(model).forward
 
     def forgetful(self: Any, ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **options: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks, tiny_llama, tiny_model
+from tests.conftest import blocks, bridged, tiny_llama, tiny_model
 from tl_fbn.intervention.hooks import LayerEdit
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]])
@@ -132,12 +132,10 @@ def test_works_in_run_with_cache_and_run_with_hooks_and_keeps_gradients(model):
 
 
 def llama_bridge():
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
     module = tiny_llama()
     for parameter in module.parameters():
         parameter.data.mul_(3.0)  # so that an intervention changes greedy choices
-    return build_bridge_from_module(module, "LlamaForCausalLM", hf_config=module.config)
+    return bridged(module)
 
 
 def test_generation_is_the_same_with_and_without_a_kv_cache():

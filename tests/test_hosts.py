@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_llama, tiny_model
-from tests.test_scanner import CountedForwards, gpt2, small_design
+from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.test_scanner import CountedForwards, small_design
 from tl_fbn.acquisition.sites import HEADS, SITES, by_head, resolve_site
 
 try:
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated:
 hooked = pytest.mark.skipif(HookedTransformer is None, reason="HookedTransformer was removed in TransformerLens 4.0")
 
 SIZES = {"d_model": 16, "d_head": 8, "n_heads": 2, "n_layers": 2, "n_ctx": 64, "d_mlp": 24, "d_vocab": 50}
-
-
-def bridged(model: Any) -> Any:
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    return build_bridge_from_module(model, type(model).__name__, hf_config=model.config)
 
 
 def wearing_a_subclass(model: Any) -> Any:
@@ -57,7 +51,7 @@ def hooked_subclass() -> Any:
 
 
 HOSTS = [
-    pytest.param(lambda: bridged(gpt2()), id="bridge"),
+    pytest.param(lambda: bridged(tiny_gpt2()), id="bridge"),
     pytest.param(lambda: bridged(tiny_llama()), id="gated bridge"),
     pytest.param(lambda: wearing_a_subclass(bridged(tiny_llama())), id="bridge's subclass"),
     pytest.param(lambda: tiny_model(n_ctx=64), id="native bridge"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.conftest import bridged, tiny_gpt2, tiny_model
 from tests.test_scanner import small_design, token_prompts
 from tl_fbn.acquisition import keys
 
@@ -91,12 +91,7 @@ def test_the_tokenizer_is_content(demo_model) -> None:
 
 
 def test_compatibility_mode_is_content() -> None:
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(0)
-    plain = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
-    model = build_bridge_from_module(plain, "GPT2LMHeadModel", hf_config=plain.config)
+    model = bridged(tiny_gpt2())
     before = key_of(model)
     model.enable_compatibility_mode(disable_warnings=True, no_processing=True)
     assert key_of(model) != before

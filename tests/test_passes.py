@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_llama, tiny_model
-from tests.test_generation import bridged, gpt2
+from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.test_scanner import CountedForwards, small_design, token_prompts
 from tl_fbn.acquisition import host
 
@@ -24,7 +23,7 @@ def generating(**options: Any) -> fbn.BlockDesign:
 
 MODELS = {
     "llama": lambda: bridged(tiny_llama()),
-    "gpt2": lambda: bridged(gpt2()),
+    "gpt2": lambda: bridged(tiny_gpt2()),
     "native": lambda: tiny_model(n_ctx=64),
 }
 OPTIONS = [
@@ -138,7 +137,7 @@ def test_some_layers_only_and_their_networks_work_on_the_model(tmp_path: Any) ->
 
 
 def test_without_surprisal_the_pass_ends_at_the_last_hook(tmp_path: Any) -> None:
-    model = bridged(gpt2())
+    model = bridged(tiny_gpt2())
     reached: list[int] = []
     unembed = model.original_model.lm_head.register_forward_hook(lambda *_: reached.append(1))
     plain = fbn.Scanner(model, surprisal=False).scan(small_design(), tmp_path / "r", progress=False)

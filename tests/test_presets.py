@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import SHARED, tiny_llama, tiny_model
-from tests.oracle.architectures import ARCHITECTURES
-from tests.test_generation import bridged
+from tests.conftest import SHARED, bridged, tiny_llama, tiny_model
+from tests.oracle.architectures import architecture
 from tests.test_scanner import token_prompts, worded
 from tl_fbn.acquisition.sites import resolve_site
 
@@ -56,7 +55,7 @@ def test_s2_on_a_real_small_model(tmp_path):
 def test_s2_on_a_galactica_shaped_model(tmp_path):
     from transformer_lens.model_bridge import TransformerBridge
 
-    galactica = next(architecture for architecture in ARCHITECTURES if str(architecture) == "Galactica")
+    galactica = architecture("Galactica")
     model = TransformerBridge.boot_transformers(str(worded(tmp_path / "model", galactica.build()))).eval()
     assert_s2_runs(model, tmp_path)
 

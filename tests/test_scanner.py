@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 import tl_fbn as fbn
-from tests.conftest import tiny_llama, tiny_model
-from tests.oracle.architectures import ARCHITECTURES
+from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.oracle.architectures import architecture
 from tl_fbn.acquisition import scanner as scanner_module
 from tl_fbn.acquisition import store
 
@@ -37,22 +36,15 @@ class CountedForwards:
         self.n += 1
 
 
-def gpt2() -> torch.nn.Module:
-    torch.manual_seed(0)
-    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
-
-
 DOWN_PROJECTIONS = {
-    "llama": (tiny_llama, "LlamaForCausalLM", "mlp.down_proj"),
-    "gpt2": (gpt2, "GPT2LMHeadModel", "mlp.c_proj"),
+    "llama": (tiny_llama, "mlp.down_proj"),
+    "gpt2": (tiny_gpt2, "mlp.c_proj"),
 }
 
 
 @pytest.mark.parametrize("name", DOWN_PROJECTIONS)
 def test_recorded_values_equal_an_independent_torch_hook(name, tmp_path):
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    make, architecture, down = DOWN_PROJECTIONS[name]
+    make, down = DOWN_PROJECTIONS[name]
     plain = make()
     expected: dict[int, torch.Tensor] = {}
     for path, module in plain.named_modules():
@@ -61,8 +53,7 @@ def test_recorded_values_equal_an_independent_torch_hook(name, tmp_path):
             module.register_forward_pre_hook(
                 lambda _, inputs, layer=layer: expected.__setitem__(layer, inputs[0].detach()[0])
             )
-    bridge = build_bridge_from_module(make(), architecture, hf_config=plain.config)
-    recording = fbn.Scanner(bridge, batch_size=3).scan(small_design(), tmp_path / "r", progress=False)
+    recording = fbn.Scanner(bridged(make()), batch_size=3).scan(small_design(), tmp_path / "r", progress=False)
     for run in recording:
         for prompt, rows in run.rows.groupby("prompt"):
             with torch.no_grad():
@@ -232,10 +223,8 @@ def test_activations_that_are_not_finite_are_named_and_not_committed(model, tmp_
 
 
 def test_dropout_in_train_mode_is_refused(tmp_path):
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    hf = gpt2()
-    bridge = build_bridge_from_module(hf, "GPT2LMHeadModel", hf_config=hf.config)
+    hf = tiny_gpt2()
+    bridge = bridged(hf)
     hf.train()
     with pytest.raises(ValueError, match=r"training mode with dropout.*model\.eval\(\)"):
         fbn.Scanner(bridge).scan(small_design(), tmp_path / "r", progress=False)
@@ -338,7 +327,7 @@ def words(first, n=12):
 def test_galacticas_tokenizer_without_special_tokens(generate, tmp_path):
     from transformer_lens.model_bridge import TransformerBridge
 
-    galactica = next(architecture for architecture in ARCHITECTURES if str(architecture) == "Galactica")
+    galactica = architecture("Galactica")
     folder = worded(tmp_path / "model", galactica.build())
     model = TransformerBridge.boot_transformers(str(folder)).eval()
     prompts = {"a": words(4), "b": words(20)}
@@ -360,7 +349,7 @@ def test_chats_are_what_the_template_writes(tmp_path):
         "{% endfor %}{% if add_generation_prompt %} w8{% endif %}"
     )
     torch.manual_seed(0)
-    folder = worded(tmp_path / "model", gpt2(), bos="w1", template=template)
+    folder = worded(tmp_path / "model", tiny_gpt2(), bos="w1", template=template)
     model = TransformerBridge.boot_transformers(str(folder)).eval()
     options = {"n_runs": 1, "n_cycles": 2, "tokens_per_block": 9, "seed": 0}
 
@@ -389,13 +378,12 @@ def test_chats_are_what_the_template_writes(tmp_path):
 
 def test_a_model_split_by_accelerate_records_the_same(tmp_path):
     from accelerate import dispatch_model
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     torch.manual_seed(0)
-    whole = gpt2()
+    whole = tiny_gpt2()
     torch.manual_seed(0)
     split = dispatch_model(
-        gpt2(),
+        tiny_gpt2(),
         {"transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.h.0": "cpu"}
         | {"transformer.h.1": "disk", "transformer.ln_f": "cpu", "lm_head": "cpu"},
         main_device="cpu",
@@ -403,9 +391,7 @@ def test_a_model_split_by_accelerate_records_the_same(tmp_path):
     )
     assert any(hasattr(module, "_hf_hook") for module in split.modules())
     recordings = [
-        fbn.Scanner(build_bridge_from_module(model, "GPT2LMHeadModel", hf_config=model.config)).scan(
-            small_design(), tmp_path / name, progress=False
-        )
+        fbn.Scanner(bridged(model)).scan(small_design(), tmp_path / name, progress=False)
         for name, model in (("whole", whole), ("split", split))
     ]
     for a, b in zip(*recordings, strict=True):

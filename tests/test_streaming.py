@@ -8,18 +8,16 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
-from tests.test_scanner import CountedForwards, gpt2, small_design
+from tests.conftest import bridged, tiny_gpt2, tiny_model
+from tests.test_scanner import CountedForwards, small_design
 
 
 def shifted_model(offset: float = 1000.0):
     """A model whose neurons sit far from zero: sums of squares lose digits unless a shift is taken off."""
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    plain = gpt2()
+    plain = tiny_gpt2()
     plain.transformer.h[1].mlp.register_forward_pre_hook(lambda module, inputs: (inputs[0],))
     plain.transformer.h[1].mlp.act = torch.nn.Sequential(plain.transformer.h[1].mlp.act, Add(offset))
-    return build_bridge_from_module(plain, "GPT2LMHeadModel", hf_config=plain.config)
+    return bridged(plain)
 
 
 class Add(torch.nn.Module):

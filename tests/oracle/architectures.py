@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.conftest import bridged
+
 VOCABULARY, D_MODEL, D_MLP, N_HEADS, N_LAYERS = 61, 32, 48, 4, 2
 D_HEAD = D_MODEL // N_HEADS
 
@@ -69,10 +71,7 @@ class Architecture:
 
     def bridged(self, model: Any) -> Any:
         """A TransformerLens bridge of a copy of the model."""
-        from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-        copied = copy.deepcopy(model)
-        return build_bridge_from_module(copied, self.bridge or type(model).__name__, hf_config=copied.config).eval()
+        return bridged(copy.deepcopy(model), like=self.bridge).eval()
 
     def build(self, *, seed: int = 0, scale: float = 5.0) -> Any:
         """A model with weights ``scale`` times larger than they are drawn, so that every part matters."""
@@ -222,6 +221,8 @@ def _sublayers(down: str, pre: str, mlp: str, attention: str, heads: str, mid: s
     return points | ({"resid.mid": _in(mid)} if mid else {})
 
 
+NEOX_POINTS = ("mlp.dense_4h_to_h", "mlp.dense_h_to_4h", "mlp", "attention.dense", "attention.dense")
+
 ARCHITECTURES = [
     Architecture(
         "GPT2",
@@ -234,21 +235,14 @@ ARCHITECTURES = [
     Architecture(
         "GPTNeoX",
         NEOX | {"use_parallel_residual": True},
-        _sublayers("mlp.dense_4h_to_h", "mlp.dense_h_to_4h", "mlp", "attention.dense", "attention.dense", None),
+        _sublayers(*NEOX_POINTS, None),
         "gpt_neox.layers",
         label="Pythia",
     ),
     Architecture(
         "GPTNeoX",
         NEOX | {"use_parallel_residual": False},
-        _sublayers(
-            "mlp.dense_4h_to_h",
-            "mlp.dense_h_to_4h",
-            "mlp",
-            "attention.dense",
-            "attention.dense",
-            "post_attention_layernorm",
-        ),
+        _sublayers(*NEOX_POINTS, "post_attention_layernorm"),
         "gpt_neox.layers",
     ),
     Architecture(
@@ -347,3 +341,8 @@ MIXTURES = {
         {"mlp.neurons": _in("mlp.down_proj")},
     ),
 }
+
+
+def architecture(label: str) -> Architecture:
+    """An entry of the table by its label."""
+    return next(one for one in ARCHITECTURES if str(one) == label)

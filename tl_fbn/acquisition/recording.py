@@ -30,6 +30,7 @@ from tl_fbn.acquisition import store
 from tl_fbn.acquisition.arrays import check_arrays
 from tl_fbn.acquisition.halves import HalfArray
 from tl_fbn.acquisition.pooling import Pool, pool_rows, pooled_tables
+from tl_fbn.acquisition.row_sums import blocks_of, segment_starts_of
 from tl_fbn.units import Network, UnitSpace, html_table
 
 
@@ -114,11 +115,7 @@ class Run:
 
     def blocks(self) -> list[tuple[str, slice]]:
         """The events as (trial_type, rows)."""
-        columns = (self.events[name] for name in ("trial_type", "onset", "duration"))
-        return [
-            (str(kind), slice(int(start), int(start) + int(length)))
-            for kind, start, length in zip(*columns, strict=True)
-        ]
+        return blocks_of(self.events)
 
     @property
     def segment_starts(self) -> Bool[np.ndarray, " row"]:
@@ -126,12 +123,7 @@ class Run:
 
         Where prompts have fresh contexts, the row before a prompt's first is no neighbour in the model's time.
         """
-        starts = np.zeros(self.n_rows, dtype=bool)
-        starts[0] = True
-        if "prompt" in self.rows:
-            prompt = self.rows["prompt"].to_numpy()
-            starts[1:] = prompt[1:] != prompt[:-1]
-        return starts
+        return segment_starts_of(self.rows)
 
     def __repr__(self) -> str:
         return f"Run of {self.n_rows:,} rows, {len(self.events)} blocks: {self.space.describe()}"

@@ -34,6 +34,21 @@ class RowSums:
     sketch: Float[np.ndarray, "row component"] | None = None
 
 
+def blocks_of(events: pd.DataFrame) -> list[tuple[str, slice]]:
+    """Events as (trial_type, rows)."""
+    columns = (events[name] for name in ("trial_type", "onset", "duration"))
+    return [(str(kind), slice(int(at), int(at) + int(n))) for kind, at, n in zip(*columns, strict=True)]
+
+
+def segment_starts_of(rows: pd.DataFrame) -> Bool[np.ndarray, " row"]:
+    """True at the first row of every prompt; of the first row only where the table has no prompts."""
+    starts = np.arange(len(rows)) == 0
+    if "prompt" in rows:
+        prompt = rows["prompt"].to_numpy()
+        starts[1:] = prompt[1:] != prompt[:-1]
+    return starts
+
+
 @dataclass(frozen=True, eq=False)
 class StreamRun:
     """What is known of a run before the model has read it: rows, events, contexts.
@@ -54,14 +69,12 @@ class StreamRun:
 
     def blocks(self) -> list[tuple[str, slice]]:
         """The events as (trial_type, rows)."""
-        columns = (self.events[name] for name in ("trial_type", "onset", "duration"))
-        return [(str(kind), slice(int(at), int(at) + int(n))) for kind, at, n in zip(*columns, strict=True)]
+        return blocks_of(self.events)
 
     @property
     def segment_starts(self) -> Bool[np.ndarray, " row"]:
         """True at the first row of every context."""
-        prompt = self.rows["prompt"].to_numpy()
-        return np.append(True, prompt[1:] != prompt[:-1])
+        return segment_starts_of(self.rows)
 
 
 @runtime_checkable

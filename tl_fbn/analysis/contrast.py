@@ -181,15 +181,7 @@ class Contrast:
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file."""
-        about = {
-            "space": self.space.about(),
-            "expression": self.expression,
-            "level": self.level,
-            "dof": self.dof,
-            "runs": list(self.runs),
-            "skipped": {str(run): why for run, why in self.skipped.items()},
-            "provenance": dict(self.provenance),
-        }
+        about = {"expression": self.expression, **_described(self)}
         arrays = {"estimate": self.estimate, "error": self.error}
         if self.variance_tested is not None:
             arrays["variance_tested"] = self.variance_tested
@@ -304,15 +296,7 @@ class FContrast:
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file."""
-        about = {
-            "space": self.space.about(),
-            "expressions": list(self.expressions),
-            "level": self.level,
-            "dof": self.dof,
-            "runs": list(self.runs),
-            "skipped": {str(run): why for run, why in self.skipped.items()},
-            "provenance": dict(self.provenance),
-        }
+        about = {"expressions": list(self.expressions), **_described(self)}
         files.write_result(path, "FContrast", {"statistic": self.statistic}, about)
 
     @classmethod
@@ -337,6 +321,18 @@ class FContrast:
         table = self.to_dataframe().iloc[best].sort_values("p")
         rows = [(r.layer, r.unit, f"{r.f:.2f}", f"{r.p:.2g}") for r in table.itertuples()]
         return html_table(repr(self), ("layer", "unit", "F", "p"), rows)
+
+
+def _described(contrast: Contrast | FContrast) -> dict[str, Any]:
+    """What both kinds say of themselves on disk, beside what they ask."""
+    return {
+        "space": contrast.space.about(),
+        "level": contrast.level,
+        "dof": contrast.dof,
+        "runs": list(contrast.runs),
+        "skipped": {str(run): why for run, why in contrast.skipped.items()},
+        "provenance": dict(contrast.provenance),
+    }
 
 
 def f_statistic(

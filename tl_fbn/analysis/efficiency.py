@@ -34,7 +34,7 @@ def vif(design: pd.DataFrame) -> pd.Series:
             factors.append(np.nan)
             continue
         others = np.delete(x, i, 1)
-        left = Basis.of(others, np.ones(len(x), dtype=bool)).q if np.square(others).sum() > 0 else others[:, :0]
+        left = _basis(others).q if np.square(others).sum() > 0 else others[:, :0]
         rest = np.square(x[:, i] - left @ (left.T @ x[:, i])).sum() / sizes[i]
         factors.append(1 / rest if rest > 1e-10 else np.inf)
     return pd.Series(factors, index=design.columns, name="vif")
@@ -50,11 +50,14 @@ def efficiency(design: pd.DataFrame, expression: str) -> float:
     columns = [str(name) for name in design.columns]
     vector = as_vector(contrast_weights(expression, columns), columns)
     assert vector is not None
-    return _efficiency(design.to_numpy(float), vector)
+    return _efficiency(_basis(design.to_numpy(float)), vector)
 
 
-def _efficiency(x: Float[np.ndarray, "row regressor"], vector: Float[np.ndarray, " regressor"]) -> float:
-    basis = Basis.of(x, np.ones(len(x), dtype=bool))
+def _basis(x: Float[np.ndarray, "row regressor"]) -> Basis:
+    return Basis.of(x, np.ones(len(x), dtype=bool))  # links between rows play no part
+
+
+def _efficiency(basis: Basis, vector: Float[np.ndarray, " regressor"]) -> float:
     if not is_estimable(vector, basis.to_columns, basis.to_coordinates):
         return 0.0
     w = basis.to_columns.T @ vector
@@ -67,12 +70,12 @@ def drift_cost(
     """Share of efficiency that drift columns take from the difference of every two conditions (cell means)."""
     n = conditions.shape[1]
     cost = np.zeros((n, n))
-    both = np.column_stack([conditions, drift])
+    alone, beside = _basis(conditions), _basis(np.column_stack([conditions, drift]))
     for i in range(n):
         for j in range(i + 1, n):
             vector = np.zeros(n)
             vector[[i, j]] = 1.0, -1.0
-            before = _efficiency(conditions, vector)
-            after = _efficiency(both, np.append(vector, np.zeros(drift.shape[1])))
+            before = _efficiency(alone, vector)
+            after = _efficiency(beside, np.append(vector, np.zeros(drift.shape[1])))
             cost[i, j] = cost[j, i] = 1.0 - after / before if before > 0 else 0.0
     return cost

@@ -75,7 +75,7 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
     effects, spread, squares, dof = [], np.zeros((len(weights), len(weights))), np.zeros(runs[0].fitted.shape[1]), 0
     for number, run in zip(numbers, runs, strict=True):
         basis, reduced = _between_blocks(run, weights, expression, number)
-        means = run.block_means - run.block_design[:, run.within] @ run.coefficients()[run.within]
+        means = run.means_between()
         w = basis.to_columns.T @ reduced.T  # (rank, contrast)
         fitted = basis.q.T @ means
         effects.append(w.T @ fitted)

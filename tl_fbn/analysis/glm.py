@@ -108,17 +108,8 @@ class GLMFit:
         if level not in get_args(Level):
             raise ValueError(f"level={level!r} is none of {', '.join(map(repr, get_args(Level)))}")
         expressions = (expression,) if isinstance(expression, str) else tuple(expression)
-        weights = [contrast_weights(one, self.columns) for one in expressions]
-        _check_independent(weights, expressions, self.columns)
+        weights, used, skipped = self.estimable(expressions)
         named = ", ".join(expressions)
-        reasons = {number: next(filter(None, map(run.why_not, weights)), None) for number, run in enumerate(self.runs)}
-        used = [number for number, reason in reasons.items() if reason is None]
-        skipped = {number: reason for number, reason in reasons.items() if reason is not None}
-        if not used:
-            detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
-            raise ValueError(
-                f"contrast {named!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
-            )
         runs = [self.runs[number] for number in used]
         if level == "block":
             found = by_block(runs, weights, named, used)
@@ -141,6 +132,23 @@ class GLMFit:
             )
         f = f_statistic(found.effects, found.covariance)
         return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about)
+
+    def estimable(self, expressions: Sequence[str]) -> tuple[list[dict[str, float]], list[int], dict[int, str]]:
+        """Weights of contrasts, the numbers of the runs that can estimate them all, and why the others cannot.
+
+        Raises:
+            ValueError: An unknown column, expressions that follow from each other, or no such run.
+        """
+        weights = [contrast_weights(one, self.columns) for one in expressions]
+        _check_independent(weights, expressions, self.columns)
+        reasons = {number: next(filter(None, map(run.why_not, weights)), None) for number, run in enumerate(self.runs)}
+        skipped = {number: reason for number, reason in reasons.items() if reason is not None}
+        if len(skipped) == len(self.runs):
+            detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
+            raise ValueError(
+                f"contrast {', '.join(expressions)!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
+            )
+        return weights, [number for number in reasons if number not in skipped], skipped
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a run: rows, rank, degrees of freedom, mean rho, columns."""

@@ -191,7 +191,7 @@ def run_maps(
 
 
 def _against_the_rest(task: str, recording: Recording) -> str:
-    conditions = sorted({str(name) for run in recording for name in run.events["trial_type"]})
+    conditions = sorted(recording.conditions)
     others = [f"`{name}`" for name in conditions if name != task]
     if task not in conditions or not others:
         raise ValueError(

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from tl_fbn.acquisition.recording import Recording
+from tl_fbn.acquisition.recording import Recording, Run
 from tl_fbn.analysis.moments import Basis
 from tl_fbn.analysis.regressors import design_matrix, leaky
 
@@ -38,7 +39,7 @@ def estimate_leak(
         raise ValueError(f"estimate_leak leaves runs out; this recording has {len(recording)}")
     if not grid or any(not 0 <= leak < 1 for leak in grid):
         raise ValueError(f"grid={tuple(grid)} must hold leaks of at least 0 and below 1")
-    score = np.array([_held_out(recording, leak) for leak in grid])  # (leak, unit)
+    score = _held_out(recording, grid)
     rows = sum(run.n_rows for run in recording)
     varies = np.isfinite(score).all(0)
     means = score[:, varies].sum(1) / rows / max(int(varies.sum()), 1)
@@ -48,36 +49,45 @@ def estimate_leak(
     return table.sort_values("log_likelihood", ascending=False, ignore_index=True)
 
 
-def _held_out(recording: Recording, leak: float) -> np.ndarray:
-    """Log-likelihood of every unit, summed over runs that are predicted from the others; -inf where it never varies."""
-    conditions = sorted({str(name) for run in recording for name in run.events["trial_type"]})
-    grams, crosses, squares = [], [], []
-    for run in recording:
-        matrix = design_matrix(run)
-        columns = np.column_stack(
-            [matrix[name].to_numpy(float) if name in matrix else np.zeros(run.n_rows) for name in conditions]
-        )
-        rest = matrix[[name for name in matrix.columns if name not in conditions]].to_numpy(float)
-        left = Basis.of(np.column_stack([np.ones(run.n_rows), rest]), run.segment_starts).q
-        if leak:
-            columns = np.column_stack([leaky(column, run.segment_starts, leak) for column in columns.T])
-        x = columns - left @ (left.T @ columns)
-        cross, square = np.zeros((x.shape[1], run.space.n_units)), np.zeros(run.space.n_units)
-        for layer, array in run.layers.items():
-            start = run.space.layer_slice(layer).start
-            for first in range(0, array.shape[1], _UNIT_BLOCK):
-                y = np.asarray(array[:, first : first + _UNIT_BLOCK], dtype=float)
-                y = y - left @ (left.T @ y)
-                part = slice(start + first, start + first + y.shape[1])
-                cross[:, part], square[part] = x.T @ y, np.square(y).sum(0)
-        grams.append(x.T @ x)
-        crosses.append(cross)
-        squares.append(square)
-    total = np.zeros(recording.space.n_units)
-    for i, run in enumerate(recording):
-        gram = sum(g for j, g in enumerate(grams) if j != i)
-        beta = np.linalg.pinv(gram, hermitian=True) @ sum(c for j, c in enumerate(crosses) if j != i)
-        error = squares[i] - 2 * (beta * crosses[i]).sum(0) + (beta * (grams[i] @ beta)).sum(0)
-        with np.errstate(divide="ignore"):
-            total += np.where(squares[i] > 0, -run.n_rows / 2 * np.log(np.maximum(error, 1e-300) / run.n_rows), -np.inf)
+def _held_out(recording: Recording, grid: Sequence[float]) -> Float[np.ndarray, "leak unit"]:
+    """Log-likelihoods, summed over runs that are predicted from the others; -inf where a unit never varies."""
+    conditions = sorted(recording.conditions)
+    sums = [_run_sums(run, conditions, grid) for run in recording]
+    total = np.zeros((len(grid), recording.space.n_units))
+    for i, (grams, crosses, squares) in enumerate(sums):
+        n_rows = recording[i].n_rows
+        others = [one for j, one in enumerate(sums) if j != i]
+        for leak in range(len(grid)):
+            gram = sum(one[0][leak] for one in others)
+            beta = np.linalg.pinv(gram, hermitian=True) @ sum(one[1][leak] for one in others)
+            error = squares - 2 * (beta * crosses[leak]).sum(0) + (beta * (grams[leak] @ beta)).sum(0)
+            likelihood = -n_rows / 2 * np.log(np.maximum(error, 1e-300) / n_rows)
+            total[leak] += np.where(squares > 0, likelihood, -np.inf)
     return total
+
+
+def _run_sums(
+    run: Run, conditions: Sequence[str], grid: Sequence[float]
+) -> tuple[
+    Float[np.ndarray, "leak condition condition"], Float[np.ndarray, "leak condition unit"], Float[np.ndarray, " unit"]
+]:
+    """X'X and X'Y for every leak, and y'y, with nuisance off; the activations are read once."""
+    matrix = design_matrix(run)
+    plain = [matrix[name].to_numpy(float) if name in matrix else np.zeros(run.n_rows) for name in conditions]
+    rest = matrix[[name for name in matrix.columns if name not in conditions]].to_numpy(float)
+    starts = run.segment_starts
+    left = Basis.of(np.column_stack([np.ones(run.n_rows), rest]), starts).q
+    kernels = [[leaky(column, starts, leak) if leak else column for column in plain] for leak in grid]
+    x = np.array(kernels).reshape(-1, run.n_rows).T  # (row, leak x condition)
+    x = x - left @ (left.T @ x)
+    cross, square = np.zeros((x.shape[1], run.space.n_units)), np.zeros(run.space.n_units)
+    for layer, array in run.layers.items():
+        start = run.space.layer_slice(layer).start
+        for first in range(0, array.shape[1], _UNIT_BLOCK):
+            y = np.asarray(array[:, first : first + _UNIT_BLOCK], dtype=float)
+            y = y - left @ (left.T @ y)
+            part = slice(start + first, start + first + y.shape[1])
+            cross[:, part], square[part] = x.T @ y, np.square(y).sum(0)
+    shape = (len(grid), len(conditions))
+    each = x.T.reshape(*shape, run.n_rows)
+    return each @ each.transpose(0, 2, 1), cross.reshape(*shape, -1), square

@@ -112,7 +112,7 @@ def _map(
 
 
 def _check(recording: Recording, conditions: Sequence[str]) -> None:
-    present = sorted({str(name) for run in recording for name in run.events["trial_type"]})
+    present = sorted(recording.conditions)
     if missing := [name for name in conditions if name not in present]:
         raise ValueError(f"no condition {', '.join(missing)} in this recording; conditions: {', '.join(present)}")
 

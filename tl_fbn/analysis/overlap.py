@@ -193,8 +193,9 @@ class _Maps:
             networks = [clean.top(top, two_sided=thing.kind in _SIGNED)]
         else:
             networks = list(thing.values())
-            values = np.array([network.members.astype(float) for network in networks])
-            if getattr(thing, "maps", None) is not None:
+            if thing.maps is None:
+                values = np.array([network.members.astype(float) for network in networks])
+            else:
                 values = np.asarray(thing.maps, dtype=float)
         centred = values - values.mean(1, keepdims=True)
         norms = np.linalg.norm(centred, axis=1, keepdims=True)

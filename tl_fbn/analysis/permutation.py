@@ -41,7 +41,7 @@ from jaxtyping import Float
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.row_sums import Streamed
-from tl_fbn.analysis.expressions import as_vector, contrast_weights
+from tl_fbn.analysis.expressions import as_vector
 from tl_fbn.analysis.glm import GLMFit, fit_glm
 from tl_fbn.analysis.run_fit import RunFit
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
@@ -178,10 +178,8 @@ def max_t(
     if n_permutations < 19:
         raise ValueError(f"n_permutations={n_permutations} shows no p below .05; give at least 19, better 1,000")
     fit = recording if isinstance(recording, GLMFit) else fit_glm(recording)
-    weights = contrast_weights(expression, fit.columns)
-    used = [run for run in fit.runs if run.why_not(weights) is None]
-    if not used:
-        fit.contrast(expression)  # raises, with the reason of every run
+    (weights,), numbers, _ = fit.estimable([expression])
+    used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
     if null == "signs":
         drawn = _Relabellings.of_signs(used, weights)
@@ -244,8 +242,7 @@ class _Relabellings:
         for number, run in enumerate(runs):
             regressor, moving = _labelled(run, weights, expression, number)
             residual, rank = _residual_maker(run, weights)
-            means = run.block_means - run.block_design[:, run.within] @ run.coefficients()[run.within]
-            data.append(residual @ means)
+            data.append(residual @ run.means_between())
             regressors.append(regressor)
             residuals.append(residual)
             movable.append(moving)

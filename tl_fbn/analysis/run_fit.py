@@ -74,6 +74,10 @@ class RunFit:
         """Coefficients of the columns; of minimum norm where the design is rank-deficient."""
         return self.to_columns @ (self.fitted + self.constant[:, None] * self.shift)
 
+    def means_between(self) -> Float[np.ndarray, "block unit"]:
+        """Block means freed of what varies within blocks."""
+        return self.block_means - self.block_design[:, self.within] @ self.coefficients()[self.within]
+
     def why_not(self, weights: Mapping[str, float]) -> str | None:
         """Why a contrast cannot be estimated in this run, or None."""
         vector = as_vector(dict(weights), self.columns)
