@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.reporting import figures, networks, paint
+from tl_fbn.acquisition.recording import Recording
+from tl_fbn.analysis.efficiency import efficiency
+from tl_fbn.analysis.glm import fit_glm
+from tl_fbn.reporting import designs, figures, networks, paint
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 pytest.importorskip("plotly")
@@ -190,6 +193,41 @@ def test_empty_networks_have_no_dice() -> None:
 # Lesions and gains
 
 
+def design() -> pd.DataFrame:
+    a = np.repeat([1.0, 0.0, 1.0, 0.0], 300)
+    return pd.DataFrame({"a": a, "b": 1 - a, HOSTILE: np.linspace(-2, 2, 1200), "flat": 3.0})
+
+
+def test_design_matrix_shows_columns_over_their_largest_and_what_is_confounded() -> None:
+    figure = figures.design_matrix(design(), contrasts=["a - b"])
+    assert (
+        figure.layout.title.text
+        == f"Design of 1,200 rows, 4 columns; efficiency of a - b {efficiency(design(), 'a - b'):.3g}"
+    )
+    *columns, correlations = figure.data
+    matrix = np.column_stack([column.z for column in columns])
+    assert matrix.shape == (600, 4)  # means of two rows
+    np.testing.assert_allclose(matrix[[0, -1]], [[1, 0, -1, 1], [0, 1, 1, 1]], atol=2e-3)
+    assert (columns[1].x0, columns[1].y0, columns[1].dy) == (1, 0.5, 2)
+    np.testing.assert_allclose(correlations.z[0][1], -1)
+    assert np.isnan(np.array(correlations.z)[3]).all()  # what never varies has no correlation
+    assert [text.rsplit("(")[-1] for text in figure.layout.yaxis2.ticktext][:2] == ["implied)", "implied)"]
+    assert figure.layout.yaxis2.ticktext[3] == "flat (constant)"
+
+
+def test_the_design_of_a_fit_and_its_table(noise_recording: Recording) -> None:
+    fit = fit_glm(noise_recording)
+    figure = figures.design_matrix(fit, run=1)
+    np.testing.assert_allclose(np.array(figure.data[0].z)[:, 0], fit.designs[1].iloc[:, 0])
+    table = designs.design_table(design())
+    assert table["with"].tolist()[:2] == ["b", "a"] and table["with"][3] == ""
+    assert table["largest |r|"][0] == pytest.approx(1) and np.isnan(table["vif"][3])
+    with pytest.raises(IndexError, match="run 9 of a fit of"):
+        figures.design_matrix(fit, run=9)
+    with pytest.raises(ValueError, match="0 rows and 4 columns"):
+        figures.design_matrix(design().iloc[:0])
+
+
 def test_lesion_matrix_shows_points_stars_and_controls_on_one_scale() -> None:
     own, control = figures.lesion_matrix(Study(lesions())).data
     np.testing.assert_allclose(own.z, [[50, 1], [1, 25]])
@@ -261,6 +299,7 @@ GAINS = pd.DataFrame({"network": [HOSTILE], "gain": [1.0], "task": [HOSTILE], "v
         lambda: figures.overlap_matrix({HOSTILE: NETWORK, "b": NETWORK}),
         lambda: figures.lesion_matrix(Study(LESIONS)),
         lambda: figures.amplification(GAINS),
+        lambda: figures.design_matrix(design().iloc[::40]),
     ],
 )
 def test_names_stay_text_and_figures_stay_light(draw: Callable[[], Any]) -> None:

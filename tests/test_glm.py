@@ -443,7 +443,7 @@ def test_tables_and_words() -> None:
 
 
 def test_unknown_noise_and_level(noise_recording: fbn.Recording) -> None:
-    with pytest.raises(ValueError, match="noise='arma' is none of 'ar1', 'ar1_pooled', 'ols'"):
+    with pytest.raises(ValueError, match="noise='arma' is none of 'ar1', 'ar1_pooled', 'newey_west', 'ols'"):
         inspect.unwrap(fbn.fit_glm)(noise_recording, noise="arma")  # as where types are not checked
     fit = fbn.fit_glm(noise_recording)
     with pytest.raises(ValueError, match="level='prompt' is none of 'block', 'token', 'run'"):

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tl_fbn as fbn
 from tests.test_figures import HOSTILE, TOY, Study, lesions
+from tl_fbn.analysis.contrast import Contrast
 from tl_fbn.reporting import figures, page
 from tl_fbn.reporting.page import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
@@ -203,20 +205,37 @@ def test_tables_show_the_right_numbers(scores: UnitMap) -> None:
 
 
 def test_a_contrast_names_its_level_and_what_chance_gives() -> None:
-    class Contrast:
-        expression, level = "sort - rest", "block"
-        z = UnitMap(UnitSpace("mlp.neurons", (100,)), np.linspace(-4, 3, 100), "z")
-        p = UnitMap(z.space, np.where(np.arange(100) < 30, 0.01, 0.5), "p")
-
-        def to_dataframe(self) -> pd.DataFrame:
-            return self.z.to_dataframe().assign(p=self.p.values)
-
-    (section,) = Report("R", Contrast()).sections()
+    space = UnitSpace("mlp.neurons", (100,))
+    contrast = Contrast(space, "sort - rest", "block", np.linspace(-4, 3, 100), np.ones(100), 1e6, (0,))
+    (section,) = Report("R", contrast).sections()
     assert section.title == "Contrast sort - rest"
     assert "prompts of this kind" in section.text
-    assert "Of 100 units 30 have p < .05, uncorrected, where chance alone gives about 5." in section.text
+    beyond = int((np.abs(np.linspace(-4, 3, 100)) > 1.96).sum())
+    assert f"Of 100 units {beyond} have p < .05, uncorrected, where chance alone gives about 5." in section.text
     assert section.table is not None
     assert section.table["unit"].tolist()[:3] == [0, 1, 2] and len(section.table) == 20
+
+
+def test_a_fit_its_contrasts_and_its_permutations(noise_recording: fbn.Recording) -> None:
+    """Every result of an analysis is shown with its picture, and no table of all units."""
+    fit = fbn.fit_glm(noise_recording)
+    first, second = fit.columns[:2]
+    several = fit.contrast([f"{first} - {second}"])
+    relabelled = fbn.max_t(fit, f"{first} - {second}", n_permutations=99, seed=0)
+    sections = Report("R", fit, several, relabelled, fbn.presets.s2_block_glm).sections()
+    assert [section.title for section in sections] == [
+        "GLM fit",
+        "Design",
+        f"Contrast {first} - {second}",
+        f"Permutations of {first} - {second}",
+        "Settings of s2_block_glm",
+    ]
+    tables = [section.table for section in sections if section.table is not None]
+    assert [len(table) for table in tables[:2]] == [len(noise_recording), len(fit.designs[0].columns)]
+    assert all(len(table) <= 20 for table in tables[2:])
+    assert "our choice" in tables[4]["source"].tolist()
+    html = Report("R", fit, several, relabelled, fbn.presets.s2_block_glm).to_html()
+    assert "greedy; end of text is never chosen" in html
 
 
 def test_long_tables_are_cut_and_say_so() -> None:

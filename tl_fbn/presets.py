@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import pandas as pd
+
 from tl_fbn.acquisition.sites import resolve_site
 from tl_fbn.acquisition.stimuli import fields
+from tl_fbn.units import html_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preset:
     """Settings of one paper.
 
@@ -62,6 +65,23 @@ class Preset:
         if not found:
             raise ValueError(f"this model has none of the sites of {self.name}: {', '.join(self.site_names)}")
         return found
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line a setting: setting, value, and whether the paper states it."""
+        lines = [(what, value, "stated") for what, value in self.stated.items()]
+        lines += [(what, value, "our choice") for what, value in self.unknown.items()]
+        return pd.DataFrame(lines, columns=["setting", "value", "source"])
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        text = f"After {self.source}. What the paper does not state is our choice, so this is not a reproduction."
+        return [{"title": f"Settings of {self.name}", "text": text, "table": self.to_dataframe()}]
+
+    def __repr__(self) -> str:
+        return f"Preset {self.name}: {len(self.stated)} settings stated by {self.source}, {len(self.unknown)} ours"
+
+    def _repr_html_(self) -> str:
+        rows = [tuple(row) for row in self.to_dataframe().itertuples(index=False)]
+        return html_table(repr(self), ("setting", "value", "source"), rows)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.source}", "stated:"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
+from tests.benchmarks.measure import peak_memory
 
 ROWS, UNITS, REGRESSORS, BLOCKS = 2048, 36_864, 12, 48
 
@@ -141,16 +141,16 @@ def print_large(units: int, rows: int) -> None:
             store.commit(laid_out, store.run_folder(Path(folder) / "r", number), run_about, run.events, run.rows)
         del block
         recording = fbn.Recording.open(Path(folder) / "r")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_memory()
         started = time.perf_counter()
         fit = fbn.fit_glm(recording)
+        after = peak_memory()
         fit.contrast("a - b").threshold(fdr=0.05)
-        print(json.dumps({"before": before, "seconds": time.perf_counter() - started, "resident": anonymous_peak()}))
-
-
-def anonymous_peak() -> float:
-    """Peak resident memory in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            json.dumps(
+                {"before": before, "after": after, "seconds": time.perf_counter() - started, "resident": peak_memory()}
+            )
+        )
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 import tl_fbn as fbn
+from tests.benchmarks.measure import peak_memory
 
 LENGTH, BATCH = 128, 8
 TARGETS = {
@@ -206,7 +206,7 @@ def print_peak(rows: int) -> None:
     design = design_of(rows // (BATCH * LENGTH), max(rows // 4096, 1), vocabulary=512)
     with tempfile.TemporaryDirectory() as folder:
         fbn.Scanner(model, batch_size=BATCH).scan(design, Path(folder) / "r", progress=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_memory())
 
 
 def main() -> None:

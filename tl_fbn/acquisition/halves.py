@@ -29,21 +29,21 @@ class HalfArray:
     dtype = np.dtype(np.float32)
 
     def __init__(self, words: np.ndarray, kind: str) -> None:
-        self._words, self._kind = words, kind
+        self.words, self._kind = words, kind
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._words.shape
+        return self.words.shape
 
     @property
     def nbytes(self) -> int:
-        return self._words.nbytes
+        return self.words.nbytes
 
     def __len__(self) -> int:
-        return len(self._words)
+        return len(self.words)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return decoded(np.asarray(self._words[index]), self._kind)
+        return decoded(np.asarray(self.words[index]), self._kind)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(np.float32 if dtype is None else dtype, copy=False)

@@ -1,6 +1,6 @@
 """The general linear model, unit by unit: y = X beta + e, with independent or AR(1) noise.
 
-    fit = fit_glm(recording)                        # noise="ar1" (default), "ar1_pooled" or "ols"
+    fit = fit_glm(recording)                        # noise="ar1" (default), "ar1_pooled", "newey_west" or "ols"
     contrast = fit.contrast("sort - rest")          # level="block" (default), "token" or "run"
     any_task = fit.contrast(["sort - rest", "add - rest"])   # a list is an F test
     network = contrast.threshold(fdr=0.05)
@@ -8,7 +8,8 @@
 ``"ar1"`` fits each unit at its own rho, estimated from its OLS residuals and freed of the design's bias
 (:mod:`.autocorrelation`), by generalised least squares on sums (:mod:`.moments`): no bins of rho, no second pass, one
 block of units in memory. ``"ar1_pooled"`` gives all units of a layer their mean residual autocorrelation: less noisy for
-short runs, wrong for units that differ. A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
+short runs, wrong for units that differ. ``"newey_west"`` keeps the OLS fit and takes its covariance from the scores of neighbouring
+rows (:mod:`.newey_west`). A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
 
 Several runs are fitted one by one. A token-level contrast is their mean effect over the R runs in which it is
 estimable, with variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a
@@ -64,7 +65,7 @@ class GLMFit:
     Args:
         space: The units.
         runs: The fit of each run.
-        noise_model: ``"ar1"``, ``"ar1_pooled"`` or ``"ols"``.
+        noise_model: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
         designs: The design matrix of each run, (row, regressor).
         provenance: Recording and prompts.
     """
@@ -164,6 +165,8 @@ class GLMFit:
         for i, run in enumerate(self.runs):
             arrays |= {f"{name}.{i}": getattr(run, name) for name in _RUN_ARRAYS}
             arrays[f"quadratic.{i}"] = np.array(run.quadratic)
+            if run.covariance is not None:
+                arrays[f"covariance.{i}"] = run.covariance
         about = {
             "space": self.space.about(),
             "noise_model": self.noise_model,
@@ -180,7 +183,15 @@ class GLMFit:
             part = {name: arrays[f"{name}.{i}"] for name in _RUN_ARRAYS}
             a, b, c = arrays[f"quadratic.{i}"]
             designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
-            runs.append(RunFit(columns=tuple(columns), quadratic=(a, b, c), n_rows=len(designs[-1]), **part))
+            runs.append(
+                RunFit(
+                    columns=tuple(columns),
+                    quadratic=(a, b, c),
+                    n_rows=len(designs[-1]),
+                    covariance=arrays.get(f"covariance.{i}"),
+                    **part,
+                )
+            )
         where = UnitSpace.from_about(about["space"])
         return cls(where, tuple(runs), about["noise_model"], tuple(designs), about["provenance"])
 
@@ -198,7 +209,9 @@ def fit_glm(
     recording: Recording | Streamed,
     *,
     noise: Noise = "ar1",
+    maxlags: int | None = None,
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
+    extra: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     drift: Drift = "cosine",
     cutoff: int | float | None = None,
     position: bool = True,
@@ -215,9 +228,11 @@ def fit_glm(
         recording: What the scanner wrote, or :meth:`Recording.from_arrays`; or ``scanner.stream(design)``, which fits while the
             model runs and stores nothing.
         noise: ``"ar1"``: each unit at its own autocorrelation; ``"ar1_pooled"``: all units of a layer at their mean one;
-            ``"ols"``: independent rows.
+            ``"newey_west"``: OLS with a covariance that allows autocorrelation up to ``maxlags`` rows; ``"ols"``: independent rows.
+        maxlags: For ``"newey_west"``; the default grows with the rows as ``4 (n / 100) ** (2 / 9)``.
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
+        extra: Columns of your own beside the default design's, e.g. a rating of every token; one DataFrame a run.
         drift: For the default design: ``"cosine"``, ``"polynomial"`` or ``"none"``.
         cutoff: For the default design: shortest drift period, in rows.
         position: For the default design: include the place in the context.
@@ -233,11 +248,17 @@ def fit_glm(
         The fit; ask it for contrasts.
 
     Raises:
-        ValueError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, or no more rows
-            than regressors.
+        ValueError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, no more rows
+            than regressors, or ``"newey_west"`` of a stream.
     """
     if noise not in get_args(Noise):
         raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
+    if maxlags is not None and (noise != "newey_west" or maxlags < 0):
+        raise ValueError(f'maxlags={maxlags} with noise={noise!r}; it is for "newey_west", and at least 0')
+    if noise == "newey_west" and not isinstance(recording, Recording):
+        raise ValueError(
+            'noise="newey_west" looks at the rows twice, and a stream shows them once; scan first, or take "ar1"'
+        )
     if design is None:
         options: dict[str, Any] = {
             "drift": drift,
@@ -251,11 +272,14 @@ def fit_glm(
             "degree": degree,
         }
         designs = [design_matrix(run, **options) for run in recording]
+        if extra is not None:
+            designs = _beside(designs, _one_a_run(extra, recording))
     else:
-        designs = [design] if isinstance(design, pd.DataFrame) else list(design)
-        _check_designs(designs, recording)
+        if extra is not None:
+            raise ValueError("extra= adds columns to the default design; with design= put them into your own matrices")
+        designs = _one_a_run(design, recording)
     models = [
-        RunModel.of(run, matrix, noise, number)
+        RunModel.of(run, matrix, noise, number, maxlags=maxlags)
         for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
     ]
     if isinstance(recording, Recording):
@@ -279,7 +303,9 @@ def _check_independent(
         )
 
 
-def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording | Streamed) -> None:
+def _one_a_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recording | Streamed) -> list[pd.DataFrame]:
+    """Designs, or columns for them, checked against the runs."""
+    designs = [given] if isinstance(given, pd.DataFrame) else list(given)
     if len(designs) != len(recording):
         raise ValueError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
     for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):
@@ -293,3 +319,16 @@ def _check_designs(designs: Sequence[pd.DataFrame], recording: Recording | Strea
             raise ValueError(f"the design of run {number} has missing or infinite values; fill or drop them first")
         if matrix.columns.duplicated().any():
             raise ValueError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
+    return designs
+
+
+def _beside(designs: Sequence[pd.DataFrame], extra: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    for number, (matrix, more) in enumerate(zip(designs, extra, strict=True)):
+        if taken := [str(name) for name in more.columns if name in matrix]:
+            raise ValueError(
+                f"extra has a column {taken[0]!r}, and so has the design of run {number} ({', '.join(map(str, matrix.columns))}); rename it"
+            )
+    return [
+        matrix.assign(**{str(name): more[name].to_numpy(float) for name in more})
+        for matrix, more in zip(designs, extra, strict=True)
+    ]

@@ -7,16 +7,18 @@ the constant, position and drift are taken off within each run first, so that on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.acquisition.halves import HalfArray
 from tl_fbn.acquisition.recording import Recording, Run
-from tl_fbn.analysis.moments import Basis
+from tl_fbn.analysis.moments import SHIFT_ROWS, Basis
+from tl_fbn.analysis.parallel import each
+from tl_fbn.analysis.pieces import pieces
 from tl_fbn.analysis.regressors import design_matrix, leaky
-
-_UNIT_BLOCK = 4096
 
 
 def estimate_leak(
@@ -77,17 +79,27 @@ def _run_sums(
     rest = matrix[[name for name in matrix.columns if name not in conditions]].to_numpy(float)
     starts = run.segment_starts
     left = Basis.of(np.column_stack([np.ones(run.n_rows), rest]), starts).q
-    kernels = [[leaky(column, starts, leak) if leak else column for column in plain] for leak in grid]
-    x = np.array(kernels).reshape(-1, run.n_rows).T  # (row, leak x condition)
+    columns = [[leaky(column, starts, leak) if leak else column for column in plain] for leak in grid]
+    x = np.array(columns).reshape(-1, run.n_rows).T  # (row, leak x condition)
     x = x - left @ (left.T @ x)
-    cross, square = np.zeros((x.shape[1], run.space.n_units)), np.zeros(run.space.n_units)
-    for layer, array in run.layers.items():
-        start = run.space.layer_slice(layer).start
-        for first in range(0, array.shape[1], _UNIT_BLOCK):
-            y = np.asarray(array[:, first : first + _UNIT_BLOCK], dtype=float)
-            y = y - left @ (left.T @ y)
-            part = slice(start + first, start + first + y.shape[1])
-            cross[:, part], square[part] = x.T @ y, np.square(y).sum(0)
+    found = each(partial(_layer_sums, np.hstack([x, left])), run.layers.values(), size=run.n_rows * run.space.n_units)
+    products = np.concatenate([one for one, _ in found], axis=1)
+    cross, nuisance = products[: x.shape[1]], products[x.shape[1] :]
+    total = np.concatenate([squares for _, squares in found])
+    square = total - np.square(nuisance).sum(0)
+    square = np.where(square > 1e-12 * total, square, 0.0)  # below is rounding: the unit never varies
     shape = (len(grid), len(conditions))
-    each = x.T.reshape(*shape, run.n_rows)
-    return each @ each.transpose(0, 2, 1), cross.reshape(*shape, -1), square
+    kernels = x.T.reshape(*shape, run.n_rows)
+    return kernels @ kernels.transpose(0, 2, 1), cross.reshape(*shape, -1), square
+
+
+def _layer_sums(
+    functionals: Float[np.ndarray, "row functional"], array: np.ndarray | HalfArray
+) -> tuple[Float[np.ndarray, "functional unit"], Float[np.ndarray, " unit"]]:
+    """Products with every unit of a layer, and its sum of squares, less its mean over the first rows (which nuisance holds)."""
+    shift = array[:SHIFT_ROWS].mean(0, dtype=np.float64)
+    products, squares = np.zeros((functionals.shape[1], array.shape[1])), np.zeros(array.shape[1])
+    for rows, units, y in pieces(array, shift):
+        products[:, units] += functionals[rows].T @ y
+        squares[units] += np.einsum("tn,tn->n", y, y)
+    return products, squares

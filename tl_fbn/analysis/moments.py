@@ -32,6 +32,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
+SHIFT_ROWS = 256
 Quadratic = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -130,29 +131,9 @@ class Moments:
         cls, basis: Basis, activations: Float[np.ndarray, "row unit"], shift: Float[np.ndarray, " unit"]
     ) -> Moments:
         """The same with a given shift, so that parts can be merged."""
-        return cls.of_shifted(basis, np.subtract(activations, shift, dtype=np.float64), shift)
-
-    @classmethod
-    def of_shifted(
-        cls,
-        basis: Basis,
-        y: Float[np.ndarray, "row unit"],
-        shift: Float[np.ndarray, " unit"],
-        *,
-        lagged: bool = True,
-    ) -> Moments:
-        """The same of activations whose shift is already off; without lagged sums (which rho = 0 takes no notice of) a third
-        of the work."""
-        total = np.einsum("tn,tn->n", y, y)
-        if not lagged:
-            a = basis.q.T @ y
-            return cls((a, a, a), (total, total, total), shift)
-        a, b, c = np.split(basis.stacked.T @ y, 3)
-        first = np.flatnonzero(basis.starts[1:]) + 1
-        neighbours = np.einsum("tn,tn->n", y[1:], y[:-1]) - np.einsum("tn,tn->n", y[first], y[first - 1])
-        ends = basis.interior != 1.0
-        edge = (basis.interior[ends] - 1.0) @ np.square(y[ends])
-        return cls((a, b, c), (total, 2.0 * neighbours, total + edge), shift)
+        sums = Summing(basis, shift)
+        sums.add(0, np.subtract(activations, shift, dtype=np.float64))
+        return sums.moments()
 
     def units(self, part: slice) -> Moments:
         """The sums of some of the units."""
@@ -171,11 +152,55 @@ class Moments:
         return Moments((cross[0], cross[1], cross[2]), (squares[0], squares[1], squares[2]), self.shift)
 
 
+class Summing:
+    """The sums of a block of units, while its rows pass by in pieces, in order.
+
+    Args:
+        basis: The design.
+        shift: (unit,) what is off the activations already.
+        lagged: Also the sums that rho other than 0 needs, three quarters of the work.
+    """
+
+    def __init__(self, basis: Basis, shift: Float[np.ndarray, " unit"], *, lagged: bool = True) -> None:
+        self.shift = shift
+        self._basis, self._lagged = basis, lagged
+        self._functionals = basis.stacked if lagged else basis.q
+        self._cross = np.zeros((self._functionals.shape[1], len(shift)))
+        self._total, self._neighbours, self._edge = np.zeros((3, len(shift)))
+        self._last = np.zeros(len(shift))
+
+    def add(self, start: int, y: Float[np.ndarray, "row unit"]) -> None:
+        """Rows ``start`` onwards, with the shift off."""
+        rows = slice(start, start + len(y))
+        self._cross += self._functionals[rows].T @ y
+        self._total += np.einsum("tn,tn->n", y, y)
+        if not self._lagged:
+            return
+        first = self._basis.starts[rows]
+        self._neighbours += np.einsum("tn,tn->n", y[1:], y[:-1])
+        for row in np.flatnonzero(first[1:]) + 1:
+            self._neighbours -= y[row] * y[row - 1]
+        if not first[0]:
+            self._neighbours += self._last * y[0]
+        self._last = y[-1].copy()
+        interior = self._basis.interior[rows]
+        ends = interior != 1.0
+        self._edge += (interior[ends] - 1.0) @ np.square(y[ends])
+
+    def moments(self) -> Moments:
+        """What has been added up."""
+        if not self._lagged:
+            cross, total = self._cross, self._total
+            return Moments((cross, cross, cross), (total, total, total), self.shift)
+        a, b, c = np.split(self._cross, 3)
+        return Moments((a, b, c), (self._total, 2.0 * self._neighbours, self._total + self._edge), self.shift)
+
+
 def first_shift(basis: Basis, activations: Float[np.ndarray, "row unit"]) -> Float[np.ndarray, " unit"]:
     """A per-unit shift near the mean, from the first rows; zero where the design could not absorb it."""
     if not basis.spans_constant:
         return np.zeros(activations.shape[1])
-    return activations[:256].mean(0, dtype=np.float64)
+    return activations[:SHIFT_ROWS].mean(0, dtype=np.float64)
 
 
 def at(quadratic: Quadratic, rho: Float[np.ndarray, " unit"]) -> np.ndarray:

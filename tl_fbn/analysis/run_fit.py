@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.acquisition.halves import HalfArray
 from tl_fbn.acquisition.recording import Run
 from tl_fbn.acquisition.row_sums import RowSums, StreamRun
 from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.expressions import as_vector
-from tl_fbn.analysis.moments import Basis, Moments, Quadratic, at, first_shift, information
+from tl_fbn.analysis.moments import SHIFT_ROWS, Basis, Moments, Quadratic, Summing, at, first_shift, information
+from tl_fbn.analysis.newey_west import add_scores, covariance_of, default_maxlags
+from tl_fbn.analysis.parallel import each
+from tl_fbn.analysis.pieces import pieces, unit_blocks
 from tl_fbn.units import UnitSpace
 
-Noise = Literal["ar1", "ar1_pooled", "ols"]
+Noise = Literal["ar1", "ar1_pooled", "newey_west", "ols"]
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_UNIT_BLOCK = 1024  # so that a few thousand rows of them stay in cache
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
 
@@ -46,6 +50,7 @@ class RunFit:
         block_means: (block, unit) of the activations.
         block_design: (block, regressor) mean of the design over each block.
         within: (regressor,) True for columns that vary mostly within blocks.
+        covariance: (unit, rank, rank) of the coordinates, where Newey and West's was asked for; else ``noise`` and ``rho`` say it.
     """
 
     columns: tuple[str, ...]
@@ -61,6 +66,7 @@ class RunFit:
     block_means: Float[np.ndarray, "block unit"]
     block_design: Float[np.ndarray, "block regressor"]
     within: np.ndarray
+    covariance: Float[np.ndarray, "unit rank rank"] | None = None
 
     @property
     def rank(self) -> int:
@@ -94,11 +100,13 @@ class RunFit:
         vectors = [as_vector(dict(one), self.columns) for one in weights]
         w = self.to_columns.T @ np.array(vectors, dtype=float).T  # (rank, contrast)
         effects = w.T @ self.fitted + (w.T @ self.constant)[:, None] * self.shift
+        if self.covariance is not None:
+            return effects, w.T @ self.covariance @ w
         if not self.rho.any():
             return effects, self.noise[:, None, None] * (w.T @ w)
         spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
         rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
-        for part in _blocks(len(rhos)):
+        for part in unit_blocks(len(rhos)):
             inverse = information(self.quadratic, rhos[part])
             found = w.T @ np.linalg.solve(inverse, np.broadcast_to(w, (len(inverse), *w.shape)))
             here = (which >= part.start) & (which < part.stop)
@@ -140,6 +148,7 @@ class RunModel:
         averages: (block, row) averages rows into blocks.
         pooled: All units of a layer share one rho.
         spans: The rows of every block, where each is one stretch.
+        maxlags: For Newey and West's covariance; None for a noise model's.
     """
 
     design: pd.DataFrame
@@ -149,9 +158,12 @@ class RunModel:
     averages: Float[np.ndarray, "block row"]
     pooled: bool = False
     spans: tuple[slice, ...] | None = None
+    maxlags: int | None = None
 
     @classmethod
-    def of(cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int) -> RunModel:
+    def of(
+        cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int, *, maxlags: int | None = None
+    ) -> RunModel:
         matrix = design.to_numpy(float)
         if run.n_rows <= matrix.shape[1]:
             raise ValueError(
@@ -159,9 +171,11 @@ class RunModel:
                 "record more rows or use fewer regressors"
             )
         basis = Basis.of(matrix, run.segment_starts)
-        curve = None if noise == "ols" else expected_autocorrelation(basis)
+        curve = expected_autocorrelation(basis) if noise in ("ar1", "ar1_pooled") else None
         averages = _block_averages(run)
-        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", _spans(averages))
+        if noise == "newey_west" and maxlags is None:
+            maxlags = default_maxlags(run.n_rows)
+        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", _spans(averages), maxlags)
 
     @property
     def functionals(self) -> Float[np.ndarray, "functional row"]:
@@ -174,13 +188,23 @@ class RunModel:
         squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
         return Moments((a, b, c), squares, sums.shift), averages + sums.shift
 
-    def block_means(self, y: Float[np.ndarray, "row unit"]) -> Float[np.ndarray, "block unit"]:
-        """Mean of every block."""
+    def add_block_means(
+        self, means: Float[np.ndarray, "block unit"], start: int, y: Float[np.ndarray, "row unit"]
+    ) -> None:
+        """Add what rows ``start`` onwards give to the mean of every block."""
         if self.spans is None:
-            return self.averages @ y
-        return np.array([y[rows].mean(0) for rows in self.spans]).reshape(len(self.spans), y.shape[1])
+            means += self.averages[:, start : start + len(y)] @ y
+            return
+        for mean, rows in zip(means, self.spans, strict=True):
+            if rows.start < start + len(y) and rows.stop > start:
+                mean += y[max(rows.start - start, 0) : rows.stop - start].sum(0) / (rows.stop - rows.start)
 
-    def fit(self, fits: Sequence[UnitFit], block_means: Float[np.ndarray, "block unit"]) -> RunFit:
+    def fit(
+        self,
+        fits: Sequence[UnitFit],
+        block_means: Float[np.ndarray, "block unit"],
+        covariance: Float[np.ndarray, "unit rank rank"] | None = None,
+    ) -> RunFit:
         """Put the fits of blocks of units, in order, together."""
         matrix = self.design.to_numpy(float)
         fitted, rho, noise, shift = (
@@ -201,23 +225,40 @@ class RunModel:
             block_means=block_means,
             block_design=self.averages @ matrix,
             within=_varies_within(matrix, self.averages),
+            covariance=covariance,
         )
 
 
 def fit_run(run: Run, model: RunModel) -> RunFit:
-    """Fit every unit of a recorded run, a block of units at a time."""
-    fits: list[UnitFit] = []
-    block_means = np.zeros((len(model.averages), run.space.n_units))
-    for layer, array in run.layers.items():
-        start, sums = run.space.layer_slice(layer).start, []
-        for part in _blocks(array.shape[1]):
-            values = array[:, part]
-            shift = first_shift(model.basis, values)
-            y = np.subtract(values, shift, dtype=np.float64)
-            sums.append(Moments.of_shifted(model.basis, y, shift, lagged=model.curve is not None))
-            block_means[:, start + part.start : start + part.stop] = model.block_means(y) + shift
-        fits += _fit_layer(model, sums)
-    return model.fit(fits, block_means)
+    """Fit every unit of a recorded run: layers side by side, a piece of the rows of a block of units at a time."""
+    size = run.n_rows * run.space.n_units
+    found = each(partial(_fit_array, model), run.layers.values(), size=size)
+    fits, means, covariances = zip(*found, strict=True)
+    covariance = np.concatenate(covariances) if model.maxlags is not None else None
+    return model.fit([one for layer in fits for one in layer], np.concatenate(means, axis=1), covariance)
+
+
+def _fit_array(
+    model: RunModel, array: np.ndarray | HalfArray
+) -> tuple[list[UnitFit], Float[np.ndarray, "block unit"], Float[np.ndarray, "unit rank rank"] | None]:
+    """Fit the units of a layer; their block means; Newey and West's covariance where it is asked for."""
+    shift = first_shift(model.basis, array[:SHIFT_ROWS])
+    means = np.zeros((len(model.averages), array.shape[1]))
+    lagged = model.curve is not None
+    sums = [(units, Summing(model.basis, shift[units], lagged=lagged)) for units in unit_blocks(array.shape[1])]
+    summing = {units.start: one for units, one in sums}
+    for rows, units, y in pieces(array, shift):
+        summing[units.start].add(rows.start, y)
+        model.add_block_means(means[:, units], rows.start, y)
+    fits = _fit_layer(model, [one.moments() for _, one in sums])
+    if model.maxlags is None:
+        return fits, means + shift, None
+    fitted = np.concatenate([one[0] for one in fits], axis=1)
+    scores = np.zeros((array.shape[1], model.basis.rank, model.basis.rank))
+    for rows, units, y in pieces(array, shift, lead=model.maxlags):
+        residuals = y - model.basis.q[rows.stop - len(y) : rows.stop] @ fitted[:, units]
+        add_scores(scores[units], model.basis, residuals, rows, model.maxlags)
+    return fits, means + shift, covariance_of(scores, model.basis)
 
 
 def fit_streamed(model: RunModel, sums: RowSums, space: UnitSpace) -> RunFit:
@@ -225,7 +266,7 @@ def fit_streamed(model: RunModel, sums: RowSums, space: UnitSpace) -> RunFit:
     moments, block_means = model.moments(sums)
     fits: list[UnitFit] = []
     for span in (space.layer_slice(layer) for layer in range(space.n_layers)):
-        parts = _blocks(span.stop - span.start)
+        parts = unit_blocks(span.stop - span.start)
         fits += _fit_layer(model, [moments.units(slice(span.start + p.start, span.start + p.stop)) for p in parts])
     return model.fit(fits, block_means)
 
@@ -290,7 +331,3 @@ def _varies_within(matrix: np.ndarray, averages: np.ndarray) -> np.ndarray:
     means = averages @ matrix
     between = np.average(np.square(means - rows.mean(0)), axis=0, weights=(averages > 0).sum(1))
     return (between < 0.5 * total) & (total > 1e-12 * np.square(rows).mean(0))  # a constant varies by rounding only
-
-
-def _blocks(n: int) -> list[slice]:
-    return [slice(start, min(start + _UNIT_BLOCK, n)) for start in range(0, n, _UNIT_BLOCK)]

@@ -2,6 +2,7 @@
 
 - :func:`unit_map`        the glass brain: one heat map a map, layers up, units across;
 - :func:`layer_profile`   how much of each layer a network takes;
+- :func:`design_matrix`   what a GLM expects of every row, and which columns it cannot tell apart;
 - :func:`overlap_matrix`  Dice of every two networks, with what chance gives;
 - :func:`lesion_matrix`   source network x target task, beside the same for matched random networks;
 - :func:`amplification`   behaviour against gain, one line a network.
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 from tl_fbn.reporting.behaviour import amplification as amplification
 from tl_fbn.reporting.behaviour import lesion_matrix as lesion_matrix
+from tl_fbn.reporting.designs import design_matrix as design_matrix
 from tl_fbn.reporting.maps import unit_map as unit_map
 from tl_fbn.reporting.networks import layer_profile as layer_profile
 from tl_fbn.reporting.networks import overlap_matrix as overlap_matrix
 
-__all__ = ["amplification", "layer_profile", "lesion_matrix", "overlap_matrix", "unit_map"]
+__all__ = ["amplification", "design_matrix", "layer_profile", "lesion_matrix", "overlap_matrix", "unit_map"]

@@ -11,7 +11,10 @@ result                                     picture                         table
 ``UnitMap``, or a mapping of names to maps  glass brain                     20 units of largest magnitude
 ``Network``                                profile over layers             units in each layer
 ``Atlas``, or a mapping of networks        profile, then Dice overlap      networks; every pair
-contrast (``expression`` and a map ``z``)  glass brain of z                20 units of largest |z|
+contrast, t or F                           glass brain of z                20 units of largest |z|
+``PermutationTest``                        glass brain of t                20 units of largest |t|
+``GLMFit``                                 design matrix of its first run  runs; the columns of the design
+``Preset``                                 none                            what is stated, what is our choice
 table with a lesion study's columns        lesion matrix                   the same numbers
 table with a dose response's columns       lines against gain              the same numbers
 any other table (``to_dataframe()``)       none                            the table
@@ -34,7 +37,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tl_fbn.reporting import behaviour, figures, networks
+from tl_fbn.analysis.contrast import Contrast, FContrast
+from tl_fbn.analysis.glm import GLMFit
+from tl_fbn.analysis.permutation import PermutationTest
+from tl_fbn.reporting import behaviour, designs, figures, networks
 from tl_fbn.units import Atlas, Network, UnitMap
 
 if TYPE_CHECKING:
@@ -122,8 +128,12 @@ def sections_of(result: Any) -> list[Section]:
         return [_maps_section(result)]
     if callable(getattr(result, "to_plotly_json", None)):
         return [Section("Figure", "", result)]
-    if isinstance(getattr(result, "expression", None), str) and isinstance(getattr(result, "z", None), UnitMap):
+    if isinstance(result, (Contrast, FContrast)):
         return [_contrast_section(result)]
+    if isinstance(result, PermutationTest):
+        return [_permutation_section(result)]
+    if isinstance(result, GLMFit):
+        return _fit_sections(result)
     if isinstance(result, pd.DataFrame) or callable(getattr(result, "to_dataframe", None)):
         return [_table_section(result)]
     return [Section(_words(type(result).__name__), "", html=result._repr_html_())]
@@ -164,16 +174,39 @@ def _order(values: UnitMap) -> np.ndarray:
     return order[: min(TOP_UNITS, int(np.isfinite(sizes).sum()))]
 
 
-def _contrast_section(result: Any) -> Section:
+def _contrast_section(result: Contrast | FContrast) -> Section:
     z, p = result.z, result.p.values
     tested = int(np.isfinite(p).sum())
     text = (
-        f"{result!r}.\n\n{LEVELS.get(result.level, '')} Of {tested:,} units {int((p < 0.05).sum()):,} have p < .05, "
+        f"{result!r}.\n\n{LEVELS[result.level]} Of {tested:,} units {int((p < 0.05).sum()):,} have p < .05, "
         f"uncorrected, where chance alone gives about {0.05 * tested:,.0f}. The picture shows z; the table lists the "
         f"{TOP_UNITS} units of largest |z|."
     )
     largest = result.to_dataframe().iloc[_order(z)]
-    return Section(f"Contrast {result.expression}", _with_origin(text, z.provenance), z, largest)
+    asked = result.expression if isinstance(result, Contrast) else ", ".join(result.expressions)
+    return Section(f"Contrast {asked}", _with_origin(text, z.provenance), z, largest)
+
+
+def _permutation_section(result: PermutationTest) -> Section:
+    passed = int((result.p.values <= 0.05).sum())
+    text = (
+        f"{result!r}.\n\np is corrected over all units: {passed:,} have p of at most .05, where by chance one experiment in twenty has "
+        f"any. The picture shows t; the table lists the {TOP_UNITS} units of largest |t|."
+    )
+    largest = result.to_dataframe().iloc[_order(result.t)]
+    return Section(f"Permutations of {result.expression}", _with_origin(text, result.t.provenance), result.t, largest)
+
+
+def _fit_sections(fit: GLMFit) -> list[Section]:
+    text = f"{fit!r}. A run is fitted by itself; contrasts are means over runs."
+    about = (
+        "The model of every row of run 0. A column whose variance inflation factor (VIF) is high is hard to tell from the others; boxcars of all "
+        "conditions imply the constant, which costs their differences nothing."
+    )
+    sections = [Section("GLM fit", _with_origin(text, fit.provenance), table=fit.to_dataframe())]
+    for design in fit.designs[:1]:
+        sections.append(Section("Design", about, partial(figures.design_matrix, design), designs.design_table(design)))
+    return sections
 
 
 def _network_section(result: Network) -> Section:
