@@ -445,9 +445,29 @@ def test_tables_and_words() -> None:
 def test_unknown_noise_and_level(noise_recording: fbn.Recording) -> None:
     with pytest.raises(ValueError, match="noise='arma' is none of 'ar1', 'ar1_pooled', 'newey_west', 'ols'"):
         inspect.unwrap(fbn.fit_glm)(noise_recording, noise="arma")  # as where types are not checked
+    with pytest.raises(ValueError, match="replicates='tokens' is none of 'blocks', 'prompts'"):
+        inspect.unwrap(fbn.fit_glm)(noise_recording, replicates="tokens")
     fit = fbn.fit_glm(noise_recording)
     with pytest.raises(ValueError, match="level='prompt' is none of 'block', 'token', 'run'"):
         inspect.unwrap(fbn.GLMFit.contrast)(fit, "a - b", level="prompt")
+
+
+def test_columns_of_your_own_beside_the_default_design(noise_recording: fbn.Recording) -> None:
+    rng = np.random.default_rng(0)
+    extra = [pd.DataFrame({"mood": rng.normal(size=run.n_rows)}) for run in noise_recording]
+    fit = fbn.fit_glm(noise_recording, extra=extra)
+    plain = fbn.fit_glm(noise_recording).designs
+    mine = [matrix.assign(mood=more["mood"]) for matrix, more in zip(plain, extra, strict=True)]
+    theirs = fbn.fit_glm(noise_recording, design=mine)
+    for expression in ("mood", "a - b"):
+        ours = fit.contrast(expression, level="token").t.values
+        np.testing.assert_array_equal(ours, theirs.contrast(expression, level="token").t.values)
+    with pytest.raises(ValueError, match=r"extra has a column 'a', and so has the design of run 0 \(a, b.*rename it"):
+        fbn.fit_glm(noise_recording, extra=[pd.DataFrame({"a": more["mood"]}) for more in extra])
+    with pytest.raises(ValueError, match="the design of run 0 has 3 rows, the run 80"):
+        fbn.fit_glm(noise_recording, extra=[more.iloc[:3] for more in extra])
+    with pytest.raises(ValueError, match="with design= put them into your own matrices"):
+        fbn.fit_glm(noise_recording, design=mine, extra=extra)
 
 
 def test_bad_contrasts(noise_recording: fbn.Recording) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
 import tl_fbn as fbn
 from tests.conftest import blocks
@@ -97,6 +98,77 @@ def test_other_nulls_find_the_planted_and_keep_the_rest(null):
     assert result.p.values[:3].max() <= 0.05
 
 
+def test_signs_of_pairs_are_the_paired_t():
+    order = [
+        "a",
+        "a",
+        "b",
+        "c",
+        "b",
+        "a",
+        "b",
+        "b",
+        "b",
+        "a",
+    ]  # pairs 0-2, 1-4, 5-6, 7-9; 8 is left over, c is not compared
+    y = np.random.default_rng(0).normal(size=(2, 80, 6))
+    recording = fbn.Recording.from_arrays([[one] for one in y], events=[blocks(order, 8)] * 2)
+    fit = fbn.fit_glm(recording, noise="ols", drift="none", position=False)
+    result = fbn.max_t(fit, "2 * a - 2 * b", n_permutations=99, seed=0, null="signs", over="pairs")
+    means = y.reshape(2, 10, 8, 6).mean(2)
+    pairs = 2 * (means[:, [0, 1, 5, 9]] - means[:, [2, 4, 6, 7]]).reshape(8, 6)
+    np.testing.assert_allclose(result.t.values, stats.ttest_1samp(pairs, 0).statistic, rtol=1e-5)
+    np.testing.assert_allclose(result.effect.values, pairs.mean(0), rtol=1e-5, atol=1e-7)
+    assert result.provenance["over"] == "pairs" and result.smallest_p == 2 / 2**8
+    with pytest.raises(
+        ValueError, match=r"at best 0\.125 by null='signs' \(4 pairs have 16 patterns.*record more blocks"
+    ):
+        one = fbn.Recording.from_arrays([[y[0]]], events=[blocks(order, 8)])
+        fbn.max_t(one, "a - b", seed=0, null="signs", over="pairs")
+
+
+def test_signs_of_pairs_keep_the_error_where_conditions_differ_in_spread():
+    hits = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        order = ["a", "b", "b", "a"] * 5
+        y = rng.standard_t(3, size=(160, 30))
+        y[np.repeat([name == "a" for name in order], 8)] *= 3
+        recording = fbn.Recording.from_arrays([[y]], events=[blocks(order, 8)])
+        fit = fbn.fit_glm(recording, noise="ols", drift="none", position=False)
+        result = fbn.max_t(fit, "a - b", n_permutations=99, seed=seed, null="signs", over="pairs")
+        hits.append(result.p.values.min() <= 0.05)
+    assert 0.01 <= np.mean(hits) <= 0.09
+
+
+def test_prompts_as_replicates():
+    """Each block has four prompts of two rows; the regression is one of prompt means."""
+    rows = pd.DataFrame({"prompt": np.arange(96) // 2})
+    plain = recorded(2, shift=1.0)
+    arrays = [[run.layer(0)] for run in plain]
+    recording = fbn.Recording.from_arrays(arrays, events=[run.events for run in plain], rows=[rows] * 4)
+    fit = fbn.fit_glm(recording, drift="none", position=False, replicates="prompts")
+    contrast, relabelled = fit.contrast("a - b"), fbn.max_t(fit, "a - b", n_permutations=50, seed=0)
+    means = np.concatenate([run.layer(0).reshape(48, 2, -1).mean(1) for run in recording])
+    a = np.concatenate([np.repeat([name == "a" for name in run.events["trial_type"]], 4) for run in recording])
+    x = np.column_stack([a.astype(float), np.kron(np.eye(4), np.ones((48, 1)))])
+    assert contrast.dof == 4 * 48 - 8  # a cell mean of each condition in every run
+    for unit in (0, 7):
+        model = sm.OLS(means[:, unit], x).fit()
+        assert relabelled.t.values[unit] == pytest.approx(model.tvalues[0], rel=1e-6)  # recordings are float32
+    assert relabelled.provenance["replicates"] == "prompts"
+    with pytest.raises(ValueError, match=r'replicates="prompts" needs the column prompt.*run 0 lacks'):
+        fbn.fit_glm(recorded(0), replicates="prompts")
+
+
+def test_a_smallest_effect_may_be_asked_for():
+    result = fbn.max_t(recorded(3, shift=1.5), "a - b", n_permutations=500, seed=0)
+    np.testing.assert_allclose(result.effect.values[:3], 1.5, atol=0.5)
+    assert len(result.threshold(fwe=0.05, min_effect=1e-3)) == 3
+    network = result.threshold(fwe=0.05, min_effect=10)
+    assert len(network) == 0 and network.provenance["threshold"]["min_effect"] == 10
+
+
 def test_too_few_relabellings_are_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"allows a p of at best 0\.125 by null='signs' \(4 runs have 16 patterns"):
         fbn.max_t(recorded(0), "a - b", seed=0, null="signs")
@@ -116,6 +188,7 @@ def test_too_few_relabellings_are_refused_with_the_reason():
         ("a", {}, r"compares conditions with nothing \(its weights add up to 1\)"),
         ("a - b", {"n_permutations": 5}, "n_permutations=5 shows no p below .05"),
         ("a - nothing", {}, 'names "nothing", which is no column'),
+        ("a - b", {"over": "pairs"}, "over='pairs' with null='labels'; over= is"),
     ],
 )
 def test_refusals(expression, options, message):

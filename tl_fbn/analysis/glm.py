@@ -40,7 +40,7 @@ from tl_fbn.analysis.contrast import Contrast, FContrast, Level, f_statistic
 from tl_fbn.analysis.estimates import by_block, by_run, by_token
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.regressors import Drift, Kernel, Phases, design_matrix
-from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, fit_run, fit_streamed
+from tl_fbn.analysis.run_fit import Noise, Replicates, RunFit, RunModel, fit_run, fit_streamed
 from tl_fbn.units import UnitSpace, html_table
 
 # fields of a RunFit that are arrays with the run number as their only other name on disk
@@ -68,6 +68,7 @@ class GLMFit:
         noise_model: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
         designs: The design matrix of each run, (row, regressor).
         provenance: Recording and prompts.
+        replicates: What the block level tests over.
     """
 
     space: UnitSpace
@@ -75,6 +76,7 @@ class GLMFit:
     noise_model: Noise
     designs: tuple[pd.DataFrame, ...]
     provenance: Mapping[str, Any]
+    replicates: Replicates = "blocks"
 
     @property
     def columns(self) -> list[str]:
@@ -116,7 +118,7 @@ class GLMFit:
             found = by_block(runs, weights, named, used)
         else:
             found = by_token(runs, weights) if level == "token" else by_run(runs, weights, named)
-        about = {**self.provenance, "noise": self.noise_model}
+        about = {**self.provenance, "noise": self.noise_model, "replicates": self.replicates}
         if isinstance(expression, str):
             error = found.covariance[:, 0, 0]
             return Contrast(
@@ -170,6 +172,7 @@ class GLMFit:
         about = {
             "space": self.space.about(),
             "noise_model": self.noise_model,
+            "replicates": self.replicates,
             "columns": [list(run.columns) for run in self.runs],
         }
         files.write_result(path, "GLMFit", arrays, {**about, "provenance": dict(self.provenance)})
@@ -193,7 +196,14 @@ class GLMFit:
                 )
             )
         where = UnitSpace.from_about(about["space"])
-        return cls(where, tuple(runs), about["noise_model"], tuple(designs), about["provenance"])
+        return cls(
+            where,
+            tuple(runs),
+            about["noise_model"],
+            tuple(designs),
+            about["provenance"],
+            about.get("replicates", "blocks"),
+        )
 
     def __repr__(self) -> str:
         rows = sum(run.n_rows for run in self.runs)
@@ -210,6 +220,7 @@ def fit_glm(
     *,
     noise: Noise = "ar1",
     maxlags: int | None = None,
+    replicates: Replicates = "blocks",
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     extra: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     drift: Drift = "cosine",
@@ -230,6 +241,8 @@ def fit_glm(
         noise: ``"ar1"``: each unit at its own autocorrelation; ``"ar1_pooled"``: all units of a layer at their mean one;
             ``"newey_west"``: OLS with a covariance that allows autocorrelation up to ``maxlags`` rows; ``"ols"``: independent rows.
         maxlags: For ``"newey_west"``; the default grows with the rows as ``4 (n / 100) ** (2 / 9)``.
+        replicates: What the block level averages rows into and tests over: ``"blocks"``, or ``"prompts"``, which are more, and
+            independent only where each has a fresh context and was drawn for its condition by chance.
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
         extra: Columns of your own beside the default design's, e.g. a rating of every token; one DataFrame a run.
@@ -253,6 +266,8 @@ def fit_glm(
     """
     if noise not in get_args(Noise):
         raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
+    if replicates not in get_args(Replicates):
+        raise ValueError(f"replicates={replicates!r} is none of {', '.join(map(repr, get_args(Replicates)))}")
     if maxlags is not None and (noise != "newey_west" or maxlags < 0):
         raise ValueError(f'maxlags={maxlags} with noise={noise!r}; it is for "newey_west", and at least 0')
     if noise == "newey_west" and not isinstance(recording, Recording):
@@ -279,7 +294,7 @@ def fit_glm(
             raise ValueError("extra= adds columns to the default design; with design= put them into your own matrices")
         designs = _one_a_run(design, recording)
     models = [
-        RunModel.of(run, matrix, noise, number, maxlags=maxlags)
+        RunModel.of(run, matrix, noise, number, maxlags=maxlags, replicates=replicates)
         for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
     ]
     if isinstance(recording, Recording):
@@ -288,7 +303,7 @@ def fit_glm(
         shifted = [model.basis.spans_constant for model in models]
         sums = recording.sums([model.functionals for model in models], shifted=shifted)
         runs = tuple(fit_streamed(model, one, recording.space) for model, one in zip(models, sums, strict=True))
-    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance())
+    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance(), replicates)
 
 
 def _check_independent(

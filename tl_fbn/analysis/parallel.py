@@ -36,10 +36,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item], *, size: int
     asked = cast("int | None", config)
     pools = ThreadpoolController().select(user_api="blas")
     threads = max([pool["num_threads"] for pool in pools.info()], default=1)
-    if asked is not None:
-        workers = asked
-    else:  # a backend that was chosen knows how many it has
-        workers = min(threads, len(items)) if isinstance(backend, LokyBackend) else -1
+    chosen = not isinstance(backend, LokyBackend)  # it knows how many workers it has
+    workers = asked if asked is not None else -1 if chosen else min(threads, len(items))
     with pools.limit(limits=max(1, threads // workers) if workers > 0 else 1):
         found = joblib.Parallel(n_jobs=workers, prefer="threads")(joblib.delayed(function)(item) for item in items)
     return list(found)

@@ -20,8 +20,11 @@ null            what is done again and again
 ``"shift"``     each run's sequence of labels is rotated by some number of blocks; keeps its order, so that slow drifts
                 of the data stay as they are; an alternating design has two rotations only, and is refused
 ``"signs"``     the effect of each run changes its sign, as it may if it is symmetric about zero; R runs give a p of at
-                best ``2 / 2**R``, .125 for four
+                best ``2 / 2**R``, .125 for four. With ``over="pairs"`` the difference of each two neighbouring blocks of
+                opposite sides does (t is the paired one): conditions may then differ in spread
 =============== ====================================================================================
+
+A fit with ``replicates="prompts"`` relabels prompts instead of blocks.
 
 Cost: one fit, then ``2 * permutations * blocks * units`` flops. Memory: the block means, and a few MB.
 """
@@ -47,6 +50,7 @@ from tl_fbn.analysis.run_fit import RunFit
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 
 Null = Literal["labels", "shift", "signs"]
+Over = Literal["pairs", "runs"]
 _CHUNK, _UNITS = 512, 4096
 
 
@@ -64,6 +68,7 @@ class PermutationTest:
         dof: Degrees of freedom of t.
         smallest_p: The smallest p that so many distinct relabellings allow.
         provenance: Recording, prompts, seed.
+        estimate: (unit,) the contrast itself, in units of the activations.
     """
 
     space: UnitSpace
@@ -75,6 +80,7 @@ class PermutationTest:
     dof: float
     smallest_p: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    estimate: Float[np.ndarray, " unit"] | None = None
 
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
         origin = {"method": "max_t", "contrast": self.expression, "null": self.null, **self.provenance}
@@ -86,6 +92,13 @@ class PermutationTest:
         return self._map(self.statistic, "t")
 
     @property
+    def effect(self) -> UnitMap:
+        """The contrast of every unit."""
+        if self.estimate is None:
+            raise ValueError("this test was saved by a version that kept no effects; run max_t again")
+        return self._map(self.estimate, "effect")
+
+    @property
     def p(self) -> UnitMap:
         """p corrected over all units: the share of relabellings whose largest \\|t\\| reaches the unit's."""
         return self._map(self._corrected(np.abs(self.statistic), self.largest), "p")
@@ -95,12 +108,20 @@ class PermutationTest:
         above = len(extremes) - np.searchsorted(np.sort(extremes), np.nan_to_num(t, nan=-np.inf) * (1 - 1e-5), "left")
         return (1.0 + above) / (1.0 + len(extremes))
 
-    def threshold(self, *, fwe: float = 0.05, two_sided: bool = True, name: str | None = None) -> Network:
+    def threshold(
+        self,
+        *,
+        fwe: float = 0.05,
+        two_sided: bool = True,
+        min_effect: int | float | None = None,
+        name: str | None = None,
+    ) -> Network:
         """The units that pass.
 
         Args:
             fwe: Chance of any false unit.
             two_sided: Both directions, with signs; else only units with a positive effect.
+            min_effect: Leave out units whose \\|effect\\| is smaller, in units of the activations.
             name: Name of the network; the expression by default.
 
         Raises:
@@ -116,9 +137,13 @@ class PermutationTest:
             )
         t = self.statistic
         p = self._corrected(np.abs(t), self.largest) if two_sided else self._corrected(t, self.highest)
+        passed = p <= fwe
+        how: dict[str, Any] = {"fwe": fwe, "two_sided": two_sided}
+        if min_effect is not None:
+            passed &= np.abs(self.effect.values) >= min_effect
+            how["min_effect"] = min_effect
         signs = np.nan_to_num(np.sign(t)).astype(np.int8)
-        provenance = {**self.t.provenance, "threshold": {"fwe": fwe, "two_sided": two_sided}}
-        return Network(self.space, p <= fwe, signs, name or self.expression, provenance)
+        return Network(self.space, passed, signs, name or self.expression, {**self.t.provenance, "threshold": how})
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit, t, p (corrected)."""
@@ -127,6 +152,8 @@ class PermutationTest:
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file."""
         arrays = {"statistic": self.statistic, "largest": self.largest, "highest": self.highest}
+        if self.estimate is not None:
+            arrays["estimate"] = self.estimate
         about = {name: getattr(self, name) for name in ("expression", "null", "dof", "smallest_p")}
         about |= {"space": self.space.about(), "provenance": dict(self.provenance)}
         files.write_result(path, "PermutationTest", arrays, about)
@@ -159,15 +186,17 @@ def max_t(
     n_permutations: int = 1000,
     seed: int,
     null: Null = "labels",
+    over: Over | None = None,
 ) -> PermutationTest:
     """Test a contrast of conditions by relabelling blocks, corrected over units by the largest t.
 
     Args:
         recording: A recording or stream, fitted with the defaults of :func:`.glm.fit_glm`; or a fit of your own.
-        expression: A difference of conditions, e.g. ``"sort - rest"``: its weights must add up to 0, but for ``"signs"``.
+        expression: A difference of conditions, e.g. ``"sort - rest"``: its weights must add up to 0, but for signs over runs.
         n_permutations: Relabellings drawn.
         seed: Decides them.
         null: ``"labels"``, ``"shift"`` or ``"signs"``; see the module.
+        over: What changes its sign, ``"runs"`` (default) or ``"pairs"``.
 
     Raises:
         ValueError: The contrast compares no exchangeable blocks, the design has fewer than 20 distinct relabellings (so
@@ -175,6 +204,8 @@ def max_t(
     """
     if null not in get_args(Null):
         raise ValueError(f"null={null!r} is none of {', '.join(map(repr, get_args(Null)))}")
+    if over is not None and (null != "signs" or over not in get_args(Over)):
+        raise ValueError(f'over={over!r} with null={null!r}; over= is "pairs" or "runs", for null="signs"')
     if n_permutations < 19:
         raise ValueError(f"n_permutations={n_permutations} shows no p below .05; give at least 19, better 1,000")
     fit = recording if isinstance(recording, GLMFit) else fit_glm(recording)
@@ -182,18 +213,23 @@ def max_t(
     used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
     if null == "signs":
-        drawn = _Relabellings.of_signs(used, weights)
+        effects = _pairs(used, weights, expression) if over == "pairs" else [run.effect(weights)[0] for run in used]
+        drawn = _Relabellings.of_signs(np.array(effects), over or "runs")
+        effect = np.mean(effects, axis=0)
     else:
         drawn = _Relabellings.of_blocks(used, weights, expression, null)
+        effect = fit.contrast(expression).estimate
     if drawn.smallest_p > 0.05:
         raise ValueError(
             f"this design allows a p of at best {drawn.smallest_p:.3g} by null={null!r} ({drawn.why}); record more "
-            + ("runs" if null == "signs" else "blocks, or in random order")
+            + ("runs" if null == "signs" and over != "pairs" else "blocks, or in random order")
         )
     observed, largest, highest = drawn.run(n_permutations, rng)
-    provenance = {**fit.provenance, "n_permutations": n_permutations, "seed": seed}
+    provenance = {**fit.provenance, "n_permutations": n_permutations, "seed": seed, "replicates": fit.replicates}
+    if null == "signs":
+        provenance["over"] = over or "runs"
     return PermutationTest(
-        fit.space, expression, null, observed, largest, highest, drawn.dof, drawn.smallest_p, provenance
+        fit.space, expression, null, observed, largest, highest, drawn.dof, drawn.smallest_p, provenance, effect
     )
 
 
@@ -222,21 +258,16 @@ class _Relabellings:
     why: str
 
     @classmethod
-    def of_signs(cls, runs: Sequence[RunFit], weights: Mapping[str, float]) -> _Relabellings:
-        effects = np.array([run.effect(weights)[0] for run in runs])
-        n = len(runs)
-        why = f"{n} runs have {2**n} patterns of signs, each as extreme as its opposite"
-        return cls(_normed(effects), [np.ones(n)], [np.eye(n)], None, False, n - 1.0, 2.0 / 2**n, why)
+    def of_signs(cls, effects: Float[np.ndarray, "item unit"], over: Over) -> _Relabellings:
+        n = len(effects)
+        why = f"{n} {over} have {2.0**n:.4g} patterns of signs, each as extreme as its opposite"
+        return cls(_normed(effects), [np.ones(n)], [np.eye(n)], None, False, n - 1.0, 2.0 / 2.0**n, why)
 
     @classmethod
     def of_blocks(
         cls, runs: Sequence[RunFit], weights: Mapping[str, float], expression: str, null: Null
     ) -> _Relabellings:
-        if abs(sum(weights.values())) > 1e-9:
-            raise ValueError(
-                f"{expression!r} compares conditions with nothing (its weights add up to {sum(weights.values()):g}), which no "
-                'exchange of labels tests; compare conditions, or use null="signs"'
-            )
+        _require_comparison(weights, expression)
         data, regressors, residuals, movable = [], [], [], []
         dof, log_count, opposite = -1.0, 0.0, True
         for number, run in enumerate(runs):
@@ -305,6 +336,30 @@ class _Relabellings:
         joined = np.concatenate(made, axis=1)
         norms = np.linalg.norm(joined, axis=1, keepdims=True)
         return joined / np.where(norms > 1e-9, norms, np.inf)  # a relabelling that drift explains shows nothing
+
+
+def _require_comparison(weights: Mapping[str, float], expression: str) -> None:
+    if abs(sum(weights.values())) > 1e-9:
+        raise ValueError(
+            f"{expression!r} compares conditions with nothing (its weights add up to {sum(weights.values()):g}), which no "
+            'exchange of labels tests; compare conditions, or use null="signs"'
+        )
+
+
+def _pairs(runs: Sequence[RunFit], weights: Mapping[str, float], expression: str) -> list[Float[np.ndarray, " unit"]]:
+    """Differences of neighbouring blocks, one of each side of the contrast; a block without a partner is left out."""
+    _require_comparison(weights, expression)
+    found, scale = [], sum(weight for weight in weights.values() if weight > 0)
+    for number, run in enumerate(runs):
+        values, compared = _labelled(run, weights, expression, number)
+        means, waiting = run.means_between(), list[int]()
+        for block in compared:
+            if waiting and values[waiting[0]] * values[block] < 0:
+                sign = np.sign(values[block])
+                found.append(scale * sign * (means[block] - means[waiting.pop(0)]))
+            else:
+                waiting.append(int(block))
+    return found
 
 
 def _labelled(

@@ -28,6 +28,7 @@ from tl_fbn.analysis.pieces import pieces, unit_blocks
 from tl_fbn.units import UnitSpace
 
 Noise = Literal["ar1", "ar1_pooled", "newey_west", "ols"]
+Replicates = Literal["blocks", "prompts"]
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
@@ -162,7 +163,14 @@ class RunModel:
 
     @classmethod
     def of(
-        cls, run: Run | StreamRun, design: pd.DataFrame, noise: Noise, number: int, *, maxlags: int | None = None
+        cls,
+        run: Run | StreamRun,
+        design: pd.DataFrame,
+        noise: Noise,
+        number: int,
+        *,
+        maxlags: int | None = None,
+        replicates: Replicates = "blocks",
     ) -> RunModel:
         matrix = design.to_numpy(float)
         if run.n_rows <= matrix.shape[1]:
@@ -172,7 +180,7 @@ class RunModel:
             )
         basis = Basis.of(matrix, run.segment_starts)
         curve = expected_autocorrelation(basis) if noise in ("ar1", "ar1_pooled") else None
-        averages = _block_averages(run)
+        averages = _block_averages(run, replicates, number)
         if noise == "newey_west" and maxlags is None:
             maxlags = default_maxlags(run.n_rows)
         return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", _spans(averages), maxlags)
@@ -301,14 +309,19 @@ def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"
     return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift
 
 
-def _block_averages(run: Run | StreamRun) -> Float[np.ndarray, "block row"]:
-    """A matrix that averages rows into blocks; a row in two blocks counts for the later."""
+def _block_averages(run: Run | StreamRun, replicates: Replicates, number: int) -> Float[np.ndarray, "block row"]:
+    """A matrix that averages rows into blocks, or into the prompts of blocks; a row in two blocks counts for the later."""
     owner = np.full(run.n_rows, -1)
     for block, (_, rows) in enumerate(run.blocks()):
         owner[rows] = block
-    members = (owner == np.arange(len(run.events))[:, None]).astype(float)
-    counts = members.sum(1, keepdims=True)
-    return members[counts[:, 0] > 0] / counts[counts[:, 0] > 0]
+    if replicates == "prompts":
+        if "prompt" not in run.rows:
+            raise ValueError(f'replicates="prompts" needs the column prompt of the row table, which run {number} lacks')
+        pairs = pd.Series(list(zip(owner, run.rows["prompt"], strict=True)))
+        owner = np.where(owner < 0, -1, pd.factorize(pairs)[0])
+    found = np.unique(owner[owner >= 0])
+    members = (owner == found[:, None]).astype(float)
+    return members / members.sum(1, keepdims=True)
 
 
 def _spans(averages: Float[np.ndarray, "block row"]) -> tuple[slice, ...] | None:
