@@ -18,7 +18,7 @@ from scipy.linalg import block_diag
 import tl_fbn as fbn
 from tests.benchmarks.calibration import ar1_noise, false_positives, null_recording
 from tests.conftest import blocks
-from tests.oracle.regression import coefficients, gls, ols
+from tests.oracle.regression import coefficients, gls, gls_f, ols
 from tl_fbn.acquisition.recording import Run
 
 some = settings(max_examples=30, deadline=None, derandomize=True)
@@ -91,10 +91,12 @@ def test_token_level_equals_gls_at_the_same_rho(
     recording = recording_of([y], [blocks(["a", "b"], 35)], rows)
     fit = fbn.fit_glm(recording, noise=noise, design=[design])  # type: ignore[arg-type]
     assert fit.runs[0].rank == 4
-    weights = {"x": 1.0, "y": -(10.0 ** (exponents[1] - exponents[2]))}  # of one size in units of the activations
+    weights = {"x": 1.0, "y": -(10.0 ** (exponents[2] - exponents[1]))}  # of one size in units of the activations
     contrast = fit.contrast(f"x + {weights['y']!r} * y", level="token")
     vector = np.array([weights.get(name, 0.0) for name in design])
-    assert contrast.dof == 66
+    several = fit.contrast([contrast.expression, "x"], level="token")
+    both = np.array([vector, [float(name == "x") for name in design]])
+    assert contrast.dof == several.dof == 66
     for unit in range(3):
         at = fit.runs[0].rho[unit]
         # statsmodels' own rank and pseudo-inverse take no scaling, so the columns come to it scaled
@@ -106,6 +108,9 @@ def test_token_level_equals_gls_at_the_same_rho(
         assert contrast.variance.values[unit] == pytest.approx(truth.variance, rel=1e-6)
         assert contrast.p.values[unit] == pytest.approx(2 * stats.t.sf(abs(truth.t), 66), rel=1e-4)
         assert (at == 0) == (noise == "ols")
+        f, p = gls_f(noise_of(recording[0])[:, unit], design / scale, both / scale, recording[0].segment_starts, at)
+        assert several.f.values[unit] == pytest.approx(f, rel=1e-6)
+        assert several.p.values[unit] == pytest.approx(p, rel=1e-4)
 
 
 def test_ols_equals_nilearn() -> None:

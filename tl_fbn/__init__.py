@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.permutation import max_t as max_t
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
     from tl_fbn.analysis.regressors import from_token as from_token
+    from tl_fbn.analysis.time_courses import time_courses as time_courses
     from tl_fbn.intervention.battery import Battery as Battery
     from tl_fbn.intervention.hooks import amplify as amplify
     from tl_fbn.intervention.hooks import inhibit as inhibit
@@ -82,6 +83,7 @@ _HOMES = {
     "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),
     "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),
     "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),
+    "tl_fbn.analysis.time_courses": ("time_courses",),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),

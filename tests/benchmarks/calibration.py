@@ -6,6 +6,7 @@ which should be .05, for
 
 - ``ar1``    the default: each unit at its own rho, freed of the design's bias;
 - ``plain``  the same with the residuals' own autocorrelation as rho, as most packages have it;
+- ``newey_west``  OLS with a covariance that allows four to five rows of autocorrelation;
 - ``ols``    independent rows.
 
 With 20,000 units a share of .05 has a standard error of .0015. The tests draw smaller samples with the same functions.
@@ -23,7 +24,7 @@ from scipy.signal import lfilter
 import tl_fbn as fbn
 from tl_fbn.analysis.autocorrelation import GRID
 
-Noise = Literal["ar1", "plain", "ols"]
+Noise = Literal["ar1", "plain", "newey_west", "ols"]
 N_ROWS = 600
 
 

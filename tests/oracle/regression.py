@@ -35,6 +35,16 @@ def gls(y: np.ndarray, design: np.ndarray, weights: np.ndarray, starts: np.ndarr
     return _test(sm.GLS(y.astype(float), design, sigma=covariance(starts, rho)), weights)
 
 
+def gls_f(
+    y: np.ndarray, design: np.ndarray, weights: np.ndarray, starts: np.ndarray, rho: float
+) -> tuple[float, float]:
+    """F and p of several contrasts of one unit, by generalised least squares at a given rho."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        found = sm.GLS(y.astype(float), design, sigma=covariance(starts, rho)).fit().f_test(weights)
+    return float(np.squeeze(found.fvalue)), float(np.squeeze(found.pvalue))
+
+
 def coefficients(y: np.ndarray, design: np.ndarray, starts: np.ndarray, rho: float) -> np.ndarray:
     """Coefficients of one unit by generalised least squares."""
     return np.asarray(sm.GLS(y.astype(float), design, sigma=covariance(starts, rho)).fit().params)

@@ -339,8 +339,11 @@ def f_statistic(
     effects: Float[np.ndarray, "contrast unit"], covariance: Float[np.ndarray, "unit contrast contrast"]
 ) -> Float[np.ndarray, " unit"]:
     """Effects weighed by the inverse of their covariance, a contrast; NaN where nothing varies."""
-    varies = np.trace(covariance, axis1=1, axis2=2) > 0
+    errors = np.sqrt(np.einsum("ncc->nc", covariance))
+    varies = (errors > 0).all(1)
     f = np.full(effects.shape[1], np.nan)
-    e = effects.T[varies][..., None]
-    f[varies] = (e * np.linalg.solve(covariance[varies], e)).sum((1, 2)) / len(effects)
+    errors = errors[varies]  # as t and correlations, so that contrasts of any size are told apart
+    t = (effects.T[varies] / errors)[..., None]
+    correlation = covariance[varies] / (errors[:, :, None] * errors[:, None, :])
+    f[varies] = (t * np.linalg.solve(correlation, t)).sum((1, 2)) / len(effects)
     return f

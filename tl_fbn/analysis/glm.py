@@ -312,7 +312,7 @@ def _check_independent(
     if not expressions:
         raise ValueError("contrast got an empty list; give expressions")
     vectors = np.array([as_vector(dict(one), columns) for one in weights])
-    if np.linalg.matrix_rank(vectors) < len(vectors):
+    if np.linalg.matrix_rank(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)) < len(vectors):
         raise ValueError(
             f"the contrasts {', '.join(expressions)} follow from each other; leave out what the others imply"
         )
