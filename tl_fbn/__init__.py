@@ -30,13 +30,24 @@ if TYPE_CHECKING:
     from tl_fbn.acquisition.scanner import Scanner as Scanner
     from tl_fbn.acquisition.stimuli import chats as chats
     from tl_fbn.acquisition.stimuli import prompts as prompts
+    from tl_fbn.analysis.choosing import ComponentChoice as ComponentChoice
+    from tl_fbn.analysis.choosing import choose_components as choose_components
     from tl_fbn.analysis.comparison import conjunction as conjunction
+    from tl_fbn.analysis.connectivity import Connectivity as Connectivity
+    from tl_fbn.analysis.connectivity import connectivity as connectivity
+    from tl_fbn.analysis.connectivity import sliding_connectivity as sliding_connectivity
     from tl_fbn.analysis.contrast import Contrast as Contrast
     from tl_fbn.analysis.contrast import FContrast as FContrast
+    from tl_fbn.analysis.dual_regression import SampleMaps as SampleMaps
+    from tl_fbn.analysis.dual_regression import dual_regression as dual_regression
     from tl_fbn.analysis.efficiency import efficiency as efficiency
     from tl_fbn.analysis.efficiency import vif as vif
+    from tl_fbn.analysis.fingerprint import Fingerprint as Fingerprint
+    from tl_fbn.analysis.fingerprint import calibrate as calibrate
+    from tl_fbn.analysis.fingerprint import fingerprint as fingerprint
     from tl_fbn.analysis.glm import GLMFit as GLMFit
     from tl_fbn.analysis.glm import fit_glm as fit_glm
+    from tl_fbn.analysis.ica import find_networks as find_networks
     from tl_fbn.analysis.identification import Identification as Identification
     from tl_fbn.analysis.identification import identify_task as identify_task
     from tl_fbn.analysis.identification import reliability as reliability
@@ -44,12 +55,15 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.localizers import activation_difference as activation_difference
     from tl_fbn.analysis.localizers import lape as lape
     from tl_fbn.analysis.localizers import welch_t as welch_t
+    from tl_fbn.analysis.matching import match_networks as match_networks
     from tl_fbn.analysis.ordering import optimise_order as optimise_order
     from tl_fbn.analysis.overlap import Overlap as Overlap
     from tl_fbn.analysis.overlap import concordance as concordance
     from tl_fbn.analysis.overlap import overlap as overlap
     from tl_fbn.analysis.permutation import PermutationTest as PermutationTest
     from tl_fbn.analysis.permutation import max_t as max_t
+    from tl_fbn.analysis.recurrence import Recurrence as Recurrence
+    from tl_fbn.analysis.recurrence import recurrence as recurrence
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
     from tl_fbn.analysis.regressors import from_token as from_token
     from tl_fbn.analysis.time_courses import time_courses as time_courses
@@ -60,6 +74,7 @@ if TYPE_CHECKING:
     from tl_fbn.intervention.lesion import LesionStudy as LesionStudy
     from tl_fbn.intervention.lesion import lesion_study as lesion_study
     from tl_fbn.intervention.lesion import matched_controls as matched_controls
+    from tl_fbn.intervention.retention import retention_curve as retention_curve
     from tl_fbn.reporting.page import Report as Report
     from tl_fbn.units import Atlas as Atlas
     from tl_fbn.units import Network as Network
@@ -73,9 +88,34 @@ _HOMES = {
     "tl_fbn.acquisition.scanner": ("Scanner",),
     "tl_fbn.acquisition.stimuli": ("chats", "prompts"),
     "tl_fbn.analysis.comparison": ("conjunction",),
+    "tl_fbn.analysis.choosing": (
+        "ComponentChoice",
+        "choose_components",
+    ),
+    "tl_fbn.analysis.connectivity": (
+        "Connectivity",
+        "connectivity",
+        "sliding_connectivity",
+    ),
+    "tl_fbn.analysis.dual_regression": (
+        "SampleMaps",
+        "dual_regression",
+    ),
+    "tl_fbn.analysis.fingerprint": (
+        "Fingerprint",
+        "calibrate",
+        "fingerprint",
+    ),
+    "tl_fbn.analysis.matching": ("match_networks",),
+    "tl_fbn.analysis.recurrence": (
+        "Recurrence",
+        "recurrence",
+    ),
+    "tl_fbn.intervention.retention": ("retention_curve",),
     "tl_fbn.analysis.contrast": ("Contrast", "FContrast"),
     "tl_fbn.analysis.glm": ("GLMFit", "fit_glm"),
     "tl_fbn.analysis.efficiency": ("efficiency", "vif"),
+    "tl_fbn.analysis.ica": ("find_networks",),
     "tl_fbn.analysis.identification": ("Identification", "identify_task", "reliability"),
     "tl_fbn.analysis.leakage": ("estimate_leak",),
     "tl_fbn.analysis.localizers": ("activation_difference", "lape", "welch_t"),

@@ -38,6 +38,7 @@ class Preset:
         site_names: Sites it records, of those a model has.
         design: Options of :func:`tl_fbn.block_design`.
         glm: Options of :func:`tl_fbn.fit_glm`.
+        networks: Options of :func:`tl_fbn.find_networks`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Preset:
     site_names: tuple[str, ...]
     design: Mapping[str, Any] = field(default_factory=dict)
     glm: Mapping[str, Any] = field(default_factory=dict)
+    networks: Mapping[str, Any] = field(default_factory=dict)
 
     def sites(self, model: Any) -> list[str]:
         """Those of the preset's sites that a model has.
@@ -121,3 +123,111 @@ s2_block_glm = Preset(
     glm=MappingProxyType({"noise": "ols"}),
 )
 """S2: every sublayer's output for every generated token of an off/on/off design."""
+
+s0_v1 = Preset(
+    name="s0_v1",
+    source="Liu et al. 2025, arXiv 2502.20408 v1 and its released code",
+    stated=MappingProxyType(
+        {
+            "signal": "output of the last linear layer of each MLP, every prompt token, raw values (paper, code)",
+            "ICA": "temporal FastICA, logcosh, tolerance 1e-4, 200 iterations, seed 666, one run (code)",
+            "networks": "10, 64, 128, 256 or 512 (paper); 10 in the tables of recurrence and lesions",
+            "members": "z of the loading at least 3.6, one-sided, sign left to chance (code, every ChatGLM3 experiment; default 1.96)",
+            "recurrence": "intersection over union above 0.2 (paper)",
+            "lesion": "masked coordinates set to 0 at every position, all layers at once (code)",
+        }
+    ),
+    unknown=MappingProxyType(
+        {
+            "threshold of GPT-2 and Qwen": "3.6, as for ChatGLM3",
+            "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the code",
+            "whitening": "singular vectors by a sketch, the same to float32",
+            "non-convergence": "said in the result; the notebooks go on in silence",
+        }
+    ),
+    site_names=("mlp.out",),
+    networks=MappingProxyType(
+        {
+            "n_components": 10,
+            "method": "temporal",
+            "n_restarts": 1,
+            "threshold": 3.6,
+            "one_sided": True,
+            "align": False,
+            "fun": "logcosh",
+            "tol": 1e-4,
+            "max_iter": 200,
+            "seed": 666,
+        }
+    ),
+)
+"""S0, first version: temporal ICA of MLP outputs."""
+
+s0_canica = Preset(
+    name="s0_canica",
+    source="Liu et al. 2025, the released code's later ICA (called CanICA there; it has no canonical correlation)",
+    stated=MappingProxyType(
+        {
+            "signal": "up projection and activation output of each MLP, z-scored over all tokens (code; here the two are one site, mlp.neurons, their product)",
+            "ICA": "spatial: leading singular vectors, FastICA, cube, tolerance 1e-4, 300 iterations, 10 seeds, the one whose worst map is sparsest (code)",
+            "networks": "128, each layer by itself (code)",
+            "members": "percentile 100 - 100 / K of |map| (code, CPU); |z| above 3.6, or tuned to a share, for pruning",
+        }
+    ),
+    unknown=MappingProxyType(
+        {
+            "ten seeds": "ten restarts, resampled, whose typical networks begin the final rotation, not the sparsest of ten plain ones",
+            "site": "mlp.neurons, so that networks can be lesioned; the code looks at both factors",
+        }
+    ),
+    site_names=("mlp.neurons",),
+    networks=MappingProxyType(
+        {
+            "n_components": 128,
+            "method": "spatial",
+            "across_layers": False,
+            "n_restarts": 10,
+            "standardize": True,
+            "threshold": "percentile",
+            "fun": "cube",
+            "tol": 1e-4,
+            "max_iter": 300,
+            "seed": 666,
+        }
+    ),
+)
+"""S0, later version: spatial ICA of every layer."""
+
+s0_fnf = Preset(
+    name="s0_fnf",
+    source="the notebook of S0's sibling on fingerprints, arXiv 2601.22692",
+    stated=MappingProxyType(
+        {
+            "signal": "output of every decoder layer, z-scored over all tokens, ten texts (notebook)",
+            "ICA": "spatial, 64 networks, cube, tolerance 1e-4, 300 iterations (code)",
+            "members": "|z| above 3.6 (code)",
+            "score": "Spearman correlation of network-mean courses, averaged over texts; a pair matches above .5 (notebook)",
+        }
+    ),
+    unknown=MappingProxyType(
+        {
+            "tokenizers that differ": "courses are aligned by characters; the notebook cuts the longer text",
+            "decision": "fbn.calibrate on pairs that are known; the paper's .9642 and the notebook's .596 for one pair do not agree",
+        }
+    ),
+    site_names=("resid.post",),
+    networks=MappingProxyType(
+        {
+            "n_components": 64,
+            "method": "spatial",
+            "n_restarts": 1,
+            "standardize": True,
+            "threshold": 3.6,
+            "fun": "cube",
+            "tol": 1e-4,
+            "max_iter": 300,
+            "seed": 666,
+        }
+    ),
+)
+"""FNF: networks of the residual stream as a model's fingerprint."""

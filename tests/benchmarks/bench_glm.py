@@ -112,45 +112,49 @@ def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
     )
 
 
-def print_large(units: int, rows: int) -> None:
-    """Fit a recording from disk; prints the peak memory in MB, and seconds."""
+def stored_noise(folder: Path, units: int, rows: int, *, n_sources: int = 0) -> fbn.Recording:
+    """A recording of 32 layers and 4 runs on disk, made a layer at a time; with sparse sources of heavy-tailed courses if asked."""
+    from tl_fbn.acquisition import store
+
     rng = np.random.default_rng(0)
     n_layers, n_runs = 32, 4
     width, length = units // n_layers, rows // n_runs
     events = pd.DataFrame({"onset": np.arange(0, length, 50), "duration": 50})
     events["trial_type"] = ["a" if i % 2 else "b" for i in range(len(events))]
-    with tempfile.TemporaryDirectory() as folder:
-        from tl_fbn.acquisition import store
+    names = {store.tensor_name(layer, ""): width for layer in range(n_layers)}
+    small = fbn.Recording.from_arrays(
+        [[rng.normal(size=(length, 2)) for _ in range(n_layers)]] * n_runs,
+        events=[events] * n_runs,
+        path=folder / "small",
+    )
+    about = store.read_about(small.path)
+    about["spaces"][0]["widths"] = [width] * n_layers
+    about.pop("format")
+    store.write_about(folder / "r", about)
+    block = rng.standard_normal((length, width), dtype=np.float32)
+    for number, run in enumerate(small):
+        laid_out = store.lay_out(folder / "r", number, length, names)
+        courses = rng.laplace(size=(length, n_sources)).astype(np.float32)
+        for layer, name in enumerate(names):
+            maps = np.random.default_rng(layer).standard_normal((n_sources, width), dtype=np.float32)
+            maps *= 3 * (np.random.default_rng(layer + 100).random(maps.shape) < 0.02)
+            laid_out.write(name, 0, block + courses @ maps)
+        run_about = {"key": about["key"], "run": number}
+        store.commit(laid_out, store.run_folder(folder / "r", number), run_about, run.events, run.rows)
+    return fbn.Recording.open(folder / "r")
 
-        space_widths = {store.tensor_name(layer, ""): width for layer in range(n_layers)}
-        small = fbn.Recording.from_arrays(
-            [[rng.normal(size=(length, 2)) for _ in range(n_layers)]] * n_runs,
-            events=[events] * n_runs,
-            path=Path(folder) / "small",
-        )
-        about = store.read_about(small.path)
-        about["spaces"][0]["widths"] = [width] * n_layers
-        about.pop("format")
-        store.write_about(Path(folder) / "r", about)
-        block = rng.normal(size=(length, width)).astype(np.float32)
-        for number, run in enumerate(small):
-            laid_out = store.lay_out(Path(folder) / "r", number, length, space_widths)
-            for name in space_widths:
-                laid_out.write(name, 0, block)
-            run_about = {"key": about["key"], "run": number}
-            store.commit(laid_out, store.run_folder(Path(folder) / "r", number), run_about, run.events, run.rows)
-        del block
-        recording = fbn.Recording.open(Path(folder) / "r")
+
+def print_large(units: int, rows: int) -> None:
+    """Fit a recording from disk; prints the peak memory in MB, and seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = stored_noise(Path(folder), units, rows)
         before = peak_memory()
         started = time.perf_counter()
         fit = fbn.fit_glm(recording)
         after = peak_memory()
         fit.contrast("a - b").threshold(fdr=0.05)
-        print(
-            json.dumps(
-                {"before": before, "after": after, "seconds": time.perf_counter() - started, "resident": peak_memory()}
-            )
-        )
+        took = time.perf_counter() - started
+        print(json.dumps({"before": before, "after": after, "seconds": took, "resident": peak_memory()}))
 
 
 def main() -> None:

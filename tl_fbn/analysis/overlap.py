@@ -156,7 +156,7 @@ def concordance(
         observed, reached = float(r[best]), 0
         few, many = (a, b) if len(a.values) <= len(b.values) else (b, a)
         for _ in range(n_null):
-            shuffled = few.values[:, _shuffle_within_layers(spaces[0], rng)]
+            shuffled = few.values[:, shuffle_within_layers(spaces[0], rng)]
             reached += int(np.abs(shuffled @ many.values.T).max() >= abs(observed) * (1 - 1e-9))
         pair = a.networks[best[0]], b.networks[best[1]]
         one = overlap(*pair, seed=seed, n_null=1)
@@ -202,7 +202,8 @@ class _Maps:
         return cls(thing.space, centred / np.where(norms > 0, norms, 1.0), networks)
 
 
-def _shuffle_within_layers(space: UnitSpace, rng: np.random.Generator) -> np.ndarray:
+def shuffle_within_layers(space: UnitSpace, rng: np.random.Generator) -> np.ndarray:
+    """A random order of units that keeps each in its layer."""
     order = np.arange(space.n_units)
     for layer in range(space.n_layers):
         rng.shuffle(order[space.layer_slice(layer)])

@@ -11,6 +11,7 @@ pieces over a cluster, ``parallel_config(n_jobs=1)`` turns it off.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
 import joblib
@@ -34,10 +35,13 @@ def each(function: Callable[[Item], Result], items: Iterable[Item], *, size: int
         return [function(item) for item in items]
     backend, config = get_active_backend()
     asked = cast("int | None", config)
+    if asked is not None or not isinstance(backend, LokyBackend):  # somebody chose: that backend knows its workers
+        found = joblib.Parallel(n_jobs=-1 if asked is None else asked, prefer="threads")(
+            joblib.delayed(function)(item) for item in items
+        )
+        return list(found)
     pools = ThreadpoolController().select(user_api="blas")
     threads = max([pool["num_threads"] for pool in pools.info()], default=1)
-    chosen = not isinstance(backend, LokyBackend)  # it knows how many workers it has
-    workers = asked if asked is not None else -1 if chosen else min(threads, len(items))
-    with pools.limit(limits=max(1, threads // workers) if workers > 0 else 1):
-        found = joblib.Parallel(n_jobs=workers, prefer="threads")(joblib.delayed(function)(item) for item in items)
-    return list(found)
+    workers = min(threads, len(items))
+    with pools.limit(limits=max(1, threads // workers)), ThreadPoolExecutor(workers) as executor:
+        return list(executor.map(function, items))

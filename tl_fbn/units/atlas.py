@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,7 +30,8 @@ class Atlas(Mapping[str, Network]):
         networks: Names to networks.
         maps: (network, unit) the map behind each network, if there is one.
         stability: (network,) 0 to 1, if it was measured.
-        provenance: Where the atlas came from.
+        provenance: Where the atlas came from; ``converged`` in it says whether an ICA did.
+        stability_p: (network,) share of noise networks that are as stable, if it was measured.
     """
 
     space: UnitSpace
@@ -38,6 +39,7 @@ class Atlas(Mapping[str, Network]):
     maps: Float[np.ndarray, "network unit"] | None = None
     stability: Float[np.ndarray, " network"] | None = None
     provenance: Provenance = field(default_factory=dict)
+    stability_p: Float[np.ndarray, " network"] | None = None
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -47,6 +49,7 @@ class Atlas(Mapping[str, Network]):
         for what, array, shape in (
             ("maps", self.maps, (len(self.networks), self.space.n_units)),
             ("stability", self.stability, (len(self.networks),)),
+            ("stability_p", self.stability_p, (len(self.networks),)),
         ):
             if array is not None and array.shape != shape:
                 raise ValueError(f"{what} of this atlas need shape {shape}; got {array.shape}")
@@ -81,6 +84,15 @@ class Atlas(Mapping[str, Network]):
             )
         return replace(self, networks=renamed)
 
+    def union(self, names: Sequence[str] | None = None, *, name: str = "union") -> Network:
+        """The units of any of some networks (of all by default), S0's union mask."""
+        found: Network | None = None
+        for one in self if names is None else names:
+            found = self[one] if found is None else found | self[one]
+        if found is None:
+            raise ValueError(f"union of no networks; networks: {', '.join(self.networks)}")
+        return found.rename(name)
+
     def to_dataframe(self) -> pd.DataFrame:
         """One line a network: name, units, share, stability, units in each layer."""
         table = pd.DataFrame(
@@ -88,6 +100,8 @@ class Atlas(Mapping[str, Network]):
         )
         if self.stability is not None:
             table["stability"] = self.stability
+        if self.stability_p is not None:
+            table["stability_p"] = self.stability_p
         counts = np.array([n.per_layer() for n in self.values()])
         return table.join(pd.DataFrame(counts, columns=[f"layer {i}" for i in range(self.space.n_layers)]))
 
@@ -97,7 +111,7 @@ class Atlas(Mapping[str, Network]):
             "members": np.array([n.members for n in self.values()]),
             "signs": np.array([n.signed for n in self.values()]),
         }
-        optional = {"maps": self.maps, "stability": self.stability}
+        optional = {"maps": self.maps, "stability": self.stability, "stability_p": self.stability_p}
         arrays |= {name: array for name, array in optional.items() if array is not None}
         about = {
             "space": self.space.about(),
@@ -114,12 +128,30 @@ class Atlas(Mapping[str, Network]):
         space = UnitSpace.from_about(about["space"])
         parts = zip(about["names"], arrays["members"], arrays["signs"], about["each"], strict=True)
         networks = {name: Network(space, members, signs, name, each) for name, members, signs, each in parts}
-        return cls(space, networks, arrays.get("maps"), arrays.get("stability"), about["provenance"])
+        optional = (arrays.get("stability"), about["provenance"], arrays.get("stability_p"))
+        return cls(space, networks, arrays.get("maps"), *optional)
+
+    @property
+    def unstable(self) -> list[str]:
+        """Networks no more stable than noise gives (p at least .05); none where stability was not measured."""
+        return (
+            []
+            if self.stability_p is None
+            else [name for name, p in zip(self, self.stability_p, strict=True) if p >= 0.05]
+        )
+
+    def _headline(self) -> str:
+        warning = ", NOT CONVERGED" if self.provenance.get("converged") is False else ""
+        if self.unstable:
+            warning += f", {len(self.unstable)} no more stable than noise (marked ?)"
+        return f"Atlas of {len(self)} networks in {self.space.describe()}{warning}"
 
     def __repr__(self) -> str:
-        return f"Atlas of {len(self)} networks in {self.space.describe()}: {', '.join(f'{k} ({len(v)})' for k, v in self.items())}"
+        weak = set(self.unstable)
+        listed = [f"{name}{'?' if name in weak else ''} ({len(network)})" for name, network in self.items()]
+        return f"{self._headline()}: {', '.join(listed)}"
 
     def _repr_html_(self) -> str:
         table = self.to_dataframe()
         rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(f"Atlas of {len(self)} networks in {self.space.describe()}", tuple(table.columns), rows)
+        return html_table(self._headline(), tuple(table.columns), rows)

@@ -1,0 +1,216 @@
+"""Networks by ICA: planted sources, what scikit-learn gives, sign and order, layers and windows, refusals."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.decomposition import FastICA
+
+import tl_fbn as fbn
+from tests.conftest import blocks
+from tests.oracle.sources import WIDTHS, matched, planted
+from tl_fbn.analysis.ica import find_networks
+
+
+@pytest.mark.parametrize("method", ["spatial", "temporal", "canica"])
+def test_planted_networks_come_back_and_are_stable(method):
+    recording, maps, _ = planted(rows=120 if method != "temporal" else 600)  # samples are rows there
+    atlas = fbn.find_networks(recording, n_components=6, method=method, seed=0)
+    assert list(atlas) == [f"N{i:02d}" for i in range(6)]
+    assert matched(maps, atlas.maps).min() > 0.95
+    assert atlas.stability.min() > 0.9
+    assert atlas.stability_p.max() < 0.05 and not atlas.unstable
+    assert atlas.provenance["converged"]
+    np.testing.assert_allclose(atlas.maps.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(atlas.maps.std(1), 1, rtol=1e-4)
+    assert ((atlas.maps**3).mean(1) > 0).all()  # the heavier tail is positive
+    explained = atlas.provenance["explained"]
+    assert explained == sorted(explained, reverse=True) and (method == "canica" or 0.8 < sum(explained) < 1)
+    for name, one in atlas.items():
+        z = atlas.maps[list(atlas).index(name)]
+        np.testing.assert_array_equal(one.members, np.abs(z) >= 3)
+        np.testing.assert_array_equal(one.signs[one.members], np.sign(z[one.members]))
+
+
+def test_temporal_maps_equal_scikit_learns_on_the_same_data():
+    recording, _, _ = planted(n_runs=1, rows=200, noise=1.0)
+    atlas = fbn.find_networks(recording, 6, method="temporal", n_restarts=1, tol=1e-10, max_iter=2000, seed=0)
+    x = recording[0].read().astype(np.float64)
+    theirs = FastICA(6, whiten="unit-variance", tol=1e-10, max_iter=2000, random_state=0).fit(x).mixing_.T
+    assert matched(theirs, atlas.maps).min() > 1 - 1e-4  # the sketch is float32
+
+
+def test_spatial_maps_equal_scikit_learns_on_the_same_whitened_data():
+    recording, _, _ = planted(n_runs=1, rows=100, noise=1.0)  # a Gram matrix: exact
+    atlas = fbn.find_networks(recording, 6, n_restarts=1, tol=1e-9, max_iter=2000, seed=0)
+    x = recording[0].read().astype(np.float64)
+    x = x - x.mean(0)
+    theirs = FastICA(6, whiten="unit-variance", tol=1e-9, max_iter=2000, random_state=0).fit_transform(x.T).T
+    assert matched(theirs, atlas.maps).min() > 1 - 1e-6
+
+
+def test_the_same_seed_gives_the_same_atlas_and_another_nearly():
+    recording, _, _ = planted(noise=1.0)
+    one, same, other = (fbn.find_networks(recording, 6, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.maps, same.maps)
+    np.testing.assert_array_equal(one.stability, same.stability)
+    assert matched(one.maps, other.maps).min() > 1 - 1e-3
+
+
+def test_each_layer_or_window_by_itself():
+    recording, _, _ = planted()
+    by_layer = fbn.find_networks(recording, 3, across_layers=False, n_restarts=1, seed=0)
+    assert list(by_layer)[:4] == ["L00N00", "L00N01", "L00N02", "L02N00"] and len(by_layer) == 9
+    for name, network in by_layer.items():
+        counts = network.per_layer()
+        assert counts.sum() == counts[int(name[1:3])] > 0
+    only = fbn.Recording.from_arrays([[run.layer(2)] for run in recording], events=[run.events for run in recording])
+    alone = fbn.find_networks(only, 3, n_restarts=1, seed=0)
+    assert matched(np.asarray(alone.maps), by_layer.maps[3:6][:, 400:700]).min() > 1 - 1e-5
+    windows = fbn.find_networks(recording, 2, across_layers=2, n_restarts=1, seed=0)
+    assert list(windows) == ["L00-02N00", "L00-02N01", "L02-03N00", "L02-03N01"]
+    assert not windows.maps[0, 700:].any() and windows.maps[2, 700:].any()
+
+
+def test_first_rows_and_massive_values_can_be_taken_care_of():
+    """Every context begins with a huge row in two units: they make networks of their own, unless left out or clipped."""
+    recording, maps, _ = planted(noise=0.3)
+    runs, tables = [], []
+    for run in recording:
+        y = run.read().copy()
+        y[::10, [3, 800]] += 3000
+        runs.append(np.split(y, np.cumsum(WIDTHS)[:-1], axis=1))
+        tables.append(pd.DataFrame({"prompt": np.arange(run.n_rows) // 10}))
+    spiked = fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
+    options = {"n_restarts": 1, "seed": 0}
+    assert matched(maps, fbn.find_networks(spiked, 6, **options).maps).min() < 0.5
+    assert matched(maps, fbn.find_networks(spiked, 6, drop_first=1, **options).maps).min() > 0.95
+    robust = fbn.find_networks(spiked, 6, standardize="robust", clip=4, **options)
+    assert matched(maps != 0, np.abs(robust.maps)).min() > 0.5
+    assert robust.provenance["preparation"] == {"standardize": "robust", "drop_first": 0, "clip": 4}
+
+
+def test_standardised_units_are_z_scored_as_s0_does():
+    recording, _, _ = planted(n_runs=1, rows=100)
+    x = recording[0].read().astype(np.float64)
+    scale = np.exp(np.random.default_rng(0).normal(size=x.shape[1]))
+    scaled = fbn.Recording.from_arrays(
+        [np.split(x * scale, np.cumsum(WIDTHS)[:-1], axis=1)], events=[recording[0].events]
+    )
+    plain = fbn.find_networks(recording, 6, standardize=True, n_restarts=1, seed=0)
+    np.testing.assert_allclose(
+        matched(plain.maps, fbn.find_networks(scaled, 6, standardize=True, n_restarts=1, seed=0).maps), 1, atol=1e-4
+    )
+
+
+def test_large_means_do_not_show():
+    recording, maps, _ = planted(n_runs=2)
+    runs = [[array + 1e4 for array in map(run.layer, run.layers)] for run in recording]
+    moved = fbn.Recording.from_arrays(runs, events=[run.events for run in recording])
+    atlas = fbn.find_networks(moved, 6, n_restarts=1, seed=0)
+    assert matched(maps, atlas.maps).min() > 0.95
+
+
+def test_canica_cuts_what_runs_do_not_share():
+    """Three maps are in every run, three in one run each and louder."""
+    rng = np.random.default_rng(3)
+    shared, maps, _ = planted(3)
+    runs = []
+    for run in shared:
+        own = np.where(rng.random((3, 1200)) < 0.04, 5.0, 0.0)
+        y = run.read() + 3 * rng.laplace(size=(run.n_rows, 3)) @ own
+        runs.append(np.split(y, np.cumsum(WIDTHS)[:-1], axis=1))
+    recording = fbn.Recording.from_arrays(runs, events=[run.events for run in shared])
+    atlas = fbn.find_networks(recording, 6, method="canica", seed=0)
+    assert len(atlas) == 3
+    assert matched(maps, atlas.maps).min() > 0.95
+
+
+def test_what_does_not_converge_says_so():
+    recording, _, _ = planted()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atlas = fbn.find_networks(recording, 6, n_restarts=1, max_iter=1, tol=1e-12, seed=0)
+    assert atlas.provenance["converged"] is False
+    assert "NOT CONVERGED" in repr(atlas) and "NOT CONVERGED" in atlas._repr_html_()
+
+
+def test_networks_of_noise_are_marked(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = fbn.Recording.from_arrays(
+        [[rng.normal(size=(80, 200))] for _ in range(4)], events=[blocks(["a", "b"] * 4, 10)] * 4
+    )
+    atlas = fbn.find_networks(noise, 8, seed=0)
+    assert len(atlas.unstable) >= 5
+    assert "no more stable than noise" in repr(atlas) and f"{atlas.unstable[0]}? (" in repr(atlas)
+    assert set(atlas.to_dataframe()) >= {"stability", "stability_p"}
+    atlas.save(tmp_path / "atlas.safetensors")
+    again = fbn.Atlas.load(tmp_path / "atlas.safetensors")
+    np.testing.assert_array_equal(again.stability_p, atlas.stability_p)
+    assert again.unstable == atlas.unstable and repr(again) == repr(atlas)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spatial", "temporal"])
+def test_noise_is_called_stable_no_more_often_than_said(method):
+    p = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        noise = fbn.Recording.from_arrays(
+            [[rng.normal(size=(150, 300))] for _ in range(4)], events=[blocks(["a"], 150)] * 4
+        )
+        p += fbn.find_networks(noise, 10, method=method, seed=seed).stability_p.tolist()
+    assert np.mean(np.array(p) <= 0.05) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / len(p))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_components": 1}, "n_components=1; independence is between networks, so ask for at least 2"),
+        (
+            {"n_components": 500},
+            r"500 networks need more than 500 rows and units; there are 480 rows of 4 runs and 1200",
+        ),
+        ({"n_restarts": 0}, "n_restarts=0; give 1 for a single analysis"),
+        ({"across_layers": 7}, "across_layers=7 layers a window; this recording has 3, so give True, False or 1 to 3"),
+        ({"threshold": -1}, "threshold=-1 must be above 0"),
+        ({"drop_first": -1}, "drop_first=-1 must be at least 0"),
+        ({"clip": 0}, "clip=0 above 0 or None"),
+    ],
+)
+def test_refusals(options, message):
+    recording, _, _ = planted()
+    with pytest.raises(ValueError, match=message):
+        fbn.find_networks(recording, **{"n_components": 4, "n_restarts": 1, "seed": 0, **options})
+
+
+def test_recordings_that_cannot_be_decomposed():
+    events = [blocks(["a", "b"], 50)]
+    rng = np.random.default_rng(0)
+    one = fbn.Recording.from_arrays([[rng.normal(size=(100, 50))]], events=events)
+    with pytest.raises(ValueError, match="looks for what runs share and needs at least two; this recording has 1"):
+        fbn.find_networks(one, 3, method="canica", seed=0)
+    flat = fbn.Recording.from_arrays([[np.ones((100, 50)) * np.arange(50)]], events=events)
+    with pytest.raises(ValueError, match="vary in 0 directions only, 3 networks need as many; most units are constant"):
+        fbn.find_networks(flat, 3, seed=0)
+    few = rng.normal(size=(100, 2)) @ rng.normal(size=(2, 50))
+    with pytest.raises(ValueError, match="vary in 2 directions only"):
+        fbn.find_networks(fbn.Recording.from_arrays([[few]], events=events), 3, seed=0)
+    with pytest.raises(ValueError, match="method='pca' is none of 'spatial', 'temporal', 'canica'"):
+        find_networks.__wrapped__(one, 3, seed=0, method="pca")
+
+
+def test_some_constant_units_take_no_part():
+    recording, _, _ = planted(n_runs=2)
+    runs = [
+        [np.where(np.arange(array.shape[1]) == 5, 7.0, array) for array in map(run.layer, run.layers)]
+        for run in recording
+    ]
+    dead = fbn.Recording.from_arrays(runs, events=[run.events for run in recording])
+    for standardize in (False, True, "robust"):
+        atlas = fbn.find_networks(dead, 6, standardize=standardize, n_restarts=1, seed=0)
+        assert np.isfinite(atlas.maps).all()
+        assert np.abs(atlas.maps[:, [5, 405, 705]]).max() < 0.5

@@ -1,0 +1,29 @@
+"""The rotation is scikit-learn's, its faster contrast function the same number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.decomposition import fastica
+
+from tl_fbn.analysis.rotation import random_start, rotate, whitening_of
+
+
+@pytest.mark.parametrize("fun", ["logcosh", "exp", "cube"])
+def test_equals_scikit_learn_on_the_same_whitened_data(fun: str) -> None:
+    rng = np.random.default_rng(0)
+    data = random_start(4, rng) @ rng.laplace(size=(4, 2000))
+    data -= data.mean(1, keepdims=True)
+    white = whitening_of(data) @ data
+    np.testing.assert_allclose(white @ white.T / 2000, np.eye(4), atol=1e-10)
+    start = random_start(4, rng)
+    ours, converged = rotate(white, start, fun=fun, tol=1e-10, max_iter=500)  # type: ignore[arg-type]
+    _, theirs, _ = fastica(white.T, whiten=False, fun=fun, w_init=start, tol=1e-10, max_iter=500)
+    assert converged
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_what_does_not_converge_is_said_and_nothing_warns() -> None:
+    white = np.random.default_rng(0).normal(size=(5, 300))
+    _, converged = rotate(white, random_start(5, np.random.default_rng(1)), max_iter=2, tol=1e-12)
+    assert not converged
