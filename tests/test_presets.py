@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from sklearn.decomposition import FastICA
 
 import tl_fbn as fbn
 from tests.conftest import SHARED, bridged, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
+from tests.oracle.sources import planted
 from tests.test_scanner import token_prompts, worded
 from tl_fbn.acquisition.sites import resolve_site
 
@@ -70,3 +73,29 @@ def assert_s2_runs(model, tmp_path):
         contrast = fbn.fit_glm(recording.site(site), **s2.glm).contrast("archeology - rest", level="token")
         assert np.isfinite(contrast.z.values).all()
         contrast.threshold(fdr=0.05)
+
+
+@pytest.mark.parametrize("name", ["s0_v1", "s0_canica", "s0_fnf"])
+def test_s0s_settings_run_and_say_what_is_not_theirs(name):
+    preset = getattr(fbn.presets, name)
+    recording, _, _ = planted(6, rows=140)
+    options = {**preset.networks, "n_components": 5, "n_restarts": min(preset.networks["n_restarts"], 3)}
+    atlas = fbn.find_networks(recording, **options)
+    assert len(atlas) == (15 if name == "s0_canica" else 5)
+    assert "not stated, our choice" in str(preset) and "our choice" in preset._repr_html_()
+
+
+def test_s0s_first_version_equals_fastica_thresholded_by_hand():
+    """The recipe written out: temporal FastICA, loadings z-scored over neurons, one-sided 3.6; signs are chance on either side."""
+    recording, _, _ = planted(6, n_runs=1, rows=300, noise=1.0)
+    options = {**fbn.presets.s0_v1.networks, "n_components": 6, "tol": 1e-8, "max_iter": 2000}
+    atlas = fbn.find_networks(recording, **options)
+    ica = FastICA(6, whiten="unit-variance", fun="logcosh", tol=1e-8, max_iter=2000, random_state=666)
+    loadings = ica.fit(recording[0].read().astype(float)).mixing_.T
+    z = (loadings - loadings.mean(1, keepdims=True)) / loadings.std(1, keepdims=True)
+    r = np.corrcoef(z, atlas.maps)[:6, 6:]
+    for mine, theirs in zip(*linear_sum_assignment(-np.abs(r)), strict=True):
+        signed = z[mine] * np.sign(r[mine, theirs])
+        members = list(atlas.values())[theirs].members
+        assert (members != (signed >= 3.6)).sum() <= 1  # to float32
+        assert members.any()

@@ -112,7 +112,7 @@ def connectivity(
     runs = _courses(recording, atlas, kind, how)
     rng = np.random.default_rng(seed)
     draws = np.array([_matrix([_resampled(run, rng, stretch) for run in runs], kind) for _ in range(n_bootstrap)])
-    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     about = {**recording.provenance(), "how": how, "n_bootstrap": n_bootstrap, "seed": seed}
     return Connectivity(tuple(atlas), kind, _matrix(runs, kind), low, high, about)
 

@@ -3,7 +3,7 @@
     fingerprint(recording_a, recording_b, n_components=16, seed=0)
 
 Each model's networks are found by ICA of its own recording; a network's course is the mean of its members. Every network of one is compared with every
-network of the other by the Spearman correlation of their courses, text by text, averaged over texts; it depends neither on the order of neurons nor on the
+network of the other by the Spearman correlation of their courses, text by text, averaged over texts, without its sign, which is a convention; it depends neither on the order of neurons nor on the
 scale of activations. The *score* is the mean over the best one-to-one pairing of the smaller set of networks.
 
 Where tokenizers differ, courses are aligned by characters: a token of the first text is compared with the token of the second that holds its last
@@ -43,7 +43,7 @@ class Fingerprint:
 
     Args:
         names: Networks of the first and of the second.
-        correlation: (first, second) mean Spearman correlation of courses over texts.
+        correlation: (first, second) absolute mean Spearman correlation of courses over texts; the sign of a network is a convention.
         null: (draw,) scores of mismatched texts.
         n_texts: Texts compared.
         provenance: Both recordings.
@@ -133,13 +133,16 @@ def fingerprint(
         n_components: Networks of each.
         atlases: Networks found before, instead.
         n_null: Draws of mismatched texts.
-        **options: For :func:`.ica.find_networks`.
+        **options: For :func:`.ica.find_networks`; ten restarts and no noise by default.
 
     Raises:
         ValueError: Recordings of different numbers of texts, fewer than three, or texts that differ.
     """
     if atlases is None:
-        found = [find_networks(one, n_components, seed=seed, **{"n_restarts": 1, **options}) for one in (first, second)]
+        found = [
+            find_networks(one, n_components, seed=seed, **{"n_restarts": 10, "n_null": 0, **options})
+            for one in (first, second)
+        ]
         atlases = found[0], found[1]
     sides = [_texts(recording, atlas) for recording, atlas in zip((first, second), atlases, strict=True)]
     if len(sides[0]) != len(sides[1]) or len(sides[0]) < 3:
@@ -147,7 +150,7 @@ def fingerprint(
             f"the recordings have {len(sides[0])} and {len(sides[1])} texts of at least three tokens; show both models the same three or more"
         )
     pairs = [_aligned(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
-    correlation = np.nanmean([_spearman(a, b) for a, b in pairs], axis=0)
+    correlation = np.abs(np.nanmean([_spearman(a, b) for a, b in pairs], axis=0))
     rng, null = np.random.default_rng(seed), []
     ranked = [[part[0] for part in side] for side in sides]
     for _ in range(n_null):
@@ -157,7 +160,7 @@ def fingerprint(
             a, b = ranked[0][i], ranked[1][j]
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
-        null.append(_score(np.nanmean(drawn, axis=0)))
+        null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
     about = {"first": first.provenance(), "second": second.provenance(), "n_components": n_components, "seed": seed}
     names = tuple(_full(atlases[0])), tuple(_full(atlases[1]))
     return Fingerprint(names, correlation, np.array(null), len(pairs), about)
