@@ -214,3 +214,42 @@ def test_some_constant_units_take_no_part():
         atlas = fbn.find_networks(dead, 6, standardize=standardize, n_restarts=1, seed=0)
         assert np.isfinite(atlas.maps).all()
         assert np.abs(atlas.maps[:, [5, 405, 705]]).max() < 0.5
+
+
+TASKS = ("copy", "reverse", "sort", "shift", "upper", "count", "add")
+
+
+def demo_recordings(model, folder, names, half: int, **options) -> fbn.Recording:
+    """Prompts of one half of the bank, one row a prompt: the mean over its tokens."""
+    prompts = {name: fbn.prompts(name)[250 * half : 250 * half + 250] for name in names}
+    design = fbn.block_design(prompts, n_runs=4, tokens_per_block=64, seed=half, **options)
+    recording = fbn.Scanner(model, site="mlp.neurons").scan(design, folder / f"{names[0]}{half}", progress=False)
+    return recording.pool("mean")
+
+
+def alignment(recording: fbn.Recording, atlas: fbn.Atlas, task: str) -> float:
+    """The largest |r| of a network's course with a task's regressor."""
+    courses = fbn.time_courses(recording, atlas, how="regression")
+    courses = np.concatenate([run.layer(0) for run in courses])
+    regressor = np.concatenate([run.rows["trial_type"] == task for run in recording]).astype(float)
+    return np.abs(np.corrcoef(regressor, courses.T)[0, 1:]).max()
+
+
+def test_networks_of_the_demo_model_are_its_tasks_and_come_back_with_other_prompts(demo_model, tmp_path):
+    """All tasks in one recording. Copying is what the others depart from, and has no network of its own."""
+    recordings = [
+        demo_recordings(demo_model, tmp_path, (*TASKS, "rest"), half, n_cycles=3, order="random") for half in (0, 1)
+    ]
+    atlases = [fbn.find_networks(one, 8, method="temporal", seed=0) for one in recordings]
+    found = {task: alignment(recordings[0], atlases[0], task) for task in TASKS}
+    assert all(r > 0.6 for task, r in found.items() if task != "copy"), found
+    assert found["copy"] < 0.6
+    assert matched(atlases[0].maps, atlases[1].maps).min() > 0.8
+    assert not atlases[0].unstable
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_of_the_demo_model_has_a_network_against_rest(task, demo_model, tmp_path):
+    recording = demo_recordings(demo_model, tmp_path, (task, "rest"), 0, n_cycles=6)
+    atlas = fbn.find_networks(recording, 4, method="temporal", seed=0)
+    assert alignment(recording, atlas, task) > 0.85

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.recurrence import recurrence as recurrence
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
     from tl_fbn.analysis.regressors import from_token as from_token
+    from tl_fbn.analysis.rotating import rotated_basis as rotated_basis
     from tl_fbn.analysis.time_courses import time_courses as time_courses
     from tl_fbn.intervention.battery import Battery as Battery
     from tl_fbn.intervention.hooks import amplify as amplify
@@ -123,6 +124,7 @@ _HOMES = {
     "tl_fbn.analysis.overlap": ("Overlap", "concordance", "overlap"),
     "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),
     "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),
+    "tl_fbn.analysis.rotating": ("rotated_basis",),
     "tl_fbn.analysis.time_courses": ("time_courses",),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),

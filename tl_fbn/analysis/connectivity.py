@@ -153,7 +153,7 @@ def sliding_connectivity(
     return pd.DataFrame(lines, columns=["run", "start", "stop"]), matrices
 
 
-def _courses(recording: Recording, atlas: Atlas, kind: str, how: How) -> list[Float[np.ndarray, "row network"]]:
+def _courses(recording: Recording, atlas: Atlas, kind: str, how: How) -> list[Float[np.ndarray, "_ network"]]:
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r} is none of {', '.join(map(repr, get_args(Kind)))}")
     if len(atlas) < 2:

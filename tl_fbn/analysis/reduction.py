@@ -81,7 +81,7 @@ class Reduced:
         return len(self.left)
 
 
-def kept_rows(recording: Recording, drop_first: int) -> list[Bool[np.ndarray, " row"]]:
+def kept_rows(recording: Recording, drop_first: int) -> list[Bool[np.ndarray, " _"]]:
     """The rows of every run that are looked at."""
     kept = []
     for run in recording:
@@ -182,7 +182,7 @@ class _Layer:
     recording: Recording
     layer: int
     runs: Sequence[int]
-    kept: Sequence[Bool[np.ndarray, " row"]]
+    kept: Sequence[Bool[np.ndarray, " _"]]
     preparation: Preparation
     shuffle: int | None = None
 

@@ -13,6 +13,7 @@ result                                     picture                         table
 ``Atlas``, or a mapping of networks        profile, then Dice overlap      networks; every pair
 contrast, t or F                           glass brain of z                20 units of largest |z|
 ``PermutationTest``                        glass brain of t                20 units of largest |t|
+``ComponentChoice``                        scree and stability             numbers tried
 ``GLMFit``                                 design matrix of its first run  runs; the columns of the design
 ``Preset``                                 none                            what is stated, what is our choice
 table with a lesion study's columns        lesion matrix                   the same numbers
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.analysis.choosing import ComponentChoice
 from tl_fbn.analysis.contrast import Contrast, FContrast
 from tl_fbn.analysis.glm import GLMFit
 from tl_fbn.analysis.permutation import PermutationTest
@@ -134,6 +136,9 @@ def sections_of(result: Any) -> list[Section]:
         return [_permutation_section(result)]
     if isinstance(result, GLMFit):
         return _fit_sections(result)
+    if isinstance(result, ComponentChoice):
+        draw = partial(figures.component_choice, result)
+        return [Section("How many networks", _with_origin(f"{result!r}.", result.provenance), draw, result.table)]
     if isinstance(result, pd.DataFrame) or callable(getattr(result, "to_dataframe", None)):
         return [_table_section(result)]
     return [Section(_words(type(result).__name__), "", html=result._repr_html_())]
@@ -225,6 +230,14 @@ def _atlas_sections(atlas: Atlas) -> list[Section]:
     count = f"{len(atlas)} network{'' if len(atlas) == 1 else 's'}"
     text = _with_origin(f"{count} in {atlas.space.describe()}.", atlas.provenance)
     sections = [Section(f"Atlas of {count}", text, atlas, atlas.to_dataframe())]
+    if atlas.stability is not None:
+        about = (
+            "Iq of a network is how alike its copies in resampled analyses are, less their likeness to others; p the share of networks of matched noise "
+            "with as large an Iq."
+        )
+        if atlas.unstable:
+            about += f" No more stable than noise: {', '.join(atlas.unstable)}."
+        sections.append(Section("Stability", about, partial(figures.stability, atlas)))
     if len(atlas) > 1:
         about = (
             "Dice is twice the shared units over the sum of both sizes. The chance level is its expectation for random "
