@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tl_fbn.acquisition.recording import Recording
+from tl_fbn.analysis.choosing import ComponentChoice
 from tl_fbn.analysis.efficiency import efficiency
 from tl_fbn.analysis.glm import fit_glm
 from tl_fbn.reporting import designs, figures, networks, paint
@@ -228,6 +229,41 @@ def test_the_design_of_a_fit_and_its_table(noise_recording: Recording) -> None:
         figures.design_matrix(design().iloc[:0])
 
 
+def choice() -> ComponentChoice:
+    table = pd.DataFrame(
+        {
+            "n_components": [2, 4, 8],
+            "mean_iq": [0.9, 0.95, 0.5],
+            "share_stable": [1.0, 1.0, 0.3],
+            "noise_iq": 0.4,
+            "explained": [0.3, 0.5, 0.6],
+        }
+    )
+    return ComponentChoice(table, np.array([0.4, 0.3, 0.1, 0.05, 0.01]), np.full((2, 5), 0.02))
+
+
+def test_component_choice_shows_both_arguments() -> None:
+    figure = figures.component_choice(choice())
+    assert figure.layout.title.text == "4 networks proposed; 4 directions exceed chance"
+    data, chance, iq, noise, share = figure.data
+    np.testing.assert_allclose(data.y, [40, 30, 10, 5, 1])
+    np.testing.assert_allclose(chance.y, 2)
+    assert list(iq.x) == [2, 4, 8] and list(iq.y) == [0.9, 0.95, 0.5]
+    assert list(noise.y) == [0.4] * 3 and list(share.y) == [1.0, 1.0, 0.3]
+    assert {shape.x0 for shape in figure.layout.shapes} == {4.5, 4}
+
+
+def test_stability_marks_what_is_no_better_than_noise() -> None:
+    networks = {"a": Network.from_indices(TOY, [0]), HOSTILE: Network.from_indices(TOY, [1])}
+    atlas = Atlas(TOY, networks, None, np.array([0.9, 0.3]), {"iq_of_noise_95": [0.4]}, np.array([0.01, 0.5]))
+    figure = figures.stability(atlas)
+    assert figure.layout.title.text == "Stability of 2 networks; 1 (orange) no more stable than noise"
+    assert list(figure.data[0].y) == [0.9, 0.3]
+    assert list(figure.data[0].marker.color) == [paint.OKABE_ITO[0], paint.OKABE_ITO[1]]
+    with pytest.raises(ValueError, match="n_restarts of 2 or more"):
+        figures.stability(Atlas(TOY, networks))
+
+
 def test_lesion_matrix_shows_points_stars_and_controls_on_one_scale() -> None:
     own, control = figures.lesion_matrix(Study(lesions())).data
     np.testing.assert_allclose(own.z, [[50, 1], [1, 25]])
@@ -300,6 +336,7 @@ GAINS = pd.DataFrame({"network": [HOSTILE], "gain": [1.0], "task": [HOSTILE], "v
         lambda: figures.lesion_matrix(Study(LESIONS)),
         lambda: figures.amplification(GAINS),
         lambda: figures.design_matrix(design().iloc[::40]),
+        lambda: figures.stability(Atlas(TOY, {HOSTILE: NETWORK}, None, np.array([0.5]))),
     ],
 )
 def test_names_stay_text_and_figures_stay_light(draw: Callable[[], Any]) -> None:
