@@ -22,13 +22,16 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 _WORTH = 4_000_000  # numbers to be looked at, below which starting a thread costs more than it saves
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item], *, size: int) -> list[Result]:
+def each(
+    function: Callable[[Item], Result], items: Iterable[Item], *, size: int, products: bool = False
+) -> list[Result]:
     """A function of every item, in order.
 
     Args:
         function: Leaves its arguments alone, and depends on nothing else that changes.
         items: What it is called with.
         size: How many numbers are looked at in all; small work is done here and now.
+        products: The work is matrix products and little else, which numpy spreads over threads better than we do.
     """
     items = list(items)
     if size < _WORTH or len(items) < 2:
@@ -40,6 +43,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item], *, size: int
             joblib.delayed(function)(item) for item in items
         )
         return list(found)
+    if products:
+        return [function(item) for item in items]
     pools = ThreadpoolController().select(user_api="blas")
     threads = max([pool["num_threads"] for pool in pools.info()], default=1)
     workers = min(threads, len(items))

@@ -135,7 +135,7 @@ def reduce_recording(
     means = _RunMeans(run_of)
     work = n_rows * n_units
     if n_rows <= 6 * size:
-        grams = each(_gram, parts, size=work)
+        grams = each(_gram, parts, size=work, products=True)
         gram, sums = (sum(one) for one in zip(*grams, strict=True))
         m = means.off(np.asarray(sums)[:, None])[:, 0] / n_units
         gram = means.off(means.off(_finite(np.asarray(gram))).T).T
@@ -148,12 +148,12 @@ def reduce_recording(
         m = np.zeros(n_rows)
         for _ in range(n_iter + 1):
             q = np.linalg.qr(q)[0]
-            found = each(partial(_power, q.astype(np.float32)), parts, size=work)
+            found = each(partial(_power, q.astype(np.float32)), parts, size=work, products=True)
             z, sums, column_sums = (sum(one) for one in zip(*found, strict=True))
             z, m = np.asarray(z), means.off(np.asarray(sums)[:, None])[:, 0] / n_units
             q = means.off(_finite(z - np.outer(m, np.asarray(column_sums)) if spatial else z))
         q = np.linalg.qr(q)[0]
-    projected = each(partial(_project, q.astype(np.float32), run_of), parts, size=work)
+    projected = each(partial(_project, q.astype(np.float32), run_of), parts, size=work, products=True)
     blocks, squares = zip(*projected, strict=True)
     total = float(sum(squares))
     if spatial:  # centring rows over units: q' m off every column
