@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks
 from tl_fbn.analysis.fingerprint import _aligned
+from tl_fbn.demo import train
 
 
 def model_of(
@@ -78,3 +83,79 @@ def test_refusals() -> None:
         fbn.fingerprint(model_of(1), model_of(1, n_texts=11), n_components=4, seed=0)
     with pytest.raises(ValueError, match="calibrate needs scores of both kinds; got 1 of relatives and 0 of others"):
         fbn.calibrate([0.5], [])
+
+
+def trained(model, vocabulary: dict[str, int], steps: int, *, seed: int, lr: float):
+    """A model after some steps of the demo's training."""
+    rng, optimiser = random.Random(seed), torch.optim.AdamW(model.parameters(), lr=lr)
+    for _ in range(steps):
+        tokens, weights = train._batch(rng, vocabulary, 12)
+        losses = torch.nn.functional.cross_entropy(
+            model(tokens[:, :-1]).logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+        )
+        optimiser.zero_grad()
+        (losses * weights[:, 1:].flatten()).mean().backward()
+        optimiser.step()
+    return model.eval()
+
+
+@pytest.mark.slow
+def test_copies_of_the_demo_model_are_its_relatives_and_models_trained_anew_are_not(tmp_path):
+    """Fine-tuned, pruned (three tenths of its neurons) and permuted, against the same shape from other seeds."""
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    weights = Path(fbn.demo.__file__).parent / "weights"
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    prompts = {task: fbn.prompts(task)[:60] for task in ("sort", "upper", "add", "count", "rest")}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=2, tokens_per_block=64, seed=0, order="random")
+
+    def original():
+        return AutoModelForCausalLM.from_pretrained(weights).eval()
+
+    def recorded(name: str, model) -> fbn.Recording:
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        host = TransformerBridge.boot_transformers(str(tmp_path / name)).eval()
+        return fbn.Scanner(host, site="mlp.neurons").scan(design, tmp_path / f"{name}-scan", progress=False)
+
+    permuted, pruned = original(), original()
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for model in (permuted, pruned):
+            for layer in model.gpt_neox.layers:
+                into, out = layer.mlp.dense_h_to_4h, layer.mlp.dense_4h_to_h
+                order = torch.randperm(384, generator=rng)
+                if model is permuted:
+                    into.weight[:], into.bias[:], out.weight[:] = (
+                        into.weight[order],
+                        into.bias[order],
+                        out.weight[:, order],
+                    )
+                else:
+                    into.weight[order[:115]], into.bias[order[:115]], out.weight[:, order[:115]] = 0, 0, 0
+    vocabulary = tokenizer.get_vocab()
+    base = recorded("base", original())
+    scores = {
+        "permuted": permuted,
+        "pruned": pruned,
+        "fine-tuned": trained(original(), vocabulary, 30, seed=7, lr=2e-4),
+    }
+    others = {
+        f"seed {seed}": trained(
+            train.build_model(len(tokenizer), d_model=96, n_layers=3, d_mlp=384, seed=seed),
+            vocabulary,
+            120,
+            seed=seed,
+            lr=2e-3,
+        )
+        for seed in (11, 12)
+    }
+    found = {
+        name: fbn.fingerprint(base, recorded(name, model), n_components=12, seed=0, n_null=20).score
+        for name, model in {**scores, **others}.items()
+    }
+    related, unrelated = [found[name] for name in scores], [found[name] for name in others]
+    assert found["permuted"] > 0.95
+    rates = fbn.calibrate(related, unrelated)
+    assert rates["missed"] == rates["false_alarms"] == 0, found

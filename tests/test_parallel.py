@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import tl_fbn as fbn
 from tests.conftest import blocks
+from tests.oracle.sources import planted
 from tl_fbn.analysis import parallel
 
 
@@ -51,3 +52,15 @@ def test_a_fit_does_not_depend_on_threads(noise, monkeypatch: pytest.MonkeyPatch
         beside = fbn.fit_glm(recording, noise=noise).contrast("a - b", level="token")
     np.testing.assert_array_equal(alone.t.values, beside.t.values)
     np.testing.assert_array_equal(alone.effect.values, beside.effect.values)
+
+
+def test_an_atlas_does_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    recording, _, _ = planted(6, noise=1.0)
+    with threadpool_limits(1):
+        alone = fbn.find_networks(recording, 6, seed=0)
+    monkeypatch.setattr(parallel, "_WORTH", 1)
+    with threadpool_limits(2), joblib.parallel_config(n_jobs=3):
+        beside = fbn.find_networks(recording, 6, seed=0)
+    assert alone.stability.min() > 0.9
+    np.testing.assert_allclose(alone.maps, beside.maps, atol=1e-3)
+    assert all((a.members != b.members).sum() <= 1 for a, b in zip(alone.values(), beside.values(), strict=True))

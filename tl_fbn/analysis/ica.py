@@ -32,7 +32,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.canica import common_subspace
 from tl_fbn.analysis.cutting import Rule, cut
 from tl_fbn.analysis.reduction import Preparation, Reduced, Standardize, reduce_recording
-from tl_fbn.analysis.rotation import Contrast, random_start, rotate
+from tl_fbn.analysis.rotation import Contrast, begun, random_start, rotate
 from tl_fbn.analysis.stability import SAMPLES, Rotating, centrotypes, clusters, indices, restart_maps
 from tl_fbn.units import Atlas, Network, UnitSpace
 
@@ -217,9 +217,11 @@ def _final(
     else:
         white = reduced.left[:, :n].T * np.sqrt(reduced.n_rows)
     if start is None:
-        start = random_start(n, rng)
+        few = white
         if white.shape[1] > 2 * SAMPLES:
             few = white[:, np.sort(rng.choice(white.shape[1], SAMPLES, replace=False))]
+        start = begun(few, random_start(n, rng))
+        if few is not white:
             start, _ = rotate(few, start, tol=10 * how.tol, **options)
     start, rows = np.array(start), np.linalg.norm(start, axis=1, keepdims=True)
     start /= np.where(rows > 0, rows, 1.0)

@@ -1,6 +1,6 @@
 """ICASSO: which networks come back when the analysis is done again, on resampled data, from another start.
 
-Each restart resamples stretches of rows (whole runs where there are at least four) with replacement, takes a fresh part of the units, and begins at a
+Each restart resamples stretches of rows (whole runs where there are at least four) with replacement, takes a fresh part of the units (half at most), and begins at a
 random rotation. The networks of all restarts are clustered by \\|correlation\\| of their maps into as many clusters as networks; the index of
 a cluster (Himberg et al. 2004),
 
@@ -30,7 +30,7 @@ from scipy.spatial.distance import squareform
 
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.reduction import Reduced
-from tl_fbn.analysis.rotation import Contrast, random_start, rotate, whitening_of
+from tl_fbn.analysis.rotation import Contrast, begun, random_start, rotate, whitening_of
 
 SAMPLES, ITERATIONS = 4096, 30
 _MIN_RUNS, _STRETCHES = 4, 8
@@ -77,8 +77,13 @@ def restart_maps(
     stretches = _stretches(reduced.run_of)
     one = partial(_restart, left, reduced.singular, right, stretches, how)
     seeds = rng.integers(2**63, size=n_restarts).tolist()
-    samples = min(SAMPLES, right.shape[1]) if how.spatial else len(left)
+    samples = _n_samples(right.shape[1], how) if how.spatial else len(left)
     return np.array(each(one, seeds, size=20 * samples * how.n_components * n_restarts))
+
+
+def _n_samples(n_units: int, how: Rotating) -> int:
+    """Units of a restart: at most half of them, or noise would come back too, on the same sample; but enough to turn."""
+    return min(n_units, SAMPLES, max(n_units // 2, 4 * how.n_components))
 
 
 def _stretches(run_of: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
@@ -108,18 +113,17 @@ def _restart(
     start = random_start(how.n_components, rng)
     options: dict[str, Any] = {"fun": how.fun, "tol": 10 * how.tol, "max_iter": min(how.max_iter, ITERATIONS)}
     if how.spatial:
-        few = right
-        if right.shape[1] > SAMPLES:
-            few = right[:, np.sort(rng.choice(right.shape[1], SAMPLES, replace=False))]
+        few = right[:, np.sort(rng.choice(right.shape[1], _n_samples(right.shape[1], how), replace=False))]
         data = vectors.T.astype(np.float32) @ few
         whitening = whitening_of(data)
-        rotation, _ = rotate(whitening.astype(np.float32) @ data, start, **options)
+        white = whitening.astype(np.float32) @ data
+        rotation, _ = rotate(white, begun(white, start), **options)
         maps = rotation @ whitening @ vectors.T
     else:
         values = np.maximum(values, 1e-12 * values[0])
         rows = np.repeat(np.arange(len(left)), counts)
         data = ((vectors / np.sqrt(values)).T @ scaled[rows].T * np.sqrt(len(rows))).astype(np.float32)
-        rotation, _ = rotate(data, start, **options)
+        rotation, _ = rotate(data, begun(data, start), **options)
         maps = rotation @ (vectors * np.sqrt(values)).T
     return maps / np.linalg.norm(maps, axis=1, keepdims=True)
 
