@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.measure import peak_memory
+from tests.benchmarks.measure import apart, medians, peak_memory
 
 ROWS, UNITS, REGRESSORS, BLOCKS = 2048, 36_864, 12, 48
 
@@ -47,19 +43,6 @@ def data(rows: int, units: int) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
     rest += list(rng.normal(size=(REGRESSORS - 7, rows)))
     design = pd.DataFrame(np.column_stack([on, *rest]), columns=["a", "b", *(f"x{i}" for i in range(REGRESSORS - 2))])
     return y, design, pd.DataFrame(events, columns=["onset", "duration", "trial_type"])
-
-
-def medians(variants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for repeat in range(repeats + 1):
-        for name, function in variants.items():
-            started = time.perf_counter()
-            function()
-            if repeat:
-                seconds[name].append(time.perf_counter() - started)
-        print(".", end="", flush=True, file=sys.stderr)
-    print(file=sys.stderr)
-    return {name: statistics.median(took) for name, took in seconds.items()}
 
 
 def bench_fit(repeats: int) -> dict[str, float]:
@@ -190,10 +173,7 @@ def main() -> None:
             (ours, seconds), (_, limit) = took.items()
             print(f"| {ours} | {seconds:.2f} | {seconds / limit:.2f} of the product and its maximum | 2 |")
         if args.only in (None, "large"):
-            command = [sys.executable, "-m", "tests.benchmarks.bench_glm", "--large"]
-            command += ["--units", str(args.units), "--rows", str(args.rows)]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            report["large"] = found = json.loads(printed.strip().splitlines()[-1])
+            report["large"] = found = apart("bench_glm", args.units, args.rows)
             print(
                 f"| {args.units:,} units x {args.rows:,} rows from disk | {found['seconds']:.1f} | peak {found['resident']:,.0f} MB | 2,048 MB |"
             )

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -25,8 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.bench_glm import medians
-from tests.benchmarks.measure import peak_memory
+from tests.benchmarks.measure import apart, medians, peak_memory
 from tl_fbn.analysis.rotation import random_start
 
 ROWS, UNITS, LAYERS = 1024, 36_864, 12
@@ -132,10 +129,7 @@ def main() -> None:
             for name, took in seconds.items():
                 print(f"| {name} | {took:.2f} | {took / ours:.1f} | {targets.get(name, '')} | {recovered[name]:.4f} |")
         if args.only in (None, "large"):
-            command = [sys.executable, "-m", "tests.benchmarks.bench_ica", "--large"]
-            command += ["--units", str(args.units), "--rows", str(args.rows)]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            report["large"] = found = json.loads(printed.strip().splitlines()[-1])
+            report["large"] = found = apart("bench_ica", args.units, args.rows)
             print(
                 f"\n{args.units:,} units x {args.rows:,} rows, K = 64, 20 restarts, from disk: {found['seconds']:.0f} s (600), "
                 f"peak {found['resident']:,.0f} MB (3,072)"
