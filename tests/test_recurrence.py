@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tl_fbn as fbn
@@ -81,3 +82,23 @@ def test_saved_and_refused(tmp_path) -> None:
     elsewhere = fbn.Atlas.from_networks({"a": fbn.Network.from_indices(fbn.UnitSpace("mlp.neurons", (9,)), [1])})
     with pytest.raises(ValueError, match="cannot look for an atlas in units of"):
         fbn.recurrence(elsewhere, recording, seed=0)
+
+
+def test_samples_are_the_finest_that_are_long_enough() -> None:
+    recording, maps, _ = planted(4, n_runs=2)
+    prompts = [pd.DataFrame({"prompt": np.arange(120) // 6}) for _ in recording]
+    told = fbn.Recording.from_arrays(
+        [[run.layer(i) for i in run.layers] for run in recording],
+        events=[run.events for run in recording],
+        rows=prompts,
+    )
+    space = told.space
+    few = fbn.recurrence(templates(space, maps), told, threshold=0.2, seed=0, n_null=1)
+    assert few.provenance["samples"] == "prompt" and few.n_samples == 40 and "in 40 prompts" in repr(few)
+    more = np.concatenate([maps, np.random.default_rng(0).laplace(size=(4, 1200))])
+    assert fbn.recurrence(templates(space, more), told, seed=0, n_null=1).provenance["samples"] == "block"
+    many = np.concatenate([maps, np.random.default_rng(0).laplace(size=(10, 1200))])
+    assert fbn.recurrence(templates(space, many), told, seed=0, n_null=1).provenance["samples"] == "run"
+    assert (
+        fbn.recurrence(templates(recording.space, maps), recording, seed=0, n_null=1).provenance["samples"] == "block"
+    )

@@ -22,13 +22,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from tqdm.auto import tqdm
 
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording, Run
 from tl_fbn.analysis.dual_regression import Samples, dual_regression, samples_of
 from tl_fbn.analysis.ica import find_networks
 from tl_fbn.analysis.overlap import shuffle_within_layers
-from tl_fbn.units import Atlas, Network, html_table, top_mask
+from tl_fbn.units import Atlas, Network, html_table
 
 Method = Literal["dual", "ica"]
 
@@ -85,8 +86,9 @@ class Recurrence:
 
     def __repr__(self) -> str:
         skipped = f", {self.skipped} too short" if self.skipped else ""
+        kind = self.provenance.get("samples", "sample")
         return (
-            f"Recurrence of {len(self.names)} networks in {self.n_samples} samples{skipped} ({self.method}, IoU above {self.threshold:g}): "
+            f"Recurrence of {len(self.names)} networks in {self.n_samples} {kind}s{skipped} ({self.method}, IoU above {self.threshold:g}): "
             f"{int((self.p < 0.05).sum())} come back more often than by chance (p < .05)"
         )
 
@@ -107,9 +109,10 @@ def recurrence(
     seed: int,
     threshold: float = 0.2,
     method: Method = "dual",
-    samples: Samples = "prompt",
+    samples: Samples | None = None,
     n_components: int | None = None,
     n_null: int = 99,
+    progress: bool = True,
 ) -> Recurrence:
     """Count how often the networks of an atlas come back in single samples.
 
@@ -119,9 +122,10 @@ def recurrence(
         seed: Of shuffles and single-sample ICAs.
         threshold: Intersection over union that counts, S0's 0.2 by default.
         method: ``"dual"`` or ``"ica"``.
-        samples: ``"prompt"``, ``"block"`` or ``"run"``.
+        samples: ``"prompt"``, ``"block"`` or ``"run"``; by default the finest of which half are long enough.
         n_components: With ``"ica"``: networks a sample; as many as the atlas has by default.
         n_null: Shuffles.
+        progress: Show a bar.
 
     Raises:
         ValueError: Spaces that differ, no sample long enough, or options out of range.
@@ -131,13 +135,15 @@ def recurrence(
         raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
     if not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
+    if samples is None:
+        samples = _finest(recording, (n_components or len(atlas)) if method == "ica" else len(atlas))
     rng = np.random.default_rng(seed)
     templates = np.array([one.members for one in atlas.values()])
     if method == "dual":
         found = dual_regression(recording, atlas, samples=samples)
         hits, n_samples, skipped = _dual_hits(found.maps, templates, threshold), len(found), found.skipped
         null = []
-        for _ in range(n_null):
+        for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
             order = shuffle_within_layers(atlas.space, rng)
             moved = _shuffled(atlas, order)
             again = dual_regression(recording, moved, samples=samples)
@@ -149,10 +155,10 @@ def recurrence(
         cut = [_cut(sample, sizes) for sample in masks]
         hits = np.array([_iou(one, templates) > threshold for one in cut])
         null = []
-        for _ in range(n_null):
+        for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
             moved_templates = templates[:, shuffle_within_layers(atlas.space, rng)]
             null.append(np.array([_iou(one, moved_templates) > threshold for one in cut]).sum((0, 1)))
-    about = {**recording.provenance(), "atlas": dict(atlas.provenance), "seed": seed}
+    about = {**recording.provenance(), "atlas": dict(atlas.provenance), "seed": seed, "samples": samples}
     return Recurrence(
         tuple(atlas),
         hits.sum((0, 1)),
@@ -164,6 +170,18 @@ def recurrence(
         skipped,
         about,
     )
+
+
+def _finest(recording: Recording, n_networks: int) -> Samples:
+    """The shortest kind of sample of which half have rows enough."""
+    kinds: tuple[Samples, ...] = ("prompt", "block", "run")
+    for kind in kinds:
+        if kind == "prompt" and any("prompt" not in run.rows for run in recording):
+            continue
+        lengths = [rows.stop - rows.start for run in recording for _, rows in samples_of(run, kind)]
+        if lengths and np.mean(np.array(lengths) > n_networks + 1) >= 0.5:
+            return kind
+    return "run"
 
 
 def _shuffled(atlas: Atlas, order: np.ndarray) -> Atlas:
@@ -178,11 +196,21 @@ def _dual_hits(
     """Whether each network's own map in each sample shares enough with it."""
     hits = np.zeros((len(maps), 1, len(templates)), dtype=bool)
     for j, template in enumerate(templates):
-        n = int(template.sum())
-        for i, sample in enumerate(maps[:, j]):
-            shared = int((top_mask(np.abs(sample), n) & template).sum())
-            hits[i, 0, j] = n > 0 and shared / (2 * n - shared) > threshold
+        if template.any():
+            hits[:, 0, j] = _shared(_largest(maps[:, j], int(template.sum())), template) > threshold
     return hits
+
+
+def _largest(maps: Float[np.ndarray, "map unit"], n: int) -> Bool[np.ndarray, "map unit"]:
+    """The n units of largest magnitude of every map, and what ties with the last of them."""
+    sizes = np.abs(maps)
+    return sizes >= np.partition(sizes, sizes.shape[1] - n, axis=1)[:, [sizes.shape[1] - n]]
+
+
+def _shared(masks: Bool[np.ndarray, "map unit"], template: Bool[np.ndarray, " unit"]) -> Float[np.ndarray, " map"]:
+    """Intersection over union with a template."""
+    shared = (masks & template).sum(1)
+    return shared / np.maximum(masks.sum(1) + template.sum() - shared, 1)
 
 
 def _single(
@@ -222,12 +250,10 @@ def _cut(
     maps: Float[np.ndarray, "map unit"], sizes: Int[np.ndarray, " network"]
 ) -> Bool[np.ndarray, "network map unit"]:
     """Every map cut to the size of every network."""
-    return np.array([[top_mask(np.abs(one), int(n)) for one in maps] for n in sizes])
+    return np.array([_largest(maps, int(n)) if n else np.zeros(maps.shape, dtype=bool) for n in sizes])
 
 
 def _iou(
     cut: Bool[np.ndarray, "network map unit"], templates: Bool[np.ndarray, "network unit"]
 ) -> Float[np.ndarray, "map network"]:
-    shared = np.einsum("nmu,nu->mn", cut, templates.astype(np.float32))
-    union = cut.sum(2).T + templates.sum(1) - shared
-    return shared / np.maximum(union, 1)
+    return np.column_stack([_shared(masks, template) for masks, template in zip(cut, templates, strict=True)])
