@@ -76,5 +76,7 @@ def test_what_never_varies_and_files(tmp_path) -> None:
     again = fbn.Connectivity.load(tmp_path / "c.safetensors")
     np.testing.assert_array_equal(again.matrix, found.matrix)
     assert again.names == found.names and "Connectivity (pearson) of 3 networks" in repr(again)
+    with pytest.raises(ValueError, match="n_bootstrap=0 and stretch=None must be at least 1"):
+        fbn.connectivity(recording, ATLAS, seed=0, n_bootstrap=0)
     with pytest.raises(ValueError, match="connectivity is between networks; this atlas has 1"):
         fbn.connectivity(recording, fbn.Atlas.from_networks({"a": ATLAS["a"]}), seed=0)

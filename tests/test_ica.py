@@ -199,8 +199,16 @@ def test_recordings_that_cannot_be_decomposed():
     few = rng.normal(size=(100, 2)) @ rng.normal(size=(2, 50))
     with pytest.raises(ValueError, match="vary in 2 directions only"):
         fbn.find_networks(fbn.Recording.from_arrays([[few]], events=events), 3, seed=0)
-    with pytest.raises(ValueError, match="method='pca' is none of 'spatial', 'temporal', 'canica'"):
-        find_networks.__wrapped__(one, 3, seed=0, method="pca")
+    for options, message in (
+        ({"method": "pca"}, "method='pca' is none of 'spatial', 'temporal', 'canica'"),
+        ({"fun": "tanh"}, "fun='tanh' is none of 'logcosh', 'exp', 'cube'"),
+        ({"standardize": "z"}, "standardize='z' is none of True, False, 'robust'"),
+        ({"n_components": 4.5}, r"n_components=4\.5 is no whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):  # as where types are not checked
+            find_networks.__wrapped__(one, **{"n_components": 3, "seed": 0, **options})
+    with pytest.raises(TypeError, match="decomposes a recording; got str"):
+        find_networks.__wrapped__("recording", 3, seed=0)
 
 
 def test_some_constant_units_take_no_part():

@@ -77,6 +77,8 @@ def test_saved_and_refused(tmp_path) -> None:
     assert "by chance" in found._repr_html_()
     with pytest.raises(ValueError, match=r"threshold=2\.0 is no share of units"):
         fbn.recurrence(atlas, recording, threshold=2.0, seed=0)
+    with pytest.raises(ValueError, match="n_null=0 gives no chance level"):
+        fbn.recurrence(atlas, recording, n_null=0, seed=0)
     with pytest.raises(ValueError, match="none of 24 samples has more than 11 rows, which an ICA of 10 networks needs"):
         fbn.recurrence(atlas, recording, method="ica", samples="block", n_components=10, seed=0)
     elsewhere = fbn.Atlas.from_networks({"a": fbn.Network.from_indices(fbn.UnitSpace("mlp.neurons", (9,)), [1])})

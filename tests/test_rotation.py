@@ -27,3 +27,13 @@ def test_what_does_not_converge_is_said_and_nothing_warns() -> None:
     white = np.random.default_rng(0).normal(size=(5, 300))
     _, converged = rotate(white, random_start(5, np.random.default_rng(1)), max_iter=2, tol=1e-12)
     assert not converged
+
+
+def test_a_rotation_is_one_also_where_sources_are_gaussian() -> None:
+    """Updates of the kurtosis contrast vanish there, and scikit-learn's decorrelation overflows."""
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        white = rng.normal(size=(12, 1200)).astype(np.float32)
+        for fun in ("cube", "logcosh"):
+            rotation, _ = rotate(white, random_start(12, np.random.default_rng(seed)), fun=fun, max_iter=10)  # type: ignore[arg-type]
+            np.testing.assert_allclose(rotation @ rotation.T, np.eye(12), atol=1e-9)

@@ -109,6 +109,8 @@ def connectivity(
     Raises:
         ValueError: Fewer than two networks, or an unknown kind.
     """
+    if n_bootstrap < 1 or (stretch is not None and stretch < 1):
+        raise ValueError(f"n_bootstrap={n_bootstrap} and stretch={stretch} must be at least 1")
     runs = _courses(recording, atlas, kind, how)
     rng = np.random.default_rng(seed)
     draws = np.array([_matrix([_resampled(run, rng, stretch) for run in runs], kind) for _ in range(n_bootstrap)])

@@ -330,10 +330,14 @@ def _one_a_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recordin
             )
         if not matrix.shape[1]:
             raise ValueError(f"the design of run {number} has no columns; give at least one regressor")
-        if not np.isfinite(matrix.to_numpy(float)).all():
-            raise ValueError(f"the design of run {number} has missing or infinite values; fill or drop them first")
         if matrix.columns.duplicated().any():
             raise ValueError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
+        if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
+            raise ValueError(
+                f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
+            )
+        if not np.isfinite(matrix.to_numpy(float)).all():
+            raise ValueError(f"the design of run {number} has missing or infinite values; fill or drop them first")
     return designs
 
 

@@ -88,7 +88,20 @@ def find_networks(
         ValueError: Fewer than 2 networks, fewer rows or varying units than networks, one run for ``"canica"``, values that are not finite,
             or options out of range.
     """
-    _check(recording, n_components, method, across_layers, n_restarts, drop_first, clip)
+    for name, value, allowed in (
+        ("method", method, get_args(Method)),
+        ("fun", fun, get_args(Contrast)),
+        ("standardize", standardize, (True, False, "robust")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}")
+    if not isinstance(recording, Recording):
+        raise TypeError(
+            f"find_networks decomposes a recording; got {type(recording).__name__}. Scan first, or use Recording.from_arrays"
+        )
+    if n_components != int(n_components):
+        raise ValueError(f"n_components={n_components} is no whole number")
+    _check(recording, n_components, across_layers, n_restarts, drop_first, clip)
     n_null = -(-20 // n_components) if n_null is None else n_null
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
     how = Rotating(n_components, method != "temporal", fun, tol, max_iter)
@@ -264,14 +277,11 @@ def _windows(recording: Recording, across_layers: bool | int) -> list[tuple[str,
 def _check(
     recording: Recording,
     n_components: int,
-    method: str,
     across_layers: bool | int,
     n_restarts: int,
     drop_first: int,
     clip: int | float | None,
 ) -> None:
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
     if n_components < 2:
         raise ValueError(f"n_components={n_components}; independence is between networks, so ask for at least 2")
     if n_restarts < 1:

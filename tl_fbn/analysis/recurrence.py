@@ -133,6 +133,8 @@ def recurrence(
     atlas.space.require_same(recording.space, "look for an atlas in")
     if method not in get_args(Method):
         raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
+    if n_null < 1:
+        raise ValueError(f"n_null={n_null} gives no chance level; give at least 19, better 99")
     if not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
     if samples is None:

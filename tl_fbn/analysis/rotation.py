@@ -44,9 +44,9 @@ def rotate(
         try:
             _, rotation, _ = fastica(white.T, tol=tol, max_iter=max_iter, **options)
         except (ValueError, np.linalg.LinAlgError):  # "cube" on Gaussian data: an update of rank zero, which overflows
-            return start, False
+            return _nearest_rotation(start), False
     unfinished = any(issubclass(one.category, ConvergenceWarning) for one in caught)
-    return np.asarray(rotation, dtype=np.float64), not unfinished
+    return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), not unfinished
 
 
 def begun(
@@ -55,6 +55,14 @@ def begun(
     """A better place to begin: a few steps of the kurtosis contrast, which has fewer wrong turns (two sources mixed half and half) than
     the robust ones that follow it."""
     return rotate(white, start, fun="cube", tol=1e-2, max_iter=5)[0]
+
+
+def _nearest_rotation(
+    matrix: Float[np.ndarray, "component component"],
+) -> Float[np.ndarray, "component component"]:
+    """The orthogonal matrix nearest to one: scikit-learn's decorrelation loses it where updates vanish, as for Gaussian sources."""
+    left, _, right = np.linalg.svd(np.asarray(matrix, dtype=np.float64))
+    return left @ right
 
 
 def _logcosh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

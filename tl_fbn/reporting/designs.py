@@ -49,6 +49,8 @@ def design_matrix(
         if not 0 <= run < len(design.designs):
             raise IndexError(f"run {run} of a fit of {len(design.designs)} runs; give 0 to {len(design.designs) - 1}")
         design = design.designs[run]
+    if not isinstance(design, pd.DataFrame):
+        raise TypeError(f"design_matrix draws a DataFrame (row, regressor) or a fit; got {type(design).__name__}")
     if not design.size:
         raise ValueError(
             f"design_matrix was given {len(design)} rows and {design.shape[1]} columns; give at least one each"
