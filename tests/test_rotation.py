@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from sklearn.decomposition import fastica
@@ -37,3 +40,15 @@ def test_a_rotation_is_one_also_where_sources_are_gaussian() -> None:
         for fun in ("cube", "logcosh"):
             rotation, _ = rotate(white, random_start(12, np.random.default_rng(seed)), fun=fun, max_iter=10)  # type: ignore[arg-type]
             np.testing.assert_allclose(rotation @ rotation.T, np.eye(12), atol=1e-9)
+
+
+def test_threads_side_by_side_neither_warn_nor_leave_filters_behind() -> None:
+    before, white = list(warnings.filters), np.random.default_rng(0).normal(size=(6, 500))
+    with ThreadPoolExecutor(4) as executor:
+        found = list(
+            executor.map(
+                lambda seed: rotate(white, random_start(6, np.random.default_rng(seed)), max_iter=3), range(60)
+            )
+        )
+    assert not any(converged for _, converged in found)
+    assert list(warnings.filters) == before

@@ -77,7 +77,7 @@ class Fingerprint:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a pair of the best pairing, best first: a, b, correlation."""
-        rows, columns = linear_sum_assignment(-np.nan_to_num(self.correlation, nan=-1.0))
+        rows, columns, _ = _paired(self.correlation)
         lines = [
             (self.names[0][i], self.names[1][j], self.correlation[i, j]) for i, j in zip(rows, columns, strict=True)
         ]
@@ -152,12 +152,12 @@ def fingerprint(
     pairs = [_aligned(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
     correlation = np.abs(np.nanmean([_spearman(a, b) for a, b in pairs], axis=0))
     rng, null = np.random.default_rng(seed), []
-    ranked = [[part[0] for part in side] for side in sides]
+    courses = [[course for course, _ in side] for side in sides]
     for _ in range(n_null):
         other = _derangement(len(pairs), rng)
         drawn = []
         for i, j in enumerate(other):
-            a, b = ranked[0][i], ranked[1][j]
+            a, b = courses[0][i], courses[1][j]
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
         null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
@@ -249,9 +249,15 @@ def _spearman(
 
 
 def _score(correlation: Float[np.ndarray, "first second"]) -> float:
+    _, _, best = _paired(correlation)
+    return float(best.mean())
+
+
+def _paired(correlation: Float[np.ndarray, "first second"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and correlations of the best one-to-one pairing; a course that never varies pairs last."""
     known = np.nan_to_num(correlation, nan=-1.0)
     rows, columns = linear_sum_assignment(-known)
-    return float(known[rows, columns].mean())
+    return rows, columns, known[rows, columns]
 
 
 def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:

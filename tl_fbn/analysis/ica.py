@@ -110,21 +110,18 @@ def find_networks(
         (prefix, _decompose(recording, layers, method, how, align=align, **options))
         for prefix, layers in _windows(recording, across_layers)
     ]
-    space, maps, names = recording.space, [], []
-    for prefix, one in found:
-        whole = np.zeros((len(one.maps), space.n_units), dtype=np.float32)
-        whole[:, np.concatenate([np.arange(space.n_units)[space.layer_slice(layer)] for layer in one.layers])] = (
-            one.maps
-        )
-        maps.append(whole)
-        names += [f"{prefix}N{i:02d}" for i in range(len(whole))]
-    together = np.concatenate(maps)
-    members = np.concatenate(
-        [
-            _members(whole, one, space, threshold, one_sided, per_layer, seed)
-            for whole, (_, one) in zip(maps, found, strict=True)
-        ]
-    )
+    space = recording.space
+    cutting: dict[str, Any] = {"threshold": threshold, "one_sided": one_sided, "per_layer": per_layer}
+    names = [f"{prefix}N{i:02d}" for prefix, one in found for i in range(len(one.maps))]
+    together = np.zeros((len(names), space.n_units), dtype=np.float32)
+    members = np.zeros(together.shape, dtype=bool)
+    first = 0
+    for _, one in found:
+        widths = tuple(width if layer in one.layers else 0 for layer, width in enumerate(space.widths))
+        where, stop = np.flatnonzero(np.isin(space.layer_of, one.layers)), first + len(one.maps)
+        together[first:stop, where] = one.maps
+        members[first:stop, where] = cut(one.maps, UnitSpace(space.site, widths), **cutting, seed=seed)
+        first = stop
     provenance = {
         **recording.provenance(),
         "method": f"ica, {method}",
@@ -132,7 +129,7 @@ def find_networks(
         "across_layers": across_layers,
         "n_restarts": n_restarts,
         "seed": seed,
-        "threshold": {"threshold": threshold, "one_sided": one_sided, "per_layer": per_layer},
+        "threshold": cutting,
         "preparation": {"standardize": standardize, "drop_first": drop_first, "clip": clip},
         "fun": fun,
     }
@@ -187,8 +184,12 @@ def _decompose(
         reduced = reduce_recording(
             recording, how.n_components, layers=layers, spatial=how.spatial, preparation=preparation, seed=seed
         )
-    several = restart_maps(reduced, how, n_restarts, seed=seed) if n_restarts > 1 else None
-    start = None if several is None else _start(several, reduced, how, sparsest=method == "canica")
+    several, clustered, start = None, None, None
+    if n_restarts > 1:
+        several = restart_maps(reduced, how, n_restarts, seed=seed)
+        clustered = clusters(several)
+        typical = _sparsest(several, reduced) if method == "canica" else centrotypes(*clustered, several)
+        start = typical[:, : how.n_components] / (1.0 if how.spatial else reduced.singular[: how.n_components])
     coordinates, converged = _final(reduced, how, start, seed)
     weight = np.square(coordinates * (reduced.singular[: how.n_components] if how.spatial else 1.0)).sum(1)
     order = np.argsort(-weight, kind="stable")
@@ -198,25 +199,20 @@ def _decompose(
     maps = (maps - maps.mean(1, keepdims=True)) / maps.std(1, keepdims=True)
     if align:
         maps *= np.where((maps**3).mean(1, keepdims=True) < 0, -1, 1).astype(np.float32)
-    if several is None:
+    if several is None or clustered is None:
         return _Decomposition(layers, maps, explained, converged)
     whole = np.pad(unit, ((0, 0), (0, len(reduced.singular) - how.n_components)))
-    stability, p, null = indices(reduced, how, several, whole, n_null=n_null, seed=seed)
+    stability, p, null = indices(reduced, how, several, clustered, whole, n_null=n_null, seed=seed)
     return _Decomposition(layers, maps, explained, converged, stability, p, null)
 
 
-def _start(
-    several: Float[np.ndarray, "restart network component"], reduced: Reduced, how: Rotating, *, sparsest: bool
-) -> Float[np.ndarray, "network network"]:
-    """Where the final rotation begins: the networks most typical of their clusters, or the sparsest restart's."""
-    if sparsest:
-        few = reduced.right[:, :: max(1, reduced.right.shape[1] // SAMPLES)]
-        worst = [np.abs(one.astype(np.float32) @ few).sum(1).max() for one in several]
-        maps = several[int(np.argmin(worst))]
-    else:
-        maps = centrotypes(*clusters(several), several)
-    maps = maps[:, : how.n_components]
-    return maps if how.spatial else maps / reduced.singular[: how.n_components]
+def _sparsest(
+    several: Float[np.ndarray, "restart network component"], reduced: Reduced
+) -> Float[np.ndarray, "network component"]:
+    """The restart whose worst map has the smallest sum of magnitudes."""
+    few = reduced.right[:, :: max(1, reduced.right.shape[1] // SAMPLES)]
+    worst = [np.abs(one.astype(np.float32) @ few).sum(1).max() for one in several]
+    return several[int(np.argmin(worst))]
 
 
 def _final(
@@ -242,24 +238,6 @@ def _final(
         start = start + 1e-3 * random_start(n, rng)
     rotation, converged = rotate(white, start, tol=how.tol, **options)
     return (rotation if how.spatial else rotation * reduced.singular[:n]), converged
-
-
-def _members(
-    whole: np.ndarray,
-    one: _Decomposition,
-    space: UnitSpace,
-    threshold: int | float | Rule,
-    one_sided: bool,
-    per_layer: bool,
-    seed: int,
-) -> np.ndarray:
-    """Members among the units that were decomposed."""
-    widths = tuple(space.widths[layer] if layer in set(one.layers) else 0 for layer in range(space.n_layers))
-    where = np.concatenate([np.arange(space.n_units)[space.layer_slice(layer)] for layer in one.layers])
-    members = np.zeros(whole.shape, dtype=bool)
-    options: dict[str, Any] = {"threshold": threshold, "one_sided": one_sided, "per_layer": per_layer, "seed": seed}
-    members[:, where] = cut(one.maps, UnitSpace(space.site, widths), **options)
-    return members
 
 
 def _windows(recording: Recording, across_layers: bool | int) -> list[tuple[str, list[int]]]:

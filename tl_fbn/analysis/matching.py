@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from tl_fbn.analysis.overlap import overlap, shuffle_within_layers
+from tl_fbn.analysis.overlap import atlas_rows, overlap, shuffle_within_layers
 from tl_fbn.units import Atlas
 
 
@@ -32,7 +31,7 @@ def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> pd.Da
         ValueError: Atlases of different spaces.
     """
     a.space.require_same(b.space, "match")
-    left, right = unit_rows(a), unit_rows(b)
+    left, right = atlas_rows(a), atlas_rows(b)
     r = left @ right.T
     rows, columns = linear_sum_assignment(-np.abs(r))
     rng = np.random.default_rng(seed)
@@ -50,15 +49,3 @@ def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> pd.Da
     ]
     table = pd.DataFrame(lines)
     return table.iloc[np.argsort(-table["correlation"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
-
-
-def unit_rows(atlas: Atlas) -> Float[np.ndarray, "network unit"]:
-    """Maps (or memberships) centred and of norm 1."""
-    maps = (
-        np.array([one.members for one in atlas.values()], dtype=float)
-        if atlas.maps is None
-        else atlas.maps.astype(float)
-    )
-    centred = maps - maps.mean(1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    return centred / np.where(norms > 0, norms, 1.0)

@@ -188,18 +188,22 @@ class _Maps:
     @classmethod
     def of(cls, thing: UnitMap | Atlas, top: float) -> _Maps:
         if isinstance(thing, UnitMap):
-            values = np.nan_to_num(thing.values.astype(float))[None]
-            clean = UnitMap(thing.space, values[0], thing.kind, thing.provenance)
-            networks = [clean.top(top, two_sided=thing.kind in _SIGNED)]
-        else:
-            networks = list(thing.values())
-            if thing.maps is None:
-                values = np.array([network.members.astype(float) for network in networks])
-            else:
-                values = np.asarray(thing.maps, dtype=float)
-        centred = values - values.mean(1, keepdims=True)
-        norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        return cls(thing.space, centred / np.where(norms > 0, norms, 1.0), networks)
+            values = np.nan_to_num(thing.values.astype(float))
+            clean = UnitMap(thing.space, values, thing.kind, thing.provenance)
+            return cls(thing.space, _of_norm_one(values[None]), [clean.top(top, two_sided=thing.kind in _SIGNED)])
+        return cls(thing.space, atlas_rows(thing), list(thing.values()))
+
+
+def atlas_rows(atlas: Atlas) -> Float[np.ndarray, "map unit"]:
+    """The maps of an atlas (memberships where it has none), each centred and of norm 1."""
+    maps = [one.members for one in atlas.values()] if atlas.maps is None else atlas.maps
+    return _of_norm_one(np.array(maps, dtype=float))
+
+
+def _of_norm_one(values: Float[np.ndarray, "map unit"]) -> Float[np.ndarray, "map unit"]:
+    centred = values - values.mean(1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    return centred / np.where(norms > 0, norms, 1.0)
 
 
 def shuffle_within_layers(space: UnitSpace, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ Reference: Hyvarinen (1999), the parallel algorithm with symmetric decorrelation
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any, Literal
 
@@ -18,6 +19,31 @@ from sklearn.decomposition import fastica
 from sklearn.exceptions import ConvergenceWarning
 
 Contrast = Literal["logcosh", "exp", "cube"]
+
+
+class _Quiet:
+    """Holds back scikit-learn's ConvergenceWarning while any thread is inside: Python's own way restores the filters of whichever
+    thread entered last, so that side by side some warnings escape and "ignore" may stay behind."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._filters = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
 
 
 def rotate(
@@ -37,16 +63,14 @@ def rotate(
         tol: Largest change of a direction at which it stops.
         max_iter: Iterations after which it gives up.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _QUIET, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # "cube" on Gaussian data overflows
         options: dict[str, Any] = {"whiten": False, "w_init": start.astype(white.dtype)}
         options["fun"] = _logcosh if fun == "logcosh" else fun
         try:
-            _, rotation, _ = fastica(white.T, tol=tol, max_iter=max_iter, **options)
+            _, rotation, _, n_iter = fastica(white.T, tol=tol, max_iter=max_iter, return_n_iter=True, **options)
         except (ValueError, np.linalg.LinAlgError):  # "cube" on Gaussian data: an update of rank zero, which overflows
             return _nearest_rotation(start), False
-    unfinished = any(issubclass(one.category, ConvergenceWarning) for one in caught)
-    return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), not unfinished
+    return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), n_iter < max_iter
 
 
 def begun(

@@ -17,7 +17,6 @@ coordinates. Cost: a rotation of some thousand samples a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -166,11 +165,11 @@ def indices(
     reduced: Reduced,
     how: Rotating,
     maps: Float[np.ndarray, "restart network component"],
+    clustered: tuple[Int[np.ndarray, " all"], Float[np.ndarray, "all all"]],
     final: Float[np.ndarray, "network component"],
     *,
     n_null: int,
     seed: int,
-    draw: Callable[..., np.ndarray] = restart_maps,
 ) -> tuple[Float[np.ndarray, " network"], Float[np.ndarray, " network"], Float[np.ndarray, " null"]]:
     """Iq of the final networks, their p, and the indices that noise gives.
 
@@ -178,13 +177,13 @@ def indices(
         reduced: The data.
         how: What a restart is.
         maps: Of the restarts.
+        clustered: Their :func:`clusters`.
         final: Unit vectors of the networks that are reported.
         n_null: How many noise data sets are analysed.
         seed: Of the null.
-        draw: For tests.
     """
-    labels, similar = clusters(maps)
-    iq = iq_of(labels, similar)
+    labels, _ = clustered
+    iq = iq_of(*clustered)
     flat = maps.reshape(-1, maps.shape[-1])
     alike = np.abs(final @ flat.T)
     mean = np.array([alike[:, labels == cluster].mean(1) for cluster in range(labels.max() + 1)]).T
@@ -192,7 +191,7 @@ def indices(
     found = np.zeros(len(final))
     found[mine] = iq[theirs]
     null = [
-        iq_of(*clusters(draw(reduced, how, max(2, -(-len(maps) // 2)), seed=seed + 1 + i, noise=True)))
+        iq_of(*clusters(restart_maps(reduced, how, max(2, -(-len(maps) // 2)), seed=seed + 1 + i, noise=True)))
         for i in range(n_null)
     ]
     pooled = np.sort(np.concatenate(null)) if null else np.zeros(0)
