@@ -85,15 +85,16 @@ def encode(
     return ids if bos is None or ids[:1] == (bos,) else (bos, *ids)
 
 
-def render(tokenizer: Any, chat: Chat, *, reply: bool = False) -> str:
-    """A chat as the tokenizer's template writes it."""
+def render(tokenizer: Any, chat: Chat, *, reply: bool = False, bos_eos: bool = True) -> str:
+    """A chat as the tokenizer's template writes it; with ``bos_eos=False``, beginning and end of text are empty in it."""
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             "the tokenizer has no chat template, so chats cannot be shown; set tokenizer.chat_template, or give strings"
         )
     messages = [{"role": role, "content": content} for role, content in chat]
     opens = reply and chat[-1][0] != "assistant"
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens)
+    bare = {} if bos_eos else {"bos_token": "", "eos_token": ""}  # the template's variables, not the tokenizer's
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **bare)
 
 
 def _tokenised(tokenizer: Any, text: str) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ from jaxtyping import Bool, Float, Int
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.design import prompt_digest
 from tl_fbn.acquisition.presentation import beginning, digests_of, encode
+from tl_fbn.attribution.tokens import Layouts, as_chat
 from tl_fbn.units import html_table
 
 Text = str | tuple[int, ...]
@@ -42,10 +43,14 @@ Kind = Literal["answer", "choice", "text"]
 
 @dataclass(frozen=True)
 class BatteryItem:
-    """A prompt and what may follow it; the first alternative is right. Strings, or token ids."""
+    """A prompt and what may follow it; the first alternative is right. Strings, or token ids.
+
+    ``texts`` are further texts a network must not have been found on, such as the question inside a chat.
+    """
 
     prompt: Text
     alternatives: tuple[Text, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,35 @@ class Battery:
         made = {
             name: Task(name, "text", tuple(BatteryItem("", (text,)) for text in texts)) for name, texts in tasks.items()
         }
+        return cls(made)
+
+    @classmethod
+    def from_chats(cls, tasks: Mapping[str, Sequence[Any]], model: Any, *, bos_eos: bool = True) -> Battery:
+        """A battery of chats, each ending with the assistant's right answer, which is what is scored.
+
+        Args:
+            tasks: Name to chats, few-shot ones for instance (:func:`tl_fbn.few_shot_chats`).
+            model: A model with a chat template, or its tokenizer.
+            bos_eos: As for :func:`tl_fbn.cgvst`.
+
+        Raises:
+            ValueError: A chat that does not end with an answer, or no chat template.
+        """
+        layouts = Layouts(getattr(model, "tokenizer", model), bos_eos=bos_eos)
+        made = {}
+        for name, chats in tasks.items():
+            items = []
+            for number, chat in enumerate(chats):
+                messages = as_chat(chat)
+                if len(messages) < 2 or messages[-1][0] != "assistant":
+                    raise ValueError(
+                        f"chat {number} of task {name!r} does not end with a message of the assistant's, the answer"
+                    )
+                layout = layouts.of(chat)
+                answer = [at for at in layout.positions("answer") if layout.turns[at] == layout.turns.max()]
+                prompt, scored = layout.ids[: answer[0]], layout.ids[answer[0] : answer[-1] + 1]
+                items.append(BatteryItem(prompt, (scored,), (messages[-2][1],)))
+            made[name] = Task(name, "answer", tuple(items))
         return cls(made)
 
     @classmethod
@@ -313,7 +347,7 @@ def _scored(ids: tuple[int, ...], start: int, alternative: Text) -> tuple[tuple[
 
 
 def _item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
-    found: set[str] = set()
+    found = {prompt_digest(text) for text in item.texts}
     for alternative in item.alternatives:
         whole: list[Text] = [item.prompt] if item.prompt else []
         if isinstance(alternative, str):
