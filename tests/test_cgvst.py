@@ -268,7 +268,9 @@ def planted_model(task_units: dict[int, list[int]]) -> tuple[Any, list[list[int]
             for unit in task_units.get(layer, []):
                 block.mlp.up_proj.weight[unit] = mark / mark.norm()
                 block.mlp.gate_proj.weight[unit] = mark / mark.norm()
-                block.mlp.down_proj.weight[:, unit] = 20 * answer / answer.norm() / planted
+                block.mlp.down_proj.weight[:, unit] = (
+                    0.3 * answer / answer.norm() / planted
+                )  # so that layer 1 still sees the mark
     rng = np.random.default_rng(0)
     items = [[*rng.integers(3, 49, 5).tolist(), 1, 2, *rng.integers(3, 49, 3).tolist()] for _ in range(20)]
     return bridged(model), items, [[6]] * 20

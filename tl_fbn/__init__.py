@@ -67,7 +67,16 @@ if TYPE_CHECKING:
     from tl_fbn.analysis.regressors import design_matrix as design_matrix
     from tl_fbn.analysis.regressors import from_token as from_token
     from tl_fbn.analysis.rotating import rotated_basis as rotated_basis
+    from tl_fbn.analysis.specificity import multiplicity as multiplicity
+    from tl_fbn.analysis.specificity import shared_core as shared_core
+    from tl_fbn.analysis.specificity import specific_scores as specific_scores
+    from tl_fbn.analysis.specificity import task_unique as task_unique
     from tl_fbn.analysis.time_courses import time_courses as time_courses
+    from tl_fbn.attribution.baselines import attribution_patching as attribution_patching
+    from tl_fbn.attribution.baselines import gradient_x_activation as gradient_x_activation
+    from tl_fbn.attribution.baselines import integrated_gradients as integrated_gradients
+    from tl_fbn.attribution.baselines import random_scores as random_scores
+    from tl_fbn.attribution.baselines import taylor as taylor
     from tl_fbn.attribution.cgvst import cgvst as cgvst
     from tl_fbn.attribution.cgvst import item_scores as item_scores
     from tl_fbn.attribution.scores import ItemScores as ItemScores
@@ -84,6 +93,9 @@ if TYPE_CHECKING:
     from tl_fbn.intervention.lesion import lesion_study as lesion_study
     from tl_fbn.intervention.lesion import matched_controls as matched_controls
     from tl_fbn.intervention.retention import retention_curve as retention_curve
+    from tl_fbn.intervention.token_ablation import token_ablation as token_ablation
+    from tl_fbn.intervention.validation import Validation as Validation
+    from tl_fbn.intervention.validation import validate_scores as validate_scores
     from tl_fbn.reporting.page import Report as Report
     from tl_fbn.units import Atlas as Atlas
     from tl_fbn.units import Network as Network
@@ -133,7 +145,15 @@ _HOMES = {
     "tl_fbn.analysis.permutation": ("PermutationTest", "max_t"),
     "tl_fbn.analysis.regressors": ("design_matrix", "from_token"),
     "tl_fbn.analysis.rotating": ("rotated_basis",),
+    "tl_fbn.analysis.specificity": ("multiplicity", "shared_core", "specific_scores", "task_unique"),
     "tl_fbn.analysis.time_courses": ("time_courses",),
+    "tl_fbn.attribution.baselines": (
+        "attribution_patching",
+        "gradient_x_activation",
+        "integrated_gradients",
+        "random_scores",
+        "taylor",
+    ),
     "tl_fbn.attribution.cgvst": ("cgvst", "item_scores"),
     "tl_fbn.attribution.scores": ("ItemScores",),
     "tl_fbn.attribution.shots": ("Example", "few_shot_chats", "read_examples"),
@@ -141,6 +161,8 @@ _HOMES = {
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),
+    "tl_fbn.intervention.token_ablation": ("token_ablation",),
+    "tl_fbn.intervention.validation": ("Validation", "validate_scores"),
     "tl_fbn.reporting.page": ("Report",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -173,7 +173,7 @@ def main() -> None:
             (ours, seconds), (_, limit) = took.items()
             print(f"| {ours} | {seconds:.2f} | {seconds / limit:.2f} of the product and its maximum | 2 |")
         if args.only in (None, "large"):
-            report["large"] = found = apart("bench_glm", args.units, args.rows)
+            report["large"] = found = apart("bench_glm", "--large", "--units", args.units, "--rows", args.rows)
             print(
                 f"| {args.units:,} units x {args.rows:,} rows from disk | {found['seconds']:.1f} | peak {found['resident']:,.0f} MB | 2,048 MB |"
             )

@@ -129,7 +129,7 @@ def main() -> None:
             for name, took in seconds.items():
                 print(f"| {name} | {took:.2f} | {took / ours:.1f} | {targets.get(name, '')} | {recovered[name]:.4f} |")
         if args.only in (None, "large"):
-            report["large"] = found = apart("bench_ica", args.units, args.rows)
+            report["large"] = found = apart("bench_ica", "--large", "--units", args.units, "--rows", args.rows)
             print(
                 f"\n{args.units:,} units x {args.rows:,} rows, K = 64, 20 restarts, from disk: {found['seconds']:.0f} s (600), "
                 f"peak {found['resident']:,.0f} MB (3,072)"

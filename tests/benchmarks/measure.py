@@ -25,18 +25,9 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def apart(module: str, units: int, rows: int) -> dict[str, Any]:
-    """What a benchmark's ``--large`` prints, run in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        f"tests.benchmarks.{module}",
-        "--large",
-        "--units",
-        str(units),
-        "--rows",
-        str(rows),
-    ]
+def apart(module: str, *options: Any) -> dict[str, Any]:
+    """What a benchmark with these options prints last, run in a process of its own."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, options)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(printed.strip().splitlines()[-1])
 

@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition import host
 
+_ELEMENTS = 1 << 22  # of logits at a time
 Take = Callable[[int, torch.Tensor, torch.Tensor], None]
 
 
@@ -194,12 +195,53 @@ def _losses(
     place = {position: number for number, position in enumerate(kept)} if logits.shape[1] != longest else None
     at = [position if place is None else place[position] for item in items for position in item.at]
     owner = torch.tensor([number for number, item in enumerate(items) for _ in item.at], device=logits.device)
+    rows = owner * logits.shape[1] + torch.tensor(at, device=logits.device)
     targets = torch.tensor([target for item in items for target in item.targets], device=logits.device)
-    rows = logits[owner, torch.tensor(at, device=logits.device)]
-    rows = rows if rows.dtype == torch.float64 else rows.float()
-    weights = torch.tensor([w for item in items for w in item.weights], device=logits.device, dtype=rows.dtype)
-    entropies = torch.nn.functional.cross_entropy(rows, targets, reduction="none") * weights
-    return torch.zeros(len(items), device=logits.device, dtype=rows.dtype).index_add(0, owner, entropies)
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    weights = torch.tensor([w for item in items for w in item.weights], device=logits.device, dtype=wide)
+    entropies: Any = _Entropies.apply(logits, rows, targets)
+    return torch.zeros(len(items), device=logits.device, dtype=wide).index_add(0, owner, entropies * weights)
+
+
+class _Entropies(torch.autograd.Function):
+    """Cross-entropies of some rows of the logits, a few rows at a time in both directions.
+
+    The stock function keeps the rows, their log-softmax and two gradients, each as large as the logits, which are larger than all activations
+    of a small model; this one keeps the logits and makes one gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(logits, rows, targets)
+        flat = logits.flatten(0, 1)
+        found = []
+        for some, wanted in _some_rows(flat, rows, targets):
+            values = _wide(flat.index_select(0, some))
+            found.append(values.logsumexp(-1) - values.gather(-1, wanted[:, None])[:, 0])
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        logits, rows, targets = ctx.saved_tensors
+        flat = logits.flatten(0, 1)
+        made = torch.zeros_like(flat)
+        scales = gradients[0].split([len(some) for some, _ in _some_rows(flat, rows, targets)])
+        for (some, wanted), scale in zip(_some_rows(flat, rows, targets), scales, strict=True):
+            share = _wide(flat.index_select(0, some)).softmax(-1)
+            share[torch.arange(len(wanted), device=wanted.device), wanted] -= 1
+            made.index_add_(0, some, share.mul_(scale[:, None]).to(made.dtype))  # a row may be scored twice
+        return made.view_as(logits), None, None
+
+
+def _some_rows(
+    flat: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    n_rows = max(1, _ELEMENTS // flat.shape[-1])
+    return zip(rows.split(n_rows), targets.split(n_rows), strict=True)
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _misfired(name: str, how: str) -> str:
@@ -217,7 +259,7 @@ def per_item(
     gradient: Float[torch.Tensor, "batch pos unit"], factor: torch.Tensor | None = None
 ) -> Float[torch.Tensor, "batch unit"]:
     """Sum over positions of the gradient, times a factor (batch, pos) or (batch, pos, unit); at least float32."""
-    gradient = gradient if gradient.dtype == torch.float64 else gradient.float()
+    gradient = _wide(gradient)
     if factor is None:
         return gradient.sum(1)
     factor = factor.to(gradient.dtype)

@@ -6,6 +6,7 @@ aggregate              over the items' scores r_n
 ``sum_abs``            sum of abs(r_n) (Song et al. 2024)
 ``mean_abs``           mean of abs(r_n)
 ``abs_mean``           abs(mean of r_n): large where the sign agrees
+``mean``               mean of r_n: signed
 ``t``                  mean of r_n over its standard error: signed
 ====================== =======================================================================
 """
@@ -25,7 +26,7 @@ from tl_fbn import files
 from tl_fbn.units import UnitMap, UnitSpace, html_table
 from tl_fbn.units.space import Provenance
 
-Aggregate = Literal["sum_abs", "mean_abs", "abs_mean", "t"]
+Aggregate = Literal["sum_abs", "mean_abs", "abs_mean", "mean", "t"]
 
 
 def check_aggregate(aggregate: str) -> None:
@@ -60,6 +61,8 @@ class Sums:
         if aggregate == "abs_mean":
             return np.abs(total) / self.n
         mean = total / self.n
+        if aggregate == "mean":
+            return mean
         variance = np.maximum(squares - self.n * mean**2, 0.0) / (self.n - 1)
         variance[variance < 1e-14 * mean**2] = 0.0  # what rounding leaves of nothing
         error = np.sqrt(variance / self.n)
@@ -125,7 +128,7 @@ class ItemScores:
             order = rng.permutation(len(self.values))
             halves = order[: len(order) // 2], order[len(order) // 2 :]
             maps = [self._of(self.values[half], aggregate) for half in halves]
-            tops = [one.top(amount, two_sided=aggregate == "t") for one in maps]
+            tops = [one.top(amount, two_sided=aggregate in ("mean", "t")) for one in maps]
             shared, either = len(tops[0] & tops[1]), len(tops[0] | tops[1])
             counts = [top.per_layer() for top in tops]
             chance = float((counts[0] * counts[1] / np.maximum(widths, 1)).sum())
