@@ -15,6 +15,7 @@ import tl_fbn as fbn
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.test_scanner import CountedForwards, small_design
 from tl_fbn.acquisition.sites import HEADS, SITES, by_head, resolve_site
+from tl_fbn.attribution.cgvst import gradient_points, mlp_inputs
 
 try:
     from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -194,3 +195,33 @@ def test_a_foreign_hook_is_refused_without_a_name_and_recorded_with_one(host: An
     plain = scanner.scan(small_design(), tmp_path / "p", progress=False)
     assert doubled.key != plain.key
     np.testing.assert_allclose(doubled[0].layer(0)[:], 2 * plain[0].layer(0)[:], rtol=1e-5)
+
+
+def test_gradient_scores_are_first_order_effects_and_read_the_mlps_input(host: Any) -> None:
+    ids = [[3, 9, 4, 17, 22, 5], [7, 7, 21, 40]]
+    positions = [[1, 3, 5], [2, 3]]
+    scores = fbn.gradient_x_activation(host, ids, positions, progress=False)
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            found = [host(torch.tensor([one]))[0].log_softmax(-1) for one in ids]
+        parts = zip(ids, positions, found, strict=True)
+        return float(np.mean([np.mean([float(log_p[at - 1, one[at]]) for at in where]) for one, where, log_p in parts]))
+
+    for unit in (3, scores.space.widths[0] + 5):
+        network, levels = fbn.Network.from_indices(scores.space, [unit]), []
+        for gain in (1.05, 0.95):
+            with fbn.amplify(host, network, gain=gain):
+                levels.append(likelihood())
+        assert (levels[0] - levels[1]) / 0.1 == pytest.approx(scores.values[unit], rel=0.02, abs=2e-5)
+    # what CGVST takes for the MLP's input is what its up projection reads
+    _, points = gradient_points(host, "mlp.up")
+    inputs = mlp_inputs(host, [0, 1])
+    _, cache = host.run_with_cache(torch.tensor(ids[:1]), names_filter=[*points.values(), *inputs.values()])
+    for layer in (0, 1):
+        mlp = host.blocks[layer].mlp
+        bias = getattr(mlp, "b_in", None)
+        read = cache[inputs[layer]] @ mlp.W_in + (0 if bias is None else bias)
+        assert torch.allclose(read, cache[points[layer]], atol=1e-5)
+    for variant in ("row_l1", "row_l2", "grad"):
+        assert np.isfinite(fbn.cgvst(host, ids, positions=positions, variant=variant, progress=False).values).all()

@@ -68,6 +68,9 @@ def test_lape_by_hand():
     found = fbn.lape(recording, ["a", "b", "c"])
     np.testing.assert_allclose(found.values, expected, rtol=1e-12)
     assert set(found.top(3).indices.tolist()) == {0, 1, 2}
+    for number, name in enumerate("abc"):  # the map of one condition: others' units are out of the race
+        own = fbn.lape(recording, ["a", "b", "c"], condition=name).values
+        np.testing.assert_allclose(own, np.where(p.argmax(0) == number, expected, -np.log(3)), rtol=1e-12)
 
 
 def test_units_that_never_vary_or_fire():
@@ -84,6 +87,8 @@ def test_refusals():
     recording, _, _ = recorded(n_runs=1)
     with pytest.raises(ValueError, match="no condition d in this recording; conditions: a, b, c"):
         fbn.welch_t(recording, "a", "d")
+    with pytest.raises(ValueError, match="condition='c' is none of those compared: a, b"):
+        fbn.lape(recording, ["a", "b"], condition="c")
     with pytest.raises(ValueError, match="at least two conditions; got \\['a'\\]"):
         fbn.lape(recording, ["a"])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import FastICA
 
@@ -99,3 +102,41 @@ def test_s0s_first_version_equals_fastica_thresholded_by_hand():
         members = list(atlas.values())[theirs].members
         assert (members != (signed >= 3.6)).sum() <= 1  # to float32
         assert members.any()
+
+
+def test_s1_is_the_released_formula_on_the_released_positions(demo_model):
+    s1 = fbn.presets.s1_cgvst
+    chats = fbn.few_shot_chats(fbn.chats("add", n=12), seed=0, tokenizer=demo_model.tokenizer, **s1.chats)
+    assert len(chats) == 12 and len(chats[0]) == 12
+    ids, positions = [], []
+    for chat in chats:
+        text = "".join(f" [INST] {m['content']} [/INST]" if m["role"] == "user" else f" {m['content']}" for m in chat)
+        ids.append(demo_model.tokenizer(text, add_special_tokens=False)["input_ids"])  # no beginning of text
+        marks = [at for at, token in enumerate(ids[-1]) if token in (4, 5)]
+        assert len(marks) == 12
+        positions.append([marks[1:8], marks[9:]])
+    by_hand = fbn.cgvst(demo_model, ids, positions=positions, variant="row_sum", progress=False)
+    released = fbn.cgvst(demo_model, chats, **{**s1.cgvst, "groups": 8}, progress=False)
+    assert np.allclose(released.values, by_hand.values, rtol=1e-6)
+    scores = fbn.cgvst(demo_model, chats, **s1.cgvst, progress=False)
+    assert scores.provenance["variant"] == "row_sum" and scores.provenance["groups"] == 28
+    assert len(scores.top(s1.top)) == int(0.05 * 1152)
+    assert "amplification: a gain of 2" in str(s1) and s1.sites(demo_model) == ["mlp.neurons"]
+    # zero behind the gate's nonlinearity is zero at the neuron
+    llama = bridged(tiny_llama())
+    network = fbn.Network.from_indices(resolve_site(llama, "mlp.neurons").space, [3, 50])
+    ids_ = torch.randint(0, 50, (2, 7))
+    silence = [(f"blocks.{layer}.mlp.hook_pre", partial(_without, unit=unit)) for layer, unit in ((0, 3), (1, 2))]
+    with torch.no_grad():
+        with fbn.inhibit(llama, network):
+            ours = llama(ids_)
+        with llama.hooks(fwd_hooks=silence):
+            theirs = llama(ids_)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def _without(tensor, hook, unit):
+    """SiLU is zero at zero, so a gate of zero is S1's zero after the nonlinearity."""
+    changed = tensor.clone()
+    changed[..., unit] = 0
+    return changed

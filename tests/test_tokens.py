@@ -70,19 +70,6 @@ def test_beginning_and_end_of_text_can_be_empty_as_released() -> None:
     assert "".join(layout.words) == "[INST] ab [/INST] c [INST] de [/INST] fgh "
 
 
-def test_the_released_cut_of_the_positions() -> None:
-    spans = ["[INST]", "[/INST]"]
-    layout = fbn.token_layout(character_tokenizer(LLAMA_2), TWO, bos_eos=False, spans=spans)
-    literal = [*range(6), *range(10, 17), *range(20, 26), *range(30, 37)]
-    assert [0, *layout.positions()] == literal
-    first, second = layout.grouped(
-        groups=13
-    )  # P[1:13] and P[14:]: the first of all and of the second part are not scored
-    assert first == literal[1:13] and second == literal[14:]
-    assert layout.grouped(groups=None) == [literal[1:]]
-    assert layout.kinds[6] == "content"  # the space behind [INST], which the spans do not name
-
-
 def test_literal_spans_in_a_plain_string() -> None:
     tokenizer = character_tokenizer(None)
     layout = fbn.token_layout(tokenizer, "Q: 1 A: 2 Q: 3 A:", spans=["Q:", "A:"])
@@ -124,23 +111,6 @@ def test_a_system_message_and_a_question_without_an_answer() -> None:
         layout.positions("answer")
 
 
-def test_random_positions_are_as_many_in_every_turn_and_depend_on_the_seed_only() -> None:
-    layout = fbn.token_layout(character_tokenizer(GEMMA), TWO)
-    drawn = layout.grouped("random", seed=1)
-    assert [len(group) for group in drawn] == [len(group) for group in layout.grouped()]
-    assert drawn == layout.grouped("random", seed=1) != layout.grouped("random", seed=2)
-    assert 0 not in layout.positions("random", seed=3)
-    with pytest.raises(ValueError, match="needs seed="):
-        layout.positions("random")
-
-
-def test_the_coloured_view_escapes_what_it_shows() -> None:
-    layout = fbn.token_layout(character_tokenizer(DEMO), [{"role": "user", "content": "<script>x</script>"}])
-    page = layout._repr_html_()
-    assert "<script" not in page and "&lt;" in page and "special" in page
-    assert list(layout.to_dataframe()) == ["position", "token_id", "token", "kind", "turn"]
-
-
 def test_a_real_sentencepiece_tokenizer() -> None:
     folder = SHARED / "models" / "stories260K"
     if not folder.is_dir():
@@ -163,11 +133,6 @@ def test_a_real_sentencepiece_tokenizer() -> None:
 
 def test_refusals_say_what_to_do() -> None:
     tokenizer = character_tokenizer(DEMO)
-    layout = fbn.token_layout(tokenizer, TURN)
-    with pytest.raises(ValueError, match=r"no special tokens in '<s>abc'; give spans="):
-        fbn.token_layout(character_tokenizer(None), "abc").positions()
-    with pytest.raises(ValueError, match="which of 3 token ids are special"):
-        fbn.token_layout(tokenizer, [1, 2, 3]).positions()
     with pytest.raises(ValueError, match="no chat template"):
         fbn.token_layout(character_tokenizer(None), TURN)
     with pytest.raises(ValueError, match="the model has no tokenizer"):
@@ -181,13 +146,5 @@ def test_refusals_say_what_to_do() -> None:
             character_tokenizer("{% for m in messages %}{{ m['content'] }}{{ m['content'] | length }}#{% endfor %}"),
             TURN,
         )
-    with pytest.raises(
-        ValueError, match=r"groups=1 leaves none of 2 positions: they are cut into P\[1:1\] and P\[2:\]"
-    ):
-        fbn.token_layout(tokenizer, [{"role": "user", "content": "ab"}]).grouped("content", groups=1)
-    with pytest.raises(ValueError, match="groups=0 is none of"):
-        fbn.token_layout(tokenizer, TURN).grouped(groups=0)
-    with pytest.raises(ValueError, match="tokens='specials' is none of"):
-        inspect.unwrap(type(layout).positions)(layout, "specials")
     with pytest.raises(ValueError, match="a role and a content"):
         as_chat([{"role": "user"}])

@@ -79,11 +79,11 @@ if TYPE_CHECKING:
     from tl_fbn.attribution.baselines import taylor as taylor
     from tl_fbn.attribution.cgvst import cgvst as cgvst
     from tl_fbn.attribution.cgvst import item_scores as item_scores
+    from tl_fbn.attribution.layout import TokenLayout as TokenLayout
     from tl_fbn.attribution.scores import ItemScores as ItemScores
     from tl_fbn.attribution.shots import Example as Example
     from tl_fbn.attribution.shots import few_shot_chats as few_shot_chats
     from tl_fbn.attribution.shots import read_examples as read_examples
-    from tl_fbn.attribution.tokens import TokenLayout as TokenLayout
     from tl_fbn.attribution.tokens import token_layout as token_layout
     from tl_fbn.intervention.battery import Battery as Battery
     from tl_fbn.intervention.hooks import amplify as amplify
@@ -155,9 +155,10 @@ _HOMES = {
         "taylor",
     ),
     "tl_fbn.attribution.cgvst": ("cgvst", "item_scores"),
+    "tl_fbn.attribution.layout": ("TokenLayout",),
     "tl_fbn.attribution.scores": ("ItemScores",),
     "tl_fbn.attribution.shots": ("Example", "few_shot_chats", "read_examples"),
-    "tl_fbn.attribution.tokens": ("TokenLayout", "token_layout"),
+    "tl_fbn.attribution.tokens": ("token_layout",),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),

@@ -9,6 +9,10 @@
     fit = fbn.fit_glm(recording.site("resid.post"), **s2.glm)
     print(s2)                                # every setting, every unknown
 
+    s1 = fbn.presets.s1_cgvst
+    chats = fbn.few_shot_chats(rows, seed=0, tokenizer=model.tokenizer, **s1.chats)
+    neurons = fbn.cgvst(model, chats, **s1.cgvst).top(s1.top)
+
 A preset is not a reproduction: read its ``unknown`` before you compare numbers with the paper's.
 """
 
@@ -39,6 +43,9 @@ class Preset:
         design: Options of :func:`tl_fbn.block_design`.
         glm: Options of :func:`tl_fbn.fit_glm`.
         networks: Options of :func:`tl_fbn.find_networks`.
+        chats: Options of :func:`tl_fbn.few_shot_chats`.
+        cgvst: Options of :func:`tl_fbn.cgvst`.
+        top: Share of units that are selected, of all layers together.
     """
 
     name: str
@@ -49,6 +56,9 @@ class Preset:
     design: Mapping[str, Any] = field(default_factory=dict)
     glm: Mapping[str, Any] = field(default_factory=dict)
     networks: Mapping[str, Any] = field(default_factory=dict)
+    chats: Mapping[str, Any] = field(default_factory=dict)
+    cgvst: Mapping[str, Any] = field(default_factory=dict)
+    top: float | None = None
 
     def sites(self, model: Any) -> list[str]:
         """Those of the preset's sites that a model has.
@@ -231,3 +241,47 @@ s0_fnf = Preset(
     ),
 )
 """FNF: networks of the residual stream as a model's fingerprint."""
+
+s1_cgvst = Preset(
+    name="s1_cgvst",
+    source="Song et al. 2024, EMNLP, pp. 7101-7113, and its released code",
+    stated=MappingProxyType(
+        {
+            "model, data": "Llama-2-7b-chat in bfloat16; tasks of Natural Instructions, first half of a task's rows to find neurons, second half to test (code)",
+            "chats": "5 shots, the chat template with beginning and end of text empty, at most 1300 tokens, longer ones left out (code)",
+            "special tokens": "every occurrence of [INST] and [/INST]; the <<SYS>> spans are defined and not used (code)",
+            "loss": "mean cross-entropy of the special tokens P[1:28] plus that of P[29:], P their sorted positions; answers are not scored (code)",
+            "score": "sum over items of abs(sum over inputs of the up projection's gradient) (code)",
+            "selection": "the top 5 % of all layers together, int(.05 x units) (code)",
+            "inhibition": "0 after the gate's nonlinearity, at every position: the same as 0 at mlp.neurons (code)",
+            "evaluation": "greedy, at most 20 new tokens, stop at [INST], exact match after strip and lower case (code)",
+        }
+    ),
+    unknown=MappingProxyType(
+        {
+            "amplification": "a gain of 2, as for knowledge neurons; the factor is not in the released code",
+            "turns": "five shots and the question, six turns; the cut at 28 fits four turns before it",
+            "instruction": "in the first turn",
+            "evaluation": "Battery.from_chats: exact match with the true prefix, which equals greedy exact match; letter case and white space count",
+            "tasks": "three different sets of eight are in the released files; none is ours",
+            "paper's formula and tables": "not known to us; the formula is the code's",
+        }
+    ),
+    site_names=("mlp.neurons",),
+    chats=MappingProxyType({"n_shots": 5, "max_tokens": 1300, "bos_eos": False}),
+    cgvst=MappingProxyType(
+        {
+            "tokens": "special",
+            "spans": ("[INST]", "[/INST]"),
+            "variant": "row_sum",
+            "site": "mlp.up",
+            "groups": 28,
+            "weight": 1.0,
+            "aggregate": "sum_abs",
+            "bos_eos": False,
+            "max_tokens": 1300,
+        }
+    ),
+    top=0.05,
+)
+"""S1: row sums of the up projection's gradient at the tokens of [INST] and [/INST]."""

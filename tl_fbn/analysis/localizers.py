@@ -77,7 +77,9 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
     return _map(recording, means[0] - means[1], "effect", "activation_difference", f"{condition} - {other}", {})
 
 
-def lape(recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95) -> UnitMap:
+def lape(
+    recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95, condition: str | None = None
+) -> UnitMap:
     """Minus the activation-probability entropy over conditions: high where a unit is positive in few of them.
 
     Args:
@@ -85,13 +87,16 @@ def lape(recording: Recording, conditions: Sequence[str], *, minimum: float = 0.
         conditions: At least two of its conditions.
         minimum: Units whose highest probability is below this quantile of all probabilities are out of the race (they get
             the lowest score), as in the paper.
+        condition: Only units that are positive most often in this condition stay in the race: the map of one condition.
 
     Returns:
         (unit,) minus the entropy in nats.
 
     Raises:
-        ValueError: Fewer than two conditions, or one the recording lacks.
+        ValueError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
     """
+    if condition is not None and condition not in conditions:
+        raise ValueError(f"condition={condition!r} is none of those compared: {', '.join(conditions)}")
     if len(set(conditions)) < 2:
         raise ValueError(f"lape compares at least two conditions; got {list(conditions)}")
     on = np.array(_means(recording, conditions, lambda values: (values > 0).astype(float)))  # (condition, unit)
@@ -99,8 +104,10 @@ def lape(recording: Recording, conditions: Sequence[str], *, minimum: float = 0.
     shares = on / np.where(total > 0, total, 1.0)
     entropy = special.entr(shares).sum(0)
     out = (on.max(0) < np.quantile(on, minimum)) | (total == 0)
+    if condition is not None:
+        out |= on.argmax(0) != list(conditions).index(condition)
     scores = -np.where(out, np.log(len(on)), entropy)
-    return _map(recording, scores, "score", "lape", ", ".join(conditions), {"minimum": minimum})
+    return _map(recording, scores, "score", "lape", ", ".join(conditions), {"minimum": minimum, "condition": condition})
 
 
 def _map(

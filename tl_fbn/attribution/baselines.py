@@ -38,8 +38,9 @@ from tl_fbn.acquisition.sites import resolve_site
 from tl_fbn.attribution.cgvst import cgvst, gradient_points
 from tl_fbn.attribution.gradients import LossItem, batches, per_item, propagate
 from tl_fbn.attribution.items import prepare
+from tl_fbn.attribution.layout import Tokens
 from tl_fbn.attribution.scores import Aggregate, Sums, check_aggregate
-from tl_fbn.attribution.tokens import Item, Tokens
+from tl_fbn.attribution.tokens import Item
 from tl_fbn.units import UnitMap
 
 Text = str | Sequence[int]
@@ -69,7 +70,7 @@ def gradient_x_activation(
         (unit,) nats; positive where the neuron helps.
     """
     scored: Tokens = tokens or ("special" if positions is not None else "answer")
-    settings = {"groups": None} | options
+    settings: dict[str, Any] = {"groups": None} | options
     found = cgvst(
         model,
         items,
@@ -78,7 +79,7 @@ def gradient_x_activation(
         variant="grad_x_act",
         site="mlp.neurons",
         aggregate=aggregate,
-        **settings,  # pyright: ignore[reportArgumentType]
+        **settings,
     )
     signed = -found.values if aggregate in ("mean", "t") else found.values  # the loss is minus the log-likelihood
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
@@ -92,7 +93,8 @@ def taylor(model: Any, items: Sequence[Item], positions: Sequence[Any] | None = 
     Returns:
         (unit,) scores, at least 0.
     """
-    found = gradient_x_activation(model, items, positions, **({"aggregate": "sum_abs"} | options))
+    settings: dict[str, Any] = {"aggregate": "sum_abs"} | options
+    found = gradient_x_activation(model, items, positions, **settings)
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
 
 

@@ -47,8 +47,9 @@ from tl_fbn.acquisition import host
 from tl_fbn.acquisition.sites import resolve_site
 from tl_fbn.attribution.gradients import LossItem, batches, per_item, propagate
 from tl_fbn.attribution.items import prepare
+from tl_fbn.attribution.layout import Groups, Tokens
 from tl_fbn.attribution.scores import Aggregate, ItemScores, Sums, check_aggregate
-from tl_fbn.attribution.tokens import Groups, Item, Tokens
+from tl_fbn.attribution.tokens import Item
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]

@@ -119,9 +119,10 @@ def propagate(
                 leaves.append(tensor)
             value = tensor.detach()
 
-            def back(gradient: torch.Tensor) -> None:
-                fired[layer] += 1
-                take(layer, gradient.detach(), value)
+            def back(gradient: torch.Tensor | None) -> None:
+                if gradient is not None:
+                    fired[layer] += 1
+                    take(layer, gradient.detach(), value)
 
             tensor.register_hook(back)
             return tensor
@@ -135,9 +136,17 @@ def propagate(
 
         return hook_point
 
+    def whole(name: str) -> Callable[..., None]:
+        def hook_point(tensor: torch.Tensor, hook: Any) -> None:
+            if not tensor.requires_grad:  # the residual stream would carry gradients past it, and nobody would notice
+                raise ValueError(_no_gradient(model, f"nothing passes back through {name}"))
+
+        return hook_point
+
     kept = sorted({position for item in items for position in item.at})
     hooks = [(name, show(layer)) for layer, name in (watch or {}).items()]
     hooks += [(name, enter(layer)) for layer, name in points.items()]
+    hooks += [(name, whole(name)) for name in _sublayers(model, points)]
     hooks += _before_unembedding(model, kept)
     ids, mask, _ = host.pad_batch([item.ids for item in items], host.model_device(model))
     with torch.inference_mode(False), torch.enable_grad(), frozen(model):
@@ -150,6 +159,8 @@ def propagate(
             raise ValueError(_misfired(missing[0], "never"))
         if not losses.requires_grad:
             raise ValueError(_no_gradient(model, "the loss does not depend on the MLPs by any differentiable path"))
+        if hole := _hole(losses):
+            raise ValueError(_no_gradient(model, f"{hole} has none to give"))
         if ready is not None:
             ready()
         try:
@@ -175,6 +186,13 @@ def frozen(model: Any) -> Iterator[None]:
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
+
+
+def _sublayers(model: Any, points: Mapping[int, str]) -> list[str]:
+    """Outputs of attention and MLP that gradients must pass: those above the first point."""
+    first = min(points)
+    names = [f"blocks.{layer}.hook_{part}_out" for layer in points for part in ("attn", "mlp") if layer > first]
+    return [name for name in names if name in model.hook_dict]
 
 
 def _before_unembedding(model: Any, kept: list[int]) -> list[tuple[str, Any]]:
@@ -242,6 +260,20 @@ def _some_rows(
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _hole(losses: torch.Tensor) -> str:
+    """The first operation below the losses that has no backward pass and would pass back zeros under a mere warning."""
+    waiting, seen = [losses.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if "NotImplemented" in node.name():
+            return node.name()
+        waiting += [before for before, _ in node.next_functions]
+    return ""
 
 
 def _misfired(name: str, how: str) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.presentation import beginning, digests_of
 from tl_fbn.attribution.gradients import LossItem
-from tl_fbn.attribution.tokens import Groups, Layouts, TokenLayout, Tokens
+from tl_fbn.attribution.layout import Groups, TokenLayout, Tokens
+from tl_fbn.attribution.tokens import Layouts
 
 
 @dataclass(frozen=True)

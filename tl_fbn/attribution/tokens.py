@@ -26,161 +26,52 @@ Turns count from the user's messages; the markers that close the assistant's ans
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Int
 
 from tl_fbn.acquisition.design import Chat
 from tl_fbn.acquisition.presentation import beginning, render
+from tl_fbn.attribution.layout import Groups, TokenLayout, Tokens
 
-Tokens = Literal["special", "all", "answer", "content", "random"]
-Groups = Literal["turns"] | int | None
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
-COLOURS = {"special": "#fdb863", "content": "#e8e8e8", "answer": "#b2abd2", "": "#ffffff"}
-
-
-@dataclass(frozen=True, eq=False)
-class TokenLayout:
-    """The tokens of one text and what each belongs to.
-
-    Args:
-        ids: Token ids.
-        words: The text of each token.
-        kinds: ``"special"``, ``"content"`` or ``"answer"`` for each token; empty where unknown (token ids).
-        turns: (token,) turn of the conversation, from 0.
-        texts: The texts this came from, for the digests that guard against testing on them.
-    """
-
-    ids: tuple[int, ...]
-    words: tuple[str, ...]
-    kinds: tuple[str, ...]
-    turns: Int[np.ndarray, " token"]
-    texts: tuple[str, ...] = ()
-
-    def positions(self, tokens: Tokens = "special", *, seed: int | None = None) -> list[int]:
-        """Positions of one kind of token, ascending, without position 0, which nothing predicts.
-
-        Args:
-            tokens: ``"special"``, ``"content"``, ``"answer"``, ``"all"``, or ``"random"``: in every turn as many as it has special ones.
-            seed: Of ``"random"``.
-
-        Raises:
-            ValueError: None found, an unknown kind, or ``"random"`` without a seed.
-        """
-        if tokens not in get_args(Tokens):
-            raise ValueError(f"tokens={tokens!r} is none of {', '.join(map(repr, get_args(Tokens)))}")
-        if tokens == "random":
-            found = self._random(seed)
-        else:
-            found = [at for at, kind in enumerate(self.kinds) if at and tokens in ("all", kind)]
-        if not found:
-            raise ValueError(self._nothing(tokens))
-        return found
-
-    def _random(self, seed: int | None) -> list[int]:
-        if seed is None:
-            raise ValueError('tokens="random" needs seed=')
-        rng = np.random.default_rng([seed, *self.ids])
-        special = self.positions("special")
-        found: list[int] = []
-        for turn in np.unique(self.turns):
-            everywhere = np.flatnonzero(self.turns == turn)
-            everywhere = everywhere[everywhere > 0]
-            n = sum(self.turns[at] == turn for at in special)
-            found += rng.choice(everywhere, n, replace=False).tolist()
-        return sorted(found)
-
-    def grouped(
-        self, tokens: Tokens = "special", groups: Groups = "turns", *, seed: int | None = None
-    ) -> list[list[int]]:
-        """Positions in the groups whose means make up the loss; a group without a position is left out.
-
-        Args:
-            tokens: As for :meth:`positions`.
-            groups: ``"turns"``: all turns before the last, and the last; None: one group; a number n: with P the sorted
-                positions, P[1:n] and P[n+1:], as Song et al. (2024) cut theirs at 28.
-            seed: Of ``"random"``.
-        """
-        found = self.positions(tokens, seed=seed)
-        if groups is None:
-            return [found]
-        if groups == "turns":
-            last = self.turns.max()
-            cut = [[at for at in found if self.turns[at] < last], [at for at in found if self.turns[at] == last]]
-            return [group for group in cut if group]
-        if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-            raise ValueError(f'groups={groups!r} is none of "turns", None, or a number of positions from 1')
-        of_kind = [0, *found] if self.kinds[0] == tokens or tokens == "all" else found
-        cut = [[at for at in part if at] for part in (of_kind[1:groups], of_kind[groups + 1 :])]
-        if not any(cut):
-            raise ValueError(
-                f"groups={groups} leaves none of {len(of_kind)} positions: they are cut into P[1:{groups}] and "
-                f'P[{groups + 1}:]. Use groups="turns"'
-            )
-        return [group for group in cut if group]
-
-    def _nothing(self, tokens: str) -> str:
-        text = "".join(self.words)
-        shown = text if len(text) <= 80 else f"{text[:77]}..."
-        if not any(self.kinds) and tokens != "all":
-            return (
-                f"which of {len(self.ids)} token ids are {tokens} tokens is unknown; give positions=, or chats or strings "
-                "with spans="
-            )
-        if tokens not in ("special", "random"):
-            return f"{shown!r} has no {tokens} tokens behind its first token; use other tokens="
-        return f"no special tokens in {shown!r}; give spans=, e.g. ['[INST]', '[/INST]'], or chats that the template renders"
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One line a token: position, token_id, token, kind, turn."""
-        columns = {"token_id": self.ids, "token": self.words, "kind": self.kinds, "turn": self.turns}
-        return pd.DataFrame({"position": np.arange(len(self.ids)), **columns})
-
-    def __repr__(self) -> str:
-        counts = {kind or "unknown": self.kinds.count(kind) for kind in dict.fromkeys(self.kinds)}
-        return f"TokenLayout of {len(self.ids)} tokens: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())
-
-    def _repr_html_(self) -> str:
-        cells = [
-            f'<span title="{at}: {html.escape(kind or "unknown")}, turn {turn}, id {token}" style="background:{COLOURS[kind]};color:#000;'
-            f'border-radius:3px;padding:0 2px;margin:0 1px;white-space:pre-wrap">{html.escape(word) or "&middot;"}</span>'
-            for at, (token, word, kind, turn) in enumerate(
-                zip(self.ids, self.words, self.kinds, self.turns, strict=True)
-            )
-        ]
-        present = [kind for kind in COLOURS if kind in self.kinds and kind]
-        legend = " ".join(
-            f'<span style="background:{COLOURS[kind]};color:#000;padding:0 4px;border-radius:3px">{kind}</span>'
-            for kind in present
-        )
-        return f'<div><p>{html.escape(repr(self))}. {legend}</p><p style="line-height:1.9">{"".join(cells)}</p></div>'
 
 
 def token_layout(
-    model: Any, item: Item, *, spans: Sequence[str] | None = None, bos_eos: bool = True, reply: bool = False
+    model: Any,
+    item: Item,
+    *,
+    tokens: Tokens = "special",
+    groups: Groups = "turns",
+    spans: Sequence[str] | None = None,
+    bos_eos: bool = True,
+    reply: bool = False,
+    seed: int | None = None,
 ) -> TokenLayout:
-    """What every token of a text belongs to.
+    """What every token of a text belongs to, and which of them :func:`tl_fbn.cgvst` would score.
 
     Args:
         model: A model with a tokenizer, or a tokenizer.
         item: A chat (messages with role and content), a string, or token ids (whose kinds are unknown).
+        tokens: The tokens that are shown as scored, as for :func:`tl_fbn.cgvst`; none are where none are found.
+        groups: Their groups, likewise.
         spans: Literal texts that are special, e.g. ``["[INST]", "[/INST]"]``; the first opens a turn of a string. By default what the
             tokenizer's chat template adds to the messages.
         bos_eos: False: the template's beginning and end of text are empty, as in Song et al. (2024).
         reply: Open the assistant's turn at the end of a chat whose last message is another's.
+        seed: Of ``tokens="random"``.
 
     Raises:
         ValueError: A chat without a template, a tokenizer that does not know where its tokens are in the text, or a
             template that rewrites the messages.
     """
     tokenizer = getattr(model, "tokenizer", model)
-    return Layouts(tokenizer, spans=spans, bos_eos=bos_eos, reply=reply).of(item)
+    layout = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, reply=reply).of(item)
+    found = any(kind == tokens for kind in layout.kinds[1:]) or tokens in ("all", "random")
+    return replace(layout, used=tuple(map(tuple, layout.grouped(tokens, groups, seed=seed)))) if found else layout
 
 
 @dataclass(eq=False)

@@ -29,7 +29,8 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.specificity import How, specific_scores, task_unique
 from tl_fbn.attribution.cgvst import Variant, cgvst
-from tl_fbn.attribution.tokens import Item, Tokens
+from tl_fbn.attribution.layout import Tokens
+from tl_fbn.attribution.tokens import Item
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.hooks import Method, inhibit
 from tl_fbn.intervention.lesion import METRICS, check_disjoint, matched_controls

@@ -42,7 +42,7 @@ from tl_fbn.analysis.choosing import ComponentChoice
 from tl_fbn.analysis.contrast import Contrast, FContrast
 from tl_fbn.analysis.glm import GLMFit
 from tl_fbn.analysis.permutation import PermutationTest
-from tl_fbn.reporting import behaviour, designs, figures, networks
+from tl_fbn.reporting import attributions, behaviour, designs, figures, networks
 from tl_fbn.units import Atlas, Network, UnitMap
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def _map_section(result: UnitMap) -> Section:
         "Colours are clipped at the 99.5th percentile of the magnitudes. "
         f"The table lists the {TOP_UNITS} units of largest magnitude."
     )
+    if words := attributions.describe(result):
+        text = f"{words}\n\n{text}"
     return Section(f"Map of {result.kind}", _with_origin(text, result.provenance), result, _largest(result))
 
 
