@@ -1,0 +1,64 @@
+"""From what a user gives to what is scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tl_fbn as fbn
+from tests.conftest import tiny_model
+from tl_fbn.acquisition.design import prompt_digest
+from tl_fbn.attribution.items import Prepared, prepare
+
+OPTIONS: dict[str, Any] = {
+    "tokens": "special",
+    "groups": "turns",
+    "weight": 1.0,
+    "spans": None,
+    "bos_eos": True,
+    "max_tokens": None,
+    "seed": None,
+}
+
+
+def prepared(model: Any, items: Any, positions: Any = None, **options: Any) -> Prepared:
+    return prepare(model, items, positions, **OPTIONS | options)
+
+
+def test_the_first_group_is_weighted_and_a_single_one_is_not() -> None:
+    ids = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+    found = prepared(tiny_model(), ids, [[[1, 2], [4]], [3, 4]], weight=0.25)
+    assert found.items[0].weights == (0.125, 0.125, 1.0) and found.items[0].at == (0, 1, 3)
+    assert found.items[1].weights == (0.5, 0.5)
+    assert found.provenance["scored_positions"] == 5 and found.kept == [0, 1]
+
+
+def test_all_tokens_of_ids_need_no_positions() -> None:
+    found = prepared(tiny_model(), [[1, 2, 3]], tokens="all")
+    assert found.items[0].targets == (2, 3)
+
+
+def test_digests_know_the_whole_and_every_message(demo_model: Any) -> None:
+    chat = fbn.chats("sort", n=1)[0]
+    text = fbn.prompts("sort", n=1)[0]
+    digests = prepared(demo_model, [chat]).provenance["prompts"]
+    assert {prompt_digest(message["content"]) for message in chat} <= set(digests)
+    as_text = prepared(demo_model, [text]).provenance["prompts"]
+    assert prompt_digest(text) in as_text
+    assert set(digests) & set(as_text)  # the same tokens
+
+
+def test_a_given_group_may_be_empty_but_not_both() -> None:
+    found = prepared(tiny_model(), [[1, 2, 3]], [[[], [2]]])
+    assert found.items[0].at == (1,)
+    with pytest.raises(ValueError, match="no position behind its first token"):
+        prepared(tiny_model(), [[1, 2, 3]], [[[], [0]]])
+
+
+def test_errors_name_the_item(demo_model: Any) -> None:
+    chats = [*fbn.chats("sort", n=2), [{"role": "user", "content": "sort : a b"}]]
+    with pytest.raises(ValueError, match=r"item 2: .* has no answer tokens"):
+        prepared(demo_model, chats, tokens="answer")
+    with pytest.raises(ValueError, match="item 1 is ''"):
+        prepared(demo_model, ["a b", ""])
