@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import tl_fbn as fbn
 from tests.conftest import tiny_model
@@ -32,6 +34,17 @@ def test_the_first_group_is_weighted_and_a_single_one_is_not() -> None:
     assert found.items[0].weights == (0.125, 0.125, 1.0) and found.items[0].at == (0, 1, 3)
     assert found.items[1].weights == (0.5, 0.5)
     assert found.provenance["scored_positions"] == 5 and found.kept == [0, 1]
+
+
+def test_tensors_and_arrays_are_lists() -> None:
+    ids = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    plain = prepared(tiny_model(), ids, [[1, 2], [[1], [3]]])
+    for given, positions in (
+        (torch.tensor(ids), [torch.tensor([1, 2]), [np.array([1]), np.array([3])]]),
+        ([np.array(one) for one in ids], [np.array([1, 2]), np.array([[1], [3]])]),
+        ([torch.tensor(one) for one in ids], [(1, 2), ((1,), (3,))]),
+    ):
+        assert prepared(tiny_model(), given, positions).items == plain.items
 
 
 def test_all_tokens_of_ids_need_no_positions() -> None:
@@ -62,3 +75,12 @@ def test_errors_name_the_item(demo_model: Any) -> None:
         prepared(demo_model, chats, tokens="answer")
     with pytest.raises(ValueError, match="item 1 is ''"):
         prepared(demo_model, ["a b", ""])
+
+
+def test_a_tensor_of_ids_is_as_good_as_a_list() -> None:
+    ids = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    options: dict[str, Any] = {"variant": "grad", "progress": False}
+    found = fbn.cgvst(tiny_model(), ids, tokens="all", **options).values
+    assert np.array_equal(found, fbn.cgvst(tiny_model(), ids.tolist(), tokens="all", **options).values)
+    by_row = fbn.cgvst(tiny_model(), list(ids), positions=[[1, 2, 3]] * 2, groups=None, **options).values
+    assert np.allclose(by_row, fbn.cgvst(tiny_model(), ids, tokens="all", groups=None, **options).values)

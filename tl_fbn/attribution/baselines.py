@@ -40,7 +40,7 @@ from tl_fbn.attribution.gradients import LossItem, batches, per_item, propagate
 from tl_fbn.attribution.items import prepare
 from tl_fbn.attribution.layout import Tokens
 from tl_fbn.attribution.scores import Aggregate, Sums, check_aggregate
-from tl_fbn.attribution.tokens import Item
+from tl_fbn.attribution.tokens import Items
 from tl_fbn.units import UnitMap
 
 Text = str | Sequence[int]
@@ -49,7 +49,7 @@ Where = Literal["last", "all"]
 
 def gradient_x_activation(
     model: Any,
-    items: Sequence[Item],
+    items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens | None = None,
@@ -85,7 +85,7 @@ def gradient_x_activation(
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
-def taylor(model: Any, items: Sequence[Item], positions: Sequence[Any] | None = None, **options: Any) -> UnitMap:
+def taylor(model: Any, items: Items, positions: Sequence[Any] | None = None, **options: Any) -> UnitMap:
     """First-order Taylor score of the outgoing weights, sum over items of abs(dL/dw w), as Leng and Xiong (2024) use it.
 
     sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`. Args as there.
@@ -100,7 +100,7 @@ def taylor(model: Any, items: Sequence[Item], positions: Sequence[Any] | None = 
 
 def integrated_gradients(
     model: Any,
-    items: Sequence[Item],
+    items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens | None = None,

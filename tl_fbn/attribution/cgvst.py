@@ -49,7 +49,7 @@ from tl_fbn.attribution.gradients import LossItem, batches, per_item, propagate
 from tl_fbn.attribution.items import prepare
 from tl_fbn.attribution.layout import Groups, Tokens
 from tl_fbn.attribution.scores import Aggregate, ItemScores, Sums, check_aggregate
-from tl_fbn.attribution.tokens import Item
+from tl_fbn.attribution.tokens import Items
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
@@ -61,7 +61,7 @@ _CHUNK = 1 << 24  # elements of a weight gradient at a time
 
 def cgvst(
     model: Any,
-    items: Sequence[Item],
+    items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens = "special",
@@ -126,7 +126,7 @@ def cgvst(
 
 def item_scores(
     model: Any,
-    items: Sequence[Item],
+    items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens = "special",

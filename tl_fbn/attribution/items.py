@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.presentation import beginning, digests_of
@@ -51,6 +52,9 @@ def prepare(
 
     Args and errors as :func:`tl_fbn.cgvst`.
     """
+    items = _plain(items)
+    if isinstance(items, list | tuple):
+        items = [_plain(item) for item in items]
     _check_items(items, positions, tokens)
     n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
     tokenizer = getattr(model, "tokenizer", None)
@@ -94,6 +98,11 @@ def prepare(
     return Prepared(scored, kept, provenance)
 
 
+def _plain(value: Any) -> Any:
+    """Tensors and arrays as lists."""
+    return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value
+
+
 def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> None:
     if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
         raise ValueError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
@@ -105,7 +114,7 @@ def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> No
     if isinstance(first, (int, np.integer)):
         raise ValueError("items is one list of token ids; give a list of such lists, [ids]")
     for number, item in enumerate(items):
-        if not isinstance(item, (str, Sequence, np.ndarray)) or not len(item):
+        if not isinstance(item, (str, Sequence)) or not len(item):
             raise ValueError(
                 f"item {number} is {str(item)[:60]!r}; an item is a chat, a string or a list of token ids, not empty"
             )
@@ -132,7 +141,7 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
 
 def _given(positions: Any, n: int, number: int) -> list[list[int]]:
     """One list of positions, or two lists whose means are added, as lists; position 0 is left out."""
-    entries = list(positions)
+    entries = [_plain(entry) for entry in _plain(positions)]
     nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
     if nested and len(entries) > 2:
         raise ValueError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")

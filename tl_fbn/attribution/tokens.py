@@ -32,12 +32,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from tl_fbn.acquisition.design import Chat
 from tl_fbn.acquisition.presentation import beginning, render
 from tl_fbn.attribution.layout import Groups, TokenLayout, Tokens
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
+Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
 
 
 def token_layout(

@@ -30,7 +30,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.specificity import How, specific_scores, task_unique
 from tl_fbn.attribution.cgvst import Variant, cgvst
 from tl_fbn.attribution.layout import Tokens
-from tl_fbn.attribution.tokens import Item
+from tl_fbn.attribution.tokens import Items
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.hooks import Method, inhibit
 from tl_fbn.intervention.lesion import METRICS, check_disjoint, matched_controls
@@ -43,7 +43,7 @@ VARIANTS: tuple[Variant, ...] = ("row_sum", "row_l1", "row_l2", "grad_x_act", "g
 
 def token_ablation(
     model: Any,
-    chats: Mapping[str, Sequence[Item]],
+    chats: Mapping[str, Items],
     battery: Battery,
     *,
     seed: int,
