@@ -122,7 +122,7 @@ class TokenLayout:
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = "Every token of one text by what it belongs to. Hovering shows position, kind, turn and id; a frame marks what is scored."
-        return [{"title": "Tokens", "text": text, "html": self._repr_html_(), "table": self.to_dataframe()}]
+        return [{"title": "Tokens", "text": text, "html": self._repr_html_()}]
 
     def __repr__(self) -> str:
         counts = {kind or "unknown": self.kinds.count(kind) for kind in dict.fromkeys(self.kinds)}
@@ -132,11 +132,12 @@ class TokenLayout:
         group_of = {at: number for number, group in enumerate(self.used, start=1) for at in group}
         cells = []
         for at, (token, word, kind, turn) in enumerate(zip(self.ids, self.words, self.kinds, self.turns, strict=True)):
+            shown = word.replace("\n", "\u21b5") or "\u00b7"
             scored = f", scored in group {group_of[at]}" if at in group_of else ""
             frame = f"outline:2px {'solid' if group_of[at] == 1 else 'dashed'} #333;" if at in group_of else ""
             title = html.escape(f"{at}: {kind or 'unknown'}, turn {turn}, id {token}{scored}")
-            style = f"background:{COLOURS[kind]};color:#000;{frame}border-radius:3px;padding:0 2px;margin:0 2px;white-space:pre-wrap"
-            cells.append(f'<span title="{title}" style="{style}">{html.escape(word) or "&middot;"}</span>')
+            style = f"background:{COLOURS[kind]};color:#000;{frame}display:inline-block;border-radius:3px;padding:0 2px;margin:1px 2px;white-space:pre"
+            cells.append(f'<span title="{title}" style="{style}">{html.escape(shown)}</span>')
         legend = " ".join(
             f'<span style="background:{COLOURS[kind]};color:#000;padding:0 4px;border-radius:3px">{kind}</span>'
             for kind in COLOURS
