@@ -114,7 +114,20 @@ def cgvst(
     Source: Song et al. 2024, EMNLP, pp. 7101-7113, and the released code.
     """
     check_aggregate(aggregate)
-    work = _work(model, items, positions, tokens, variant, site, groups, weight, spans, bos_eos, max_tokens, seed)
+    work = _work(
+        model,
+        items,
+        positions,
+        variant,
+        site,
+        tokens=tokens,
+        groups=groups,
+        weight=weight,
+        spans=spans,
+        bos_eos=bos_eos,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
     if aggregate == "t" and len(work.items) < 2:
         raise ValueError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
     sums = Sums(work.space.n_units)
@@ -146,7 +159,20 @@ def item_scores(
     Takes items x units x 4 bytes. Its ``.map(aggregate)`` is what :func:`cgvst` returns, its ``.split_half(...)`` says how
     steady the ranking is. Args and errors as :func:`cgvst`.
     """
-    work = _work(model, items, positions, tokens, variant, site, groups, weight, spans, bos_eos, max_tokens, seed)
+    work = _work(
+        model,
+        items,
+        positions,
+        variant,
+        site,
+        tokens=tokens,
+        groups=groups,
+        weight=weight,
+        spans=spans,
+        bos_eos=bos_eos,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
     values: Float[np.ndarray, "item unit"] = np.zeros((len(work.items), work.space.n_units), dtype=np.float32)
     for numbers, scores in work.scored(batch_size, progress):
         values[numbers] = scores
@@ -230,20 +256,8 @@ class _Work:
         self.about["variant_reason"] = f"row_l1 instead of the released row_sum: {why}"
 
 
-def _work(
-    model: Any,
-    items: Any,
-    positions: Sequence[Any] | None,
-    tokens: Tokens,
-    variant: Any,
-    site: Any,
-    groups: Groups,
-    weight: float,
-    spans: Sequence[str] | None,
-    bos_eos: bool,
-    max_tokens: int | None,
-    seed: int | None,
-) -> _Work:
+def _work(model: Any, items: Any, positions: Sequence[Any] | None, variant: Any, site: Any, **scored: Any) -> _Work:
+    """What is scored and how, checked; ``scored`` says which tokens, as for :func:`tl_fbn.attribution.items.prepare`."""
     if variant is not None and variant not in get_args(Variant):
         raise ValueError(f"variant={variant!r} is none of {', '.join(map(repr, get_args(Variant)))}")
     neurons, points = gradient_points(model, site)
@@ -253,18 +267,7 @@ def _work(
             f'variant={chosen!r} is made of the gradient of the weights that lead into a neuron; use site="mlp.up", or '
             'variant="grad_x_act" or "grad"'
         )
-    prepared = prepare(
-        model,
-        items,
-        positions,
-        tokens=tokens,
-        groups=groups,
-        weight=weight,
-        spans=spans,
-        bos_eos=bos_eos,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
+    prepared = prepare(model, items, positions, **scored)
     inputs = mlp_inputs(model, list(points)) if chosen in ROWS else {}
     about = {"site": site, **prepared.provenance}
     return _Work(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
