@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from tl_fbn.attribution.shots import read_examples as read_examples
     from tl_fbn.attribution.tokens import token_layout as token_layout
     from tl_fbn.intervention.battery import Battery as Battery
+    from tl_fbn.intervention.dose import DoseResponse as DoseResponse
+    from tl_fbn.intervention.dose import dose_response as dose_response
     from tl_fbn.intervention.hooks import amplify as amplify
     from tl_fbn.intervention.hooks import inhibit as inhibit
     from tl_fbn.intervention.hooks import retain as retain
@@ -160,6 +162,7 @@ _HOMES = {
     "tl_fbn.attribution.shots": ("Example", "few_shot_chats", "read_examples"),
     "tl_fbn.attribution.tokens": ("token_layout",),
     "tl_fbn.intervention.battery": ("Battery",),
+    "tl_fbn.intervention.dose": ("DoseResponse", "dose_response"),
     "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),
     "tl_fbn.intervention.token_ablation": ("token_ablation",),
