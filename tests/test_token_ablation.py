@@ -92,7 +92,8 @@ def test_special_tokens_lose_to_as_many_random_ones_on_the_embedded_model(demo_m
         batch_size=256,
     )
     isolated = table.groupby("tokens")["isolated"].sum()
-    assert isolated["answer"] >= 10 and isolated["special"] < isolated["answer"]
+    # 8, 6 and 5 of 14 with these 30 items and 59 controls; 10, 8 and 5 with 60 and 100 (benchmarks/special_tokens)
+    assert isolated["answer"] >= 7 and isolated["special"] < isolated["answer"]
     drops = table.groupby("tokens")["drop"].mean()
     assert drops["answer"] > drops["random"] > drops["special"]
 
