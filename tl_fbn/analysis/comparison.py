@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tl_fbn.units import UnitMap
+from tl_fbn.units.space import pooled_prompts
 
 
 def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
@@ -38,12 +39,11 @@ def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
             f"conjunction of different kinds of map ({', '.join(sorted(kinds))}) has no meaning; give maps of one kind"
         )
     provenance = {**maps[0].provenance, "method": "conjunction", "of": [dict(each.provenance) for each in maps]}
-    known = [each.provenance.get("prompts") for each in maps]
-    if None in known:
-        provenance.pop("prompts", None)
-    else:
-        provenance["prompts"] = sorted({digest for prompts in known for digest in prompts or ()})
+    pooled = pooled_prompts(each.provenance for each in maps)
+    provenance.pop("prompts", None)
+    if pooled:
         provenance["of"] = [
             {key: value for key, value in part.items() if key != "prompts"} for part in provenance["of"]
         ]
+    provenance |= pooled
     return UnitMap(maps[0].space, np.min([each.values for each in maps], axis=0), maps[0].kind, provenance)

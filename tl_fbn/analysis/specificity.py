@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.units import Atlas, Network, UnitMap
+from tl_fbn.units.space import pooled_prompts
 
 How = Literal["difference", "z", "least"]
 
@@ -148,9 +149,7 @@ def _check(networks: Mapping[str, Network], what: str) -> None:
 
 def _origins(sources: Mapping[str, Any]) -> dict[str, Any]:
     """What all sources were found on, if all know it."""
-    known = [one.provenance.get("prompts") for one in sources.values()]
     parts = {
         name: {key: value for key, value in one.provenance.items() if key != "prompts"} for name, one in sources.items()
     }
-    prompts = {} if None in known else {"prompts": sorted({digest for part in known for digest in part or ()})}
-    return {"of": parts, **prompts}
+    return {"of": parts, **pooled_prompts(one.provenance for one in sources.values())}

@@ -69,13 +69,12 @@ def gradient_x_activation(
     Returns:
         (unit,) nats; positive where the neuron helps.
     """
-    scored: Tokens = tokens or ("special" if positions is not None else "answer")
     settings: dict[str, Any] = {"groups": None} | options
     found = cgvst(
         model,
         items,
         positions,
-        tokens=scored,
+        tokens=_explained(tokens, positions),
         variant="grad_x_act",
         site="mlp.neurons",
         aggregate=aggregate,
@@ -147,7 +146,7 @@ def integrated_gradients(
         model,
         items,
         positions,
-        tokens=tokens or ("special" if positions is not None else "answer"),
+        tokens=_explained(tokens, positions),
         groups=None,
         weight=1.0,
         spans=spans,
@@ -180,6 +179,11 @@ def integrated_gradients(
             sums.add(scores)
     about = {"method": "integrated_gradients", "n_steps": n_steps, "aggregate": aggregate, **prepared.provenance}
     return UnitMap(space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", about)
+
+
+def _explained(tokens: Tokens | None, positions: Sequence[Any] | None) -> Tokens:
+    """The tokens asked for; by default the answers', where positions do not say."""
+    return tokens or ("special" if positions is not None else "answer")
 
 
 def _scaled(layer: int, tensor: torch.Tensor, scale: float) -> torch.Tensor:

@@ -130,6 +130,7 @@ class Battery:
 
     tasks: Mapping[str, Task]
     _cache: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _known: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -217,10 +218,13 @@ class Battery:
 
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
         """Task to the digests of its prompts, answers and both together: what a network must not have been found on."""
-        return {
-            name: {d for item in task.items for d in _item_digests(item, tokenizer)}
-            for name, task in self.tasks.items()
-        }
+        if not (self._known and self._known[0] is tokenizer):  # every network of a study asks
+            found = {
+                name: {d for item in task.items for d in _item_digests(item, tokenizer)}
+                for name, task in self.tasks.items()
+            }
+            self._known[:] = [tokenizer, found]
+        return self._known[1]
 
     @torch.no_grad()
     def score(self, model: Any, *, batch_size: int = 128) -> dict[str, Scores]:

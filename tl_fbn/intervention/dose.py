@@ -32,7 +32,7 @@ from tl_fbn import files
 from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.hooks import amplify, inhibit
-from tl_fbn.intervention.lesion import METRICS, check_disjoint, matched_controls
+from tl_fbn.intervention.lesion import check_disjoint, empirical_p, matched_controls, metric_of
 from tl_fbn.units import Network, UnitMap, html_table
 
 GAINS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -102,7 +102,7 @@ class DoseResponse:
             areas = self._area(drawn)
             chance = self._area(self.controls[:, :, number] - before.mean())
             rho, rhos = float(_monotone(distance, curves.mean(1))), _monotone(distance, drawn)
-            p = (1 + int((chance <= area + 1e-12).sum())) / (1 + len(chance))
+            p = empirical_p(-area, -chance)
             lines.append(
                 (
                     task,
@@ -199,12 +199,7 @@ def dose_response(
     doses = _doses(network, gains, sizes)
     if n_controls < 1:
         raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 20")
-    defined = all(task.kind != "text" for task in battery.tasks.values())
-    metric = metric or ("exact_match" if defined else "log_likelihood")
-    if metric not in METRICS or (metric == "exact_match" and not defined):
-        raise ValueError(
-            f"metric={metric!r} cannot score this battery; plain text has log_likelihood, other tasks exact_match too"
-        )
+    metric = metric_of(battery, metric)
     if isinstance(network, UnitMap):
         name = str(network.provenance.get("task") or network.provenance.get("method") or network.kind)
         own = [network.top(float(size), name=name) for size in doses]

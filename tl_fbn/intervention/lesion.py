@@ -79,7 +79,7 @@ class LesionStudy:
         """
         m = self._metric(metric)
         drops, controls = self.drops(metric), self.control_drops(metric)
-        p = (1 + (controls >= drops[:, None, :] - 1e-12).sum(1)) / (1 + controls.shape[1])
+        p = np.array([empirical_p(own, chance) for own, chance in zip(drops, controls, strict=True)])
         lines = [
             (
                 network,
@@ -176,7 +176,7 @@ class LesionStudy:
                 f"{second} on {first}": own[1, 0],
                 "interaction": interaction,
                 "control_median": np.median(chance),
-                "p": (1 + (chance >= interaction - 1e-12).sum()) / (1 + len(chance)),
+                "p": empirical_p(interaction, chance),
             }
         )
 
@@ -203,8 +203,7 @@ class LesionStudy:
 
     def _metric(self, metric: str | None) -> int:
         chosen = self.metric if metric is None else metric
-        if chosen not in METRICS:
-            raise ValueError(f"metric={chosen!r} is none of {', '.join(map(repr, METRICS))}")
+        check_metric(chosen)
         return METRICS.index(chosen)
 
     def __repr__(self) -> str:
@@ -253,12 +252,7 @@ def lesion_study(
         raise ValueError("lesion_study got no networks; give a mapping of names to networks")
     if n_controls < 1:
         raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
-    defined = all(task.kind != "text" for task in battery.tasks.values())
-    metric = metric or ("exact_match" if defined else "log_likelihood")
-    if metric not in METRICS or (metric == "exact_match" and not defined):
-        raise ValueError(
-            f"metric={metric!r} cannot score this battery; plain text has log_likelihood, other tasks exact_match too"
-        )
+    metric = metric_of(battery, metric)
     discovery = {
         name: check_disjoint(network, battery, getattr(model, "tokenizer", None), name)
         for name, network in networks.items()
@@ -309,6 +303,27 @@ def matched_controls(network: Network, n: int, *, seed: int) -> list[Network]:
         provenance = {"method": "random, units per layer matched", "seed": seed, "prompts": []}
         drawn.append(Network(space, members, name=f"random {number} like {network.name}", provenance=provenance))
     return drawn
+
+
+def check_metric(metric: str) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, METRICS))}")
+
+
+def metric_of(battery: Battery, metric: str | None) -> str:
+    """The metric that scores every task of a battery: the one asked for, or exact match if every task has one."""
+    defined = all(task.kind != "text" for task in battery.tasks.values())
+    metric = metric or ("exact_match" if defined else "log_likelihood")
+    if metric not in METRICS or (metric == "exact_match" and not defined):
+        raise ValueError(
+            f"metric={metric!r} cannot score this battery; plain text has log_likelihood, other tasks exact_match too"
+        )
+    return metric
+
+
+def empirical_p(own: Any, controls: np.ndarray) -> Any:
+    """(1 + controls at least as large) / (1 + controls), over the first axis of the controls."""
+    return (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
 
 
 def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str) -> str:

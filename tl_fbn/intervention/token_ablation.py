@@ -33,7 +33,7 @@ from tl_fbn.attribution.layout import Tokens
 from tl_fbn.attribution.tokens import Items
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.hooks import Method, inhibit
-from tl_fbn.intervention.lesion import METRICS, check_disjoint, matched_controls
+from tl_fbn.intervention.lesion import check_disjoint, check_metric, empirical_p, matched_controls
 from tl_fbn.units import Network, UnitMap
 
 Select = Literal["top", "unique", "specific"]
@@ -94,13 +94,14 @@ def token_ablation(
     """
     if select not in get_args(Select):
         raise ValueError(f"select={select!r} is none of {', '.join(map(repr, get_args(Select)))}")
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, METRICS))}")
+    check_metric(metric)
     if len(chats) < 2:
         raise ValueError(f"a token ablation compares at least two tasks; got {len(chats)}")
     if n_controls < 1:
         raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
-    battery.select(list(chats))  # raises where a task has no items
+    own = {
+        task: battery.select([task]) for task in battery.select(list(chats)).tasks
+    }  # raises where a task has no items
     before = battery.score(model, batch_size=batch_size)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
@@ -120,16 +121,15 @@ def token_ablation(
                     with inhibit(model, network, method=method, reference=reference):
                         after = battery.score(model, batch_size=batch_size)
                     bar.update()
-                    own = battery.select([task])
                     chance = []
                     for control in sham:
                         with inhibit(model, control, method=method, reference=reference):
-                            chance.append(own.score(model, batch_size=batch_size)[task].of(metric))
+                            chance.append(own[task].score(model, batch_size=batch_size)[task].of(metric))
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
                     low, high = _interval(before[task], after[task], metric, n_bootstrap, seed)
                     null = before[task].of(metric) - np.array(chance)
-                    p = (1 + int((null >= drops[task] - 1e-12).sum())) / (1 + n_controls)
+                    p = float(empirical_p(drops[task], null))
                     others = {other: drop for other, drop in drops.items() if other != task}
                     worst = max(others, key=lambda other: others[other])
                     lines.append(

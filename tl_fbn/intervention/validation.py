@@ -39,7 +39,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery
 from tl_fbn.intervention.hooks import Method, inhibit
-from tl_fbn.intervention.lesion import METRICS, check_disjoint, matched_controls
+from tl_fbn.intervention.lesion import check_disjoint, check_metric, empirical_p, matched_controls
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 
 EXHAUSTIVE = 2000
@@ -97,8 +97,8 @@ class Validation:
         for number, name in enumerate(self.names):
             values = self.scores[number]
             ranks = _ranks(values[tried])
-            rho = _correlation(ranks, effect_ranks)
-            null = np.array([_correlation(ranks[order], effect_ranks) for order in shuffled])
+            rho = float(ranks @ effect_ranks)
+            null = ranks[shuffled] @ effect_ranks
             found = top_mask(values[tried], n_top)
             expected = sum(found[layers == one].sum() * truth[layers == one].mean() for one in np.unique(layers))
             sums = values[self.groups].sum(1)
@@ -108,16 +108,16 @@ class Validation:
                     "score": name,
                     "spearman": rho,
                     "spearman_by_chance": float(np.median(null)),
-                    "spearman_p": float((1 + (null >= rho - 1e-12).sum()) / (1 + n_shuffles)),
+                    "spearman_p": float(empirical_p(rho, null)),
                     "recall": float((found & truth).sum() / n_top),
                     "recall_by_chance": float(expected / n_top),
-                    "group_spearman": _correlation(_ranks(sums), _ranks(self.group_effects))
+                    "group_spearman": float(_ranks(sums) @ _ranks(self.group_effects))
                     if len(self.groups) > 2
                     else np.nan,
                     "top_drop": float(own),
                     "control_median": float(np.median(controls)),
                     "control_p95": float(np.quantile(controls, 0.95)),
-                    "p": float((1 + (controls >= own - 1e-12).sum()) / (1 + len(controls))),
+                    "p": float(empirical_p(own, controls)),
                 }
             )
         return pd.DataFrame(lines).sort_values("spearman", ascending=False, ignore_index=True)
@@ -252,8 +252,7 @@ def validate_scores(
 def _checked(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSpace, tuple[str, ...]]:
     if not scores:
         raise ValueError("validate_scores got no scores; give a mapping of names to maps")
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, METRICS))}")
+    check_metric(metric)
     first = next(iter(scores.values()))
     for name, one in scores.items():
         first.space.require_same(one.space, "compare")
@@ -281,10 +280,6 @@ def _ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
     ranks = ranks - ranks.mean()
     length = np.linalg.norm(ranks)
     return ranks / length if length else ranks
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b)
 
 
 def _shuffle(layers: Int[np.ndarray, " tried"], rng: np.random.Generator) -> Int[np.ndarray, " tried"]:

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
 from tl_fbn import files
-from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
 from tl_fbn.units.tables import html_table
 
 
@@ -148,10 +148,12 @@ class Network:
         # a unit that two maps sign differently has no sign
         signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
         name = f"{self.name} {sign} {other.name}"
-        provenance: dict[str, Any] = {"method": name, "parts": [dict(self.provenance), dict(other.provenance)]}
-        prompts = [source.provenance.get("prompts") for source in (self, other)]
-        if None not in prompts:
-            provenance["prompts"] = sorted({digest for part in prompts for digest in part or ()})
+        sources = self.provenance, other.provenance
+        provenance: dict[str, Any] = {
+            "method": name,
+            "parts": [dict(one) for one in sources],
+            **pooled_prompts(sources),
+        }
         return Network(self.space, members, signs.astype(np.int8), name, provenance)
 
     def __eq__(self, other: object) -> bool:

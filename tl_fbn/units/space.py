@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,12 @@ import numpy as np
 from jaxtyping import Int
 
 Provenance = Mapping[str, Any]
+
+
+def pooled_prompts(sources: Iterable[Provenance]) -> dict[str, list[str]]:
+    """What several results together were found on, as an entry of provenance; none where one of them does not know."""
+    known = [source.get("prompts") for source in sources]
+    return {} if None in known else {"prompts": sorted({digest for part in known for digest in part or ()})}
 
 
 @dataclass(frozen=True)
