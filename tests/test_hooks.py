@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import gc
+import inspect
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks, bridged, tiny_llama, tiny_model
-from tl_fbn.intervention.hooks import LayerEdit
+from tests.conftest import blocks, bridged, tiny_gpt2, tiny_llama, tiny_model
+from tl_fbn.acquisition import host
+from tl_fbn.acquisition.reading import Reader
+from tl_fbn.intervention.edits import LayerEdit
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]])
 
@@ -74,18 +79,53 @@ def test_an_empty_network_attaches_no_hook(model):
         assert hook_counts(model) == 0
 
 
-@pytest.mark.parametrize("operation", ["zero", "mean", "gain", "add", "add_sd", "retain"])
-def test_every_operation_equals_plain_torch_hooks(model, operation):
-    network, reference = network_of(model), random_reference(model)
+def texts_reference(model, seed: int = 1) -> fbn.Recording:
+    """Three texts of 7, 4 and 9 tokens in one run, as the scanner lays them out."""
+    rng = np.random.default_rng(seed)
+    lengths = [7, 4, 9]
+    rows = pd.DataFrame(
+        {
+            "prompt": np.repeat(range(3), lengths),
+            "position": np.concatenate([np.arange(n) for n in lengths]),
+            "trial_type": "a",
+        }
+    )
+    widths = fbn.Scanner(model).space.widths
+    arrays = [rng.normal(1.0, 2.0, (20, width)).astype(np.float32) for width in widths]
+    return fbn.Recording.from_arrays([arrays], events=[blocks(["a"], 20)], rows=[rows])
+
+
+OPERATIONS = ["zero", "mean", "position_mean", "gain", "add", "add_sd", "at", "at_sd", "bounds", "retain"]
+POSITIONS = {
+    "all": torch.ones(2, 8, dtype=torch.bool),
+    "last": torch.arange(8)[None].expand(2, 8) == 7,
+    "numbers": torch.arange(8)[None].expand(2, 8) % 3 == 0,
+    "mask": torch.tensor([[1, 0, 0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 1, 0, 1]]).bool(),
+}
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_equals_plain_torch_hooks(model, operation, positions):
+    network, reference = network_of(model), texts_reference(model)
     data = np.concatenate([reference[0].layer(0), reference[0].layer(1)], axis=1).astype(np.float64)
     mean, sd = torch.tensor(data.mean(0)).float(), torch.tensor(data.std(0)).float()
+    at = reference[0].rows["position"].to_numpy()
+    by_position = torch.tensor(np.array([data[at == p].mean(0) for p in range(8)])).float()  # (position, unit)
+    touched = POSITIONS[positions]
+    given = {"all": "all", "last": "last", "numbers": [0, 3, 6], "mask": touched.numpy()}[positions]
+    options = {"positions": given}
     interventions = {
-        "zero": fbn.inhibit(model, network),
-        "mean": fbn.inhibit(model, network, method="mean", reference=reference),
-        "gain": fbn.amplify(model, network, gain=2.5),
-        "add": fbn.amplify(model, network, add=-0.7),
-        "add_sd": fbn.amplify(model, network, add_sd=1.5, reference=reference),
-        "retain": fbn.retain(model, network),
+        "zero": fbn.inhibit(model, network, **options),
+        "mean": fbn.inhibit(model, network, method="mean", reference=reference, **options),
+        "position_mean": fbn.inhibit(model, network, method="position_mean", reference=reference, **options),
+        "gain": fbn.amplify(model, network, gain=2.5, **options),
+        "add": fbn.amplify(model, network, add=-0.7, **options),
+        "add_sd": fbn.amplify(model, network, add_sd=1.5, reference=reference, **options),
+        "at": fbn.clamp(model, network, at=0.8, **options),
+        "at_sd": fbn.clamp(model, network, at_sd=-2.0, reference=reference, **options),
+        "bounds": fbn.clamp(model, network, low=-0.01, high=0.02, **options),
+        "retain": fbn.retain(model, network, **options),
     }
 
     def edit(layer: int, t: torch.Tensor) -> torch.Tensor:
@@ -94,17 +134,72 @@ def test_every_operation_equals_plain_torch_hooks(model, operation):
         new = {
             "zero": torch.zeros_like(t),
             "mean": mean[span].expand_as(t),
+            "position_mean": by_position[:, span].expand_as(t),
             "gain": t * 2.5,
             "add": t - 0.7,
             "add_sd": t + 1.5 * sd[span],
+            "at": torch.full_like(t, 0.8),
+            "at_sd": (mean[span] - 2.0 * sd[span]).expand_as(t),
+            "bounds": t.clamp(-0.01, 0.02),
             "retain": torch.zeros_like(t),
         }[operation]
-        return torch.where(~mask if operation == "retain" else mask, new, t)
+        units = ~mask if operation == "retain" else mask
+        return torch.where(touched[:, :, None] & units, new, t)
 
     expected = torch_reference(model, edit)
     assert not torch.allclose(expected, logits(model))
     with interventions[operation]:
         torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        model.run_with_hooks(IDS, fwd_hooks=interventions[operation].fwd_hooks(model)), expected, rtol=1e-5, atol=1e-6
+    )
+    assert module_hooks(model) == 0
+
+
+def module_hooks(model) -> int:
+    """Hooks of ours on any module of the model, Hugging Face's included."""
+    modules = {id(m): m for root in (model, model.original_model) for m in root.modules()}.values()
+    hooks = [hook for m in modules for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+    return sum(
+        isinstance(getattr(host.unwrapped(hook), "__self__", host.unwrapped(hook)), Reader | LayerEdit)
+        for hook in hooks
+    )
+
+
+def test_resampled_units_take_one_other_text_at_the_same_position(model):
+    network, reference = network_of(model), texts_reference(model)
+    texts = [slice(0, 7), slice(7, 11), slice(11, 20)]
+    with fbn.inhibit(model, network, method="resample", reference=reference, seed=3):
+        _, cache = model.run_with_cache(IDS)
+    drawn = []
+    for row in range(2):
+        fits = []
+        for text in texts:
+            both = [reference[0].layer(layer)[text][np.arange(8) % (text.stop - text.start)] for layer in range(2)]
+            own = [cache["post", layer][row].numpy() for layer in range(2)]
+            members = network.by_layer()
+            fits.append(all(np.allclose(own[n][:, members[n]], both[n][:, members[n]]) for n in range(2)))
+        assert sum(fits) == 1
+        drawn.append(fits.index(True))
+    seeds = set()
+    for seed in range(12):
+        with fbn.inhibit(model, network, method="resample", reference=reference, seed=seed):
+            seeds.add(logits(model)[0, 0, 0].item())
+    assert len(seeds) == 3  # each of the three texts is drawn by some seed
+
+
+def test_noise_has_the_references_mean_and_deviation(model):
+    network, reference = network_of(model, (0, 1, 30)), random_reference(model)
+    ids = torch.randint(0, 50, (60, 30), generator=torch.Generator().manual_seed(0))
+    with fbn.inhibit(model, network, method="noise", reference=reference, seed=1), torch.no_grad():
+        _, cache = model.run_with_cache(ids)
+        _, again = model.run_with_cache(ids)
+    values = cache["post", 0][..., :2].reshape(-1, 2)
+    assert torch.equal(values, again["post", 0][..., :2].reshape(-1, 2))
+    data = reference[0].layer(0)[:, :2]
+    np.testing.assert_allclose(values.mean(0).numpy(), data.mean(0), atol=0.3)
+    np.testing.assert_allclose(values.std(0).numpy(), data.std(0), rtol=0.12)
+    assert abs(np.corrcoef(values.numpy().T)[0, 1]) < 0.12
 
 
 def test_each_layer_gets_its_own_units(model):
@@ -138,17 +233,157 @@ def llama_bridge():
     return bridged(module)
 
 
-def test_generation_is_the_same_with_and_without_a_kv_cache():
+@pytest.mark.parametrize(
+    ("method", "positions"),
+    [("zero", name) for name in ("all", "prompt", "generated", "last", "mask", "special")]
+    + [("position_mean", "all"), ("position_mean", "generated"), ("resample", "last"), ("noise", "all")],
+)
+def test_generation_is_the_same_with_and_without_a_kv_cache(method, positions):
     bridge = llama_bridge()
-    network = network_of(bridge, range(0, 96, 2))
+    network, reference = network_of(bridge, range(0, 96, 2)), texts_reference(bridge)
+    given = [1, 5, 9, 12] if positions == "mask" else positions
+    if positions == "special":
+        bridge.tokenizer = Specials([1, 8, 30, 42])
     options = {"max_new_tokens": 10, "do_sample": False, "stop_at_eos": False, "verbose": False}
     plain = bridge.generate(IDS, use_past_kv_cache=True, **options)
-    with fbn.inhibit(bridge, network):
+    needed = {} if method == "zero" else {"reference": reference, "method": method}
+    with fbn.inhibit(bridge, network, positions=given, **needed):
         cached = bridge.generate(IDS, use_past_kv_cache=True, **options)
         uncached = bridge.generate(IDS, use_past_kv_cache=False, **options)
+        theirs = bridge.original_model.generate(
+            IDS,
+            attention_mask=torch.ones_like(IDS),
+            max_new_tokens=10,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
     assert torch.equal(cached, uncached)
+    assert torch.equal(cached, theirs)
     assert not torch.equal(cached, plain)
     assert torch.equal(bridge.generate(IDS, use_past_kv_cache=True, **options), plain)
+    assert module_hooks(bridge) == 0
+
+
+class Specials:
+    """As much of a tokenizer as says which tokens are special."""
+
+    pad_token_id, padding_side, eos_token_id, bos_token_id = None, "right", None, None
+
+    def __init__(self, ids: list[int]) -> None:
+        self.all_special_ids = ids
+
+
+@pytest.mark.parametrize(
+    ("positions", "touched"), [("prompt", range(8)), ("generated", range(8, 13)), ("last", range(7, 13))]
+)
+@pytest.mark.parametrize("cached", [True, False])
+def test_generation_touches_these_tokens_and_no_others(positions, touched, cached):
+    bridge = llama_bridge()
+    network = network_of(bridge, range(48))
+    seen: list[torch.Tensor] = []
+    options = {"max_new_tokens": 6, "do_sample": False, "stop_at_eos": False, "verbose": False}
+    with (
+        fbn.clamp(bridge, network, at=7.0, positions=positions),
+        bridge.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", lambda t, hook: seen.append((t == 7.0).all(-1)))]),
+    ):
+        bridge.generate(IDS, use_past_kv_cache=cached, **options)
+        whole = torch.cat(seen, dim=1) if cached else seen[-1]
+    assert whole.shape == (2, 13)
+    expected = torch.zeros(13, dtype=torch.bool)
+    expected[list(touched)] = True
+    assert torch.equal(whole, expected.expand(2, 13))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_moves_no_position(side):
+    """A padded batch under its mask gives each text what it gets alone."""
+    bridge = llama_bridge()
+    network, reference = network_of(bridge, range(0, 96, 2)), texts_reference(bridge)
+    short, long = IDS[0, :5], IDS[1]
+    padded = torch.zeros(2, 8, dtype=torch.long)
+    mask = torch.zeros_like(padded)
+    place = slice(3, 8) if side == "left" else slice(0, 5)
+    padded[0, place], mask[0, place], padded[1], mask[1] = short, 1, long, 1
+    for intervention in (
+        fbn.inhibit(bridge, network, positions="last"),
+        fbn.inhibit(bridge, network, method="position_mean", reference=reference),
+        fbn.inhibit(bridge, network, method="resample", reference=reference),
+    ):
+        with intervention, torch.no_grad():
+            together = bridge(padded, attention_mask=mask)
+            alone = [bridge(short[None]), bridge(torch.stack([short.new_zeros(8), long]))]
+        torch.testing.assert_close(together[0, place], alone[0][0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together[1], alone[1][1], rtol=1e-4, atol=1e-5)
+
+
+def test_scans_of_generated_tokens_agree_in_every_mode_of_decoding():
+    """What an intervention on written tokens does to a scan does not depend on how the model is made to write."""
+    from tl_fbn.acquisition.generation import Decoder
+
+    bridge = llama_bridge()
+    network = network_of(bridge, range(0, 96, 2))
+    texts = [IDS[0, :5].tolist(), IDS[1].tolist()]
+    for positions in ("prompt", "generated", "last"):
+        found = []
+        with fbn.inhibit(bridge, network, positions=positions), torch.no_grad():
+            for mode in ("padded", "reread"):
+                decoder = Decoder(bridge, mode)
+                steps = [decoder.feed(texts), decoder.feed([[3], [4]]), decoder.feed([[5], [6]])]
+                found.append(torch.stack(steps))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
+
+
+def test_hooks_of_ones_own_listen_as_long_as_they_are_kept(model):
+    before, network = logits(model), network_of(model)
+    hooks = fbn.inhibit(model, network, positions="last").fwd_hooks(model)
+    hooks += fbn.amplify(model, network, gain=2.0, positions=[0]).fwd_hooks(model)
+    assert module_hooks(model) > 0
+    changed = model.run_with_hooks(IDS, fwd_hooks=hooks)
+    with fbn.inhibit(model, network, positions="last"), fbn.amplify(model, network, gain=2.0, positions=[0]):
+        torch.testing.assert_close(model(IDS), changed)
+    del hooks
+    gc.collect()
+    assert module_hooks(model) == 0
+    assert "generate" not in vars(model)
+    assert torch.equal(logits(model), before)
+
+
+def test_some_layers_only(model):
+    network = network_of(model, (1, 2, 24))
+    with fbn.inhibit(model, network, layers=[1]):
+        once = logits(model)
+    with fbn.inhibit(model, network.restrict(layers=[1])):
+        assert torch.equal(logits(model), once)
+    with fbn.retain(model, network, layers=[0]):
+        _, cache = model.run_with_cache(IDS)
+    assert (cache["post", 0] != 0).all(0).all(0).sum() == 2
+    assert (cache["post", 1] != 0).all()
+    with pytest.raises(ValueError, match=r"layers=\[2\] names \[2\].*layers: 0, 1"):
+        fbn.inhibit(model, network, layers=[2])
+
+
+@pytest.mark.parametrize("site", ["mlp.out", "attn.heads", "resid.post"])
+def test_other_sites_take_positions_too(site):
+    bridge = bridged(tiny_gpt2())
+    space = fbn.Scanner(bridge, site=site).space
+    network = fbn.Network.from_indices(space, range(0, space.n_units, 2))
+    with fbn.inhibit(bridge, network, positions=[2]):
+        _, cache = bridge.run_with_cache(IDS)
+    name = {"mlp.out": "hook_mlp_out", "attn.heads": "attn.hook_z", "resid.post": "hook_resid_post"}[site]
+    values = cache[f"blocks.0.{name}"]
+    values = values.reshape(2, 8, space.widths[0], -1).abs().sum(-1)  # (batch, pos, unit)
+    assert (values[:, 2, ::2] == 0).all()
+    assert (values[:, [0, 1, 3], ::2] > 0).all()
+    assert (values[:, :, 1::2] > 0).all()
+
+
+def test_a_part_of_the_model_cannot_be_asked_for_positions(model):
+    with (
+        fbn.inhibit(model, network_of(model), positions="last"),
+        pytest.raises(RuntimeError, match="a pass of the whole model"),
+    ):
+        model.blocks[0].mlp(torch.zeros(1, 3, 16))
 
 
 def test_nested_interventions_act_in_the_order_they_were_entered(model):
@@ -256,8 +491,32 @@ def test_refusals(model):
         match=r"network lives in other mlp.neurons \(2 x 10\); this model offers .* \(2 x 24\)\. Record or localise",
     ):
         fbn.inhibit(model, foreign)
-    with pytest.raises(ValueError, match="needs reference="):
-        fbn.inhibit(model, network, method="mean")
+    for method in ("mean", "position_mean", "resample", "noise"):
+        with pytest.raises(ValueError, match="needs reference="):
+            fbn.inhibit(model, network, method=method)
+    for positions, message in [
+        ("first", "'first' is none of 'all', 'prompt'"),
+        ([-1], "no column numbers"),
+        (np.zeros((2, 2, 2), bool), r"shape \(column,\) or \(batch, column\)"),
+        (np.array([0.5]), "no column numbers"),
+        ("special", "needs a tokenizer"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            inspect.unwrap(fbn.inhibit)(model, network, positions=positions)
+    with (
+        fbn.inhibit(model, network, positions=np.ones((3, 8), bool)),
+        pytest.raises(ValueError, match="the mask of positions has 3 texts, the batch 2"),
+    ):
+        logits(model)
+    for options, message in [
+        ({}, "clamp takes at="),
+        ({"at": 1.0, "low": 0.0}, "clamp takes at="),
+        ({"low": 2.0, "high": 1.0}, "low <= high"),
+        ({"at": float("nan")}, "NaN"),
+        ({"at_sd": 1.0}, "needs reference="),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fbn.clamp(model, network, **options)
     with pytest.raises(ValueError, match="exactly one of gain=, add= and add_sd="):
         fbn.amplify(model, network)
     with pytest.raises(ValueError, match="exactly one of gain=, add= and add_sd="):

@@ -225,3 +225,29 @@ def test_gradient_scores_are_first_order_effects_and_read_the_mlps_input(host: A
         assert torch.allclose(read, cache[points[layer]], atol=1e-5)
     for variant in ("row_l1", "row_l2", "grad"):
         assert np.isfinite(fbn.cgvst(host, ids, positions=positions, variant=variant, progress=False).values).all()
+
+
+@pytest.mark.parametrize(
+    ("positions", "touched"), [("prompt", range(5)), ("generated", range(5, 8)), ("last", range(4, 8))]
+)
+def test_an_intervention_on_some_positions_touches_them_while_the_host_writes(
+    host: Any, positions: str, touched: range
+) -> None:
+    network = fbn.Network.from_indices(fbn.Scanner(host).space, range(8))
+    ids = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
+    name = resolve_site(host, "mlp.neurons").hook_names[0]
+    for cached in (True, False):
+        seen: list[torch.Tensor] = []
+
+        def look(tensor: torch.Tensor, hook: Any, seen: list[torch.Tensor] = seen) -> None:
+            seen.append((tensor[..., :8] == 7.0).all(-1))
+
+        with fbn.clamp(host, network, at=7.0, positions=positions), host.hooks(fwd_hooks=[(name, look)]):
+            host.generate(
+                ids, max_new_tokens=4, do_sample=False, stop_at_eos=False, verbose=False, use_past_kv_cache=cached
+            )
+        whole = torch.cat(seen, dim=1) if seen[-1].shape[1] == 1 else seen[-1]
+        expected = torch.zeros(8, dtype=torch.bool)
+        expected[list(touched)] = True
+        assert torch.equal(whole, expected.expand(2, 8))
+    assert "generate" not in vars(host)

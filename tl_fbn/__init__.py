@@ -88,7 +88,9 @@ if TYPE_CHECKING:
     from tl_fbn.intervention.battery import Battery as Battery
     from tl_fbn.intervention.dose import DoseResponse as DoseResponse
     from tl_fbn.intervention.dose import dose_response as dose_response
+    from tl_fbn.intervention.hooks import Intervention as Intervention
     from tl_fbn.intervention.hooks import amplify as amplify
+    from tl_fbn.intervention.hooks import clamp as clamp
     from tl_fbn.intervention.hooks import inhibit as inhibit
     from tl_fbn.intervention.hooks import retain as retain
     from tl_fbn.intervention.lesion import LesionStudy as LesionStudy
@@ -163,7 +165,7 @@ _HOMES = {
     "tl_fbn.attribution.tokens": ("token_layout",),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.dose": ("DoseResponse", "dose_response"),
-    "tl_fbn.intervention.hooks": ("amplify", "inhibit", "retain"),
+    "tl_fbn.intervention.hooks": ("Intervention", "amplify", "clamp", "inhibit", "retain"),
     "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),
     "tl_fbn.intervention.token_ablation": ("token_ablation",),
     "tl_fbn.intervention.validation": ("Validation", "validate_scores"),

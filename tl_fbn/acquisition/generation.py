@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition import host
+from tl_fbn.acquisition.reading import declared
 
 Mode = Literal["padded", "equal", "reread"]
 
@@ -39,6 +40,7 @@ class Decoder:
         self._model, self._mode = model, mode
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
+        self._prompt: list[int] = []
         self.texts: list[list[int]] = []
 
     def feed(self, new: Sequence[Sequence[int]]) -> Float[torch.Tensor, "batch vocab"]:
@@ -52,9 +54,13 @@ class Decoder:
         """
         self.texts = [[*old, *more] for old, more in zip(self.texts or [[]] * len(new), new, strict=True)]
         device = host.model_device(self._model)
+        if not self._prompt:  # behind these columns the model writes; padding on the left counts
+            lengths = [len(text) for text in self.texts]
+            self._prompt = lengths if self._mode == "reread" else [max(lengths)]
         if self._mode == "reread":
             ids, mask, _ = host.pad_batch(self.texts, device)
-            logits = host.forward(self._model, ids, mask)
+            with declared(self._model, self._prompt):
+                logits = host.forward(self._model, ids, mask)
             assert logits is not None
             ends = torch.tensor([len(text) - 1 for text in self.texts], device=logits.device)
             return logits[torch.arange(len(ends), device=logits.device), ends]
@@ -63,7 +69,8 @@ class Decoder:
         options: dict[str, Any] = {} if bool(self._mask.all()) else {"attention_mask": self._mask}
         if self._cache is not None:
             options["past_key_values"] = self._cache
-        logits, self._cache = self._model(ids, return_type="logits_and_cache", use_cache=True, **options)
+        with declared(self._model, self._prompt):
+            logits, self._cache = self._model(ids, return_type="logits_and_cache", use_cache=True, **options)
         return logits[:, -1]
 
 

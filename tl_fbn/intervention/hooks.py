@@ -1,85 +1,50 @@
-"""Inhibit, amplify, retain: change a network's activations while a block of code runs.
+"""Inhibit, amplify, clamp, retain: change a network's activations while a block of code runs.
 
 ::
 
     with fbn.inhibit(model, network):                    # its units are zero at every position
         model(ids); model.run_with_cache(ids); model.generate(ids)
-    with fbn.amplify(model, network, gain=2.0), fbn.inhibit(model, other): ...
+    with fbn.amplify(model, network, gain=2.0, positions="generated"), fbn.inhibit(model, other): ...
 
 Each call returns an :class:`Intervention`, a context manager that attaches one hook a layer through the model's own
 ``hooks(...)`` and takes exactly those off again, also when the body raises. Interventions nest, act in the order in
 which they were entered, and each sees what the one before left. Layers without a member get no hook, so an empty network is
-bit-identical to none. For ``model.hooks(...)`` of your own, ``.fwd_hooks(model)`` is the list.
+bit-identical to none. For ``model.hooks(...)`` of your own, ``.fwd_hooks(model)`` is the list; lists of several interventions may be added.
 
 ========== ==================================================================================
-inhibit    members become 0 (``"zero"``), or their mean over a recording (``"mean"``)
+inhibit    members become 0 (``"zero"``), their mean (``"mean"``), their mean at this position
+           (``"position_mean"``), what they did in another text (``"resample"``), or noise
+           (``"noise"``); all but the first from a recording
 amplify    members are multiplied by ``gain``, or ``add`` is added to them (activation units),
            or ``add_sd`` of each one's own standard deviations over a recording
-retain     everything else at the site becomes 0, or its mean
+clamp      members are set to a value, or kept between two
+retain     everything else at the site is inhibited
 ========== ==================================================================================
 
+All take ``positions=`` (:mod:`.positions`) and ``layers=``, some layers only. The site is the network's: ``mlp.neurons`` is where Song et al. (2024) silence
+(the same as zero after the gate's nonlinearity), ``mlp.out`` where Liu et al. (2025) do.
+
 Edits return a new tensor in the activation's own dtype and device; gradients flow through. Zero is not where a neuron
-rests: compare ``"zero"`` with ``"mean"`` before you believe either.
+rests: compare ``"zero"`` with the others before you believe any.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
-import torch
-from einops import rearrange
 from jaxtyping import Float
 
+from tl_fbn.acquisition.reading import Lease, listen
 from tl_fbn.acquisition.recording import Recording
-from tl_fbn.acquisition.sites import HEADS, by_head, fits, resolve_site
+from tl_fbn.acquisition.sites import HEADS, ResolvedSite, fits, resolve_site
+from tl_fbn.intervention.edits import LayerEdit, Op
+from tl_fbn.intervention.positions import EVERYWHERE, Positions, Where, where
+from tl_fbn.intervention.replacements import Lines, Method, Replacement, standard_deviation
 from tl_fbn.units import Network, UnitSpace
-
-Method = Literal["zero", "mean"]
-Positions = Literal["all"]
-
-
-class LayerEdit:
-    """The hook function of one layer: activations in, edited activations out.
-
-    Where units are attention heads, a member is its whole width: zero silences it, a gain scales it.
-
-    Args:
-        op: ``"set"`` members to values, ``"scale"`` them by values, or ``"add"`` values to them.
-        members: (member,) indices within the layer.
-        values: (member,) one number a member.
-        digest: What this edit is, for the key of recordings made under it.
-        n_heads: Heads of the layer where units are heads; 0 elsewhere.
-    """
-
-    def __init__(self, op: str, members: torch.Tensor, values: torch.Tensor, digest: str, n_heads: int = 0) -> None:
-        self.op, self.members, self.values, self.digest, self.n_heads = op, members, values, digest, n_heads
-        self._placed: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __call__(self, tensor: torch.Tensor, hook: Any) -> torch.Tensor:
-        if not self.n_heads:  # what follows (batch, pos) is one axis of units, as it was recorded
-            return self._edited(tensor) if tensor.ndim == 3 else self._edited(tensor.flatten(2)).reshape(tensor.shape)
-        heads = rearrange(by_head(tensor, self.n_heads), "batch pos head width -> batch pos width head")
-        return rearrange(self._edited(heads), "batch pos width head -> batch pos head width").reshape(tensor.shape)
-
-    def _edited(self, tensor: Float[torch.Tensor, "*batch unit"]) -> Float[torch.Tensor, "*batch unit"]:
-        place = (tensor.device, tensor.dtype)
-        if place not in self._placed:
-            self._placed[place] = self.members.to(tensor.device), self.values.to(*place)
-        members, values = self._placed[place]
-        if self.op == "set":
-            edited = values.expand(*tensor.shape[:-1], -1)
-        else:
-            own = tensor.index_select(-1, members)
-            edited = own * values if self.op == "scale" else own + values
-        return tensor.index_copy(-1, members, edited)
-
-    def __repr__(self) -> str:
-        return f"LayerEdit({self.op} {len(self.members)} units)"
 
 
 @dataclass(eq=False)
@@ -97,22 +62,35 @@ class Intervention(AbstractContextManager["Intervention"]):
     network: Network
     description: str
     edits: dict[str, LayerEdit]
-    _entered: list[AbstractContextManager[Any]] = field(default_factory=list, repr=False)
+    _entered: list[tuple[AbstractContextManager[Any], Lease | None]] = field(default_factory=list, repr=False)
 
     def fwd_hooks(self, model: Any | None = None) -> list[tuple[str, Callable[..., Any]]]:
         """(hook name, function) pairs for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``."""
         if model is not None and model is not self.model:
             _check_space(resolve_site(model, self.network.space.site).space, self.network)
-        return list(self.edits.items())
+        return list(self._leased(self.model if model is None else model)[0].items())
+
+    def _leased(self, model: Any) -> tuple[dict[str, LayerEdit], Lease | None]:
+        """The edits, and what tells them where tokens stand, if they need to know."""
+        if not any(edit.listens for edit in self.edits.values()):
+            return self.edits, None
+        lease = listen(model)
+        return {name: edit.leased(lease) for name, edit in self.edits.items()}, lease
 
     def __enter__(self) -> Intervention:
-        context = self.model.hooks(fwd_hooks=self.fwd_hooks())
+        edits, lease = self._leased(self.model)
+        context = self.model.hooks(fwd_hooks=list(edits.items()))
         context.__enter__()
-        self._entered.append(context)
+        self._entered.append((context, lease))
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._entered.pop().__exit__(*exception)
+        context, lease = self._entered.pop()
+        try:
+            context.__exit__(*exception)
+        finally:
+            if lease is not None:
+                lease.close()
 
     def __repr__(self) -> str:
         return f"{self.description}: {self.network!r}"
@@ -125,31 +103,49 @@ def inhibit(
     method: Method = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> Intervention:
     """Silence a network.
 
     Args:
         model: A TransformerLens model with the network's site.
         network: The units to silence.
-        method: ``"zero"``, or ``"mean"``: each unit's mean over the rows of ``reference``.
-        reference: A recording of the same units; needed by ``"mean"``.
-        positions: ``"all"``: every position of prompt and generation.
+        method: ``"zero"``; or from ``reference``: ``"mean"`` over its rows, ``"position_mean"`` over the rows at the same position, ``"resample"``
+            (what the units did at the same position of another text of it), ``"noise"`` (normal, with each unit's mean and standard deviation).
+        reference: A recording of the same units, of other prompts; needed by all methods but ``"zero"``.
+        positions: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a mask or column numbers; see :mod:`.positions`.
+        layers: Only these layers; None for all that the network has.
+        seed: Of ``"resample"`` and ``"noise"``; the same call is the same intervention.
 
     Raises:
-        ValueError: The network is from another space, an unknown method, or ``"mean"`` without a reference.
+        ValueError: The network is from another space, an unknown method, or one that needs a reference without it.
     """
-    _check_positions(positions)
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
-    values = np.zeros(network.space.n_units)
-    if method == "mean":
-        if network.space.site == HEADS:
-            raise ValueError(
-                f'{HEADS} records the mean over a head\'s width, which is no activation to set; use method="zero", or lesion '
-                "blocks.{layer}.attn.hook_z"
-            )
-        values = _reference(reference, network, 'method="mean"').mean()
-    return _intervention(model, network, "set", values, f"inhibit ({method})")
+    return silencer(model, method=method, reference=reference, positions=positions, layers=layers, seed=seed)(network)
+
+
+def silencer(
+    model: Any,
+    *,
+    method: Method = "zero",
+    reference: Recording | None = None,
+    positions: Positions = "all",
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Callable[[Network], Intervention]:
+    """:func:`inhibit` with everything but the network given: the reference and the model are read once for many networks."""
+    replacement, at = Replacement(method, reference, seed), where(positions, model)
+    sites: dict[str, ResolvedSite] = {}
+
+    def silence(network: Network) -> Intervention:
+        replacement.check(network.space)
+        name = network.space.site
+        if name not in sites:
+            sites[name] = resolve_site(model, name)
+        edits = _edits(sites[name], network, "set", replacement.values, at, layers, replacement.lines)
+        return Intervention(model, network, f"inhibit ({method}{_at(at)})", edits)
+
+    return silence
 
 
 def amplify(
@@ -161,6 +157,7 @@ def amplify(
     add_sd: float | None = None,
     reference: Recording | None = None,
     positions: Positions = "all",
+    layers: Sequence[int] | None = None,
 ) -> Intervention:
     """Strengthen a network.
 
@@ -172,12 +169,12 @@ def amplify(
         add_sd: Amount added, in each unit's own standard deviations over ``reference``; along the unit's sign in the
             network where it has one.
         reference: A recording of the same units; needed by ``add_sd``.
-        positions: ``"all"``: every position of prompt and generation.
+        positions: As for :func:`inhibit`.
+        layers: Only these layers; None for all that the network has.
 
     Raises:
         ValueError: Not exactly one of gain, add and add_sd; a network from another space; add_sd without a reference.
     """
-    _check_positions(positions)
     given = {name: value for name, value in (("gain", gain), ("add", add), ("add_sd", add_sd)) if value is not None}
     if len(given) != 1:
         raise ValueError(f"amplify takes exactly one of gain=, add= and add_sd=; got {given or 'none'}")
@@ -186,9 +183,61 @@ def amplify(
         raise ValueError(f"amplify({name}={amount}) is not finite; give a number")
     values = np.full(network.space.n_units, float(amount))
     if name == "add_sd":
-        signs = np.asarray(network.signs)
-        values *= _standard_deviation(_reference(reference, network, "add_sd")) * np.where(signs == 0, 1, signs)
-    return _intervention(model, network, "scale" if name == "gain" else "add", values, f"amplify ({name} {amount:g})")
+        values *= standard_deviation(_reference(reference, network, "add_sd")) * _directions(network)
+    op: Op = "scale" if name == "gain" else "add"
+    return _intervention(model, network, op, values, f"amplify ({name} {amount:g})", positions, layers)
+
+
+def clamp(
+    model: Any,
+    network: Network,
+    *,
+    at: float | None = None,
+    at_sd: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    reference: Recording | None = None,
+    positions: Positions = "all",
+    layers: Sequence[int] | None = None,
+) -> Intervention:
+    """Hold a network at a value, or between two.
+
+    Args:
+        model: A TransformerLens model with the network's site.
+        network: The units to hold.
+        at: The value, in activation units.
+        at_sd: The value as each unit's mean plus this many of its standard deviations over ``reference``; along the unit's sign in the network where it has one.
+        low, high: Bounds, in activation units; one of them may be left out.
+        reference: A recording of the same units; needed by ``at_sd``.
+        positions: As for :func:`inhibit`.
+        layers: Only these layers; None for all that the network has.
+
+    Raises:
+        ValueError: Not exactly one of ``at``, ``at_sd`` and bounds; bounds the wrong way round; attention heads; ``at_sd`` without a reference.
+    """
+    bounded = low is not None or high is not None
+    if (at is not None) + (at_sd is not None) + bounded != 1:
+        raise ValueError(
+            f"clamp takes at=, at_sd=, or low= and high=; got at={at}, at_sd={at_sd}, low={low}, high={high}"
+        )
+    if any(value is not None and np.isnan(value) for value in (at, at_sd, low, high)):
+        raise ValueError("clamp got NaN; give numbers")
+    if network.space.site == HEADS:
+        raise ValueError(
+            f"a unit of {HEADS} is a head's whole width, which has no one value; clamp blocks.{{layer}}.attn.hook_z"
+        )
+    if bounded:
+        lower, upper = -np.inf if low is None else low, np.inf if high is None else high
+        if lower > upper:
+            raise ValueError(f"clamp(low={low}, high={high}) leaves nothing between; give low <= high")
+        values = np.tile(np.array([[lower], [upper]]), (1, network.space.n_units))
+        return _intervention(model, network, "clip", values, f"clamp ({lower:g} to {upper:g})", positions, layers)
+    if at is not None:
+        values = np.full(network.space.n_units, float(at))
+        return _intervention(model, network, "set", values, f"clamp ({at:g})", positions, layers)
+    recording = _reference(reference, network, "at_sd")
+    values = recording.mean() + at_sd * standard_deviation(recording) * _directions(network)
+    return _intervention(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
 
 
 def retain(
@@ -198,32 +247,62 @@ def retain(
     method: Method = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> Intervention:
-    """Keep only a network: everything else at its site is inhibited.
+    """Keep only a network: everything else at its site, or in ``layers`` of it, is inhibited.
 
     Args and errors as :func:`inhibit`.
     """
-    kept = inhibit(model, ~network, method=method, reference=reference, positions=positions)
-    kept.description = f"retain {network.name} ({method})"
+    kept = inhibit(model, ~network, method=method, reference=reference, positions=positions, layers=layers, seed=seed)
+    kept.description = kept.description.replace("inhibit", f"retain {network.name}", 1)
     return kept
 
 
 def _intervention(
-    model: Any, network: Network, op: str, values: Float[np.ndarray, " unit"], description: str
+    model: Any,
+    network: Network,
+    op: Op,
+    values: Float[np.ndarray, "*bound unit"],
+    description: str,
+    positions: Positions,
+    layers: Sequence[int] | None,
 ) -> Intervention:
-    site = resolve_site(model, network.space.site)
+    space, at = network.space, where(positions, model)
+
+    def of(layer: int, members: np.ndarray) -> np.ndarray:
+        return values[..., space.layer_slice(layer)][..., members]
+
+    edits = _edits(resolve_site(model, space.site), network, op, of, at, layers, None)
+    return Intervention(model, network, f"{description}{_at(at)}", edits)
+
+
+def _edits(
+    site: ResolvedSite,
+    network: Network,
+    op: Op,
+    values: Callable[[int, np.ndarray], np.ndarray],
+    at: Where,
+    layers: Sequence[int] | None,
+    lines: Lines | None,
+) -> dict[str, LayerEdit]:
     _check_space(site.space, network)
+    unknown = [layer for layer in layers or () if layer not in site.hook_names]
+    if unknown:
+        raise ValueError(
+            f"layers={list(layers or ())} names {unknown}, which have no units at {site.space.describe()}; layers: {', '.join(map(str, site.hook_names))}"
+        )
     edits = {}
     for layer, name in site.hook_names.items():
-        span = network.space.layer_slice(layer)
-        members = np.flatnonzero(network.members[span])
-        if members.size:
-            chosen = values[span][members]
-            content = f"{op} {members.tolist()} {chosen.tolist()}"
-            digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        members = np.flatnonzero(network.members[network.space.layer_slice(layer)])
+        if members.size and (layers is None or layer in layers):
             n_heads = site.space.widths[layer] if site.space.site == HEADS else 0
-            edits[name] = LayerEdit(op, torch.from_numpy(members), torch.from_numpy(chosen), digest, n_heads)
-    return Intervention(model, network, description, edits)
+            edits[name] = LayerEdit(op, members, values(layer, members), where=at, lines=lines, n_heads=n_heads)
+    return edits
+
+
+def _at(at: Where) -> str:
+    return "" if at is EVERYWHERE or at.name == "all" else f", {at.name} positions"
 
 
 def _check_space(offered: UnitSpace, network: Network) -> None:
@@ -234,11 +313,6 @@ def _check_space(offered: UnitSpace, network: Network) -> None:
         )
 
 
-def _check_positions(positions: str) -> None:
-    if positions not in get_args(Positions):
-        raise ValueError(f"positions={positions!r} is none of {', '.join(map(repr, get_args(Positions)))}")
-
-
 def _reference(reference: Recording | None, network: Network, what: str) -> Recording:
     if reference is None:
         raise ValueError(f"{what} needs reference=, a recording of {network.space.describe()}")
@@ -246,11 +320,6 @@ def _reference(reference: Recording | None, network: Network, what: str) -> Reco
     return reference
 
 
-def _standard_deviation(recording: Recording) -> Float[np.ndarray, " unit"]:
-    mean = recording.mean()
-    squares = np.zeros_like(mean)
-    for run in recording:
-        for layer, array in run.layers.items():
-            span = recording.space.layer_slice(layer)
-            squares[span] += np.square(array[:] - mean[span]).sum(0)
-    return np.sqrt(squares / recording.n_rows)
+def _directions(network: Network) -> Float[np.ndarray, " unit"]:
+    signs = np.asarray(network.signs, dtype=float)
+    return np.where(signs == 0, 1.0, signs)

@@ -29,7 +29,8 @@ from tqdm.auto import tqdm
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.intervention.battery import Battery, Scores
-from tl_fbn.intervention.hooks import Method, inhibit
+from tl_fbn.intervention.hooks import inhibit
+from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, html_table
 
 METRICS = ("exact_match", "log_likelihood")

@@ -32,8 +32,9 @@ from tl_fbn.attribution.cgvst import Variant, cgvst
 from tl_fbn.attribution.layout import Tokens
 from tl_fbn.attribution.tokens import Items
 from tl_fbn.intervention.battery import Battery, Scores
-from tl_fbn.intervention.hooks import Method, inhibit
+from tl_fbn.intervention.hooks import inhibit
 from tl_fbn.intervention.lesion import check_disjoint, check_metric, empirical_p, matched_controls
+from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, UnitMap
 
 Select = Literal["top", "unique", "specific"]

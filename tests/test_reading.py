@@ -1,0 +1,140 @@
+"""Where the tokens of a pass stand: prompts, caches, padding, generation, and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+from tests.conftest import bridged, tiny_llama, tiny_model
+from tl_fbn.acquisition.reading import Reading, declared, listen
+
+IDS = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
+CPU = torch.device("cpu")
+
+
+def seen_by(model, lease, act) -> list[tuple[int, int, list[int]]]:
+    """(columns before, columns now, ends of the prompts) of every pass of ``act``."""
+    found = []
+
+    def look(tensor, hook):
+        now = lease.reader.now
+        found.append((now.past, tensor.shape[1], now.prompt_ends(tensor.shape[1], CPU).tolist()))
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", look)]):
+        act()
+    return found
+
+
+def test_a_plain_pass_is_all_prompt_up_to_its_padding():
+    model = bridged(tiny_llama())
+    lease = listen(model)
+    assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [5])]
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    assert seen_by(model, lease, lambda: model(IDS, attention_mask=mask)) == [(0, 5, [3, 5])]
+    assert seen_by(model, lease, lambda: model(IDS, attention_mask=mask.flip(1))) == [(0, 5, [5, 5])]
+    assert lease.reader.now is None
+
+
+def test_a_cache_tells_what_was_written():
+    model = bridged(tiny_llama())
+    lease = listen(model)
+
+    def steps():
+        _, cache = model(IDS, return_type="logits_and_cache", use_cache=True)
+        model(IDS[:, :1], past_key_values=cache)
+
+    assert seen_by(model, lease, steps) == [(0, 5, [5]), (5, 1, [5])]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_generation_keeps_the_prompt_apart(cached):
+    for model in (bridged(tiny_llama()), tiny_model()):
+        lease = listen(model)
+        options = {"max_new_tokens": 3, "do_sample": False, "stop_at_eos": False, "verbose": False}
+        found = seen_by(model, lease, lambda: model.generate(IDS, use_past_kv_cache=cached, **options))  # noqa: B023
+        assert [past + now for past, now, _ in found] == [5, 6, 7]
+        assert all(ends == [5] for *_, ends in found)
+        again = seen_by(model, lease, lambda: model(IDS))  # noqa: B023
+        assert again == [(0, 5, [5])]
+
+
+def test_a_stream_of_tokens_keeps_the_prompt_apart():
+    model = bridged(tiny_llama())
+    if not hasattr(model, "generate_stream"):
+        pytest.skip("this host does not stream")
+    lease = listen(model)
+    options = {
+        "max_new_tokens": 3,
+        "do_sample": False,
+        "stop_at_eos": False,
+        "use_past_kv_cache": False,
+        "verbose": False,
+    }
+    found = seen_by(model, lease, lambda: list(model.generate_stream(IDS, max_tokens_per_yield=1, **options)))
+    assert [now for _, now, _ in found][-1] == 7
+    assert all(ends == [5] for *_, ends in found)
+
+
+def test_what_is_declared_goes_first_and_only_inside():
+    model = tiny_model()
+    with declared(model, [1, 2]):  # nobody listens
+        pass
+    lease = listen(model)
+    with declared(model, [2, 3]):
+        assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [2, 3])]
+    assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [5])]
+
+
+def test_positions_do_not_count_padding():
+    reading = Reading(0, mask=torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]]))
+    assert reading.positions(4, CPU).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
+    later = Reading(4, mask=torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]))
+    assert later.positions(1, CPU).tolist() == [[2], [4]]
+    assert Reading(4).positions(2, CPU).tolist() == [[4, 5]]
+
+
+def test_one_reader_serves_many_and_leaves_with_the_last():
+    model = bridged(tiny_llama())
+    inner = model.original_model
+    before = len(inner._forward_pre_hooks), len(inner._forward_hooks)
+    first, second = listen(model), listen(model)
+    assert first.reader is second.reader
+    assert len(inner._forward_pre_hooks) == before[0] + 1
+    first.close()
+    first.close()  # again is nothing
+    assert second.reader.now is None
+    assert len(inner._forward_pre_hooks) == before[0] + 1
+    del second
+    gc.collect()
+    assert (len(inner._forward_pre_hooks), len(inner._forward_hooks)) == before
+    assert not {"generate", "generate_stream", "hf_generate"} & (vars(model).keys() | vars(inner).keys())
+
+
+def test_a_generate_of_the_users_own_comes_back():
+    model = tiny_model()
+    calls = []
+
+    def mine(*args, **kwargs):
+        calls.append(args)
+        return "mine"
+
+    object.__setattr__(model, "generate", mine)
+    lease = listen(model)
+    assert model.generate(IDS) == "mine"
+    lease.close()
+    assert model.generate is mine
+    assert len(calls) == 1
+
+
+def test_an_interrupted_pass_is_forgotten():
+    model = tiny_model()
+    lease = listen(model)
+
+    def stop(tensor, hook):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", stop)]):
+        model(IDS)
+    assert lease.reader.now is None
