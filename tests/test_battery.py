@@ -1,8 +1,6 @@
-"""Batteries: scores against a hand-written reference, chance and majority, minimal pairs, refusals."""
+"""Batteries: scores and outputs against a hand-written reference, several accepted answers, perplexity, refusals."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
@@ -81,35 +79,11 @@ def test_text_has_likelihood_only(model):
     assert table.loc[0, "log_likelihood"] == pytest.approx(reference(model, (3,), (1, 4, 1, 5))[1], rel=1e-4)
 
 
-def test_chance_and_majority():
-    task = Battery.from_pairs({"t": [("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")]}).tasks["t"]
-    assert task.majority == 0.75
-    assert task.chance == pytest.approx(0.75**2 + 0.25**2)
-
-
 def test_table_has_the_columns_of_the_contract(demo_model):
     table = fbn.demo.battery(n=5).evaluate(demo_model)
-    assert list(table.columns) == ["task", "exact_match", "log_likelihood", "n", "chance", "majority"]
+    known = ["task", "exact_match", "log_likelihood", "n", "chance", "majority"]
+    assert list(table.columns) == [*known, "constant", "parsed", "repetition", "flag", "perplexity"]
     assert (table["n"] == 5).all()
-
-
-def test_minimal_pairs_are_read(tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(
-        "".join(
-            json.dumps({"sentence_good": f"g {i}", "sentence_bad": f"b {i}", "UID": "mine"}) + "\n" for i in range(3)
-        )
-    )
-    battery = Battery.from_jsonl(path)
-    assert list(battery.tasks) == ["mine"]
-    assert battery.tasks["mine"].items[2] == BatteryItem("", ("g 2", "b 2"))
-    assert len(Battery.from_jsonl(path, name="x", n=2).tasks["x"].items) == 2
-    path.write_text('{"sentence_good": "g"}\n')
-    with pytest.raises(ValueError, match=r"line 1 is no minimal pair .*sentence_good and sentence_bad"):
-        Battery.from_jsonl(path)
-    path.write_text("")
-    with pytest.raises(ValueError, match="has no lines"):
-        Battery.from_jsonl(path)
 
 
 @pytest.mark.slow
@@ -128,20 +102,81 @@ def test_blimp_on_a_real_model_as_its_readme_states():
         assert table.loc[0, "exact_match"] == pytest.approx(accuracy, abs=0.025)
 
 
-def test_a_merge_across_the_boundary_belongs_to_the_answer():
-    class Pairs:
-        """Two letters make one token wherever they can, from the left."""
+def test_outputs_are_the_most_probable_tokens_given_the_true_ones(model):
+    pairs = [((3, 1, 4), (1, 5)), ((9, 2), (6,)), ((5, 3, 5, 8), (9, 7, 9))]
+    scores = Battery.from_pairs({"first": [((1,), (2,))], "task": pairs}).score(model, batch_size=2)["task"]
+    for line, (before, answer) in zip(scores.outputs, pairs, strict=True):
+        with torch.no_grad():
+            said = model(torch.tensor([before + answer]))[0].argmax(-1).tolist()[len(before) - 1 : -1]
+        assert line.tolist() == said + [-1] * (3 - len(answer))
+    assert [[token for token in answer if token >= 0] for answer in scores.answers.tolist()] == [[1, 5], [6], [9, 7, 9]]
 
-        bos_token_id = None
 
-        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-            text = text.replace(" ", "")
-            return {"input_ids": [sum(map(ord, text[i : i + 2])) for i in range(0, len(text), 2)]}
+def test_any_accepted_answer_will_do(model):
+    before = (3, 1, 4)
+    with torch.no_grad():
+        said = int(model(torch.tensor([before]))[0, -1].argmax())
+    wrong, longer = (said + 1) % 50, ((said + 2) % 50, 7)
+    items = [(before, [(wrong,), (said,)]), (before, [(wrong,), longer]), (before, (said,))]
+    scores = Battery.from_pairs({"t": items}).score(model)["t"]
+    assert scores.exact_match.tolist() == [True, False, True]
+    likelihood = {answer: reference(model, before, answer)[1] for answer in ((wrong,), (said,), longer)}
+    best = [likelihood[(said,)], max(likelihood[(wrong,)], likelihood[longer]), likelihood[(said,)]]
+    np.testing.assert_allclose(scores.log_likelihood, best, rtol=1e-4)
+    assert scores.outputs[:, 0].tolist() == [said] * 3
+    single = [Battery.from_pairs({"t": [(before, answer)]}).score(model)["t"] for answer in ((wrong,), longer)]
+    assert not any(one.exact_match[0] for one in single)
 
-    from tl_fbn.intervention.battery import _encode_item
 
-    ids, start = _encode_item(Pairs(), "abc", "de")  # ab cd e, where the prompt alone is ab c
-    assert (len(ids), start) == (3, 1)
+def test_choices_of_several_sizes_equal_a_loop(model):
+    rng = np.random.default_rng(0)
+    items = []
+    for _ in range(10):
+        prompt = tuple(rng.integers(0, 50, 3).tolist())
+        answers = [tuple(rng.integers(0, 50, rng.integers(1, 4)).tolist()) for _ in range(rng.integers(2, 5))]
+        items.append((prompt, answers, int(rng.integers(len(answers)))))
+    scores = Battery.from_choices({"t": items}).score(model, batch_size=7)["t"]
+    for line, exact, (prompt, answers, right) in zip(scores.outputs, scores.exact_match, items, strict=True):
+        sums = [reference(model, prompt, answer)[1] * len(answer) for answer in answers]
+        assert exact == (int(np.argmax(sums)) == right)
+        stored = [answers[right], *answers[:right], *answers[right + 1 :]]
+        assert stored[line[0]] == answers[int(np.argmax(sums))]
+    assert 0 < scores.exact_match.sum() < len(items)
+
+
+def test_perplexity_counts_every_token_once(model):
+    texts = [(3, 1, 4, 1, 5), (9, 2)]
+    table = Battery.from_texts({"text": texts}).evaluate(model)
+    sums = [reference(model, text[:1], text[1:])[1] * (len(text) - 1) for text in texts]
+    assert table.loc[0, "perplexity"] == pytest.approx(np.exp(-sum(sums) / 5), rel=1e-4)
+    assert np.isnan(Battery.from_pairs({"t": [((1,), (2,))]}).evaluate(model).loc[0, "perplexity"])
+
+
+def test_a_batch_knows_where_scoring_starts(model):
+    battery = Battery.from_pairs({"t": [((1, 2, 3), (4,)), ((5,), (6, 7)), ((8, 9), [(1,), (2, 3)])]})
+    starts = {}
+    for batch in battery._prepared(model, 2).batches:
+        for number, start, ids in zip(batch.sequences, batch.starts.tolist(), batch.ids.tolist(), strict=True):
+            starts[number] = (start, ids[start])
+    assert starts == {0: (3, 4), 1: (1, 6), 2: (2, 1), 3: (2, 2)}
+
+
+def test_a_model_that_says_one_thing_is_flagged(demo_model):
+    battery = fbn.demo.battery(n=40).select(["count", "sort"])
+    assert (battery.evaluate(demo_model)["flag"] == "").all()
+    word = demo_model.tokenizer.convert_tokens_to_ids("3")
+
+    def always(logits, hook):
+        return torch.nn.functional.one_hot(torch.full(logits.shape[:2], word), logits.shape[2]).to(logits) * 9.0
+
+    with demo_model.hooks(fwd_hooks=[("unembed.hook_out", always)]):
+        table = battery.evaluate(demo_model).set_index("task")
+    assert table.loc["count", "constant"] == 1 and table.loc["count", "parsed"] == 1
+    assert table.loc["count", "exact_match"] <= table.loc["count", "majority"]
+    assert table.loc["count", "flag"] == "constant output; no better than the majority"
+    assert table.loc["sort", "constant"] == 1 and table.loc["sort", "parsed"] == 0
+    assert table.loc["sort", "repetition"] == 1  # "3 3 3 3 3"
+    assert table.loc["sort", "flag"].endswith("mostly unparsable; mostly repetition")
 
 
 def test_refusals():
