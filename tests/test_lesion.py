@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.conftest import blocks, tiny_model
 from tl_fbn.acquisition.design import prompt_digest
 from tl_fbn.intervention.battery import Battery
 
@@ -195,3 +195,215 @@ def test_refusals(rigged):
         fbn.lesion_study(model, {"n": network}, battery, n_controls=0, seed=0)
     with pytest.raises(ValueError, match="metric='accuracy' cannot score this battery"):
         fbn.lesion_study(model, {"n": network}, battery, metric="accuracy", seed=0)
+
+
+# what the study became: item-level results, intervals, tests, other controls, plans, resuming
+
+
+def test_intervals_are_a_paired_bootstrap_and_mcnemar_is_statsmodels(study):
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    table = study.to_dataframe().set_index(["network", "task"])
+    before, after = study.baseline_items[:20, 0], study.lesioned_items[0, :20, 0]
+    rng = np.random.default_rng([0, 0])
+    means = (before - after)[rng.integers(0, 20, (1000, 20))].mean(1)
+    line = table.loc[("task", "task")]
+    np.testing.assert_allclose([line["low"], line["high"]], np.quantile(means, [0.025, 0.975]))
+    assert line["low"] <= line["drop"] <= line["high"]
+    counts = [[((before == a) & (after == b)).sum() for b in (1, 0)] for a in (1, 0)]
+    assert line["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
+    assert table.loc[("other", "task"), "mcnemar_p"] > 0.05
+    assert (table["chance"] > 0).all()
+    assert (table["constant"] > 0).all()
+    assert set(study.about["flags"]) == {"", "task", "other"}
+
+
+def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
+    rng = np.random.default_rng(0)
+    space = fbn.Scanner(demo_model).space
+    networks = {
+        name: fbn.Network.from_indices(space, np.sort(rng.choice(space.n_units, 300, replace=False)))
+        for name in ("sort", "add")
+    }
+    battery = fbn.demo.battery(n=12).select(["sort", "add", "copy"])
+    study = fbn.lesion_study(demo_model, networks, battery, n_controls=2, seed=0, progress=False)
+    drops, summary = study.drops(), study.summary().set_index("network")
+    for i, name in enumerate(("sort", "add")):
+        own, others = drops[i, i], np.delete(drops[i], i)
+        line = summary.loc[name]
+        assert line["selectivity"] == pytest.approx(own - others.mean())
+        assert line["low"] <= line["selectivity"] <= line["high"]
+        assert line["isi"] == pytest.approx(max(0.0, np.log(max(own, 1e-12) / (max(others.mean(), 0) + 0.01))))
+        assert line["other_worst"] == others.max()
+    pairs = study.dissociations()
+    assert pairs[["first", "second"]].to_numpy().tolist() == [["sort", "add"]]
+    single = study.dissociation("sort", "add")
+    assert pairs["interaction"][0] == single["interaction"]
+    assert single["low"] <= single["interaction"] <= single["high"]
+
+
+def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.LesionStudy:
+    """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like tasks."""
+    n, _, k = own.shape
+    baseline = np.ones((n * k, 2))
+    lesioned = 1 - own.reshape(n, n * k)[..., None] * np.ones(2)
+    flat = 1 - controls.reshape(n, controls.shape[1], n * k)[..., None] * np.ones(2)
+    names = tuple("abcdefgh"[:n])
+    return fbn.LesionStudy(
+        names,
+        names,
+        np.full(n, k),
+        baseline,
+        lesioned,
+        {"random": np.stack([1 - controls.mean(3)] * 2, axis=-1)},
+        {"random": flat.mean(1)},
+        {},
+        np.full((1 + n, n, 3), np.nan),
+        "exact_match",
+        np.ones((n, 1), dtype=int),
+        dict.fromkeys(names, "disjoint"),
+        {"seed": 0, "n_bootstrap": 400},
+    )
+
+
+def test_a_double_dissociation_needs_both_sides():
+    rng = np.random.default_rng(0)
+    controls = (rng.random((2, 150, 2, 60)) < 0.1).astype(float)
+    both = np.array([[0.8, 0.1], [0.1, 0.7]])
+    one = np.array([[0.8, 0.1], [0.6, 0.65]])  # b's network hurts a as much as its own task
+    for rates, expected in ((both, True), (one, False)):
+        own = (rng.random((2, 2, 60)) < rates[:, :, None]).astype(float)
+        found = made_up(own, controls).dissociation("a", "b")
+        assert found["p"] < 0.01
+        assert found["double"] is expected
+
+
+def test_equivalence_rejects_no_more_than_it_says():
+    """At the margin itself, random lesions are called harmless in at most 5 % of studies; far below it, nearly always."""
+    rng = np.random.default_rng(0)
+    calls = {0.05: [], 0.0: []}
+    for effect, found in calls.items():
+        for _ in range(300):
+            of_item, of_control = rng.normal(0, 0.1, (1, 1, 1, 40)), rng.normal(0, 0.03, (1, 60, 1, 1))
+            drops = effect + of_item + of_control + rng.normal(0, 0.1, (1, 60, 1, 40))
+            study = made_up(np.zeros((1, 1, 40)), drops)
+            found.append(bool(study.equivalence(margin=0.05)["equivalent"][0]))
+    assert np.mean(calls[0.05]) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+    assert np.mean(calls[0.0]) > 0.6
+
+
+def test_rivals_and_other_controls_stand_beside_each_network(rigged):
+    model, neuron = rigged
+    space = fbn.Scanner(model).space
+    battery = Battery.from_pairs({"task": own_words(model)})
+    network = fbn.Network.from_indices(space, [(1, neuron), (0, 3)], name="task")
+    scores = fbn.UnitMap(space, np.arange(space.n_units, dtype=float), "t")
+    rivals = {
+        "lowest": {"task": fbn.lowest_ranked(scores, network)},
+        "planted": {"task": fbn.Network.from_indices(space, [(1, neuron)])},
+    }
+    rng = np.random.default_rng(0)
+    reference = fbn.Recording.from_arrays([[rng.normal(size=(30, 60)) for _ in range(2)]], events=[blocks(["a"], 30)])
+    study = fbn.lesion_study(
+        model,
+        {"task": network},
+        battery,
+        controls=("random", "activity", "rotated"),
+        rivals=rivals,
+        reference=reference,
+        n_controls=20,
+        seed=0,
+        progress=False,
+    )
+    assert {name: one.shape for name, one in study.control_scores.items()} == dict.fromkeys(
+        ("random", "activity", "rotated"), (1, 20, 1, 2)
+    )
+    table = study.rivals_table().set_index("rival")
+    assert table.loc["planted", "rival_drop"] > 0.4
+    assert abs(table.loc["lowest", "rival_drop"]) < 0.3
+    assert table.loc["lowest", "low"] > 0
+    for kind in ("activity", "rotated"):
+        assert study.to_dataframe(control=kind)["p"][0] < 0.1
+    assert study.about["balance"]["task"].keys() == {"random", "activity"}
+    with pytest.raises(ValueError, match="control='mean' is none of this study's"):
+        study.to_dataframe(control="mean")
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_study_goes_on_and_ends_the_same(rigged, tmp_path, monkeypatch):
+    model, neuron = rigged
+    space = fbn.Scanner(model).space
+    networks = {
+        "task": fbn.Network.from_indices(space, [(1, neuron)]),
+        "other": fbn.Network.from_indices(space, [(1, 30), (0, 2)]),
+    }
+    battery = Battery.from_pairs({"task": own_words(model, n=6)})
+    evaluations = []
+    score = Battery.score
+    limit = [9]
+
+    def counted(self, *args, **kwargs):
+        if len(evaluations) >= limit[0]:
+            raise Interrupted
+        evaluations.append(1)
+        return score(self, *args, **kwargs)
+
+    def run():
+        return fbn.lesion_study(
+            model, networks, battery, seed=0, n_controls=10, path=tmp_path / "study", progress=False
+        )
+
+    monkeypatch.setattr(Battery, "score", counted)
+    with pytest.raises(Interrupted):
+        run()
+    limit[0] = 1000
+    study = run()
+    assert len(evaluations) == 1 + 2 * 11
+    again = run()
+    assert len(evaluations) == 1 + 2 * 11  # nothing ran
+    monkeypatch.undo()
+    plain = fbn.lesion_study(model, networks, battery, seed=0, n_controls=10, progress=False)
+    for one in (study, again):
+        np.testing.assert_array_equal(one.controls, plain.controls)
+        np.testing.assert_array_equal(one.lesioned_items, plain.lesioned_items)
+        assert one.to_dataframe().equals(plain.to_dataframe())
+    with pytest.raises(ValueError, match=r"holds a different recording|different.*seed"):
+        fbn.lesion_study(model, networks, battery, seed=1, n_controls=10, path=tmp_path / "study", progress=False)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "x").write_text("mine")
+    with pytest.raises(ValueError, match="no lesion study"):
+        fbn.lesion_study(model, networks, battery, seed=1, n_controls=10, path=tmp_path / "else", progress=False)
+
+
+def test_a_plan_counts_what_the_study_runs(rigged, monkeypatch):
+    model, neuron = rigged
+    network = fbn.Network.from_indices(fbn.Scanner(model).space, [(1, neuron)])
+    battery = Battery.from_pairs({"task": own_words(model, n=7)})
+    plan = fbn.plan_lesions(model, {"task": network}, battery, n_controls=5, batch_size=4)
+    assert (plan.lesions, plan.items, plan.passes, plan.tokens) == (6, 7, 14, 7 * 7 * 6)
+    assert "14 forward passes" in repr(plan)
+    passes = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
+    fbn.lesion_study(model, {"task": network}, battery, n_controls=5, batch_size=4, seed=0, progress=False)
+    assert len(passes) == plan.passes
+
+
+def test_positions_of_a_battery_are_prompt_and_answer(demo_model):
+    """Teacher-forced scores under an intervention on what is written equal what the model then writes."""
+    battery = fbn.demo.battery(n=10).select(["sort", "add", "upper"])
+    rng = np.random.default_rng(0)
+    space = fbn.Scanner(demo_model).space
+    network = fbn.Network.from_indices(space, np.sort(rng.choice(space.n_units, 500, replace=False)))
+    found = {}
+    for positions in ("all", "prompt", "generated", "last"):
+        with fbn.inhibit(demo_model, network, positions=positions):
+            scores = battery.score(demo_model)
+            written = battery.respond(demo_model, max_new_tokens=12, progress=False).to_dataframe()
+        found[positions] = np.concatenate([scores[task].exact_match for task in battery.tasks])
+        begun = [text.startswith(answer) for text, answer in zip(written["text"], written["answer"], strict=True)]
+        np.testing.assert_array_equal(found[positions], begun, err_msg=positions)
+    assert len({tuple(one.tolist()) for one in found.values()}) > 2

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import tl_fbn.intervention.parsers as parsers  # noqa: F401
     import tl_fbn.reporting.figures as plot  # noqa: F401
     from tl_fbn import demo as demo
     from tl_fbn import presets as presets
@@ -86,16 +87,30 @@ if TYPE_CHECKING:
     from tl_fbn.attribution.shots import read_examples as read_examples
     from tl_fbn.attribution.tokens import token_layout as token_layout
     from tl_fbn.intervention.battery import Battery as Battery
+    from tl_fbn.intervention.checkpoint import load_pruned as load_pruned
+    from tl_fbn.intervention.controls import lowest_ranked as lowest_ranked
+    from tl_fbn.intervention.controls import matched_controls as matched_controls
+    from tl_fbn.intervention.controls import unit_features as unit_features
+    from tl_fbn.intervention.controls import untrained as untrained
     from tl_fbn.intervention.dose import DoseResponse as DoseResponse
     from tl_fbn.intervention.dose import dose_response as dose_response
+    from tl_fbn.intervention.finetuning import only_network as only_network
+    from tl_fbn.intervention.harness import evaluate_harness as evaluate_harness
     from tl_fbn.intervention.hooks import Intervention as Intervention
     from tl_fbn.intervention.hooks import amplify as amplify
     from tl_fbn.intervention.hooks import clamp as clamp
     from tl_fbn.intervention.hooks import inhibit as inhibit
     from tl_fbn.intervention.hooks import retain as retain
-    from tl_fbn.intervention.lesion import LesionStudy as LesionStudy
+    from tl_fbn.intervention.lesion import LesionPlan as LesionPlan
     from tl_fbn.intervention.lesion import lesion_study as lesion_study
-    from tl_fbn.intervention.lesion import matched_controls as matched_controls
+    from tl_fbn.intervention.lesion import plan_lesions as plan_lesions
+    from tl_fbn.intervention.lesion_results import LesionStudy as LesionStudy
+    from tl_fbn.intervention.monitors import monitor as monitor
+    from tl_fbn.intervention.prune import prune as prune
+    from tl_fbn.intervention.prune_ratio import keep_for_ratio as keep_for_ratio
+    from tl_fbn.intervention.pruned import PruneReport as PruneReport
+    from tl_fbn.intervention.responses import Responses as Responses
+    from tl_fbn.intervention.responses import judge as judge
     from tl_fbn.intervention.retention import retention_curve as retention_curve
     from tl_fbn.intervention.token_ablation import token_ablation as token_ablation
     from tl_fbn.intervention.validation import Validation as Validation
@@ -165,14 +180,29 @@ _HOMES = {
     "tl_fbn.attribution.tokens": ("token_layout",),
     "tl_fbn.intervention.battery": ("Battery",),
     "tl_fbn.intervention.dose": ("DoseResponse", "dose_response"),
+    "tl_fbn.intervention.harness": ("evaluate_harness",),
+    "tl_fbn.intervention.monitors": ("monitor",),
+    "tl_fbn.intervention.checkpoint": ("load_pruned",),
+    "tl_fbn.intervention.finetuning": ("only_network",),
+    "tl_fbn.intervention.prune": ("prune",),
+    "tl_fbn.intervention.prune_ratio": ("keep_for_ratio",),
+    "tl_fbn.intervention.pruned": ("PruneReport",),
+    "tl_fbn.intervention.responses": ("Responses", "judge"),
     "tl_fbn.intervention.hooks": ("Intervention", "amplify", "clamp", "inhibit", "retain"),
-    "tl_fbn.intervention.lesion": ("LesionStudy", "lesion_study", "matched_controls"),
+    "tl_fbn.intervention.controls": ("lowest_ranked", "matched_controls", "unit_features", "untrained"),
+    "tl_fbn.intervention.lesion": ("LesionPlan", "lesion_study", "plan_lesions"),
+    "tl_fbn.intervention.lesion_results": ("LesionStudy",),
     "tl_fbn.intervention.token_ablation": ("token_ablation",),
     "tl_fbn.intervention.validation": ("Validation", "validate_scores"),
     "tl_fbn.reporting.page": ("Report",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {"demo": "tl_fbn.demo", "presets": "tl_fbn.presets", "plot": "tl_fbn.reporting.figures"}
+_MODULES = {
+    "demo": "tl_fbn.demo",
+    "presets": "tl_fbn.presets",
+    "plot": "tl_fbn.reporting.figures",
+    "parsers": "tl_fbn.intervention.parsers",
+}
 
 __all__ = [*_HOME_OF, *_MODULES]
 

@@ -100,10 +100,11 @@ class Reader:
             door.register_forward_pre_hook(self._before, with_kwargs=True),
             door.register_forward_hook(self._after, always_call=True),
         ]
-        if door is model and isinstance(getattr(model, "embed", None), torch.nn.Module):
-            self._handles.append(
-                model.embed.register_forward_pre_hook(self._embedding)
-            )  # strings become ids on the way
+        if door is model:  # a HookedTransformer, whose generate calls forward past the hooks, and which takes strings
+            self._wrapped.append((model, "forward", model.__dict__.get("forward")))
+            object.__setattr__(model, "forward", self._read(model.forward))
+            if isinstance(getattr(model, "embed", None), torch.nn.Module):
+                self._handles.append(model.embed.register_forward_pre_hook(self._embedding))
         for owner in {id(one): one for one in (model, door)}.values():
             for name in _WRITERS:
                 if callable(getattr(type(owner), name, owner.__dict__.get(name))):
@@ -142,6 +143,18 @@ class Reader:
 
     def _after(self, module: Any, args: Any, output: Any) -> None:
         self.now = None
+
+    def _read(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def read(*args: Any, **kwargs: Any) -> Any:
+            if self.now is None:
+                self._before(None, args, kwargs)
+            try:
+                return forward(*args, **kwargs)
+            finally:
+                self.now = None
+
+        return read
 
     def _following(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
         @functools.wraps(call)

@@ -40,8 +40,10 @@ from tl_fbn.analysis.comparison import conjunction
 from tl_fbn.analysis.glm import GLMFit, fit_glm
 from tl_fbn.analysis.regressors import Phases, from_token
 from tl_fbn.intervention.battery import Battery
+from tl_fbn.intervention.controls import matched_controls
 from tl_fbn.intervention.hooks import amplify
-from tl_fbn.intervention.lesion import LesionStudy, lesion_study, matched_controls
+from tl_fbn.intervention.lesion import lesion_study
+from tl_fbn.intervention.lesion_results import LesionStudy
 from tl_fbn.units import Atlas, UnitMap
 
 ADD = 0.5  # chosen among 0.5, 1 and 2 sd, gain 2 and 3, on items set apart

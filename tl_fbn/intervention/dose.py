@@ -31,8 +31,9 @@ from tqdm.auto import tqdm
 from tl_fbn import files
 from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery, Scores
+from tl_fbn.intervention.controls import matched_controls
+from tl_fbn.intervention.evidence import check_disjoint, empirical_p, metric_of
 from tl_fbn.intervention.hooks import amplify, inhibit
-from tl_fbn.intervention.lesion import check_disjoint, empirical_p, matched_controls, metric_of
 from tl_fbn.units import Network, UnitMap, html_table
 
 GAINS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)

@@ -3,12 +3,13 @@
 An edit returns a new tensor in the activation's own dtype and on its device, and gradients flow through it. Where it touches some positions only, or draws
 values by position, it asks the model's :class:`~tl_fbn.acquisition.reading.Reader` where the tokens of the running pass stand.
 
-========= ============================================================
-``set``   members become given values, or lines of a table
-``scale`` members times values
-``add``   members plus values
-``clip``  members between a lower and an upper bound
-========= ============================================================
+=========== ============================================================
+``set``     members become given values, or lines of a table
+``scale``   members times values
+``add``     members plus values
+``clip``    members between a lower and an upper bound
+``project`` members without their part along given directions
+=========== ============================================================
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tl_fbn.acquisition.sites import by_head
 from tl_fbn.intervention.positions import EVERYWHERE, Where
 from tl_fbn.intervention.replacements import Lines
 
-Op = Literal["set", "scale", "add", "clip"]
+Op = Literal["set", "scale", "add", "clip", "project"]
 
 
 class LayerEdit:
@@ -38,7 +39,8 @@ class LayerEdit:
     Args:
         op: As in the table above.
         members: (member,) indices within the layer.
-        values: (member,) one number a member; (line, member) where ``lines`` says which line a token takes; (2, member) bounds of a clip.
+        values: (member,) one number a member; (line, member) where ``lines`` says which line a token takes; (2, member) bounds of a clip;
+            (direction, member), orthonormal, of a projection.
         where: Positions that are touched.
         lines: Which line of ``values`` a token takes.
         n_heads: Heads of the layer where units are heads; 0 elsewhere.
@@ -97,8 +99,10 @@ class LayerEdit:
             edited = own * values
         elif self.op == "add":
             edited = own + values
-        else:
+        elif self.op == "clip":
             edited = own.clamp(values[0], values[1])
+        else:
+            edited = own - (own @ values.T) @ values
         if reading is not None and self.where.name != "all":
             touched = self.where.select(reading, tensor.shape[1], tensor.device)
             if touched.shape[0] not in (1, tensor.shape[0]):

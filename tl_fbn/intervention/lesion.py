@@ -1,222 +1,113 @@
 """The lesion study: does inhibiting a network break its task, more than random networks of its size, and more than others?
 
-Every source network is inhibited while every task of a battery is scored. Beside it stand ``n_controls`` random networks
-with the same number of units in every layer, drawn anew for each source network, and
+Every source network is inhibited while every task of a battery is scored. Beside it stand ``n_controls`` random networks of each kind asked for
+(:mod:`.controls`), drawn anew for each source network, and whatever other chosen networks are to be compared::
 
-    p = (1 + number of controls whose drop is at least the network's) / (1 + number of controls),
-
-so 100 controls cannot give less than .0099. A drop says something about a task only against the drops of the other
-tasks, which is why the table is a matrix, and about a network only against its controls.
+    fbn.plan_lesions(model, networks, battery, n_controls=100)            # what it will cost, before it starts
+    study = fbn.lesion_study(model, networks, battery, seed=0, controls=("random", "activity"), path="lesions/first",
+                             rivals={"lowest": {name: fbn.lowest_ranked(maps[name], networks[name]) for name in networks}})
 
 The items a network is scored on must not be the prompts it was found on: networks remember digests of those prompts, and
 an overlap is an error. Where a network does not know its prompts, the table says so.
 
-Cost: (1 + networks x (1 + controls)) evaluations of the battery; 100 items a task are plenty.
+With ``path=`` results are kept as they come, item by item; the same call goes on where an interrupted one was and runs nothing once all is done. Cost:
+(1 + networks x (1 + rivals + kinds x controls)) evaluations of the battery; 100 items a task are plenty.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from tl_fbn import files
+from tl_fbn.acquisition import host, keys
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.intervention.battery import Battery, Scores
-from tl_fbn.intervention.hooks import inhibit
+from tl_fbn.intervention.controls import (
+    Features,
+    Kind,
+    balance,
+    lesions_of,
+    matched_controls,
+    space_of,
+    unit_features,
+)
+from tl_fbn.intervention.evidence import by_item, check_disjoint, metric_of
+from tl_fbn.intervention.hooks import silencer
+from tl_fbn.intervention.lesion_results import MONITORS, LesionStudy
+from tl_fbn.intervention.monitors import monitor
+from tl_fbn.intervention.positions import Positions, where
 from tl_fbn.intervention.replacements import Method
+from tl_fbn.intervention.unfinished import Unfinished
 from tl_fbn.units import Network, html_table
 
-METRICS = ("exact_match", "log_likelihood")
+Rivals = Mapping[str, Mapping[str, Network]]
 
 
-@dataclass(frozen=True, eq=False)
-class LesionStudy:
-    """Source network x target task, with controls.
+@dataclass(frozen=True)
+class LesionPlan:
+    """What a lesion study will cost.
 
     Args:
-        networks: Names of the source networks.
-        tasks: Names of the tasks.
-        baseline: (task, metric) without a lesion; metrics as in :data:`METRICS`.
-        lesioned: (network, task, metric) under each network's inhibition.
-        controls: (network, control, task, metric) under matched random networks.
-        metric: The metric that tables and tests use unless told otherwise.
-        sizes: (network, layer) units in each layer.
-        discovery: Network name to ``"disjoint"`` or ``"discovery prompts unknown"``.
-        about: Method, seed, model.
+        networks: Source networks.
+        lesions: Interventions under which the battery is scored.
+        items: Items of the battery.
+        passes: Forward passes, of batches, of all evaluations together.
+        tokens: Tokens read by them.
+        seconds: Time, from one evaluation made for this plan.
     """
 
-    networks: tuple[str, ...]
-    tasks: tuple[str, ...]
-    baseline: Float[np.ndarray, "task metric"]
-    lesioned: Float[np.ndarray, "network task metric"]
-    controls: Float[np.ndarray, "network control task metric"]
-    metric: str
-    sizes: np.ndarray
-    discovery: Mapping[str, str]
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def drops(self, metric: str | None = None) -> Float[np.ndarray, "network task"]:
-        """Baseline minus lesioned."""
-        m = self._metric(metric)
-        return self.baseline[None, :, m] - self.lesioned[:, :, m]
-
-    def control_drops(self, metric: str | None = None) -> Float[np.ndarray, "network control task"]:
-        """Baseline minus score under each matched random network."""
-        m = self._metric(metric)
-        return self.baseline[None, None, :, m] - self.controls[..., m]
-
-    def to_dataframe(self, *, metric: str | None = None) -> pd.DataFrame:
-        """One line a network and task.
-
-        Columns: network, task, metric, baseline, lesioned, drop, control_median, control_p95, p, discovery. Drops of
-        exact_match are shares of items, of log_likelihood nats a token.
-        """
-        m = self._metric(metric)
-        drops, controls = self.drops(metric), self.control_drops(metric)
-        p = np.array([empirical_p(own, chance) for own, chance in zip(drops, controls, strict=True)])
-        lines = [
-            (
-                network,
-                task,
-                METRICS[m],
-                self.baseline[j, m],
-                self.lesioned[i, j, m],
-                drops[i, j],
-                np.median(controls[i, :, j]),
-                np.quantile(controls[i, :, j], 0.95),
-                p[i, j],
-                self.discovery[network],
-            )
-            for i, network in enumerate(self.networks)
-            for j, task in enumerate(self.tasks)
-        ]
-        columns = [
-            "network",
-            "task",
-            "metric",
-            "baseline",
-            "lesioned",
-            "drop",
-            "control_median",
-            "control_p95",
-            "p",
-            "discovery",
-        ]
-        return pd.DataFrame(lines, columns=columns)
-
-    def summary(self, *, metric: str | None = None) -> pd.DataFrame:
-        """One line a network that is named like a task: its own task against the others and against chance.
-
-        Columns: network, units, share is left to the atlas; own (drop of its task), other_median and other_worst (of the
-        other tasks), worst_task, control_median and control_p95 (own task, matched random), p.
-        """
-        table = self.to_dataframe(metric=metric)
-        lines = []
-        for i, network in enumerate(self.networks):
-            if network not in self.tasks:
-                continue
-            of_network = table[table["network"] == network].set_index("task")
-            own, others = of_network.loc[network], of_network.drop(index=network)["drop"]
-            worst = str(others.idxmax()) if len(others) else ""
-            lines.append(
-                (
-                    network,
-                    int(self.sizes[i].sum()),
-                    own["drop"],
-                    others.median() if len(others) else np.nan,
-                    others.max() if len(others) else np.nan,
-                    worst,
-                    own["control_median"],
-                    own["control_p95"],
-                    own["p"],
-                )
-            )
-        columns = [
-            "network",
-            "units",
-            "own",
-            "other_median",
-            "other_worst",
-            "worst_task",
-            "control_median",
-            "control_p95",
-            "p",
-        ]
-        return pd.DataFrame(lines, columns=columns)
-
-    def dissociation(self, first: str, second: str, *, metric: str | None = None) -> pd.Series:
-        """Double dissociation of two networks that are named like their tasks.
-
-        The statistic is the interaction: each network's drop on its own task minus its drop on the other's, summed. Its p
-        compares it with the same interaction of matched random networks, drawn in pairs.
-        """
-        names = (first, second)
-        for name in names:
-            if name not in self.networks or name not in self.tasks:
-                raise ValueError(
-                    f"{name!r} must name a network and a task of this study; networks: {', '.join(self.networks)}; tasks: {', '.join(self.tasks)}"
-                )
-        rows, columns = [self.networks.index(n) for n in names], [self.tasks.index(n) for n in names]
-        drops, controls = self.drops(metric), self.control_drops(metric)
-        own = drops[np.ix_(rows, columns)]
-        null = controls[rows][:, :, columns]  # (2, control, 2)
-        interaction = own[0, 0] - own[0, 1] + own[1, 1] - own[1, 0]
-        chance = null[0, :, 0] - null[0, :, 1] + null[1, :, 1] - null[1, :, 0]
-        return pd.Series(
-            {
-                f"{first} on {first}": own[0, 0],
-                f"{first} on {second}": own[0, 1],
-                f"{second} on {second}": own[1, 1],
-                f"{second} on {first}": own[1, 0],
-                "interaction": interaction,
-                "control_median": np.median(chance),
-                "p": empirical_p(interaction, chance),
-            }
-        )
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {name: getattr(self, name) for name in ("baseline", "lesioned", "controls", "sizes")}
-        names = {name: getattr(self, name) for name in ("networks", "tasks", "metric")}
-        files.write_result(
-            path, "LesionStudy", arrays, {**names, "discovery": dict(self.discovery), "about": dict(self.about)}
-        )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> LesionStudy:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "LesionStudy")
-        return cls(
-            networks=tuple(about["networks"]),
-            tasks=tuple(about["tasks"]),
-            metric=about["metric"],
-            discovery=about["discovery"],
-            about=about["about"],
-            **arrays,
-        )
-
-    def _metric(self, metric: str | None) -> int:
-        chosen = self.metric if metric is None else metric
-        check_metric(chosen)
-        return METRICS.index(chosen)
+    networks: int
+    lesions: int
+    items: int
+    passes: int
+    tokens: int
+    seconds: float
 
     def __repr__(self) -> str:
         return (
-            f"LesionStudy of {self.metric}: {len(self.networks)} networks ({', '.join(self.networks)}) x {len(self.tasks)} tasks, "
-            f"{self.controls.shape[1]} matched random controls each"
+            f"LesionPlan: {self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each; {self.passes:,} forward passes, "
+            f"{self.tokens:,} tokens, about {_duration(self.seconds)}"
         )
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in asdict(self).items()])
+
+
+def plan_lesions(
+    model: Any,
+    networks: Mapping[str, Network],
+    battery: Battery,
+    *,
+    n_controls: int = 100,
+    controls: Sequence[Kind] = ("random",),
+    rivals: Rivals | None = None,
+    batch_size: int = 128,
+) -> LesionPlan:
+    """Count what :func:`lesion_study` with these arguments will run; one evaluation of the battery is timed.
+
+    Args:
+        model, networks, battery, n_controls, controls, rivals, batch_size: As for :func:`lesion_study`.
+    """
+    battery.score(model, batch_size=batch_size)  # the first prepares the items and warms up
+    started = time.perf_counter()
+    battery.score(model, batch_size=batch_size)
+    seconds = time.perf_counter() - started
+    chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
+    lesions = len(networks) * (1 + len(controls) * n_controls) + chosen
+    sizes = battery.sizes(model, batch_size=batch_size)
+    items = sum(len(task.items) for task in battery.tasks.values())
+    return LesionPlan(
+        len(networks), lesions, items, (1 + lesions) * len(sizes), (1 + lesions) * sum(sizes), (1 + lesions) * seconds
+    )
 
 
 def lesion_study(
@@ -226,10 +117,15 @@ def lesion_study(
     *,
     seed: int,
     n_controls: int = 100,
+    controls: Sequence[Kind] = ("random",),
+    rivals: Rivals | None = None,
     method: Method = "zero",
     reference: Recording | None = None,
+    positions: Positions = "all",
     metric: str | None = None,
+    n_bootstrap: int = 1000,
     batch_size: int = 128,
+    path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> LesionStudy:
     """Inhibit every network, score every task, and do the same with matched random networks.
@@ -239,108 +135,194 @@ def lesion_study(
         networks: Names to networks; a network named like a task is that task's own.
         battery: What to score, on items that no network was found on.
         seed: Of the random networks.
-        n_controls: Random networks for each source network, with as many units in each layer.
+        n_controls: Random networks of each kind for each source network, with as many units in each layer.
+        controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``; see :mod:`.controls`. The first gives the tables' p.
+        rivals: Name to networks by source network (not necessarily all): other chosen networks, lesioned beside it.
         method: How units are silenced, as :func:`.hooks.inhibit`.
-        reference: A recording, for ``method="mean"``.
+        reference: A recording of the same units, for methods other than ``"zero"`` and for ``"activity"`` controls.
+        positions: Which tokens are touched, as :func:`.hooks.inhibit`; in a battery the prompt ends where the scored answer begins.
         metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
+        n_bootstrap: Resamplings of the items behind intervals.
         batch_size: Items in a forward pass.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there.
         progress: Show a bar.
 
     Raises:
-        ValueError: A network from another space, one that was found on prompts of the battery, or fewer than one control.
+        ValueError: A network from another space, one that was found on prompts of the battery, fewer than one control, a folder that holds another study.
     """
     if not networks:
         raise ValueError("lesion_study got no networks; give a mapping of names to networks")
     if n_controls < 1:
         raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+    unknown = [kind for kind in controls if kind not in get_args(Kind)]
+    if unknown or not controls or len(set(controls)) < len(controls):
+        raise ValueError(f"controls={tuple(controls)} must be different ones of {', '.join(map(repr, get_args(Kind)))}")
+    if "activity" in controls and reference is None:
+        raise ValueError('controls="activity" needs reference=, a recording of the same units, to match their activity')
+    if "rotated" in controls and method != "zero":
+        raise ValueError(f'controls="rotated" projects directions out, to zero; it is no control for method={method!r}')
     metric = metric_of(battery, metric)
-    discovery = {
-        name: check_disjoint(network, battery, getattr(model, "tokenizer", None), name)
-        for name, network in networks.items()
+    rivals = rivals or {}
+    chosen = _chosen(networks, rivals)
+    space = space_of(list(chosen.values()))
+    if reference is not None:
+        space.require_same(reference.space, "take the reference for")
+    tokenizer = getattr(model, "tokenizer", None)
+    found = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
+    at = where(positions, model)
+    silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
+    features = unit_features(model, reference) if reference is not None and "activity" in controls else None
+    settings = {
+        "method": method,
+        "positions": at.digest,
+        "seed": seed,
+        "n_controls": n_controls,
+        "controls": list(controls),
+        "reference": None if reference is None else reference.key,
     }
-    baseline = _matrix(battery.score(model, batch_size=batch_size))
-    lesioned, controls = [], []
-    with tqdm(total=len(networks) * (1 + n_controls), desc="lesions", unit="lesion", disable=not progress) as bar:
-        for number, network in enumerate(networks.values()):
-            sham = matched_controls(network, n_controls, seed=seed + number)
-            scores = []
-            for target in (network, *sham):
-                with inhibit(model, target, method=method, reference=reference):
-                    scores.append(_matrix(battery.score(model, batch_size=batch_size)))
+    kept = None if path is None else Unfinished(path, _fields(model, networks, rivals, battery, settings))
+    total = len(chosen) + len(networks) * len(controls) * n_controls
+    with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
+
+        def part(name: str, made: Sequence[Callable[[], AbstractContextManager[Any]]]) -> tuple[np.ndarray, dict]:
+            def one(number: int) -> tuple[np.ndarray, dict[str, Any]]:
+                with made[number]():
+                    scores = battery.score(model, batch_size=batch_size)
                 bar.update()
-            lesioned.append(scores[0])
-            controls.append(scores[1:])
-    about = {"method": method, "seed": seed, "n_controls": n_controls, "control": "random, units per layer matched"}
+                watched = {} if number else _watched(battery, scores)  # controls go unwatched
+                return by_item(scores), watched
+
+            if kept is not None:
+                return kept.grow(name, len(made), one)
+            results = [one(number) for number in range(len(made))]
+            return np.array([row for row, _ in results]), results[0][1]
+
+        parts = [part("baseline", [nullcontext])]
+        done = 1
+        for number, (name, network) in enumerate(networks.items()):
+            made = [partial(silence, network), *(partial(silence, of[name]) for of in rivals.values() if name in of)]
+            for kind in controls:
+                made += lesions_of(
+                    kind, model, network, n_controls, seed=seed + number, silence=silence, features=features, where=at
+                )
+            parts.append(part(f"{number:03d}", made))
+            done += len(made)
+            bar.update(done - bar.n)  # what an earlier call had done already
+    items = [results for results, _ in parts]
+    split = _by_kind(items[1:], networks, rivals, controls, n_controls, battery)
+    about = settings | {
+        "n_bootstrap": n_bootstrap,
+        "chance": {name: task.chance for name, task in battery.tasks.items()},
+        "majority": {name: task.majority for name, task in battery.tasks.items()},
+        "flags": dict(zip(["", *networks], (notes["flags"] for _, notes in parts), strict=True)),
+        "balance": _balance(networks, controls, n_controls, seed, features),
+    }
     return LesionStudy(
-        tuple(networks),
-        tuple(battery.tasks),
-        baseline,
-        np.array(lesioned),
-        np.array(controls),
-        metric,
-        np.array([network.per_layer() for network in networks.values()]),
-        discovery,
-        about,
+        networks=tuple(networks),
+        tasks=tuple(battery.tasks),
+        counts=np.array([len(task.items) for task in battery.tasks.values()]),
+        baseline_items=items[0][0],
+        lesioned_items=np.array([part[0] for part in items[1:]]),
+        **split,
+        monitors=np.array([notes["monitors"] for _, notes in parts], dtype=float),
+        metric=metric,
+        sizes=np.array([network.per_layer() for network in networks.values()]),
+        discovery={name: found[name] for name in networks},
+        about=about,
     )
 
 
-def matched_controls(network: Network, n: int, *, seed: int) -> list[Network]:
-    """Random networks with the same number of units in every layer, drawn without regard to membership.
-
-    Args:
-        network: What to match.
-        n: How many.
-        seed: Of the draw.
-    """
-    rng = np.random.default_rng(seed)
-    space = network.space
-    counts = network.per_layer()
-    drawn = []
-    for number in range(n):
-        members = np.zeros(space.n_units, dtype=bool)
-        for layer, count in enumerate(counts):
-            span = space.layer_slice(layer)
-            members[span.start + rng.choice(span.stop - span.start, count, replace=False)] = True
-        provenance = {"method": "random, units per layer matched", "seed": seed, "prompts": []}
-        drawn.append(Network(space, members, name=f"random {number} like {network.name}", provenance=provenance))
-    return drawn
-
-
-def check_metric(metric: str) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, METRICS))}")
-
-
-def metric_of(battery: Battery, metric: str | None) -> str:
-    """The metric that scores every task of a battery: the one asked for, or exact match if every task has one."""
-    defined = all(task.kind != "text" for task in battery.tasks.values())
-    metric = metric or ("exact_match" if defined else "log_likelihood")
-    if metric not in METRICS or (metric == "exact_match" and not defined):
+def _chosen(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Network]:
+    """Source networks and rivals, by what they are called in errors."""
+    strangers = sorted({name for rival in rivals.values() for name in rival} - set(networks))
+    if strangers:
         raise ValueError(
-            f"metric={metric!r} cannot score this battery; plain text has log_likelihood, other tasks exact_match too"
+            f"rivals of {', '.join(strangers)}, which are no networks of this study; networks: {', '.join(networks)}"
         )
-    return metric
+    of = {f"{rival} of {name}": one for rival, each in rivals.items() for name, one in each.items()}
+    return dict(networks) | of
 
 
-def empirical_p(own: Any, controls: np.ndarray) -> Any:
-    """(1 + controls at least as large) / (1 + controls), over the first axis of the controls."""
-    return (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
+def _fields(
+    model: Any, networks: Mapping[str, Network], rivals: Rivals, battery: Battery, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides whether two studies are the same."""
+    tasks = [
+        [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
+    ]
+    lesioned = [
+        [name, keys.digest(one.indices.tolist())]
+        for name, one in [*networks.items(), *((f"{r}/{n}", one) for r, of in rivals.items() for n, one in of.items())]
+    ]
+    return {
+        "weights": host.weights_digest(model),
+        "interventions": host.active_edits(model),
+        "battery": keys.digest(tasks),
+        "networks": lesioned,
+        **settings,
+    }
 
 
-def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str) -> str:
-    """``"disjoint"`` or ``"discovery prompts unknown"``; ValueError if the network was found on items of the battery."""
-    prompts = network.provenance.get("prompts")
-    if prompts is None:
-        return "discovery prompts unknown"
-    found_on = set(prompts)
-    for task, digests in battery.digests(tokenizer).items():
-        if shared := found_on & digests:
-            raise ValueError(
-                f"network {name!r} was found on {len(shared)} of the prompts that task {task!r} scores; a result on its own "
-                "discovery prompts is no result. Score other items, or find the network on other prompts"
-            )
-    return "disjoint"
+def _watched(battery: Battery, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    seen = {name: monitor(battery.tasks[name], one) for name, one in scores.items()}
+    return {
+        "monitors": [[float(getattr(one, m)) for m in MONITORS] for one in seen.values()],
+        "flags": {name: one.flag for name, one in seen.items()},
+    }
 
 
-def _matrix(scores: Mapping[str, Scores]) -> Float[np.ndarray, "task metric"]:
-    return np.array([[result.of(metric) for metric in METRICS] for result in scores.values()])
+def _by_kind(
+    parts: Sequence[Float[np.ndarray, "lesion item metric"]],
+    networks: Mapping[str, Network],
+    rivals: Rivals,
+    controls: Sequence[Kind],
+    n_controls: int,
+    battery: Battery,
+) -> dict[str, Any]:
+    """Results of each network's lesions in a row, told apart: its rivals', and each kind of control's."""
+    ends = np.cumsum([len(task.items) for task in battery.tasks.values()])
+    scores: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
+    items: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
+    others: dict[str, list[np.ndarray]] = {name: [] for name in rivals}
+    for name, part in zip(networks, parts, strict=True):
+        rows = iter(part[1:])
+        for rival, of in rivals.items():
+            others[rival].append(next(rows) if name in of else np.full_like(part[0], np.nan))
+        for kind in controls:
+            block = np.array([next(rows) for _ in range(n_controls)])
+            tasks = np.split(block, ends[:-1], axis=1)
+            scores[kind].append(np.stack([of_task.mean(1) for of_task in tasks], axis=1))
+            items[kind].append(block.mean(0))
+    return {
+        "control_scores": {kind: np.array(one) for kind, one in scores.items()},
+        "control_items": {kind: np.array(one) for kind, one in items.items()},
+        "rivals": {name: np.array(one) for name, one in others.items()},
+    }
+
+
+def _balance(
+    networks: Mapping[str, Network], controls: Sequence[Kind], n_controls: int, seed: int, features: Features | None
+) -> dict[str, Any]:
+    """Standardised differences in activity and outgoing norm that the matching left, by network."""
+    if features is None:
+        return {}
+    return {
+        name: {
+            kind: balance(
+                network,
+                matched_controls(
+                    network, n_controls, seed=seed + number, features=features if kind == "activity" else None
+                ),
+                features,
+            ).tolist()
+            for kind in controls
+            if kind != "rotated"
+        }
+        for number, (name, network) in enumerate(networks.items())
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

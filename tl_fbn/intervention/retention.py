@@ -18,8 +18,9 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.intervention.battery import Battery
+from tl_fbn.intervention.controls import matched_controls
+from tl_fbn.intervention.evidence import check_disjoint
 from tl_fbn.intervention.hooks import inhibit
-from tl_fbn.intervention.lesion import check_disjoint, matched_controls
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Atlas
 

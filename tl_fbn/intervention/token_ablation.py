@@ -32,8 +32,9 @@ from tl_fbn.attribution.cgvst import Variant, cgvst
 from tl_fbn.attribution.layout import Tokens
 from tl_fbn.attribution.tokens import Items
 from tl_fbn.intervention.battery import Battery, Scores
+from tl_fbn.intervention.controls import matched_controls
+from tl_fbn.intervention.evidence import check_disjoint, check_metric, empirical_p, paired_interval
 from tl_fbn.intervention.hooks import inhibit
-from tl_fbn.intervention.lesion import check_disjoint, check_metric, empirical_p, matched_controls
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, UnitMap
 
@@ -128,7 +129,8 @@ def token_ablation(
                             chance.append(own[task].score(model, batch_size=batch_size)[task].of(metric))
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
-                    low, high = _interval(before[task], after[task], metric, n_bootstrap, seed)
+                    change = _items(before[task], metric) - _items(after[task], metric)
+                    low, high = paired_interval(change, n_bootstrap, seed)
                     null = before[task].of(metric) - np.array(chance)
                     p = float(empirical_p(drops[task], null))
                     others = {other: drop for other, drop in drops.items() if other != task}
@@ -163,12 +165,5 @@ def _networks(maps: Mapping[str, UnitMap], select: Select, how: How, top: int | 
     return dict(task_unique(tops)) if select == "unique" else tops
 
 
-def _interval(before: Scores, after: Scores, metric: str, n: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of a mean drop over items, the same items before and after."""
-    differences: Float[np.ndarray, " item"] = getattr(before, metric).astype(float) - getattr(after, metric).astype(
-        float
-    )
-    rng = np.random.default_rng(seed)
-    means = differences[rng.integers(0, len(differences), (n, len(differences)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def _items(scores: Scores, metric: str) -> Float[np.ndarray, " item"]:
+    return np.asarray(getattr(scores, metric), dtype=float)

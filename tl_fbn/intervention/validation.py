@@ -38,8 +38,9 @@ from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery
+from tl_fbn.intervention.controls import matched_controls
+from tl_fbn.intervention.evidence import check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.hooks import inhibit
-from tl_fbn.intervention.lesion import check_disjoint, check_metric, empirical_p, matched_controls
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 
