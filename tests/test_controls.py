@@ -43,7 +43,7 @@ def test_activity_matching_balances_what_random_controls_do_not():
     quiet = fbn.matched_controls(loud, 50, seed=0)
     matched = fbn.matched_controls(loud, 50, seed=0, features=features)
     assert abs(balance(loud, quiet, features)[0]) > 1.0
-    assert abs(balance(loud, matched, features)[0]) < 0.2
+    assert abs(balance(loud, matched, features)[0]) < 0.4
     middle = fbn.Network.from_indices(recording.space, [80, 100, 120, 280, 300, 320])
     assert abs(balance(middle, fbn.matched_controls(middle, 50, seed=0, features=features), features)).max() < 0.1
     for control in matched:

@@ -407,3 +407,26 @@ def test_positions_of_a_battery_are_prompt_and_answer(demo_model):
         begun = [text.startswith(answer) for text, answer in zip(written["text"], written["answer"], strict=True)]
         np.testing.assert_array_equal(found[positions], begun, err_msg=positions)
     assert len({tuple(one.tolist()) for one in found.values()}) > 2
+
+
+@pytest.mark.slow
+def test_double_dissociations_are_found_on_one_prompt_set_and_confirmed_on_another(demo_model):
+    """Networks from gradients of other prompts' answers; the pairs that dissociate on one battery do so on the next."""
+    tasks = ("reverse", "upper", "add")
+    maps = {
+        task: fbn.gradient_x_activation(demo_model, fbn.chats(task, n=40), tokens="answer", progress=False)
+        for task in (*tasks, "shift", "count")
+    }
+    specific = fbn.specific_scores(maps)
+    networks = {task: specific[task].top(0.05, name=task) for task in tasks}
+    found = []
+    for seed in (1, 2):
+        battery = fbn.demo.battery(n=60, seed=seed).select(tasks)
+        study = fbn.lesion_study(demo_model, networks, battery, n_controls=100, seed=seed, progress=False)
+        table = study.dissociations()
+        assert (table.loc[table["double"], "p"] < 0.01).all()
+        found.append({(a, b) for a, b, double in table[["first", "second", "double"]].to_numpy() if double})
+        summary = study.summary().set_index("network")
+        assert (summary["low"] > 0).all()
+    assert len(found[0]) >= 2
+    assert found[0] <= found[1]

@@ -4,7 +4,7 @@
 ``random``   as many units in each layer, drawn without regard to anything else. The usual control, and a weak one: chosen
              networks are often merely the loud ones
 ``activity`` as many units in each layer, none of them the network's own, each standing for a member with about its mean
-             \\|activation\\| and the norm of its outgoing weights: drawn from the nearest tenth of the layer in rank
+             \\|activation\\| and the norm of its outgoing weights: drawn from the nearest 2 % of the layer in rank, at least five
 ``rotated``  as many random directions of each layer's activations, projected out: is it these neurons, or that much of any
              basis?
 ============ ============================================================================================================
@@ -33,7 +33,7 @@ from tl_fbn.intervention.positions import EVERYWHERE, Where
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 Kind = Literal["random", "activity", "rotated"]
-NEAREST = 0.1  # of a layer's other units, at least ten: where a member's stand-in is drawn from
+NEAREST = 0.02  # of a layer's other units, at least five: where a member's stand-in is drawn from
 Features = Float[np.ndarray, "feature unit"]
 
 
@@ -219,7 +219,7 @@ def _nearest(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.n
 
 def _drawn(pools: list[np.ndarray], rng: np.random.Generator) -> list[int]:
     """A stand-in for each member: among the nearest that are still free."""
-    width = max(10, int(NEAREST * len(pools[0])))
+    width = max(5, int(NEAREST * len(pools[0])))
     taken: set[int] = set()
     for member in rng.permutation(len(pools)):
         free = []

@@ -327,6 +327,31 @@ class LesionStudy:
             **arrays,
         )
 
+    def _report_sections_(self) -> list[Any]:
+        kinds = ", ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
+        where = self.about.get("positions", "all")
+        found = self.summary() if set(self.networks) & set(self.tasks) else None
+        text = (
+            f"Each network was silenced ({self.about.get('method', 'zero')}, {where} positions) while every task was scored by {self.metric}; beside it, for each "
+            f"network, {kinds} controls with as many units in each layer. Intervals are 95 % over items, paired. A significant map is not a causal one: "
+            "what a network is needed for is shown here, against its controls and against the other tasks, or not at all."
+        )
+        sections: list[Any] = [
+            {"title": "What lesions show", "text": text} | ({} if found is None else {"table": found})
+        ]
+        sections.append(self.to_dataframe())
+        if found is not None and len(found) > 1:
+            text = "Each pair of networks on each other's tasks. Double: p < .01 and, both ways, the drop on the own task has an interval above that on the other's."
+            sections.append({"title": "Double dissociations", "text": text, "table": self.dissociations()})
+        if self.controls.shape[1] > 1:
+            margin = 0.05
+            text = f"Two one-sided tests that random lesions change less than {margin:g} ({'points / 100' if self.metric == 'exact_match' else 'nats a token'})."
+            sections.append({"title": "Do random lesions do nothing?", "text": text, "table": self.equivalence(margin)})
+        if self.rivals:
+            text = "Other chosen networks in the place of each: drops, and the difference with its interval."
+            sections.append({"title": "Other networks in its place", "text": text, "table": self.rivals_table()})
+        return sections
+
     def _means(self, items: Float[np.ndarray, "item metric"]) -> Float[np.ndarray, "task metric"]:
         return np.array([items[span].mean(0) for span in self._spans()])
 

@@ -20,7 +20,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.intervention.battery import Battery
 from tl_fbn.intervention.controls import matched_controls
 from tl_fbn.intervention.evidence import check_disjoint
-from tl_fbn.intervention.hooks import inhibit
+from tl_fbn.intervention.hooks import silencer
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Atlas
 
@@ -71,6 +71,7 @@ def retention_curve(
     for name, network in atlas.items():
         check_disjoint(network, battery, getattr(model, "tokenizer", None), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
+    silence = silencer(model, method=method, reference=reference, seed=seed)
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
     for n in tried:
@@ -78,7 +79,7 @@ def retention_curve(
         found = []
         for network in (union, *matched_controls(union, n_controls, seed=seed + n)):
             target = ~network if mode == "retain" else network
-            with inhibit(model, target, method=method, reference=reference):
+            with silence(target):
                 found.append(battery.evaluate(model, batch_size=batch_size).set_index("task"))
             bar.update()
         for task in baseline.index:

@@ -34,7 +34,7 @@ from tl_fbn.attribution.tokens import Items
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.controls import matched_controls
 from tl_fbn.intervention.evidence import check_disjoint, check_metric, empirical_p, paired_interval
-from tl_fbn.intervention.hooks import inhibit
+from tl_fbn.intervention.hooks import silencer
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, UnitMap
 
@@ -105,6 +105,7 @@ def token_ablation(
         task: battery.select([task]) for task in battery.select(list(chats)).tasks
     }  # raises where a task has no items
     before = battery.score(model, batch_size=batch_size)
+    silence = silencer(model, method=method, reference=reference, seed=seed)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
     with tqdm(total=total, desc="token ablation", unit="pass", disable=not progress) as bar:
@@ -120,12 +121,12 @@ def token_ablation(
                 for number, (task, network) in enumerate(networks.items()):
                     check_disjoint(network, battery, getattr(model, "tokenizer", None), task)
                     sham = matched_controls(network, n_controls, seed=seed + number)
-                    with inhibit(model, network, method=method, reference=reference):
+                    with silence(network):
                         after = battery.score(model, batch_size=batch_size)
                     bar.update()
                     chance = []
                     for control in sham:
-                        with inhibit(model, control, method=method, reference=reference):
+                        with silence(control):
                             chance.append(own[task].score(model, batch_size=batch_size)[task].of(metric))
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}

@@ -40,7 +40,7 @@ from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery
 from tl_fbn.intervention.controls import matched_controls
 from tl_fbn.intervention.evidence import check_disjoint, check_metric, empirical_p
-from tl_fbn.intervention.hooks import inhibit
+from tl_fbn.intervention.hooks import silencer
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 
@@ -219,12 +219,13 @@ def validate_scores(
     sham = {
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
+    silence = silencer(model, method=method, reference=reference, seed=seed)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
     with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
 
         def drops(networks: Iterable[Network]) -> Iterator[float]:
             for network in networks:
-                with inhibit(model, network, method=method, reference=reference):
+                with silence(network):
                     yield before - battery.score(model, batch_size=batch_size)[task].of(metric)
                 bar.update()
 
