@@ -450,6 +450,8 @@ def test_bfloat16_stays_bfloat16():
     with (
         fbn.amplify(model, network, gain=2.0),
         fbn.inhibit(model, network.restrict(layers=[1]), method="mean", reference=random_reference(model)),
+        fbn.inhibit(model, network, method="noise", reference=random_reference(model), positions="last"),
+        fbn.clamp(model, network, low=-1.0, positions=[0, 1]),
     ):
         assert logits(model).dtype == torch.bfloat16
     assert before == {name: p.dtype for name, p in model.named_parameters()}
@@ -528,3 +530,19 @@ def test_refusals(model):
     wrong = fbn.Recording.from_arrays([[np.ones((4, 10)), np.ones((4, 10))]], events=[blocks(["a"], 4)])
     with pytest.raises(ValueError, match="cannot take the reference for units of"):
         fbn.inhibit(model, network, method="mean", reference=wrong)
+
+
+def test_a_model_split_by_accelerate_is_changed_the_same(tmp_path):
+    from accelerate import dispatch_model
+
+    whole = llama_bridge()
+    network, reference = network_of(whole, range(0, 96, 3)), texts_reference(whole)
+    module = tiny_llama()
+    for parameter in module.parameters():
+        parameter.data.mul_(3.0)
+    on_cpu = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
+    places = dict.fromkeys(on_cpu, "cpu") | {"model.layers.1": "disk"}
+    split = bridged(dispatch_model(module, places, main_device="cpu", offload_dir=tmp_path))
+    for options in ({}, {"positions": "last"}, {"method": "resample", "reference": reference}):
+        with fbn.inhibit(whole, network, **options), fbn.inhibit(split, network, **options), torch.no_grad():
+            torch.testing.assert_close(split(IDS), whole(IDS))

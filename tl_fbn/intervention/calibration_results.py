@@ -261,7 +261,7 @@ class GainCalibration:
 
 def allowed(worst: float, tolerance: float | None) -> bool:
     """Whether the change of the task that loses most is within the tolerance; NaN never is."""
-    return tolerance is None or worst >= -tolerance
+    return tolerance is None or bool(worst >= -tolerance)
 
 
 def spans(counts: Int[np.ndarray, " task"]) -> list[slice]:

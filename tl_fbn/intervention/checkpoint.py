@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,17 @@ import numpy as np
 import torch
 
 from tl_fbn import files
-from tl_fbn.intervention import prune as pruning
 from tl_fbn.intervention import surgery
 from tl_fbn.intervention.pruned import PruneReport
+from tl_fbn.intervention.same_logits import logits_of, not_the_weights, probe_ids, require_same_logits
 
 FILE = "tl_fbn_pruned.safetensors"
 _FLAGS = ("mlp_bias", "enable_bias", "use_bias", "add_bias", "bias")
+
+
+def equip(small: Any) -> None:
+    """Give a pruned bridge its own ``save_pretrained``."""
+    small.save_pretrained = partial(save_pruned, small)
 
 
 def save_pruned(small: Any, folder: str | os.PathLike) -> None:
@@ -53,10 +59,10 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
             "small.state_dict(), or prune a model from TransformerBridge.boot_transformers"
         )
     folder, report = Path(folder), small.pruned
-    ids = pruning.probe_ids(small, None)
+    ids = probe_ids(small, None)
     plain = surgery.plain_copy(small, report_layers(report))
     with torch.no_grad():
-        pruning.require_same_logits(pruning.logits_of(plain.model, ids), small(ids), pruning.not_the_weights(small))
+        require_same_logits(logits_of(plain.model, ids), small(ids), not_the_weights(small))
     empty = surgery.empty_model(type(plain.model), plain.model.config)
     widths = {layer: surgery.n_inputs(plain.module(mlp.down)) for layer, mlp in plain.mlps.items()}
     for layer, mlp in plain.mlps.items():
@@ -136,7 +142,7 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     )
     small.eval()
     small.pruned = PruneReport.from_about(arrays, about["report"])
-    pruning.equip(small)
+    equip(small)
     return small
 
 

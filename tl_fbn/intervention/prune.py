@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,14 @@ from tl_fbn.acquisition import host
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.sites import HEADS, fits, resolve_site
 from tl_fbn.intervention import head_surgery, surgery
+from tl_fbn.intervention.checkpoint import equip
 from tl_fbn.intervention.compensation import Means, held_at, means_of_recording, measured_means
 from tl_fbn.intervention.hooks import inhibit
 from tl_fbn.intervention.prune_ratio import NEURONS, protected_layers, spread
 from tl_fbn.intervention.pruned import PruneReport
+from tl_fbn.intervention.same_logits import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.units import Network, UnitSpace
 
-TOLERANCE = 1e-4  # of logits in float32, relative where they are larger than 1
 _WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_dim", "d_ff")
 
 
@@ -146,13 +146,6 @@ def prune(
     return small
 
 
-def equip(small: Any) -> None:
-    """Give a pruned bridge its own ``save_pretrained``."""
-    from tl_fbn.intervention.checkpoint import save_pruned
-
-    small.save_pretrained = partial(save_pruned, small)
-
-
 def _removed(
     space: UnitSpace, keep: Network | None, remove: Network | None, heads: bool, protected: set[int]
 ) -> Network:
@@ -211,48 +204,6 @@ def _bridge(
     small.tokenizer = model.tokenizer
     small.train(model.original_model.training)
     return small
-
-
-def probe_ids(model: Any, probe: Sequence[Sequence[int]] | torch.Tensor | None) -> Int[torch.Tensor, "batch pos"]:
-    if probe is not None:
-        return torch.as_tensor(probe, dtype=torch.long, device=host.model_device(model))
-    length = min(16, host.context_length(model) or 16)
-    random = torch.Generator().manual_seed(0)
-    return torch.randint(host.vocabulary_size(model) or 2, (2, length), generator=random).to(host.model_device(model))
-
-
-def logits_of(model: Any, ids: Int[torch.Tensor, "batch pos"]) -> torch.Tensor:
-    try:
-        with torch.no_grad():
-            out = model(ids)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the pruned model does not run ({error}): something in its MLP besides the projections is as wide as they are"
-        ) from error
-    return out if isinstance(out, torch.Tensor) else out.logits
-
-
-def require_same_logits(found: torch.Tensor, wanted: torch.Tensor, otherwise: str) -> float:
-    """Largest difference of logits; an error where it is more than rounding."""
-    difference = float((found.double() - wanted.double()).abs().max())
-    limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, float(wanted.double().abs().max()))
-    if not difference <= limit:
-        raise ValueError(f"{otherwise} (logits differ by {difference:.2g}, allowed {limit:.2g})")
-    return difference
-
-
-def not_the_weights(model: Any) -> str:
-    if getattr(model, "compatibility_mode", False):
-        why, then = (
-            "compatibility mode folded them",
-            "Boot the model anew, without enable_compatibility_mode, and prune that",
-        )
-    else:
-        why, then = (
-            "hooks change it, or they were edited apart",
-            "Leave with blocks, call model.reset_hooks(), or boot it anew",
-        )
-    return f"{host.model_label(model)} does not compute what the weights inside it say: {why}. {then}"
 
 
 def _not_equivalent(model: Any) -> str:
