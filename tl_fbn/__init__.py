@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from tl_fbn.attribution.shots import read_examples as read_examples
     from tl_fbn.attribution.tokens import token_layout as token_layout
     from tl_fbn.intervention.battery import Battery as Battery
+    from tl_fbn.intervention.calibration import calibrate_gain as calibrate_gain
+    from tl_fbn.intervention.calibration_results import GainCalibration as GainCalibration
     from tl_fbn.intervention.causal import causal_check as causal_check
     from tl_fbn.intervention.checkpoint import load_pruned as load_pruned
     from tl_fbn.intervention.controls import lowest_ranked as lowest_ranked
@@ -183,6 +185,8 @@ _HOMES = {
     "tl_fbn.intervention.dose": ("DoseResponse", "dose_response"),
     "tl_fbn.intervention.harness": ("evaluate_harness",),
     "tl_fbn.intervention.monitors": ("monitor",),
+    "tl_fbn.intervention.calibration": ("calibrate_gain",),
+    "tl_fbn.intervention.calibration_results": ("GainCalibration",),
     "tl_fbn.intervention.causal": ("causal_check",),
     "tl_fbn.intervention.checkpoint": ("load_pruned",),
     "tl_fbn.intervention.finetuning": ("only_network",),

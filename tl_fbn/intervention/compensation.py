@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -36,6 +35,7 @@ from tl_fbn.acquisition.passes import Enough
 from tl_fbn.acquisition.presentation import encode
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.sites import Tap, fits, resolve_site
+from tl_fbn.intervention.edits import LayerEdit
 from tl_fbn.units import Network
 
 Means = dict[int, Float[np.ndarray, " member"]]
@@ -53,16 +53,11 @@ def held_at(
     """
     hooks = []
     for layer, name in resolve_site(model, removed.space.site).hook_names.items():
-        members = torch.from_numpy(np.flatnonzero(removed.members[removed.space.layer_slice(layer)]))
+        members = np.flatnonzero(removed.members[removed.space.layer_slice(layer)])
         if len(members):
-            values = torch.from_numpy(np.asarray(means.get(layer, np.zeros(len(members))), np.float64))
-            hooks.append((name, partial(_hold, members=members, values=values)))
+            values = np.asarray(means.get(layer, np.zeros(len(members))), np.float64)
+            hooks.append((name, LayerEdit("set", members, values)))
     return hooks
-
-
-def _hold(tensor: torch.Tensor, hook: Any, *, members: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    placed = values.to(tensor.device, tensor.dtype).expand(*tensor.shape[:-1], -1)
-    return tensor.index_copy(-1, members.to(tensor.device), placed)
 
 
 def means_of_recording(recording: Recording, removed: Network) -> Means:
