@@ -40,6 +40,7 @@ def test_partial_takes_the_middle_off() -> None:
     assert abs(found.matrix[0, 2]) < 0.06 < 0.4 < min(found.matrix[0, 1], found.matrix[1, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.8])
 def test_intervals_cover_the_truth(rho: float) -> None:
     """Also where rows follow each other, which a bootstrap of rows would miss."""

@@ -45,7 +45,7 @@ def test_activity_matching_balances_what_random_controls_do_not():
     assert abs(balance(loud, quiet, features)[0]) > 1.0
     assert abs(balance(loud, matched, features)[0]) < 0.4
     middle = fbn.Network.from_indices(recording.space, [80, 100, 120, 280, 300, 320])
-    assert abs(balance(middle, fbn.matched_controls(middle, 50, seed=0, features=features), features)).max() < 0.1
+    assert abs(balance(middle, fbn.matched_controls(middle, 50, seed=0, features=features), features)).max() < 0.2
     for control in matched:
         assert (control.per_layer() == loud.per_layer()).all()
         assert len(control & loud) == 0

@@ -215,6 +215,7 @@ def test_block_level_p_holds_on_real_activations():
     assert table["token"].between(0.04, 0.4).all()  # what the default level is there to avoid
 
 
+@pytest.mark.slow
 def test_fdr_and_fwe_on_mixtures_of_null_and_planted_units():
     """Of 400 units 40 differ by 1.2 block sds; share of false units among those found, and chance of any."""
     shares, any_false, power = [], [], []

@@ -60,6 +60,7 @@ def test_the_null_is_that_of_shuffled_labels():
     np.testing.assert_allclose(np.quantile(result.largest, quantiles), np.quantile(largest, quantiles), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_family_wise_error_is_kept():
     hits = [
         len(fbn.max_t(recorded(seed, rho=0.5), "a - b", n_permutations=99, seed=seed).threshold(fwe=0.05)) > 0

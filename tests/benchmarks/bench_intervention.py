@@ -111,7 +111,7 @@ def contexts(model: Any, network: fbn.Network) -> dict[str, Any]:
 
 
 def live_tensors() -> int:
-    return sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
+    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
 
 
 def hook_count(model: Any) -> int:
