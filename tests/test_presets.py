@@ -140,3 +140,29 @@ def _without(tensor, hook, unit):
     changed = tensor.clone()
     changed[..., unit] = 0
     return changed
+
+
+def test_settings_of_interventions_reach_the_functions_that_take_them(demo_model):
+    s0, s1, fnp = fbn.presets.s0_v1, fbn.presets.s1_cgvst, fbn.presets.s0_fnp
+    space = fbn.Scanner(demo_model).space
+    network = fbn.Network.from_indices(space, range(0, space.n_units, 40))
+    ids = torch.tensor([[1, 5, 9, 20]])
+    _, before = demo_model.run_with_cache(ids)
+    with fbn.amplify(demo_model, network, **s1.amplify):
+        _, doubled = demo_model.run_with_cache(ids)
+    with fbn.amplify(demo_model, network, **s0.amplify):
+        _, added = demo_model.run_with_cache(ids)
+    members = network.by_layer()[0]
+    torch.testing.assert_close(doubled["post", 0][..., members], 2 * before["post", 0][..., members])
+    torch.testing.assert_close(added["post", 0][..., members], 1 + before["post", 0][..., members])
+    for preset in (s0, s1):
+        with fbn.inhibit(demo_model, network, **preset.inhibit):
+            _, silent = demo_model.run_with_cache(ids)
+        assert (silent["post", 0][..., members] == 0).all()
+    answers = fbn.demo.battery(n=2).select(["sort"]).respond(demo_model, progress=False, **s1.respond)
+    assert answers.to_dataframe()["exact_match"].all()
+    scores = fbn.UnitMap(space, np.random.default_rng(0).normal(size=space.n_units), "z")
+    with pytest.raises(ValueError, match="protect"):  # a model of three layers has none left to prune
+        fbn.keep_for_ratio(demo_model, scores, **fnp.ratio)
+    kept = fbn.keep_for_ratio(demo_model, scores, ratio=0.05)
+    assert fbn.prune(demo_model, keep=kept).pruned.n_after < 0.96 * 353_760

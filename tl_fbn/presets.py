@@ -46,6 +46,10 @@ class Preset:
         chats: Options of :func:`tl_fbn.few_shot_chats`.
         cgvst: Options of :func:`tl_fbn.cgvst`.
         top: Share of units that are selected, of all layers together.
+        inhibit: Options of :func:`tl_fbn.inhibit`.
+        amplify: Options of :func:`tl_fbn.amplify`.
+        respond: Options of :meth:`tl_fbn.Battery.respond`.
+        ratio: Options of :func:`tl_fbn.keep_for_ratio`.
     """
 
     name: str
@@ -59,6 +63,10 @@ class Preset:
     chats: Mapping[str, Any] = field(default_factory=dict)
     cgvst: Mapping[str, Any] = field(default_factory=dict)
     top: float | None = None
+    inhibit: Mapping[str, Any] = field(default_factory=dict)
+    amplify: Mapping[str, Any] = field(default_factory=dict)
+    respond: Mapping[str, Any] = field(default_factory=dict)
+    ratio: Mapping[str, Any] = field(default_factory=dict)
 
     def sites(self, model: Any) -> list[str]:
         """Those of the preset's sites that a model has.
@@ -145,6 +153,7 @@ s0_v1 = Preset(
             "members": "z of the loading at least 3.6, one-sided, sign left to chance (code, every ChatGLM3 experiment; default 1.96)",
             "recurrence": "intersection over union above 0.2 (paper)",
             "lesion": "masked coordinates set to 0 at every position, all layers at once (code)",
+            "amplification": "1 added to masked coordinates at every position (code's default)",
         }
     ),
     unknown=MappingProxyType(
@@ -153,6 +162,7 @@ s0_v1 = Preset(
             "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the code",
             "whitening": "singular vectors by a sketch, the same to float32",
             "non-convergence": "said in the result; the notebooks go on in silence",
+            "calibration of the amplification": "fbn.calibrate_gain; the later version's 'carefully calibrated' is not described where we can read it",
         }
     ),
     site_names=("mlp.out",),
@@ -170,6 +180,8 @@ s0_v1 = Preset(
             "seed": 666,
         }
     ),
+    inhibit=MappingProxyType({"method": "zero", "positions": "all"}),
+    amplify=MappingProxyType({"add": 1.0, "positions": "all"}),
 )
 """S0, first version: temporal ICA of MLP outputs."""
 
@@ -207,6 +219,45 @@ s0_canica = Preset(
     ),
 )
 """S0, later version: spatial ICA of every layer."""
+
+s0_fnp = Preset(
+    name="s0_fnp",
+    source="functional network pruning, arXiv 2508.05239, from its released code (the paper was not read)",
+    stated=MappingProxyType(
+        {
+            "ICA": "each layer by itself, 128 networks, cube, tolerance 1e-4, 300 iterations; 1 or 80 runs of 40 texts (code)",
+            "kept": "units whose |z| is above tau in any network and run; tau is tuned to the share of parameters to remove (code)",
+            "protected": "layers 0 to 2 and the last two are never pruned (code)",
+            "surgery": "rows of gate and up, columns of down (code)",
+            "compensation": "b = W_down mean(removed inputs), the model going on with the kept part; prune(compensate=texts)",
+        }
+    ),
+    unknown=MappingProxyType(
+        {
+            "signal": "mlp.neurons, the product, where the code looks at up projection and activation side by side",
+            "several runs": "one atlas; put more texts into its recording",
+            "means": "over tokens, not over texts of different lengths",
+            "share": "a fifth of all parameters (the code's experiments: 19 to 20 %)",
+        }
+    ),
+    site_names=("mlp.neurons",),
+    networks=MappingProxyType(
+        {
+            "n_components": 128,
+            "method": "spatial",
+            "across_layers": False,
+            "n_restarts": 10,
+            "standardize": True,
+            "threshold": 3.6,
+            "fun": "cube",
+            "tol": 1e-4,
+            "max_iter": 300,
+            "seed": 327,
+        }
+    ),
+    ratio=MappingProxyType({"ratio": 0.2, "protect_first": 3, "protect_last": 2}),
+)
+"""S0's pruning: keep what is in any network of a layer."""
 
 s0_fnf = Preset(
     name="s0_fnf",
@@ -262,7 +313,7 @@ s1_cgvst = Preset(
             "amplification": "a gain of 2, as for knowledge neurons; the factor is not in the released code",
             "turns": "five shots and the question, six turns; the cut at 28 fits four turns before it",
             "instruction": "in the first turn",
-            "evaluation": "Battery.from_chats: exact match with the true prefix, which equals greedy exact match; letter case and white space count",
+            "evaluation": "battery.respond(model, **s1.respond) is the code's; Battery.score's exact match, with the true prefix, counts letter case and white space",
             "tasks": "three different sets of eight are in the released files; none is ours",
             "paper's formula and tables": "not known to us; the formula is the code's",
         }
@@ -283,5 +334,8 @@ s1_cgvst = Preset(
         }
     ),
     top=0.05,
+    inhibit=MappingProxyType({"method": "zero", "positions": "all"}),
+    amplify=MappingProxyType({"gain": 2.0, "positions": "all"}),
+    respond=MappingProxyType({"max_new_tokens": 20, "stop": ("[INST]",)}),
 )
 """S1: row sums of the up projection's gradient at the tokens of [INST] and [/INST]."""

@@ -41,7 +41,7 @@ from tl_fbn.analysis.estimates import by_block, by_run, by_token
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.regressors import Drift, Kernel, Phases, design_matrix
 from tl_fbn.analysis.run_fit import Noise, Replicates, RunFit, RunModel, fit_run, fit_streamed
-from tl_fbn.units import UnitSpace, html_table
+from tl_fbn.units import UnitSpace, html_frame
 
 # fields of a RunFit that are arrays with the run number as their only other name on disk
 _RUN_ARRAYS = (
@@ -210,9 +210,7 @@ class GLMFit:
         return f"GLMFit {self.noise_model}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; columns {', '.join(self.columns)}"
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe()
-        rows = [tuple(f"{x:.2f}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.to_dataframe(), ".2f")
 
 
 def fit_glm(

@@ -26,7 +26,7 @@ from tl_fbn.intervention.dose import NONE, Kind, amplifier
 from tl_fbn.intervention.evidence import METRICS, check_metric, empirical_p, paired_interval
 from tl_fbn.intervention.hooks import Intervention
 from tl_fbn.intervention.positions import Positions
-from tl_fbn.units import Network, UnitSpace, html_table
+from tl_fbn.units import Network, UnitSpace, html_frame
 
 LIKELIHOOD = METRICS.index("log_likelihood")
 
@@ -254,9 +254,7 @@ class GainCalibration:
         )
 
     def _repr_html_(self) -> str:
-        table = self.held_out()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.held_out())
 
 
 def allowed(worst: float, tolerance: float | None) -> bool:

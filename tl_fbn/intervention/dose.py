@@ -47,7 +47,7 @@ from tl_fbn.intervention.evidence import check_disjoint, empirical_p, metric_of,
 from tl_fbn.intervention.hooks import Intervention, amplify, silencer
 from tl_fbn.intervention.positions import Positions
 from tl_fbn.intervention.replacements import Method, standard_deviation
-from tl_fbn.units import Network, UnitMap, html_table
+from tl_fbn.units import Network, UnitMap, html_frame
 
 GAINS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -170,9 +170,7 @@ class DoseResponse:
         )
 
     def _repr_html_(self) -> str:
-        table = self.summary()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.summary())
 
 
 def dose_response(

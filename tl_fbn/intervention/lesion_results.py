@@ -36,7 +36,7 @@ from tl_fbn.intervention.evidence import (
     paired_interval,
     resamples,
 )
-from tl_fbn.units import html_table
+from tl_fbn.units import html_frame
 
 MONITORS = ("constant", "parsed", "repetition")
 
@@ -395,6 +395,4 @@ class LesionStudy:
         )
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.to_dataframe())

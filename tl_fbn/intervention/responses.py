@@ -38,7 +38,7 @@ from tl_fbn.intervention.encoding import padded
 from tl_fbn.intervention.parsers import Parser
 from tl_fbn.intervention.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.writing import cut, write
-from tl_fbn.units import html_table
+from tl_fbn.units import html_frame
 
 _COLUMNS = ("exact_match", "accuracy", "n", "chance", "majority", "constant", "parsed", "repetition", "flag")
 
@@ -106,9 +106,7 @@ class Responses:
         return f"Responses to {len(self.texts)} items of {len(self.table)} tasks, {flagged} of them flagged"
 
     def _repr_html_(self) -> str:
-        table = self.summary()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.summary())
 
 
 def judge(

@@ -42,7 +42,7 @@ from tl_fbn.intervention.controls import matched_controls
 from tl_fbn.intervention.evidence import check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.hooks import silencer
 from tl_fbn.intervention.replacements import Method
-from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
+from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
 
 EXHAUSTIVE = 2000
 
@@ -158,9 +158,7 @@ class Validation:
         return f"Validation of {len(self.names)} scores on {self.task!r}: {tried:,} units silenced one by one, {len(self.groups)} groups"
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(repr(self), tuple(table.columns), rows)
+        return html_frame(repr(self), self.to_dataframe())
 
 
 def validate_scores(

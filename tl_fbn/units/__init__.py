@@ -25,4 +25,5 @@ from tl_fbn.units.maps import top_mask as top_mask
 from tl_fbn.units.network import Network as Network
 from tl_fbn.units.space import UnitSpace as UnitSpace
 from tl_fbn.units.space import shape_words as shape_words
+from tl_fbn.units.tables import html_frame as html_frame
 from tl_fbn.units.tables import html_table as html_table

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from tl_fbn import files
 from tl_fbn.units.network import Network
 from tl_fbn.units.space import Provenance, UnitSpace
-from tl_fbn.units.tables import html_table
+from tl_fbn.units.tables import html_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +152,4 @@ class Atlas(Mapping[str, Network]):
         return f"{self._headline()}: {', '.join(listed)}"
 
     def _repr_html_(self) -> str:
-        table = self.to_dataframe()
-        rows = [tuple(f"{x:.3g}" if isinstance(x, float) else x for x in row) for row in table.itertuples(index=False)]
-        return html_table(self._headline(), tuple(table.columns), rows)
+        return html_frame(self._headline(), self.to_dataframe())
