@@ -25,6 +25,12 @@ def test_empirical_p_counts_ties_against_the_claim():
     np.testing.assert_allclose(empirical_p(np.array([1.0, 0.0]), np.array([[0.5, 0.5], [2.0, -1.0]])), [2 / 3, 2 / 3])
 
 
+def test_p_of_no_number_is_no_number():
+    assert np.isnan(empirical_p(np.nan, np.zeros(9)))
+    assert np.isnan(empirical_p(1.0, np.array([0.0, np.nan])))
+    assert np.isnan(empirical_p(np.array([np.nan, 1.0]), np.zeros((9, 2)))).tolist() == [True, False]
+
+
 def test_paired_interval_covers():
     rng = np.random.default_rng(0)
     hits = []

@@ -499,6 +499,7 @@ def test_refusals(model):
     for positions, message in [
         ("first", "'first' is none of 'all', 'prompt'"),
         ([-1], "no column numbers"),
+        ([1, 1, 0], "no column numbers"),
         (np.zeros((2, 2, 2), bool), r"shape \(column,\) or \(batch, column\)"),
         (np.array([0.5]), "no column numbers"),
         ("special", "needs a tokenizer"),
@@ -514,7 +515,8 @@ def test_refusals(model):
         ({}, "clamp takes at="),
         ({"at": 1.0, "low": 0.0}, "clamp takes at="),
         ({"low": 2.0, "high": 1.0}, "low <= high"),
-        ({"at": float("nan")}, "NaN"),
+        ({"at": float("nan")}, "no finite number"),
+        ({"at": float("inf")}, "no finite number"),
         ({"at_sd": 1.0}, "needs reference="),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -546,3 +548,87 @@ def test_a_model_split_by_accelerate_is_changed_the_same(tmp_path):
     for options in ({}, {"positions": "last"}, {"method": "resample", "reference": reference}):
         with fbn.inhibit(whole, network, **options), fbn.inhibit(split, network, **options), torch.no_grad():
             torch.testing.assert_close(split(IDS), whole(IDS))
+
+
+@pytest.mark.parametrize("make", [llama_bridge, tiny_model])
+def test_scans_of_what_is_written_hold_what_the_intervention_left(make, tmp_path):
+    """Behind a cache or by reading again, the recorded tokens are those the model wrote."""
+    model = make()
+    network = network_of(model, (0, 1, 30))
+    prompts = {name: [[i, i + 1, i + 2] for i in range(first, first + 6)] for name, first in (("a", 1), ("b", 20))}
+    design = fbn.block_design(
+        prompts, n_runs=1, n_cycles=2, tokens_per_block=4, generate=True, tokens_per_prompt=4, seed=0
+    )
+    shares = {}
+    for positions in ("prompt", "generated", "last"):
+        with fbn.clamp(model, network, at=5.0, positions=positions):
+            recording = fbn.Scanner(model).scan(design, tmp_path / positions, progress=False)
+        shares[positions] = float((recording[0].read(units=network) == 5.0).mean())
+    assert shares == {"prompt": 0.0, "generated": 1.0, "last": 1.0}
+
+
+def test_draws_do_not_depend_on_who_shares_the_batch(model):
+    network, reference = network_of(model, range(0, 48, 2)), texts_reference(model)
+    rng = np.random.default_rng(0)
+    items = [(tuple(rng.integers(0, 50, n).tolist()), (int(rng.integers(0, 50)),)) for n in (7, 3, 4, 5, 6, 2, 3)]
+    battery = fbn.Battery.from_pairs({"a": items})
+    for method in ("resample", "noise"):
+        with fbn.inhibit(model, network, method=method, reference=reference):
+            one, many = (battery.score(model, batch_size=size)["a"].log_likelihood for size in (1, 7))
+            part = fbn.Battery.from_pairs({"a": items[2:]}).score(model)["a"].log_likelihood
+        np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(part, many[2:], rtol=1e-4, atol=1e-5)
+
+
+def test_masks_of_several_texts_are_refused_where_texts_are_sorted(model, tmp_path):
+    mask = np.zeros((2, 8), bool)
+    battery = fbn.Battery.from_pairs({"a": [((1, 2), (3,)), ((4, 5, 6), (7,))]})
+    design = fbn.block_design(
+        {"a": [[1, 2, 3]] * 1, "b": [[4, 5, 6]]}, n_runs=1, n_cycles=1, tokens_per_block=3, seed=0
+    )
+    with fbn.inhibit(model, network_of(model), positions=mask):
+        with pytest.raises(ValueError, match="sorted by length"):
+            battery.score(model)
+        with pytest.raises(ValueError, match="sorted by length"):
+            fbn.Scanner(model).scan(design, tmp_path / "r", progress=False)
+
+
+def test_a_mask_belongs_to_its_intervention(model):
+    mask = np.array([True, False, False])
+    made = fbn.clamp(model, network_of(model), at=7.0, positions=mask)
+    mask[:] = [False, False, True]
+    with made:
+        _, cache = model.run_with_cache(IDS)
+    assert (cache["post", 0][0, :, 0] == 7.0).nonzero().flatten().tolist() == [0]
+
+
+def test_last_needs_to_know_about_padding(model):
+    model.tokenizer = Specials([0])
+    model.tokenizer.pad_token_id = 0
+    padded = IDS.clone()
+    padded[0, 6:] = 0
+    with (
+        fbn.inhibit(model, network_of(model), positions="last"),
+        pytest.raises(ValueError, match="pass attention_mask="),
+    ):
+        model(padded)
+
+
+def test_a_copy_of_a_model_writes_by_itself():
+    model = llama_bridge()
+    with fbn.inhibit(model, network_of(model), positions="generated"):
+        twin = copy.deepcopy(model)
+    for parameter in twin.original_model.parameters():
+        parameter.data.zero_()
+    assert "generate" not in vars(model)
+    assert getattr(twin.generate, "__self__", None) is twin
+    assert twin.original_model.generate.__self__ is twin.original_model
+
+
+def test_a_stream_belongs_to_the_block_it_was_made_in(model):
+    prompts = {name: [[i, i + 1, i + 2] for i in range(first, first + 6)] for name, first in (("a", 1), ("b", 20))}
+    design = fbn.block_design(prompts, n_runs=1, n_cycles=2, tokens_per_block=6, seed=0)
+    with fbn.clamp(model, network_of(model), at=7.0):
+        stream = fbn.Scanner(model).stream(design, progress=False)
+    with pytest.raises(ValueError, match="inside the same `with` block"):
+        fbn.fit_glm(stream)

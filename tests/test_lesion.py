@@ -378,6 +378,27 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(rigged, tmp_path, monkey
         fbn.lesion_study(model, networks, battery, seed=1, n_controls=10, path=tmp_path / "else", progress=False)
 
 
+def test_a_folder_belongs_to_one_study(rigged, tmp_path):
+    """Same indices at another site, another tokenizer, hooks of the user's own: not the same study."""
+    model, _ = rigged
+    battery = Battery.from_pairs({"task": own_words(model, n=4)})
+
+    def run(site: str):
+        network = fbn.Network.from_indices(fbn.Scanner(model, site=site).space, [0, 1, 2])
+        return fbn.lesion_study(
+            model, {"n": network}, battery, seed=0, n_controls=2, path=tmp_path / "study", progress=False
+        )
+
+    run("mlp.out")
+    with pytest.raises(ValueError, match=r"different .*networks"):
+        run("attn.out")
+    with (
+        model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", lambda tensor, hook: tensor * 0)]),
+        pytest.raises(ValueError, match="hooks that are not ours"),
+    ):
+        run("mlp.out")
+
+
 def test_a_plan_counts_what_the_study_runs(rigged, monkeypatch):
     model, neuron = rigged
     network = fbn.Network.from_indices(fbn.Scanner(model).space, [(1, neuron)])

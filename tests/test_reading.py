@@ -138,3 +138,115 @@ def test_an_interrupted_pass_is_forgotten():
     with pytest.raises(RuntimeError), model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", stop)]):
         model(IDS)
     assert lease.reader.now is None
+
+
+def test_texts_are_named_by_their_prompts_wherever_they_stand():
+    """Alone, in a batch, padded on either side, behind a cache or read again: the same number."""
+    model = bridged(tiny_llama())
+    lease = listen(model)
+    found: list[list[int]] = []
+
+    def look(tensor, hook):
+        now = lease.reader.now
+        found.append(now.texts(*tensor.shape[:2], CPU).tolist())
+
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    left = torch.stack([IDS[0].roll(2), IDS[1]])
+    with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", look)]):
+        for ids, options in (
+            (IDS[:1, :3], {}),
+            (IDS[1:], {}),
+            (IDS, {"attention_mask": mask}),
+            (left, {"attention_mask": mask.flip(1)}),
+        ):
+            model(ids, **options)
+        with declared(model, [3, 5]):
+            model(torch.cat([IDS, IDS[:, :2]], dim=1))
+        alone = [found[0][0], found[1][0]]
+        assert found[2:] == [alone] * 3
+        assert alone[0] != alone[1]
+        found.clear()
+        for cached in (True, False):
+            options = {"max_new_tokens": 3, "do_sample": False, "stop_at_eos": False, "verbose": False}
+            model.generate(IDS[1:], use_past_kv_cache=cached, **options)
+    assert found == [[alone[1]]] * 6
+
+
+def test_a_stream_that_is_held_changes_no_other_pass():
+    model = bridged(tiny_llama())
+    if not hasattr(model, "generate_stream"):
+        pytest.skip("this host does not stream")
+    lease = listen(model)
+    stream = model.generate_stream(IDS[:, :3], max_tokens_per_yield=1, max_new_tokens=4, do_sample=False, verbose=False)
+    next(stream)
+    assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [5])]
+    assert all(ends == [3] for *_, ends in seen_by(model, lease, lambda: next(stream)))
+
+
+def test_a_pass_inside_a_pass_gives_the_outer_one_back():
+    model = tiny_model()
+    lease = listen(model)
+    seen = []
+
+    def again(tensor, hook):
+        if len(seen) == 0:
+            seen.append(lease.reader.now)
+            model(IDS[:1, :2])
+            seen.append(lease.reader.now)
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", again)]):
+        model(IDS)
+    assert seen[0] is seen[1] is not None
+    assert lease.reader.now is None
+
+
+def test_threads_see_their_own_passes():
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = tiny_model()
+    lease = listen(model)
+    found = []
+
+    def look(tensor, hook):
+        found.append((tensor.shape[1], lease.reader.now.prompt_ends(tensor.shape[1], CPU).tolist()))
+
+    def write(_):
+        model.generate(IDS[:, :3], max_new_tokens=8, do_sample=False, stop_at_eos=False, verbose=False)
+
+    def read(_):
+        with torch.no_grad():
+            for _ in range(8):
+                model(IDS[:, :2])
+
+    with model.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", look)]), ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: job(0), [write, read] * 4))
+    assert all(ends == ([2] if n == 2 else [3]) for n, ends in found)
+
+
+def test_two_bridges_around_one_model_both_write():
+    inner = tiny_llama()
+    first, second = bridged(inner), bridged(inner)
+    one, two = listen(first), listen(second)
+    options = {
+        "max_new_tokens": 3,
+        "do_sample": False,
+        "stop_at_eos": False,
+        "use_past_kv_cache": False,
+        "verbose": False,
+    }
+    for model in (first, second):
+        found = seen_by(model, two, lambda: model.generate(IDS, **options))  # noqa: B023
+        assert all(ends == [5] for *_, ends in found)
+    one.close()
+    assert "generate" not in vars(first)
+    assert "generate" in vars(second)
+    two.close()
+    assert not {"generate", "hf_generate"} & (vars(second).keys() | vars(inner).keys())
+
+
+def test_a_generate_set_inside_stays():
+    model = tiny_model()
+    lease = listen(model)
+    object.__setattr__(model, "generate", print)
+    lease.close()
+    assert model.generate is print

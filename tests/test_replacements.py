@@ -104,3 +104,31 @@ def test_refusals():
         Replacement("noise").check(fbn.UnitSpace("mlp.neurons", (4, 5)))
     with pytest.raises(ValueError, match="no activation to set"):
         Replacement("mean", recording()).check(fbn.UnitSpace("attn.heads", (4, 4)))
+
+
+def test_texts_that_do_not_begin_at_their_first_token_are_met_at_their_positions():
+    rows = pd.DataFrame({"prompt": [0, 0, 0], "position": [5, 6, 7], "trial_type": "a"})
+    data = fbn.Recording.from_arrays([[np.array([[50.0], [60.0], [70.0]])]], events=[blocks(["a"], 3)], rows=[rows])
+    made = Replacement("resample", data)
+    assert made.lines is not None
+    values = made.values(0, np.array([0]))[:, 0]
+    assert values[made.lines.index(Reading(0), 1, 10, CPU)[0].numpy()].tolist() == [
+        50,
+        60,
+        70,
+        50,
+        60,
+        50,
+        60,
+        70,
+        70,
+        50,
+    ]
+
+
+def test_pooled_recordings_have_no_positions():
+    pooled = recording().pool("mean")
+    for method in ("position_mean", "resample"):
+        made = Replacement(method, pooled)
+        with pytest.raises(ValueError, match="its rows are pooled"):
+            assert made.lines

@@ -40,7 +40,7 @@ class Decoder:
         self._model, self._mode = model, mode
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
-        self._prompt: list[int] = []
+        self.prompt: list[int] = []
         self.texts: list[list[int]] = []
 
     def feed(self, new: Sequence[Sequence[int]]) -> Float[torch.Tensor, "batch vocab"]:
@@ -54,12 +54,12 @@ class Decoder:
         """
         self.texts = [[*old, *more] for old, more in zip(self.texts or [[]] * len(new), new, strict=True)]
         device = host.model_device(self._model)
-        if not self._prompt:  # behind these columns the model writes; padding on the left counts
+        if not self.prompt:  # behind these columns the model writes; padding on the left counts
             lengths = [len(text) for text in self.texts]
-            self._prompt = lengths if self._mode == "reread" else [max(lengths)]
+            self.prompt = lengths if self._mode == "reread" else [max(lengths)]
         if self._mode == "reread":
             ids, mask, _ = host.pad_batch(self.texts, device)
-            with declared(self._model, self._prompt):
+            with declared(self._model, self.prompt):
                 logits = host.forward(self._model, ids, mask)
             assert logits is not None
             ends = torch.tensor([len(text) - 1 for text in self.texts], device=logits.device)
@@ -69,7 +69,7 @@ class Decoder:
         options: dict[str, Any] = {} if bool(self._mask.all()) else {"attention_mask": self._mask}
         if self._cache is not None:
             options["past_key_values"] = self._cache
-        with declared(self._model, self._prompt):
+        with declared(self._model, self.prompt):
             logits, self._cache = self._model(ids, return_type="logits_and_cache", use_cache=True, **options)
         return logits[:, -1]
 

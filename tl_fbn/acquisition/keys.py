@@ -32,7 +32,7 @@ def content_fields(
     return {
         "weights": host.weights_digest(model),
         "compatibility_mode": bool(getattr(model, "compatibility_mode", False)),
-        "tokenizer": _tokenizer_digest(getattr(model, "tokenizer", None)),
+        "tokenizer": tokenizer_digest(getattr(model, "tokenizer", None)),
         "tokens": digest(shown),
         "blocks": digest([design.tokens_per_block, list(map(list, design.schedule))]),
         "generation": _generation(model, design),
@@ -53,7 +53,7 @@ def _generation(model: Any, design: BlockDesign) -> dict[str, Any] | None:
     }
 
 
-def _tokenizer_digest(tokenizer: Any) -> str | None:
+def tokenizer_digest(tokenizer: Any) -> str | None:
     """Vocabulary and special tokens: what turns ids into the words of the row table, and strings into ids."""
     if tokenizer is None:
         return None

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition import host
 from tl_fbn.acquisition.generation import Chooser, Decoder, Mode
 from tl_fbn.acquisition.presentation import Context
+from tl_fbn.acquisition.reading import declared
 from tl_fbn.acquisition.sites import Tap
 
 
@@ -161,7 +162,7 @@ class Passes:
 
         device = host.model_device(self.model)
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
-        with self.model.hooks(fwd_hooks=hooks):
+        with self.model.hooks(fwd_hooks=hooks), declared(self.model, None):
             for batch in self._batches(contexts):
                 chunk = _chunk(contexts, batch)
                 ids, mask, real = host.pad_batch([context.ids for context in chunk.contexts], device)
@@ -264,7 +265,8 @@ class Passes:
             sink.take(chunk, tap, values.index_select(0, torch.tensor(wanted, device=values.device)))
 
         ids, mask, _ = host.pad_batch(decoder.texts, host.model_device(self.model))
-        with self.model.hooks(fwd_hooks=[(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]):
+        hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
+        with self.model.hooks(fwd_hooks=hooks), declared(self.model, decoder.prompt):
             host.forward(self.model, ids, mask)
         _all_fired(seen, self.taps)
 

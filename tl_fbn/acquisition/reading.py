@@ -14,6 +14,9 @@ One reader serves a model however many want to know, listens while a :class:`Lea
 from __future__ import annotations
 
 import functools
+import inspect
+import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 
+_DEEPEST = 8  # passes inside passes
 _WRITERS = ("generate", "generate_stream", "hf_generate")
 
 
@@ -35,6 +39,9 @@ class Reading:
         ids: (batch, pos) token ids of this pass; None where the model was given embeddings.
         mask: (batch, column) 1 where a column holds a token; None where nothing is padded, or nobody said so.
         prompt: (batch,) or (1,) columns of the prompt, where they are known from outside.
+        sorted: Whether texts stand in an order of the caller's own, so that a line for each text means nothing.
+        pad: The token that texts are padded with, if the tokenizer says.
+        earlier: What names the texts whose first tokens an earlier pass read; written by the first pass.
         memo: What was worked out for this pass, shared by the layers.
     """
 
@@ -42,6 +49,9 @@ class Reading:
     ids: torch.Tensor | None = None
     mask: torch.Tensor | None = None
     prompt: torch.Tensor | None = None
+    sorted: bool = False
+    pad: int | None = None
+    earlier: list[torch.Tensor] = field(default_factory=list)
     memo: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def columns(self, n: int, device: torch.device) -> Int[torch.Tensor, " pos"]:
@@ -66,6 +76,29 @@ class Reading:
             return (held.long().cumsum(1) - 1).clamp(min=0)[:, self.past :]
         return self.columns(n, device)[None]
 
+    def texts(self, batch: int, n: int, device: torch.device) -> Int[torch.Tensor, " batch"]:
+        """A number for each text, made of the tokens of its prompt: the same whoever shares the batch, with a cache and without.
+
+        Where the tokens are not known, its place in the batch.
+        """
+        if not self.past and self.ids is not None:
+            ids = self.ids.to(device)
+            of_prompt = self.columns(n, device) < self.prompt_ends(n, device)[:, None]
+            held = self._held(n, device)
+            counted = (of_prompt if held is None else of_prompt & held).expand(batch, n)
+            words = mixed(ids * 1_000_003 + self.positions(n, device))
+            self.earlier[:] = [torch.where(counted, words, torch.zeros_like(words)).sum(1)]
+        if self.earlier and len(self.earlier[0]) == batch:
+            return self.earlier[0].to(device)
+        return torch.arange(batch, device=device)
+
+    def unmasked_padding(self, n: int) -> bool:
+        """Whether some texts, not all, seem padded on the right and no attention mask says so."""
+        if self.pad is None or self.mask is not None or self.prompt is not None or self.past or self.ids is None:
+            return False
+        ends = self.ids[:, n - 1] == self.pad
+        return bool(ends.any() and not ends.all())
+
     def _held(self, columns: int, device: torch.device) -> Bool[torch.Tensor, "batch column"] | None:
         """The attention mask, if it is one of that many columns and masks anything."""
         if self.mask is None or self.mask.ndim != 2 or self.mask.shape[1] != columns:
@@ -74,146 +107,211 @@ class Reading:
         return None if bool(held.all()) else held
 
 
+def mixed(values: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Non-negative integers that look random and depend on nothing but their arguments (a multiply-xorshift mixer)."""
+    found = values + (seed * 7_046_029_254_386_353 + 0x9E3779B97F4A7C) % 2**62
+    for factor in (0x2545F4914F6CDD1D, 0x1B873593CC9E2D51):
+        found = (found ^ (found >> 29)) * factor
+    return (found ^ (found >> 32)) & 0x7FFFFFFFFFFFFFFF
+
+
+class _State(threading.local):
+    """What a thread's own passes are doing."""
+
+    def __init__(self) -> None:
+        self.passes: list[Reading] = []  # a hook may call the model again
+        self.declared: list[tuple[torch.Tensor | None, bool]] = []
+        self.writing: list[list[int]] = []
+        self.earlier: list[torch.Tensor] = []
+
+
 class Reader:
     """Follows the passes of one model. Use :func:`listen`.
 
     Args:
-        model: The model as the user holds it.
+        door: The module that every pass goes through.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.now: Reading | None = None
-        self._model = weakref.ref(model)
-        self._listeners = 0
-        self._declared: list[torch.Tensor] = []
-        self._writing: list[int | None] = []
+    def __init__(self, door: Any) -> None:
+        self._door = weakref.ref(door)
+        self._state = _State()
+        self._listeners: list[int] = []  # by identity of the model as its user holds it
         self._handles: list[Any] = []
-        self._wrapped: list[tuple[Any, str, Any]] = []
+        self._wrapped: list[tuple[int, Any, str, Any]] = []
+        self._pad: int | None = None
+        self._names: list[str] = []
 
-    def open(self) -> None:
-        self._listeners += 1
-        model = self._model()
-        if self._listeners > 1 or model is None:
-            return
-        door = _door(model)
-        self._handles = [
-            door.register_forward_pre_hook(self._before, with_kwargs=True),
-            door.register_forward_hook(self._after, always_call=True),
-        ]
-        if door is model:  # a HookedTransformer, whose generate calls forward past the hooks, and which takes strings
-            self._wrapped.append((model, "forward", model.__dict__.get("forward")))
-            object.__setattr__(model, "forward", self._read(model.forward))
-            if isinstance(getattr(model, "embed", None), torch.nn.Module):
-                self._handles.append(model.embed.register_forward_pre_hook(self._embedding))
-        for owner in {id(one): one for one in (model, door)}.values():
-            for name in _WRITERS:
-                if callable(getattr(type(owner), name, owner.__dict__.get(name))):
-                    self._wrapped.append((owner, name, owner.__dict__.get(name)))
-                    object.__setattr__(owner, name, self._following(getattr(owner, name), name))
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
+        """A copy of the model, with the hooks that are on it, is followed by a reader of its own."""
+        door = self._door()
+        twin = memo[id(self)] = Reader(memo.get(id(door), door))
+        twin._pad, twin._names = self._pad, self._names
+        return twin
 
-    def close(self) -> None:
-        self._listeners -= 1
-        if self._listeners:
+    @property
+    def now(self) -> Reading | None:
+        """The running pass."""
+        return self._state.passes[-1] if self._state.passes else None
+
+    def open(self, model: Any) -> None:
+        door: Any = self._door()
+        if not self._listeners:
+            self._pad = getattr(getattr(model, "tokenizer", None), "pad_token_id", None)
+            self._names = list(inspect.signature(type(door).forward).parameters)[1:]
+            if door is model:  # a HookedTransformer, whose generate calls forward past the hooks
+                self._handles = [door.register_forward_pre_hook(self._found)]
+                self._wrap(model, model, "forward", self._reading(model.forward))
+                if isinstance(getattr(model, "embed", None), torch.nn.Module):
+                    self._handles.append(model.embed.register_forward_pre_hook(self._embedding))
+            else:
+                self._handles = [
+                    door.register_forward_pre_hook(self._before, with_kwargs=True),
+                    door.register_forward_hook(self._after, always_call=True),
+                ]
+        if id(model) not in self._listeners:
+            for owner in (model,) if door is model or self._listeners else (model, door):
+                for name in _WRITERS:
+                    if callable(getattr(type(owner), name, owner.__dict__.get(name))):
+                        self._wrap(model, owner, name, _Followed(self, owner, name, getattr(owner, name)))
+        self._listeners.append(id(model))
+
+    def close(self, model_id: int) -> None:
+        self._listeners.remove(model_id)
+        if model_id in self._listeners:
             return
-        for handle in self._handles:
-            handle.remove()
-        for owner, name, before in self._wrapped:
-            owner.__dict__.pop(name, None)
-            if before is not None:  # the user's own
+        kept = [one for one in self._wrapped if self._listeners and (one[0] != model_id or one[1] is self._door())]
+        for entry in self._wrapped:
+            _, owner, name, (before, ours) = entry
+            if entry in kept or owner.__dict__.get(name) is not ours:
+                continue  # still needed, or the user has set his own since
+            del owner.__dict__[name]
+            if before is not None:
                 object.__setattr__(owner, name, before)
-        self._handles, self._wrapped, self.now = [], [], None
+        self._wrapped = kept
+        if not self._listeners:
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
+            self._state = _State()
+
+    def _wrap(self, model: Any, owner: Any, name: str, ours: Callable[..., Any]) -> None:
+        self._wrapped.append((id(model), owner, name, (owner.__dict__.get(name), ours)))
+        object.__setattr__(owner, name, ours)
+
+    def _found(self, *_: Any) -> None:
+        """Nothing: what :func:`_reader` finds on a model whose forward is wrapped."""
 
     def _before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = next((kwargs[name] for name in ("input_ids", "inputs_embeds", "input") if name in kwargs), None)
+        known = dict(zip(self._names, args, strict=False)) | kwargs
+        given = next((known[name] for name in ("input_ids", "inputs_embeds", "input") if name in known), None)
         given = args[0] if given is None and args else given
-        known = isinstance(given, torch.Tensor) and given.ndim == 2 and not given.is_floating_point()
-        reading = Reading(_past(kwargs), given if known else None, kwargs.get("attention_mask"))
-        if self._declared:
-            reading.prompt = self._declared[-1]
-        elif self._writing:
-            if self._writing[-1] is None:
+        ids = given if isinstance(given, torch.Tensor) and given.ndim == 2 and not given.is_floating_point() else None
+        reading = Reading(_past(known), ids, known.get("attention_mask"), pad=self._pad, earlier=self._state.earlier)
+        if self._state.declared:
+            reading.prompt, reading.sorted = self._state.declared[-1]
+        elif self._state.writing:
+            scope = self._state.writing[-1]
+            if not scope:
                 columns = given.shape[min(1, given.ndim - 1)] if isinstance(given, torch.Tensor) else 0
-                self._writing[-1] = reading.past + columns
-            reading.prompt = torch.tensor([self._writing[-1]])
-        self.now = reading
+                scope.append(reading.past + columns)
+            reading.prompt = torch.tensor(scope)
+        del self._state.passes[:-_DEEPEST]  # what an interrupt left
+        self._state.passes.append(reading)
+
+    def _after(self, module: Any, args: Any, output: Any) -> None:
+        if self._state.passes:
+            self._state.passes.pop()
 
     def _embedding(self, module: Any, args: tuple[Any, ...]) -> None:
+        """Strings have become ids on the way."""
         if self.now is not None and self.now.ids is None and args and isinstance(args[0], torch.Tensor):
             self.now.ids = args[0] if args[0].ndim == 2 else args[0][None]
 
-    def _after(self, module: Any, args: Any, output: Any) -> None:
-        self.now = None
-
-    def _read(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _reading(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
         def read(*args: Any, **kwargs: Any) -> Any:
-            if self.now is None:
-                self._before(None, args, kwargs)
+            self._before(None, args, kwargs)
             try:
                 return forward(*args, **kwargs)
             finally:
-                self.now = None
+                self._after(None, args, None)
 
         return read
 
-    def _following(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def followed(*args: Any, **kwargs: Any) -> Any:
-            with self.writing():
-                return call(*args, **kwargs)
-
-        @functools.wraps(call)
-        def streamed(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            with self.writing():
-                yield from call(*args, **kwargs)
-
-        return streamed if name == "generate_stream" else followed
-
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Inside, the first pass reads the prompt and all later columns were written."""
-        self._writing.append(None)
+    def writing(self, scope: list[int]) -> Iterator[None]:
+        """Inside, the first pass reads the prompt and all later columns were written; ``scope`` keeps how long it was."""
+        self._state.writing.append(scope)
         try:
             yield
         finally:
-            self._writing.pop()
+            self._state.writing.pop()
 
     @contextmanager
-    def told(self, prompt: torch.Tensor) -> Iterator[None]:
-        self._declared.append(prompt)
+    def told(self, prompt: torch.Tensor | None, is_sorted: bool) -> Iterator[None]:
+        self._state.declared.append((prompt, is_sorted))
         try:
             yield
         finally:
-            self._declared.pop()
+            self._state.declared.pop()
+
+
+class _Followed:
+    """A model's way of writing, with the reader told of it."""
+
+    def __init__(self, reader: Reader, owner: Any, name: str, call: Callable[..., Any]) -> None:
+        self._reader, self._owner, self._name, self._call = reader, owner, name, call
+        functools.update_wrapper(self, call)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._name == "generate_stream":
+            return self._stream(self._call(*args, **kwargs))
+        with self._reader.writing([]):
+            return self._call(*args, **kwargs)
+
+    def _stream(self, tokens: Iterator[Any]) -> Iterator[Any]:
+        scope: list[int] = []
+        while True:
+            with self._reader.writing(scope):  # not while the user holds what was written so far
+                try:
+                    token = next(tokens)
+                except StopIteration:
+                    return
+            yield token
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy of the model writes by itself."""
+        twin = memo.get(id(self._owner))
+        return self if twin is None else types.MethodType(getattr(type(twin), self._name), twin)
 
 
 class Lease:
     """Keeps a reader listening until it is closed or forgotten."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, model: Any) -> None:
         self.reader = reader
-        reader.open()
-        self.close = weakref.finalize(self, reader.close)
+        reader.open(model)
+        self.close = weakref.finalize(self, reader.close, id(model))
 
 
 def listen(model: Any) -> Lease:
     """Follow a model's passes."""
-    return Lease(_reader(model) or Reader(model))
+    return Lease(_reader(model) or Reader(_door(model)), model)
 
 
 @contextmanager
-def declared(model: Any, prompt: Sequence[int] | Int[torch.Tensor, " batch"]) -> Iterator[None]:
-    """Inside, each text's prompt ends before that column, for whoever listens; without listeners nothing happens.
+def declared(model: Any, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
+    """Inside, texts stand in an order of ours and each one's prompt ends before that column; without listeners nothing happens.
 
     Args:
         model: The model.
-        prompt: (batch,) columns, padding on the left counted.
+        prompt: (batch,) columns, padding on the left counted; None where all is prompt.
     """
     reader = _reader(model)
     if reader is None:
         yield
         return
-    with reader.told(torch.as_tensor(prompt)):
+    with reader.told(None if prompt is None else torch.as_tensor(prompt), True):
         yield
 
 

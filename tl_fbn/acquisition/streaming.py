@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
+from tl_fbn.acquisition import host
 from tl_fbn.acquisition.design import BlockDesign
 from tl_fbn.acquisition.passes import Chunk, Passes, Words
 from tl_fbn.acquisition.presentation import Context
@@ -95,6 +96,12 @@ class Stream(Sequence[StreamRun]):
         if len(functionals) != len(self.contexts):
             raise ValueError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
         model = self.passes.model
+        now, then = host.active_edits(model), self.about["fields"]["interventions"]
+        if now != then:
+            raise ValueError(
+                f"this stream was made under {len(then)} edits of interventions, and {len(now)} are in force now; make it, and fit it, inside "
+                "the same `with` block"
+            )
         with tqdm(total=self.n_rows, desc="stream", unit="row", disable=not self.progress) as bar:
             for number, (contexts, vectors) in enumerate(zip(self.contexts, functionals, strict=True)):
                 summing = _Summing(self.space, vectors, shifted is None or shifted[number], loadings)

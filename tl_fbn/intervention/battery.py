@@ -128,6 +128,10 @@ class Battery:
             items = [BatteryItem(p, tuple(dict.fromkeys(a)) if isinstance(a, list) else (a,)) for p, a in pairs]
             if any(not item.alternatives for item in items):
                 raise ValueError(f"task {name!r} has a prompt without an answer; give at least one answer each")
+            if any(not isinstance(one, (str, tuple)) for item in items for one in (item.prompt, *item.alternatives)):
+                raise ValueError(
+                    f"task {name!r} has prompts or answers that are neither strings nor tuples of token ids"
+                )
             made[name] = Task(name, "answer", tuple(items))
         return cls(made)
 

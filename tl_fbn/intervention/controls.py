@@ -96,6 +96,8 @@ def unit_features(model: Any, recording: Recording) -> Features:
         return activity[None]
     norms = np.zeros(space.n_units)
     for layer in resolve_site(model, space.site).hook_names:
+        if not space.widths[layer]:
+            continue  # not recorded
         weights = model.blocks[layer].mlp.W_out.detach().float().cpu()
         norms[space.layer_slice(layer)] = torch.linalg.vector_norm(weights, dim=1).double().numpy()
     return np.stack([activity, norms])
@@ -103,6 +105,8 @@ def unit_features(model: Any, recording: Recording) -> Features:
 
 def balance(network: Network, controls: Sequence[Network], features: Features) -> Float[np.ndarray, " feature"]:
     """Standardised mean difference between a network and its controls, one number a feature; below .1 counts as balanced."""
+    if not len(network):
+        return np.zeros(len(features))
     own = features[:, network.members].mean(1)
     theirs = np.mean([features[:, control.members].mean(1) for control in controls], axis=0)
     spread = features.std(1)

@@ -66,8 +66,9 @@ def by_item(scores: Mapping[str, Scores]) -> Float[np.ndarray, "item metric"]:
 
 
 def empirical_p(own: Any, controls: np.ndarray) -> Any:
-    """(1 + controls at least as large) / (1 + controls), over the first axis of the controls."""
-    return (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
+    """(1 + controls at least as large) / (1 + controls), over the first axis of the controls; NaN where one of them is no number."""
+    p = (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
+    return np.where(np.isnan(own) | np.isnan(controls).any(0), np.nan, p)[()]
 
 
 def resamples(n_items: int, n_bootstrap: int, seed: Any) -> Int[np.ndarray, "draw item"]:

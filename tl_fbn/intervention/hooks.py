@@ -220,8 +220,12 @@ def clamp(
         raise ValueError(
             f"clamp takes at=, at_sd=, or low= and high=; got at={at}, at_sd={at_sd}, low={low}, high={high}"
         )
-    if any(value is not None and np.isnan(value) for value in (at, at_sd, low, high)):
-        raise ValueError("clamp got NaN; give numbers")
+    if any(value is not None and np.isnan(value) for value in (low, high)) or not all(
+        value is None or np.isfinite(value) for value in (at, at_sd)
+    ):
+        raise ValueError(
+            f"clamp got a value that is no finite number; got at={at}, at_sd={at_sd}, low={low}, high={high}"
+        )
     if network.space.site == HEADS:
         raise ValueError(
             f"a unit of {HEADS} is a head's whole width, which has no one value; clamp blocks.{{layer}}.attn.hook_z"
@@ -250,7 +254,9 @@ def retain(
     layers: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Intervention:
-    """Keep only a network: everything else at its site, or in ``layers`` of it, is inhibited.
+    """Keep only a network: everything else in the layers of its space, or in ``layers`` of them, is inhibited.
+
+    A network from a recording of some layers knows nothing of the others, which stay whole.
 
     Args and errors as :func:`inhibit`.
     """

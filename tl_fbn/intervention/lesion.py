@@ -154,6 +154,8 @@ def lesion_study(
         raise ValueError("lesion_study got no networks; give a mapping of names to networks")
     if n_controls < 1:
         raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+    if n_bootstrap < 1 or seed < 0:
+        raise ValueError(f"n_bootstrap={n_bootstrap} must be at least 1 and seed={seed} at least 0")
     unknown = [kind for kind in controls if kind not in get_args(Kind)]
     if unknown or not controls or len(set(controls)) < len(controls):
         raise ValueError(f"controls={tuple(controls)} must be different ones of {', '.join(map(repr, get_args(Kind)))}")
@@ -175,11 +177,15 @@ def lesion_study(
     settings = {
         "method": method,
         "positions": at.digest,
-        "seed": seed,
-        "n_controls": n_controls,
+        "seed": int(seed),
+        "n_controls": int(n_controls),
         "controls": list(controls),
         "reference": None if reference is None else reference.key,
     }
+    if path is not None and host.foreign_hooks(model):
+        raise ValueError(
+            "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take them off, or leave path= out"
+        )
     kept = None if path is None else Unfinished(path, _fields(model, networks, rivals, battery, settings))
     total = len(chosen) + len(networks) * len(controls) * n_controls
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
@@ -251,13 +257,14 @@ def _fields(
         [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
     ]
     lesioned = [
-        [name, keys.digest(one.indices.tolist())]
+        [name, keys.digest([one.space.site, one.space.widths, one.indices.tolist()])]
         for name, one in [*networks.items(), *((f"{r}/{n}", one) for r, of in rivals.items() for n, one in of.items())]
     ]
     return {
         "weights": host.weights_digest(model),
         "interventions": host.active_edits(model),
         "battery": keys.digest(tasks),
+        "tokenizer": keys.tokenizer_digest(getattr(model, "tokenizer", None)),
         "networks": lesioned,
         **settings,
     }

@@ -183,7 +183,7 @@ class LesionStudy:
                     "selectivity": drop - mean_other,
                     "low": float(low),
                     "high": float(high),
-                    "isi": float(np.log(ratio)) if ratio > 1 else 0.0,
+                    "isi": float(np.log(max(ratio, 1.0))) if np.isfinite(ratio) else np.nan,
                 }
             )
         return pd.DataFrame(lines)

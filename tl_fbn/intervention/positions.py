@@ -57,6 +57,10 @@ class Where:
     def _select(self, reading: Reading, n: int, device: torch.device) -> torch.Tensor:
         columns = reading.columns(n, device)[None]
         if self.marked is not None:
+            if len(self.marked) > 1 and reading.sorted:
+                raise ValueError(
+                    f"a mask of {len(self.marked)} texts cannot be used where texts are sorted by length (batteries, scans); give one line for all"
+                )
             marked = self.marked.to(device)
             inside = columns[0] < marked.shape[1]
             return marked[:, columns[0].clamp(max=marked.shape[1] - 1)] & inside
@@ -64,6 +68,11 @@ class Where:
             if reading.ids is None:
                 raise ValueError('positions="special" needs token ids, and the model was given embeddings; give a mask')
             return torch.isin(reading.ids.to(device), self.ids.to(device))
+        if self.name == "last" and reading.unmasked_padding(n):
+            raise ValueError(
+                f'positions="last": some texts of this batch end in the padding token {reading.pad} and no attention mask came with them; '
+                "pass attention_mask=, or pad on the left"
+            )
         ends = reading.prompt_ends(n, device)[:, None]
         if self.name == "prompt":
             return columns < ends
@@ -105,16 +114,17 @@ def where(positions: Positions, model: Any) -> Where:
 
 
 def _mask(positions: Any) -> Bool[torch.Tensor, "batch column"]:
-    given = torch.as_tensor(positions if isinstance(positions, torch.Tensor) else np.asarray(positions)).cpu()
+    given = torch.as_tensor(positions if isinstance(positions, torch.Tensor) else np.asarray(positions)).cpu().clone()
     if given.dtype == torch.bool:
         if given.ndim not in (1, 2) or not given.numel():
             raise ValueError(
                 f"a mask of positions has shape (column,) or (batch, column) and at least one entry; got {tuple(given.shape)}"
             )
         return given[None] if given.ndim == 1 else given
-    if given.ndim != 1 or not given.numel() or given.is_floating_point() or bool((given < 0).any()):
+    repeated = given.numel() > given.unique().numel()  # an attention mask, most likely
+    if given.ndim != 1 or not given.numel() or given.is_floating_point() or bool((given < 0).any()) or repeated:
         raise ValueError(
-            f"positions={positions!r} are no column numbers; give integers from 0 on, a boolean mask, or one of "
+            f"positions={positions!r} are no column numbers; give different integers from 0 on, a boolean mask, or one of "
             f'{", ".join(map(repr, get_args(Named)))} ("last" counts from the end)'
         )
     marked = torch.zeros(1, int(given.max()) + 1, dtype=torch.bool)

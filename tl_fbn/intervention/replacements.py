@@ -8,9 +8,9 @@
 ``"noise"``         a normal deviate of its own mean and standard deviation, units independent
 =================== ==================================================================================================
 
-A table of values stands ready for each layer and an index says which line a token takes: by its position, or by a hash of seed, place in the batch and
-position. So the same call is the same intervention, with a key-value cache and without one. At most 64 texts of a recording, and 512 draws of noise, are kept
-(our choice).
+A table of values stands ready for each layer and an index says which line a token takes: by its position, or by a hash of seed, the tokens of its prompt and
+position. So the same call does the same to the same text, whoever shares its batch, with a key-value cache and without one. At most 64 texts of a recording, and
+512 draws of noise, are kept (our choice).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from tl_fbn.acquisition.reading import Reading
+from tl_fbn.acquisition.reading import Reading, mixed
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.sites import HEADS
 from tl_fbn.units import UnitSpace
@@ -44,7 +44,8 @@ class Lines:
         by: ``"position"``; ``"text"``, one text drawn for each text of the batch; ``"draw"``, a line for each token.
         n: Lines of the table.
         starts: (text,) first lines, and
-        lengths: (text,) numbers of lines of each text.
+        lengths: (text,) numbers of lines of each text, and
+        firsts: (text,) the position of its first line.
         seed: Of the draws.
         digest: What this is.
     """
@@ -53,6 +54,7 @@ class Lines:
     n: int
     starts: torch.Tensor
     lengths: torch.Tensor
+    firsts: torch.Tensor
     seed: int
     digest: str
 
@@ -61,24 +63,18 @@ class Lines:
         key = (self.digest, batch, n, device)
         if key not in reading.memo:
             positions = reading.positions(n, device).expand(batch, n)
-            rows = torch.arange(batch, device=device)[:, None]
             if self.by == "position":
-                lines = positions.clamp(max=self.n - 1)
-            elif self.by == "draw":
-                lines = _hash(rows * 1_000_003 + positions, self.seed) % self.n
-            else:
-                text = _hash(rows, self.seed) % len(self.starts)
-                lines = self.starts.to(device)[text] + positions % self.lengths.to(device)[text]
-            reading.memo[key] = lines
+                reading.memo[key] = positions.clamp(max=self.n - 1)
+                return reading.memo[key]
+            texts = reading.texts(batch, n, device)[:, None]
+            if self.by == "draw":
+                reading.memo[key] = mixed(mixed(texts, self.seed) + positions) % self.n
+                return reading.memo[key]
+            text = mixed(texts, self.seed) % len(self.starts)
+            length, place = self.lengths.to(device)[text], positions - self.firsts.to(device)[text]
+            inside = (place >= 0) & (place < length)
+            reading.memo[key] = self.starts.to(device)[text] + torch.where(inside, place, positions % length)
         return reading.memo[key]
-
-
-def _hash(values: torch.Tensor, seed: int) -> torch.Tensor:
-    """Non-negative integers that look random and depend on nothing but their arguments (a multiply-xorshift mixer)."""
-    mixed = values + (seed * 7_046_029_254_386_353 + 0x9E3779B97F4A7C) % 2**62
-    for factor in (0x2545F4914F6CDD1D, 0x1B873593CC9E2D51):
-        mixed = (mixed ^ (mixed >> 29)) * factor
-    return (mixed ^ (mixed >> 32)) & 0x7FFFFFFFFFFFFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +116,8 @@ class Replacement:
             return _lines("position", longest + 1, 0)
         if self.method == "resample":
             lengths = np.array([span.stop - span.start for _, span in self._texts])
-            return _lines("text", int(lengths.sum()), self.seed, lengths)
+            firsts = np.array([self._positions[run][span.start] for run, span in self._texts])
+            return _lines("text", int(lengths.sum()), self.seed, lengths, firsts)
         if self.method == "noise":
             return _lines("draw", N_DRAWS, self.seed)
         return None
@@ -187,17 +184,27 @@ def standard_deviation(recording: Recording) -> Float[np.ndarray, " unit"]:
     return np.sqrt(squares / recording.n_rows)
 
 
-def _lines(by: Indexed, n: int, seed: int, lengths: Int[np.ndarray, " text"] | None = None) -> Lines:
+def _lines(
+    by: Indexed,
+    n: int,
+    seed: int,
+    lengths: Int[np.ndarray, " text"] | None = None,
+    firsts: Int[np.ndarray, " text"] | None = None,
+) -> Lines:
     lengths = np.array([n]) if lengths is None else lengths
+    firsts = np.zeros_like(lengths) if firsts is None else firsts
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return Lines(
-        by, n, torch.from_numpy(starts), torch.from_numpy(lengths), seed, f"{by} {n} {seed} {lengths.tolist()}"
-    )
+    digest = f"{by} {n} {seed} {lengths.tolist()} {firsts.tolist()}"
+    return Lines(by, n, torch.from_numpy(starts), torch.from_numpy(lengths), torch.from_numpy(firsts), seed, digest)
 
 
 def _positions(rows: pd.DataFrame, n_rows: int) -> Int[np.ndarray, " row"]:
     """Position of every row in its text; a run without a row table is one text."""
     if "position" not in rows.columns:
+        if "prompt" in rows.columns:
+            raise ValueError(
+                "the reference has prompts but no positions (its rows are pooled); give a recording with a row for every token"
+            )
         return np.arange(n_rows)
     return rows["position"].to_numpy(dtype=np.int64)
 

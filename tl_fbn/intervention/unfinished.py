@@ -36,6 +36,8 @@ class Unfinished:
         self._folder = Path(path)
         about = self._folder / "study.json"
         plain = json.loads(json.dumps(fields))
+        if self._folder.is_file():
+            raise ValueError(f"{self._folder} is a file; give a folder, which is made if there is none")
         if about.exists():
             keys.refuse_other(self._folder, json.loads(about.read_text()), plain)
         elif self._folder.is_dir() and any(self._folder.iterdir()):
