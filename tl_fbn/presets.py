@@ -241,20 +241,7 @@ s0_fnp = Preset(
         }
     ),
     site_names=("mlp.neurons",),
-    networks=MappingProxyType(
-        {
-            "n_components": 128,
-            "method": "spatial",
-            "across_layers": False,
-            "n_restarts": 10,
-            "standardize": True,
-            "threshold": 3.6,
-            "fun": "cube",
-            "tol": 1e-4,
-            "max_iter": 300,
-            "seed": 327,
-        }
-    ),
+    networks=MappingProxyType({**s0_canica.networks, "threshold": 3.6, "seed": 327}),
     ratio=MappingProxyType({"ratio": 0.2, "protect_first": 3, "protect_last": 2}),
 )
 """S0's pruning: keep what is in any network of a layer."""

@@ -40,9 +40,9 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.intervention.battery import Battery
-from tl_fbn.intervention.calibration_results import LIKELIHOOD, GainCalibration, allowed, spans
+from tl_fbn.intervention.calibration_results import LIKELIHOOD, GainCalibration, allowed
 from tl_fbn.intervention.dose import NONE, Kind, amplifier, sham_networks, spread_of
-from tl_fbn.intervention.evidence import METRICS, by_item, check_disjoint, metric_of
+from tl_fbn.intervention.evidence import METRICS, by_item, check_disjoint, metric_of, spans
 from tl_fbn.intervention.hooks import Intervention
 from tl_fbn.intervention.positions import Positions
 from tl_fbn.intervention.tasks import BatteryItem, Task, Text

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 
 from tl_fbn import files
 from tl_fbn.intervention.dose import NONE, Kind, amplifier
-from tl_fbn.intervention.evidence import METRICS, check_metric, empirical_p, paired_interval
+from tl_fbn.intervention.evidence import METRICS, check_metric, empirical_p, paired_interval, spans
 from tl_fbn.intervention.hooks import Intervention
 from tl_fbn.intervention.positions import Positions
 from tl_fbn.units import Network, UnitSpace, html_frame
@@ -260,9 +260,3 @@ class GainCalibration:
 def allowed(worst: float, tolerance: float | None) -> bool:
     """Whether the change of the task that loses most is within the tolerance; NaN never is."""
     return tolerance is None or bool(worst >= -tolerance)
-
-
-def spans(counts: Int[np.ndarray, " task"]) -> list[slice]:
-    """Items of each task, task after task."""
-    ends = np.cumsum(counts)
-    return [slice(int(end - n), int(end)) for end, n in zip(ends, counts, strict=True)]

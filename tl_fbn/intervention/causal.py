@@ -54,10 +54,8 @@ def causal_check(
     """
     if not maps:
         raise ValueError("causal_check got no maps; give a mapping of names to maps")
-    first = next(iter(maps.values()))
     networks: dict[str, Network] = {}
     for name, one in maps.items():
-        first.space.require_same(one.space, "compare")
         sided = one.kind in SIGNED if two_sided is None else two_sided
         networks[name] = one.top(top, two_sided=sided, name=name)
     return lesion_study(model, networks, battery, seed=seed, **options)

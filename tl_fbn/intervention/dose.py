@@ -38,13 +38,19 @@ from tqdm.auto import tqdm
 
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
-from tl_fbn.acquisition.sites import resolve_site
 from tl_fbn.analysis.overlap import shuffle_within_layers
 from tl_fbn.intervention.battery import Battery, Scores
 from tl_fbn.intervention.controls import matched_controls
-from tl_fbn.intervention.edits import LayerEdit
-from tl_fbn.intervention.evidence import check_disjoint, empirical_p, metric_of, paired_interval, resamples
-from tl_fbn.intervention.hooks import Intervention, amplify, silencer
+from tl_fbn.intervention.evidence import (
+    METRICS,
+    by_item,
+    check_disjoint,
+    empirical_p,
+    metric_of,
+    paired_interval,
+    resamples,
+)
+from tl_fbn.intervention.hooks import Intervention, silencer, strengthened
 from tl_fbn.intervention.positions import Positions
 from tl_fbn.intervention.replacements import Method, standard_deviation
 from tl_fbn.units import Network, UnitMap, html_frame
@@ -246,7 +252,7 @@ def dose_response(
                         yield battery.score(model, batch_size=batch_size)
                 bar.update()
 
-        items = np.array([_flat(scores, metric) for scores in curve(own)])
+        items = np.array([by_item(scores)[:, METRICS.index(metric)] for scores in curve(own)])
         controls = np.array(
             [[[scores[task].of(metric) for task in battery.tasks] for scores in curve(networks)] for networks in sham]
         )
@@ -259,7 +265,7 @@ def dose_response(
         "method": method,
     }
     about["positions"] = positions if isinstance(positions, str) else "given"
-    units, before = np.array([len(one) for one in own]), _flat(untouched, metric)
+    units, before = np.array([len(one) for one in own]), by_item(untouched)[:, METRICS.index(metric)]
     return DoseResponse(name, kind, doses, units, tuple(battery.tasks), counts, metric, before, items, controls, about)
 
 
@@ -276,19 +282,7 @@ def amplifier(
     """
 
     def strengthen(network: Network, amount: float) -> Intervention:
-        if kind == "gain":
-            return amplify(model, network, gain=amount, positions=positions)
-        made = amplify(model, network, add=amount, positions=positions)
-        if kind == "add_sd" and spread is not None:
-            made.description = f"amplify (add_sd {amount:g})"
-            values = amount * spread * np.where(network.signed == 0, 1, network.signed)
-            for layer, hook in resolve_site(model, network.space.site).hook_names.items():
-                if hook in made.edits:
-                    members = np.flatnonzero(network.members[network.space.layer_slice(layer)])
-                    own = values[network.space.layer_slice(layer)][members]
-                    old = made.edits[hook]
-                    made.edits[hook] = LayerEdit("add", members, own, where=old.where, n_heads=old.n_heads)
-        return made
+        return strengthened(model, network, kind, amount, spread=spread, positions=positions)
 
     return strengthen
 
@@ -347,11 +341,6 @@ def _shuffled(scores: UnitMap, n: int, seed: int) -> list[UnitMap]:
     """The map with its values shuffled within layers: its top units, at every size, are as many in each layer."""
     rng = np.random.default_rng(seed)
     return [replace(scores, values=scores.values[shuffle_within_layers(scores.space, rng)]) for _ in range(n)]
-
-
-def _flat(scores: Mapping[str, Scores], metric: str) -> Float[np.ndarray, " item"]:
-    """Item by item, task after task."""
-    return np.concatenate([np.asarray(getattr(one, metric), dtype=float) for one in scores.values()])
 
 
 def _monotone(distance: Float[np.ndarray, " dose"], curves: Float[np.ndarray, "*draw dose"]) -> Any:

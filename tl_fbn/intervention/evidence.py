@@ -55,6 +55,12 @@ def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str
     return "disjoint"
 
 
+def spans(counts: Int[np.ndarray, " task"]) -> list[slice]:
+    """Where each task's items are among those of all."""
+    ends = np.cumsum(counts)
+    return [slice(int(end - n), int(end)) for end, n in zip(ends, counts, strict=True)]
+
+
 def by_item(scores: Mapping[str, Scores]) -> Float[np.ndarray, "item metric"]:
     """Item by item, task after task; exact match is NaN for passages."""
     parts = []

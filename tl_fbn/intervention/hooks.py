@@ -181,11 +181,26 @@ def amplify(
     ((name, amount),) = given.items()
     if not np.isfinite(amount):
         raise ValueError(f"amplify({name}={amount}) is not finite; give a number")
+    spread = standard_deviation(_reference(reference, network, "add_sd")) if name == "add_sd" else None
+    return strengthened(model, network, name, amount, spread=spread, positions=positions, layers=layers)
+
+
+def strengthened(
+    model: Any,
+    network: Network,
+    kind: str,
+    amount: float,
+    *,
+    spread: Float[np.ndarray, " unit"] | None = None,
+    positions: Positions = "all",
+    layers: Sequence[int] | None = None,
+) -> Intervention:
+    """:func:`amplify` by one kind of amount, for ``add_sd`` with the standard deviations given: the reference is read once for many."""
     values = np.full(network.space.n_units, float(amount))
-    if name == "add_sd":
-        values *= standard_deviation(_reference(reference, network, "add_sd")) * _directions(network)
-    op: Op = "scale" if name == "gain" else "add"
-    return _intervention(model, network, op, values, f"amplify ({name} {amount:g})", positions, layers)
+    if spread is not None:
+        values *= spread * _directions(network)
+    op: Op = "scale" if kind == "gain" else "add"
+    return _intervention(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
 
 
 def clamp(

@@ -35,6 +35,7 @@ from tl_fbn.intervention.evidence import (
     mcnemar_p,
     paired_interval,
     resamples,
+    spans,
 )
 from tl_fbn.units import html_frame
 
@@ -356,8 +357,7 @@ class LesionStudy:
         return np.array([items[span].mean(0) for span in self._spans()])
 
     def _spans(self) -> list[slice]:
-        ends = np.cumsum(self.counts)
-        return [slice(int(end - n), int(end)) for end, n in zip(ends, self.counts, strict=True)]
+        return spans(self.counts)
 
     def _metric(self, metric: str | None) -> int:
         chosen = self.metric if metric is None else metric
