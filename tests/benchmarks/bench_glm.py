@@ -18,6 +18,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
+from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
 
 ROWS, UNITS, REGRESSORS, BLOCKS = 2048, 36_864, 12, 48
@@ -95,12 +96,12 @@ def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
     )
 
 
-def stored_noise(folder: Path, units: int, rows: int, *, n_sources: int = 0) -> fbn.Recording:
-    """A recording of 32 layers and 4 runs on disk, made a layer at a time; with sparse sources of heavy-tailed courses if asked."""
+def stored_noise(folder: Path, units: int, rows: int, *, n_sources: int = 0, n_runs: int = 4) -> fbn.Recording:
+    """A recording of 32 layers on disk, made a layer at a time; with sparse sources of heavy-tailed courses if asked."""
     from tl_fbn.acquisition import store
 
     rng = np.random.default_rng(0)
-    n_layers, n_runs = 32, 4
+    n_layers = 32
     width, length = units // n_layers, rows // n_runs
     events = pd.DataFrame({"onset": np.arange(0, length, 50), "duration": 50})
     events["trial_type"] = ["a" if i % 2 else "b" for i in range(len(events))]
@@ -138,6 +139,32 @@ def print_large(units: int, rows: int) -> None:
         fit.contrast("a - b").threshold(fdr=0.05)
         took = time.perf_counter() - started
         print(json.dumps({"before": before, "after": after, "seconds": took, "resident": peak_memory()}))
+
+
+def lines(report: dict[str, Any]) -> list[Line]:
+    """The report as lines of the common table."""
+    found = []
+    if "fit" in report:
+        took = report["fit"]
+        limit = took["limit: reading once and the stacked product"]
+        for noise, least in (("ols", 3), ("ar1", 25)):
+            ours, theirs = took[noise], took[f"nilearn {noise}"]
+            what = f"{noise}, {ROWS:,} x {UNITS:,} x {REGRESSORS}"
+            found.append(
+                Line("glm", what, ours, "s", "nilearn run_glm", theirs, theirs / ours, "theirs / ours", f">= {least}")
+            )
+        what = "ar1 beside reading once and the stacked product"
+        found.append(Line("glm", what, took["ar1"], "s", "limit", limit, took["ar1"] / limit, "ours / limit", "<= 4"))
+    if "permutations" in report:
+        (name, ours), (_, limit) = report["permutations"].items()
+        found.append(
+            Line("glm", name, ours, "s", "the product and its maximum", limit, ours / limit, "ours / limit", "<= 2")
+        )
+    if "large" in report:
+        resident = report["large"]["resident"]
+        what = "352,256 units x 6,000 rows from disk: peak memory"
+        found.append(Line("glm", what, resident, "MB", ratio=resident / 2048, means="of 2 GiB", target="<= 1"))
+    return found
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
+from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
 from tl_fbn.analysis.rotation import random_start
 
@@ -99,6 +100,37 @@ def print_large(units: int, rows: int, n_networks: int) -> None:
         atlas = fbn.find_networks(recording, n_networks, n_restarts=20, seed=0)
         took = time.perf_counter() - started
         print(json.dumps({"before": before, "seconds": took, "resident": peak_memory(), "networks": len(atlas)}))
+
+
+def lines(report: dict[str, Any]) -> list[Line]:
+    """The report as lines of the common table."""
+    found = []
+    targets = {"scikit-learn, eigh": 3.5, "scikit-learn, default": 25, "S0's way": 1}
+    for name, part in report.items():
+        if name == "large":
+            what = "352,256 units x 6,000 rows, K = 64, 20 restarts, from disk"
+            found.append(
+                Line("ica", what, part["seconds"], "s", ratio=part["seconds"] / 600, means="of 600 s", target="<= 1")
+            )
+            memory = part["resident"]
+            found.append(
+                Line("ica", f"{what}: peak memory", memory, "MB", ratio=memory / 3072, means="of 3 GiB", target="<= 1")
+            )
+            continue
+        seconds, recovered = part["seconds"], part["recovery"]
+        ours = seconds["ours"]
+        for peer, least in targets.items():
+            ratio = seconds[peer] / ours
+            found.append(Line("ica", name, ours, "s", peer, seconds[peer], ratio, "theirs / ours", f">= {least}"))
+        many = seconds["ours, 20 restarts and noise"]
+        found.append(
+            Line("ica", f"{name}: 20 restarts and noise", many, "s", "one", ours, many / ours, "20 / one", "<= 4")
+        )
+        behind = recovered["scikit-learn, eigh"] - recovered["ours"]
+        what = f"{name}: recovery, mean matched abs(r)"
+        peer = "scikit-learn, eigh"
+        found.append(Line("ica", what, recovered["ours"], "", peer, recovered[peer], behind, "behind by", "<= 0.002"))
+    return found
 
 
 def main() -> None:

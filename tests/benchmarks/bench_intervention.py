@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import statistics
 import time
@@ -28,6 +29,7 @@ import torch
 import tl_fbn as fbn
 from tests.benchmarks.bench_cgvst import gpt2
 from tests.benchmarks.bench_prune import pruned_mlp_speed
+from tests.benchmarks.lines import Line
 from tests.conftest import blocks, bridged
 
 
@@ -144,14 +146,50 @@ def study(n_items: int) -> dict[str, float]:
     return {"planned": plan.seconds, "study": took, "evaluations without a lesion": bare}
 
 
+def lines(report: dict[str, Any]) -> list[Line]:
+    """The report as lines of the common table."""
+    found = []
+    for name, ratio in report.get("generation", {}).items():
+        target = "" if name == "hooks by hand" else ">= 0.92"
+        found.append(
+            Line(
+                "intervention",
+                f"generation: {name}",
+                other="bare generate",
+                ratio=ratio,
+                means="rate / bare",
+                target=target,
+            )
+        )
+    for name, value in report.get("contexts", {}).items():
+        target = "<= 5" if "ms" in name else "<= 0" if "MB" not in name else ""
+        found.append(Line("intervention", name, ratio=value, means="as measured", target=target))
+    if "prune" in report:
+        took = report["prune"]
+        for what, least in (("MLPs", ">= 1.6"), ("forward", "")):
+            one, other = took[f"{what}, pruned 4x128"], took[f"{what} 4x128"]
+            name = f"pruned to half, {what} of 4 x 128 tokens"
+            found.append(Line("intervention", name, one, "s", "intact", other, other / one, "intact / pruned", least))
+    if "study" in report:
+        one, other = report["study"]["study"], report["study"]["evaluations without a lesion"]
+        what = "lesion study, 6 networks x 6 tasks x 100 controls"
+        found.append(
+            Line("intervention", what, one, "s", "bare evaluations", other, one / other, "ours / limit", "<= 1.5")
+        )
+        found.append(Line("intervention", what, one, "s", ratio=one / 300, means="of 5 minutes", target="<= 1"))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--items", type=int, default=60)
     parser.add_argument("--only", choices=("generation", "contexts", "prune", "study"), default=None)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
+    report: dict[str, Any] = {}
 
     def wanted(part: str) -> bool:
         return options.only in (None, part)
@@ -162,17 +200,23 @@ def main() -> None:
         network = fbn.Network(space, np.random.default_rng(0).random(space.n_units) < 0.05)
     if wanted("generation"):
         print(f"generation with a key-value cache, {options.tokens} tokens: intervened rate / bare rate (target .92)")
-        for name, ratio in generation(model, network, options.repeats, options.tokens).items():
+        report["generation"] = generation(model, network, options.repeats, options.tokens)
+        for name, ratio in report["generation"].items():
             print(f"| {name} | {ratio:.3f} |")
     if wanted("contexts"):
-        for name, value in contexts(model, network).items():
+        report["contexts"] = contexts(model, network)
+        for name, value in report["contexts"].items():
             print(f"| {name} | {value:.3g} |")
     if wanted("prune"):
-        for name, value in pruned_mlp_speed(shapes=((4, 128),)).items():
+        report["prune"] = pruned_mlp_speed(shapes=((4, 128),))
+        for name, value in report["prune"].items():
             print(f"| pruned to half: {name} | {value:,.4g} |")
     if wanted("study"):
-        for name, value in study(options.items).items():
+        report["study"] = study(options.items)
+        for name, value in report["study"].items():
             print(f"| lesion study 6 x 6 x 100, {options.items} items a task: {name} | {value:.1f} s |")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

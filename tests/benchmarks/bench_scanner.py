@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import tl_fbn as fbn
+from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import peak_memory
 
 LENGTH, BATCH = 128, 8
@@ -209,6 +210,23 @@ def print_peak(rows: int) -> None:
     print(peak_memory())
 
 
+def lines(report: dict[str, Any]) -> list[Line]:
+    """The report as lines of the common table."""
+    found = []
+    for part, base in (("speed", "bare forward"), ("generate", "bare generate")):
+        for name, ratio in report.get(part, {}).items():
+            target = f">= {TARGETS[name]}" if name in TARGETS else ""
+            found.append(Line("scanner", name, other=base, ratio=ratio, means=f"rate / {base}", target=target))
+    if "reopening" in report:
+        ratio = report["reopening"]["scan over scan again"]
+        found.append(Line("scanner", "the same scan again", ratio=ratio, means="scanning / again", target=">= 100"))
+    if "memory" in report:
+        small, large = report["memory"]["4 k rows, MB"], report["memory"]["64 k rows, MB"]
+        what = "peak memory of 64 k rows"
+        found.append(Line("scanner", what, large, "MB", "4 k rows", small, large / small, "64 k / 4 k", "<= 1.05"))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=8, help="forward passes a repetition")
@@ -225,6 +243,7 @@ def main() -> None:
     if args.only in (None, "speed"):
         report["speed"], seconds = bench_speed(args.batches, args.repeats)
         rows = args.batches * BATCH * LENGTH
+        report["bare rows/s"] = rows / statistics.median(seconds["bare forward"])
         print(f"bare forward: {rows / statistics.median(seconds['bare forward']):,.0f} rows/s\n")
         print("| variant | rows per second / bare | target | seconds |\n|---|---|---|---|")
         for name, ratio in report["speed"].items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
@@ -20,6 +20,22 @@ from threadpoolctl import ThreadpoolController
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _WORTH = 4_000_000  # numbers to be looked at, below which starting a thread costs more than it saves
+
+
+class Asked(NamedTuple):
+    """What ``joblib.parallel_config`` says: how many workers (-1: as many as there are), and whether they share our memory."""
+
+    n_jobs: int
+    shared: bool
+
+
+def asked_for() -> Asked | None:
+    """What somebody chose with ``joblib.parallel_config``; None where nobody did."""
+    backend, config = get_active_backend()
+    n_jobs = cast("int | None", config)
+    if n_jobs is None and isinstance(backend, LokyBackend):  # joblib's default
+        return None
+    return Asked(-1 if n_jobs is None else n_jobs, bool(getattr(backend, "supports_sharedmem", False)))
 
 
 def each(
@@ -36,13 +52,9 @@ def each(
     items = list(items)
     if size < _WORTH or len(items) < 2:
         return [function(item) for item in items]
-    backend, config = get_active_backend()
-    asked = cast("int | None", config)
-    if asked is not None or not isinstance(backend, LokyBackend):  # somebody chose: that backend knows its workers
-        found = joblib.Parallel(n_jobs=-1 if asked is None else asked, prefer="threads")(
-            joblib.delayed(function)(item) for item in items
-        )
-        return list(found)
+    asked = asked_for()
+    if asked is not None:
+        return list(joblib.Parallel(n_jobs=asked.n_jobs, prefer="threads")(joblib.delayed(function)(i) for i in items))
     if products:
         return [function(item) for item in items]
     pools = ThreadpoolController().select(user_api="blas")

@@ -134,18 +134,28 @@ def silencer(
     seed: int = 0,
 ) -> Callable[[Network], Intervention]:
     """:func:`inhibit` with everything but the network given: the reference and the model are read once for many networks."""
-    replacement, at = Replacement(method, reference, seed), where(positions, model)
-    sites: dict[str, ResolvedSite] = {}
+    return _Silencer(model, method, Replacement(method, reference, seed), where(positions, model), layers)
 
-    def silence(network: Network) -> Intervention:
-        replacement.check(network.space)
+
+@dataclass(frozen=True, eq=False)
+class _Silencer:
+    """What :func:`silencer` returns; a class and no closure, so that it can travel to other processes."""
+
+    model: Any
+    method: Method
+    replacement: Replacement
+    at: Where
+    layers: Sequence[int] | None
+    sites: dict[str, ResolvedSite] = field(default_factory=dict)
+
+    def __call__(self, network: Network) -> Intervention:
+        self.replacement.check(network.space)
         name = network.space.site
-        if name not in sites:
-            sites[name] = resolve_site(model, name)
-        edits = _edits(sites[name], network, "set", replacement.values, at, layers, replacement.lines)
-        return Intervention(model, network, f"inhibit ({method}{_at(at)})", edits)
-
-    return silence
+        if name not in self.sites:
+            self.sites[name] = resolve_site(self.model, name)
+        values, lines = self.replacement.values, self.replacement.lines
+        edits = _edits(self.sites[name], network, "set", values, self.at, self.layers, lines)
+        return Intervention(self.model, network, f"inhibit ({self.method}{_at(self.at)})", edits)
 
 
 def amplify(

@@ -11,14 +11,15 @@ The items a network is scored on must not be the prompts it was found on: networ
 an overlap is an error. Where a network does not know its prompts, the table says so.
 
 With ``path=`` results are kept as they come, item by item; the same call goes on where an interrupted one was and runs nothing once all is done. Cost:
-(1 + networks x (1 + rivals + kinds x controls)) evaluations of the battery; 100 items a task are plenty.
+(1 + networks x (1 + rivals + kinds x controls)) evaluations of the battery; 100 items a task are plenty. ``joblib.parallel_config`` spreads them over
+processes or a cluster (:mod:`.workers`).
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -47,6 +48,7 @@ from tl_fbn.intervention.monitors import monitor
 from tl_fbn.intervention.positions import Positions, where
 from tl_fbn.intervention.replacements import Method
 from tl_fbn.intervention.unfinished import Unfinished
+from tl_fbn.intervention.workers import in_order
 from tl_fbn.units import Network, html_table
 
 Rivals = Mapping[str, Mapping[str, Network]]
@@ -191,16 +193,14 @@ def lesion_study(
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 
         def part(name: str, made: Sequence[Callable[[], AbstractContextManager[Any]]]) -> tuple[np.ndarray, dict]:
-            def one(number: int) -> tuple[np.ndarray, dict[str, Any]]:
-                with made[number]():
-                    scores = battery.score(model, batch_size=batch_size)
-                bar.update()
-                watched = {} if number else _watched(battery, scores)  # controls go unwatched
-                return by_item(scores), watched
+            def results_from(start: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+                for result in in_order(_lesioned, (model, battery, batch_size, made), range(start, len(made))):
+                    bar.update()
+                    yield result
 
             if kept is not None:
-                return kept.grow(name, len(made), one)
-            results = [one(number) for number in range(len(made))]
+                return kept.grow(name, len(made), results_from)
+            results = list(results_from(0))
             return np.array([row for row, _ in results]), results[0][1]
 
         parts = [part("baseline", [nullcontext])]
@@ -236,6 +236,14 @@ def lesion_study(
         discovery={name: found[name] for name in networks},
         about=about,
     )
+
+
+def _lesioned(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Item-level scores under one lesion of a part, and what its monitors say of the first; controls go unwatched."""
+    model, battery, batch_size, made = bundle
+    with made[number]():
+        scores = battery.score(model, batch_size=batch_size)
+    return by_item(scores), {} if number else _watched(battery, scores)
 
 
 def _chosen(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Network]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,14 @@ class Unfinished:
             files.write_atomically(about, json.dumps(written, indent=1, sort_keys=True).encode())
 
     def grow(
-        self, name: str, n: int, one: Callable[[int], tuple[np.ndarray, Mapping[str, Any]]]
+        self, name: str, n: int, results_from: Callable[[int], Iterable[tuple[np.ndarray, Mapping[str, Any]]]]
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Results 0 to n - 1 of a part, of which those that are kept are not made again.
 
         Args:
             name: Of the part.
             n: How many results it has.
-            one: Makes a result: an array, as large as the others, and notes.
+            results_from: Makes the results from a number on, in order: each an array, as large as the others, and notes.
 
         Returns:
             (result, ...) arrays, and the notes of all results together.
@@ -67,8 +67,7 @@ class Unfinished:
             rows = list(arrays["results"])
         saved, written = len(rows), time.monotonic()
         try:
-            for number in range(len(rows), n):
-                row, noted = one(number)
+            for row, noted in results_from(len(rows)) if len(rows) < n else ():
                 rows.append(row)
                 notes |= noted
                 if time.monotonic() - written > SAVE_EVERY:
