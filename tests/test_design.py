@@ -293,3 +293,16 @@ def test_digests_tell_prompts_apart_but_not_their_white_space() -> None:
     assert prompt_digest([1, 2]) != prompt_digest("1 2")
     # networks saved today are compared with batteries of later versions
     assert prompt_digest("sort : b a") == hashlib.sha256(b"sort : b a").hexdigest()[:16] == "67a39278f7ede32e"
+
+
+def test_a_design_comes_back_from_its_file(tmp_path):
+    conditions = {
+        "z": [f"word {i}" for i in range(60)],
+        "a": [[1, 2, i] for i in range(60)],
+        "chat": fbn.chats("sort", n=60),
+    }
+    design = fbn.block_design(conditions, n_runs=2, n_cycles=2, tokens_per_block=6, seed=1)
+    design.save(tmp_path / "design.safetensors")
+    again = fbn.BlockDesign.load(tmp_path / "design.safetensors")
+    assert again == design and list(again.conditions) == ["z", "a", "chat"]
+    assert fbn.load(tmp_path / "design.safetensors") == design

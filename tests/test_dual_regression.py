@@ -64,3 +64,14 @@ def test_blocks_and_prompts_are_samples_and_short_ones_are_counted() -> None:
         fbn.dual_regression(told, atlas_of(told, rng.normal(size=(30, 1200))), samples="prompt")
     with pytest.raises(ValueError, match='samples="prompt" needs the column prompt'):
         fbn.dual_regression(recording, atlas_of(recording, maps), samples="prompt")
+
+
+def test_sample_maps_come_back_from_their_file(tmp_path):
+    space = fbn.UnitSpace("mlp.neurons", (3, 2))
+    table = pd.DataFrame({"sample": [0, 1], "run": [0, 0], "trial_type": ["b", "a"]})
+    found = fbn.SampleMaps(space, ("N1", "N0"), table, np.arange(20.0).reshape(2, 2, 5), 3, {"recording": "key"})
+    found.save(tmp_path / "maps.safetensors")
+    again = fbn.SampleMaps.load(tmp_path / "maps.safetensors")
+    assert repr(again) == repr(found) and again.names == found.names and again.provenance == found.provenance
+    assert again.table.equals(table)
+    np.testing.assert_array_equal(again.maps, found.maps)

@@ -155,3 +155,10 @@ def test_labels_that_say_nothing_are_told_at_chance(demo_model, tmp_path):
     result = fbn.identify_task(found, seed=0, n_shuffles=200)
     assert result.accuracy <= 0.4
     assert result.interval[0] <= 1 / 6 <= result.interval[1] or result.p > 0.01
+
+
+def test_an_identification_comes_back_from_its_file(tmp_path):
+    found = fbn.Identification(("b", "a"), np.array([[3, 1], [0, 4]]), "dice", 0.02, 500)
+    found.save(tmp_path / "told.safetensors")
+    again = fbn.Identification.load(tmp_path / "told.safetensors")
+    assert repr(again) == repr(found) and again.confusion.equals(found.confusion)

@@ -105,3 +105,13 @@ def test_layers_alone_are_no_agreement():
     line = fbn.concordance({"a": a, "b": b}, seed=0, n_null=200).iloc[0]
     assert line["correlation"] > 0.5
     assert line["p_correlation"] > 0.05
+
+
+def test_an_overlap_comes_back_from_its_file(tmp_path):
+    space = fbn.UnitSpace("mlp.neurons", (10, 10))
+    a, b = (fbn.Network.from_indices(space, range(start, start + 4), name=str(start)) for start in (0, 2))
+    found = fbn.overlap(a, b, seed=0)
+    found.save(tmp_path / "overlap.safetensors")
+    again = fbn.Overlap.load(tmp_path / "overlap.safetensors")
+    assert repr(again) == repr(found) and again.to_dataframe().equals(found.to_dataframe())
+    np.testing.assert_array_equal(again.null, found.null)

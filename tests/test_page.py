@@ -17,7 +17,7 @@ import pytest
 import tl_fbn as fbn
 from tests.test_figures import HOSTILE, TOY, Study, lesions
 from tl_fbn.analysis.contrast import Contrast
-from tl_fbn.reporting import figures, page
+from tl_fbn.reporting import figures
 from tl_fbn.reporting.page import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
@@ -60,6 +60,11 @@ def plotly_js() -> str:
     return get_plotlyjs()
 
 
+def bare(title: str, *results: Any) -> Report:
+    """A report of the results alone: no methods, no provenance."""
+    return Report(title, *results, methods=False, provenance=False)
+
+
 def outline(report: Report) -> Outline:
     """The outline of a page; plotly.js is checked to be there once and taken out."""
     html = report.to_html()
@@ -88,13 +93,13 @@ def test_sections_come_in_the_order_given(scores: UnitMap, atlas: Atlas) -> None
 
 
 def test_every_figure_is_followed_by_its_table(scores: UnitMap, atlas: Atlas) -> None:
-    found = outline(Report("R", scores, atlas, atlas["a"], Study(lesions())))
+    found = outline(bare("R", scores, atlas, atlas["a"], Study(lesions())))
     order = [tag for tag, _ in found.tags if tag in ("figure", "details", "table")]
     assert order == ["figure", "details", "table"] * 5
 
 
 def test_headings_contents_tables_and_ids_are_in_order(scores: UnitMap, atlas: Atlas) -> None:
-    found = outline(Report("R", scores, atlas, Section("Words", "only"), lesions()))
+    found = outline(bare("R", scores, atlas, Section("Words", "only"), lesions()))
     assert [tag for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)] == ["h1"] + ["h2"] * 5
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -125,21 +130,21 @@ def test_hostile_names_stay_text() -> None:
     table = pd.DataFrame({HOSTILE: [HOSTILE]})
     report = Report(HOSTILE, Section(HOSTILE, HOSTILE), scores, atlas, atlas[HOSTILE], study, table, intro=HOSTILE)
     found = outline(report)
-    # five pictures, plotly.js, the script that draws: the same number as for harmless names
-    assert [script.get("type") for script in found.all("script")] == ["application/json"] * 5 + [None, None]
+    # a mark that scripts run, five pictures, plotly.js, the script that draws: the same number as for harmless names
+    assert [script.get("type") for script in found.all("script")] == [None] + ["application/json"] * 5 + [None, None]
     assert not found.all("b")
     assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
     assert HOSTILE in "".join(found.text)
-    for script in found.scripts[:5]:
+    for script in found.scripts[1:6]:
         assert "<" not in script
         assert set(json.loads(script)) == {"data", "layout"}
-    assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in json.dumps(json.loads(s)) for s in found.scripts[:5])
+    assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in json.dumps(json.loads(s)) for s in found.scripts[1:6])
 
 
 def test_titles_of_figures_become_captions(scores: UnitMap) -> None:
     found = outline(Report("R", Section("S", "", figure=lambda: figures.unit_map(scores, title="a < b & c"))))
     assert "a < b & c." in found.text
-    layout = json.loads(found.scripts[0])["layout"]
+    layout = json.loads(found.scripts[1])["layout"]
     assert "title" not in layout and layout["height"] > 0
 
 
@@ -148,27 +153,36 @@ def test_scripts_inside_a_foreign_repr_have_no_nonce() -> None:
         def _repr_html_(self) -> str:
             return "<em>card</em><script>alert(1)</script>"
 
-    found = outline(Report("R", Card()))
+    found = outline(bare("R", Card()))
     assert found.all("em") and found.all("script") == [{}]  # the policy lets no such script run
 
 
-def test_without_pictures_there_is_no_script() -> None:
-    found = outline(Report("R", Section("S", "one\n\ntwo"), pd.DataFrame({"x": [1]})))
-    assert not found.scripts
+def test_without_pictures_there_is_no_plotly_and_without_tables_no_script() -> None:
+    found = outline(bare("R", Section("S", "one\n\ntwo"), pd.DataFrame({"x": [1]})))
+    assert len(found.scripts) == 1 and "Plotly" not in found.scripts[0]  # what copies the table
     assert {"one", "two"} <= set(found.text)
+    assert not outline(bare("R", Section("S", "one"))).scripts
+
+
+def test_every_table_has_a_button_that_is_hidden_without_scripts(scores: UnitMap) -> None:
+    found = outline(Report("R", scores, lesions()))
+    tables, buttons = found.all("table"), found.all("button")
+    assert [button["data-of"] for button in buttons if "table" in str(button["data-of"])] == [t["id"] for t in tables]
+    assert "methods-text" in {button["data-of"] for button in buttons}
+    assert all("hidden" in button and button["aria-label"] for button in buttons)
 
 
 def test_without_plotly_the_tables_are_saved_and_the_page_says_so(
     scores: UnitMap, atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = Report("R", scores, atlas, Section("S", "", figure=lambda: figures.unit_map(scores)))
+    report = bare("R", scores, atlas, Section("S", "", figure=lambda: figures.unit_map(scores)))
     for module in [name for name in sys.modules if name.split(".")[0] == "plotly"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "plotly", None)
     report.save(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text("utf-8")
     found = Outline(html)
-    assert not found.scripts and not found.all("figure")
+    assert "Plotly" not in "".join(found.scripts) and not found.all("figure")
     assert len(found.all("table")) == 3
     assert "4 pictures left out" in html and "tl-fbn[plot]" in html
     assert "details" not in {tag for tag, _ in found.tags}  # tables stand open where they stand alone
@@ -239,25 +253,17 @@ def test_a_fit_its_contrasts_and_its_permutations(noise_recording: fbn.Recording
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
-    html = Report("R", pd.DataFrame({"x": range(1000)})).to_html()
+    html = bare("R", pd.DataFrame({"x": range(1000)})).to_html()
     assert html.count('<th scope="row"') == 200
     assert "the first 200 of 1000 lines" in html
 
 
-def test_cells_are_short_and_an_index_of_names_is_kept() -> None:
-    table = pd.DataFrame({"a": [1 / 3, np.nan, np.inf], "b": [True, None, "x"]}, index=["r1", "r2", "r3"])
-    shown = page._table(table)
-    assert [name for name, _ in shown["head"]] == ["index", "a", "b"]
-    assert [number for _, number in shown["head"]] == [False, True, False]
-    assert shown["rows"] == [("r1", "0.3333", "yes"), ("r2", "\u2013", "\u2013"), ("r3", "inf", "x")]
-
-
 def test_tables_with_known_columns_get_their_picture() -> None:
     gains = pd.DataFrame({"network": ["n"], "gain": [1.0], "task": ["t"], "value": [1.0], "metric": ["exact_match"]})
-    lesion, gain, plain = Report("R", lesions(), gains, pd.DataFrame({"x": [1]})).sections()
+    lesion, gain, other = Report("R", lesions(), gains, pd.DataFrame({"x": [1]})).sections()
     assert [trace.type for trace in lesion.draw().data] == ["heatmap", "heatmap"]
     assert gain.draw().data[0].type == "scatter"
-    assert plain.figure is None
+    assert other.figure is None
 
 
 def test_a_plotly_figure_is_a_result(scores: UnitMap) -> None:
@@ -304,3 +310,21 @@ def test_saving_replaces_the_page_whole(tmp_path: Path) -> None:
     Report("New é", Section("S", "")).save(path)
     assert "<h1>New é</h1>" in path.read_text("utf-8")
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_methods_and_provenance_end_the_page_and_can_be_left_out(scores: UnitMap) -> None:
+    report = Report("R", scores)
+    ends = [section.title for section in report.appendix()]
+    assert ends == ["Methods", "Settings and where they come from", "Provenance", "Software"]
+    assert "Contrast" not in report.sections()[0].title  # sections() are the results' own
+    assert [one.title for one in Report("R", scores, methods=False).appendix()] == ends[2:]
+    assert [one.title for one in Report("R", scores, provenance=False).appendix()] == ends[:2]
+    assert not bare("R", scores).appendix()
+    words = Report("R", Section("S", "own words"), sources=[scores]).appendix()[0].text
+    assert words == Report("R", scores).appendix()[0].text  # sections of one's own can name what they were made of
+
+
+def test_settings_are_never_cut() -> None:
+    many = {f"n{i}": UnitMap(TOY, np.arange(10.0), "t", {"method": "x", f"option {i}": i}) for i in range(150)}
+    html = Report("R", many).to_html()
+    assert all(f"option {i}<" in html for i in range(150))

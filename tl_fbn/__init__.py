@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     import tl_fbn.reporting.figures as plot  # noqa: F401
     from tl_fbn import demo as demo
     from tl_fbn import presets as presets
+    from tl_fbn.acquisition.cache_view import activation_cache as activation_cache
     from tl_fbn.acquisition.design import BlockDesign as BlockDesign
     from tl_fbn.acquisition.design import block_design as block_design
     from tl_fbn.acquisition.design import read_prompts as read_prompts
+    from tl_fbn.acquisition.events import read_events as read_events
+    from tl_fbn.acquisition.events import write_events as write_events
     from tl_fbn.acquisition.recording import Recording as Recording
     from tl_fbn.acquisition.scanner import Scanner as Scanner
     from tl_fbn.acquisition.stimuli import chats as chats
@@ -119,6 +122,11 @@ if TYPE_CHECKING:
     from tl_fbn.intervention.validation import Validation as Validation
     from tl_fbn.intervention.validation import validate_scores as validate_scores
     from tl_fbn.reporting.page import Report as Report
+    from tl_fbn.reporting.page import Section as Section
+    from tl_fbn.reporting.saved import load as load
+    from tl_fbn.reporting.saved import load_results as load_results
+    from tl_fbn.reporting.viewer import Viewer as Viewer
+    from tl_fbn.reporting.viewer import view as view
     from tl_fbn.units import Atlas as Atlas
     from tl_fbn.units import Network as Network
     from tl_fbn.units import UnitMap as UnitMap
@@ -126,6 +134,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "tl_fbn.units": ("Atlas", "Network", "UnitMap", "UnitSpace"),
+    "tl_fbn.acquisition.cache_view": ("activation_cache",),
+    "tl_fbn.acquisition.events": ("read_events", "write_events"),
     "tl_fbn.acquisition.design": ("BlockDesign", "block_design", "read_prompts"),
     "tl_fbn.acquisition.recording": ("Recording",),
     "tl_fbn.acquisition.scanner": ("Scanner",),
@@ -200,7 +210,9 @@ _HOMES = {
     "tl_fbn.intervention.lesion_results": ("LesionStudy",),
     "tl_fbn.intervention.token_ablation": ("token_ablation",),
     "tl_fbn.intervention.validation": ("Validation", "validate_scores"),
-    "tl_fbn.reporting.page": ("Report",),
+    "tl_fbn.reporting.page": ("Report", "Section"),
+    "tl_fbn.reporting.saved": ("load", "load_results"),
+    "tl_fbn.reporting.viewer": ("Viewer", "view"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {

@@ -71,12 +71,29 @@ def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarra
         ValueError: The file is damaged, was not saved by tl_fbn, holds another noun or a newer format.
     """
     path = Path(path)
+    held, about = _described(path)
+    if held != noun:
+        raise ValueError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
+    return arrays, about
+
+
+def noun_of(path: str | os.PathLike) -> str:
+    """What a file saved by :func:`write_result` holds, from its header alone; errors as for :func:`read_result`."""
+    return _described(Path(path))[0]
+
+
+def _described(path: Path) -> tuple[str, dict[str, Any]]:
+    """Noun and description of a file."""
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give the path that .save(...) was given")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
     if "tl_fbn" not in metadata:
@@ -90,9 +107,7 @@ def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarra
         raise ValueError(
             f"{path} has format version {version}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
         )
-    if held != noun:
-        raise ValueError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
-    return arrays, about
+    return held, about
 
 
 def _plain(value: Any) -> Any:

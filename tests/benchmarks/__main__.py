@@ -32,6 +32,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {  # module: what --quick adds
     "bench_intervention": ("--repeats", "2"),
     "bench_cluster": ("--quick",),
     "growth": ("--points", "3"),
+    "gpu": ("--shape", "gpt2"),
+    "soak": ("--minutes", "1"),
 }
 PACKAGES = (
     "tl-fbn",

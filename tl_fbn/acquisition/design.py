@@ -31,11 +31,13 @@ import hashlib
 import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
 import pandas as pd
+
+from tl_fbn import files
 
 Chat = tuple[tuple[str, str], ...]  # (role, content) of every message
 Prompt = str | tuple[int, ...] | Chat
@@ -72,14 +74,17 @@ class BlockDesign:
 
     @property
     def n_runs(self) -> int:
+        """Number of runs."""
         return len(self.schedule)
 
     @property
     def n_blocks(self) -> int:
+        """Number of blocks, over all runs."""
         return sum(len(run) for run in self.schedule)
 
     @property
     def n_rows(self) -> int:
+        """Number of rows, over all runs; a row is a token position."""
         return self.n_blocks * self.tokens_per_block
 
     def events(self, run: int) -> pd.DataFrame:
@@ -94,6 +99,19 @@ class BlockDesign:
             self.events(run).assign(run=run, block=range(len(blocks))) for run, blocks in enumerate(self.schedule)
         ]
         return pd.concat(tables, ignore_index=True).loc[:, ["run", "block", "onset", "duration", "trial_type"]]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file, prompts included; :func:`tl_fbn.write_events` writes the events alone."""
+        about = {one.name: getattr(self, one.name) for one in fields(self)}
+        files.write_result(path, "BlockDesign", {}, about | {"conditions": list(self.conditions.items())})  # in order
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> BlockDesign:
+        """Load what :meth:`save` saved."""
+        about = files.read_result(path, "BlockDesign")[1]
+        conditions = {name: tuple(_frozen(one) for one in prompts) for name, prompts in about["conditions"]}
+        schedule = tuple(tuple(run) for run in about["schedule"])
+        return cls(**{**about, "conditions": conditions, "schedule": schedule})
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} ({len(prompts)} prompts)" for name, prompts in self.conditions.items())
@@ -221,11 +239,19 @@ def too_few_prompts(name: str, given: int, needed: str, n_runs: int, reuse: bool
 def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     """Conditions and prompts from a table with the columns ``condition`` and ``prompt``.
 
+    ::
+
+        design = fbn.block_design(fbn.read_prompts("prompts.tsv"), seed=0)
+
     Args:
         path: A ``.tsv`` (tabs) or ``.csv`` (commas) file in UTF-8 with a header line. A ``prompt`` cell may be quoted.
 
     Returns:
         Condition name to prompts, both in the order of the file: what :func:`block_design` takes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing, a cell is empty (the message names the line), or there is no prompt at all.
     """
     path = Path(path)
     if not path.is_file():
@@ -292,6 +318,11 @@ def _chat(name: str, messages: Sequence[Mapping[str, str]]) -> Chat:
 def is_chat(prompt: object) -> TypeGuard[Chat]:
     """Whether a prompt of a design is a chat."""
     return isinstance(prompt, tuple) and bool(prompt) and isinstance(prompt[0], tuple)
+
+
+def _frozen(prompt: Any) -> Prompt:
+    """A prompt as JSON has it, as a design has it."""
+    return prompt if isinstance(prompt, str) else tuple(tuple(x) if isinstance(x, list) else x for x in prompt)
 
 
 def _refuse_shared(pools: Mapping[str, tuple[Prompt, ...]]) -> None:

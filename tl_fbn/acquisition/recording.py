@@ -92,9 +92,11 @@ class Run:
         parts = []
         for layer, array in self.layers.items():
             wanted = np.flatnonzero(members[self.space.layer_slice(layer)])
-            if wanted.size:
-                block = array[chosen]
-                parts.append(np.asarray(block) if wanted.size == array.shape[1] else block[:, wanted])
+            if wanted.size == array.shape[1]:
+                parts.append(np.asarray(array[chosen]))
+            elif wanted.size:  # one index for both, so that nothing else is read or decoded
+                at = (chosen, wanted) if isinstance(chosen, slice) else np.ix_(np.asarray(chosen), wanted)
+                parts.append(array[at])
         if not parts:
             return np.empty((len(np.arange(self.n_rows)[chosen]), 0), np.float32)
         return np.concatenate(parts, axis=1)
@@ -276,6 +278,7 @@ class Recording(Sequence):
 
     @property
     def n_rows(self) -> int:
+        """Number of rows, over all runs."""
         return sum(run.n_rows for run in self.runs_of[0])
 
     def provenance(self) -> dict[str, Any]:

@@ -1,18 +1,18 @@
 """Site names: from a word such as ``"mlp.neurons"`` to hook names and widths of a loaded model.
 
-=============== ============================== =======================================================
-site            hook point                     a unit is
-=============== ============================== =======================================================
-``mlp.neurons`` ``blocks.L.mlp.hook_post``     a hidden MLP neuron: input of the down projection
-``mlp.pre``     ``blocks.L.mlp.hook_pre``      the same before the nonlinearity (the gate, where there is one)
+=============== ================================ =======================================================
+site            hook point                       a unit is
+=============== ================================ =======================================================
+``mlp.neurons`` ``blocks.L.mlp.hook_post``       a hidden MLP neuron: input of the down projection
+``mlp.pre``     ``blocks.L.mlp.hook_pre``        the same before the nonlinearity (the gate, where there is one)
 ``mlp.up``      ``blocks.L.mlp.hook_pre_linear`` the ungated half of a gated MLP
-``mlp.out``     ``blocks.L.hook_mlp_out``      a coordinate of the MLP's output
-``attn.out``    ``blocks.L.hook_attn_out``     a coordinate of the attention's output
-``attn.heads``  ``blocks.L.attn.hook_z``       an attention head: the mean over its width (as Liu et al. 2025)
-``resid.pre``   ``blocks.L.hook_resid_pre``    a coordinate of the residual stream entering the block
-``resid.mid``   ``blocks.L.hook_resid_mid``    ... between attention and MLP
-``resid.post``  ``blocks.L.hook_resid_post``   ... leaving the block
-=============== ============================== =======================================================
+``mlp.out``     ``blocks.L.hook_mlp_out``        a coordinate of the MLP's output
+``attn.out``    ``blocks.L.hook_attn_out``       a coordinate of the attention's output
+``attn.heads``  ``blocks.L.attn.hook_z``         an attention head: the mean over its width (as Liu et al. 2025)
+``resid.pre``   ``blocks.L.hook_resid_pre``      a coordinate of the residual stream entering the block
+``resid.mid``   ``blocks.L.hook_resid_mid``      ... between attention and MLP
+``resid.post``  ``blocks.L.hook_resid_post``     ... leaving the block
+=============== ================================ =======================================================
 
 A hook name works too, with ``{layer}`` in it for one a layer: ``"blocks.{layer}.attn.hook_q"``, ``"ln_final.hook_normalized"``. Its
 activations start with (batch, pos); what follows is flattened, so that a unit of ``hook_q`` is a coordinate of a head.
@@ -143,6 +143,11 @@ def resolve_site(model: Any, site: str, *, layers: Sequence[int] | None = None) 
         widths = {layer: width for layer, width in widths.items() if layer in layers}
     space = UnitSpace(site, tuple(widths.get(layer, 0) for layer in range(n_layers)), host.model_label(model))
     return ResolvedSite(space, {layer: name for layer, name in names.items() if widths.get(layer)})
+
+
+def hook_name(site: str, layer: int) -> str:
+    """The hook point of a site in one layer, without a model; a site that is a hook name itself is taken at its word."""
+    return _PATTERNS.get(site, site).replace("{layer}", str(layer))
 
 
 def fits(offered: UnitSpace, wanted: UnitSpace) -> bool:

@@ -103,6 +103,11 @@ def choose_components(
 ) -> ComponentChoice:
     """Propose how many networks to look for.
 
+    ::
+
+        choice = fbn.choose_components(recording, (8, 16, 32), seed=0)
+        choice.to_dataframe()
+
     Args:
         recording: Activations.
         candidates: Numbers to try, e.g. ``(4, 8, 16, 32)``.

@@ -97,6 +97,11 @@ def connectivity(
 ) -> Connectivity:
     """Correlate the courses of networks.
 
+    ::
+
+        together = fbn.connectivity(recording, atlas, kind="partial", seed=0)
+        together.to_dataframe()
+
     Args:
         recording: Activations.
         atlas: At least two networks.
@@ -129,6 +134,10 @@ def sliding_connectivity(
     how: How = "mean",
 ) -> tuple[pd.DataFrame, Float[np.ndarray, "window network network"]]:
     """Correlations in windows of rows.
+
+    ::
+
+        places, correlations = fbn.sliding_connectivity(recording, atlas, window=128)
 
     Args:
         recording: Activations.

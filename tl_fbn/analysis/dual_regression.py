@@ -10,6 +10,7 @@ shuffled templates, as :mod:`.recurrence` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording, Run
 from tl_fbn.analysis.time_courses import time_courses
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
@@ -63,6 +65,24 @@ class SampleMaps:
         """One line a sample."""
         return self.table
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file."""
+        about = {
+            "space": self.space.about(),
+            "names": self.names,
+            "table": list(self.table.to_dict("list").items()),  # columns in order
+            "skipped": self.skipped,
+            "provenance": dict(self.provenance),
+        }
+        files.write_result(path, "SampleMaps", {"maps": self.maps}, about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> SampleMaps:
+        """Load what :meth:`save` saved."""
+        arrays, about = files.read_result(path, "SampleMaps")
+        space, table = UnitSpace.from_about(about["space"]), pd.DataFrame(dict(about["table"]))
+        return cls(space, tuple(about["names"]), table, arrays["maps"], about["skipped"], about["provenance"])
+
     def __repr__(self) -> str:
         left_out = f", {self.skipped} too short" if self.skipped else ""
         return f"SampleMaps of {len(self.names)} networks in {len(self)} samples{left_out}: {self.space.describe()}"
@@ -75,6 +95,10 @@ class SampleMaps:
 
 def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "run") -> SampleMaps:
     """The maps of an atlas in every sample of a recording.
+
+    ::
+
+        maps = fbn.dual_regression(other_recording, atlas, samples="prompt")
 
     Args:
         recording: Activations.

@@ -22,8 +22,14 @@ from tl_fbn.analysis.run_fit import is_estimable
 def vif(design: pd.DataFrame) -> pd.Series:
     """Variance inflation factor of every column, centred; a constant column has none (NaN).
 
+    >>> vif(pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1], "c": [0, 0, 1, 2]})).round(1).to_dict()
+    {'a': 10.0, 'b': 2.0, 'c': 11.0}
+
     Args:
         design: (row, regressor).
+
+    Returns:
+        One number a column: 1 where no other column resembles it, infinite where others make it up.
     """
     x = design.to_numpy(float)
     x = x - x.mean(0)
@@ -43,9 +49,19 @@ def vif(design: pd.DataFrame) -> pd.Series:
 def efficiency(design: pd.DataFrame, expression: str) -> float:
     """Efficiency of a contrast, 0 where the design cannot estimate it.
 
+    >>> blocks = pd.DataFrame({"a": [1, 1, 0, 0, 1, 1, 0, 0], "b": [0, 0, 1, 1, 0, 0, 1, 1]})
+    >>> round(efficiency(blocks, "a - b"), 3), round(efficiency(blocks[:4], "a - b"), 3)
+    (2.0, 1.0)
+
     Args:
         design: (row, regressor).
         expression: As for :meth:`.glm.GLMFit.contrast`.
+
+    Returns:
+        One over the variance of the estimate for noise of variance 1; twice as much is as good as twice the rows.
+
+    Raises:
+        ValueError: The expression is none, or names no column of the design.
     """
     columns = [str(name) for name in design.columns]
     vector = as_vector(contrast_weights(expression, columns), columns)

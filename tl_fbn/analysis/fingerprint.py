@@ -126,6 +126,10 @@ def fingerprint(
 ) -> Fingerprint:
     """Compare two models over the same texts.
 
+    ::
+
+        found = fbn.fingerprint(recording_of_a, recording_of_b, seed=0)  # the same texts, read by both
+
     Args:
         first: One model's recording, one row a token, prompts in the row table.
         second: The other's, of the same prompts in the same order.
@@ -169,6 +173,10 @@ def fingerprint(
 def calibrate(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
     """A threshold of the score, and how often it errs on pairs that are known.
 
+    >>> found = calibrate([0.8, 0.7, 0.6], [0.1, 0.3])
+    >>> round(found["threshold"], 2), found["missed"], found["false_alarms"]
+    (0.45, 0.0, 0.0)
+
     Args:
         related: Scores of pairs of relatives.
         unrelated: Scores of pairs that are none.
@@ -176,6 +184,9 @@ def calibrate(related: Sequence[float], unrelated: Sequence[float]) -> dict[str,
     Returns:
         threshold (midway between the scores where errors are fewest), missed (share of relatives below it), false_alarms (share of others above
         it), n_related, n_unrelated. Rates of the pairs it was fitted to: optimistic, so mind the numbers.
+
+    Raises:
+        ValueError: There are no scores of one kind.
     """
     yes, no = np.asarray(related, dtype=float), np.asarray(unrelated, dtype=float)
     if not len(yes) or not len(no):

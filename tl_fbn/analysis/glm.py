@@ -233,6 +233,13 @@ def fit_glm(
 ) -> GLMFit:
     """Fit a GLM to every unit of a recording.
 
+    >>> task = np.repeat([1.0, 0.0] * 4, 20)[:, None]  # (row, 1): eight blocks of 20 rows
+    >>> activations = np.random.default_rng(0).normal(size=(160, 3)) + task * [2, 0, 0]  # the first unit follows the task
+    >>> events = pd.DataFrame({"onset": range(0, 160, 20), "duration": 20, "trial_type": ["sort", "rest"] * 4})
+    >>> recording = Recording.from_arrays([[activations]], events=[events])
+    >>> fit_glm(recording).contrast("sort - rest").threshold(fdr=0.05).indices
+    array([0])
+
     Args:
         recording: What the scanner wrote, or :meth:`Recording.from_arrays`; or ``scanner.stream(design)``, which fits while the
             model runs and stores nothing.

@@ -61,6 +61,16 @@ def find_networks(
 ) -> Atlas:
     """Decompose a recording into networks.
 
+    >>> import pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> maps = np.zeros((2, 300))
+    >>> maps[0, :12], maps[1, 30:42] = 1, 1  # two networks of 12 units, which act at different times
+    >>> activations = rng.laplace(size=(500, 2)) @ maps + 0.1 * rng.normal(size=(500, 300))
+    >>> events = pd.DataFrame({"onset": [0], "duration": [500], "trial_type": ["rest"]})
+    >>> atlas = find_networks(Recording.from_arrays([[activations]], events=[events]), 2, n_restarts=2, seed=0)
+    >>> [(len(network), network.indices[0].item()) for network in atlas.values()]
+    [(12, 30), (12, 0)]
+
     Args:
         recording: Activations of one site.
         n_components: How many networks (of every layer or window, where they are decomposed one by one).

@@ -26,6 +26,11 @@ def estimate_leak(
 ) -> pd.DataFrame:
     """Held-out log-likelihood of kernels, best first; pass the best to ``fit_glm(kernel="leak", leak=...)``.
 
+    ::
+
+        best = fbn.estimate_leak(recording).iloc[0]
+        fit = fbn.fit_glm(recording, kernel="leak", leak=best["leak"])
+
     Args:
         recording: At least two runs.
         grid: Leaks to try; 0 is the plain boxcar (then use ``kernel="none"``).

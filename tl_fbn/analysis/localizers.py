@@ -33,6 +33,10 @@ def welch_t(
 ) -> UnitMap:
     """Welch's t of pooled activations between the prompts of two conditions.
 
+    ::
+
+        fbn.welch_t(recording, "sort", "rest").top(0.01)  # a localizer: the last token of every prompt
+
     Args:
         recording: Any recording; one row a prompt is made of it where it has one a token.
         condition: The condition that should be larger.
@@ -68,10 +72,20 @@ def welch_t(
 def activation_difference(recording: Recording, condition: str, other: str) -> UnitMap:
     """Mean activation in one condition less that in another, over rows.
 
+    ::
+
+        fbn.activation_difference(recording, "sort", "rest").top(0.01)
+
     Args:
         recording: Any recording.
         condition: The condition that should be larger.
         other: What it is compared with.
+
+    Returns:
+        (unit,) differences, in activation units.
+
+    Raises:
+        ValueError: The recording lacks a condition.
     """
     means = _means(recording, (condition, other), lambda values: values)
     return _map(recording, means[0] - means[1], "effect", "activation_difference", f"{condition} - {other}", {})
@@ -81,6 +95,10 @@ def lape(
     recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95, condition: str | None = None
 ) -> UnitMap:
     """Minus the activation-probability entropy over conditions: high where a unit is positive in few of them.
+
+    ::
+
+        fbn.lape(recording, ["sort", "add", "copy"], condition="sort").top(0.01)
 
     Args:
         recording: Of post-nonlinearity neurons, whose sign says whether they are on.

@@ -17,6 +17,10 @@ from tl_fbn.units import Atlas
 def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> pd.DataFrame:
     """Pair the networks of two atlases.
 
+    ::
+
+        pairs = fbn.match_networks(atlas, other_atlas, seed=0)
+
     Args:
         a: An atlas.
         b: Another, in the same space.

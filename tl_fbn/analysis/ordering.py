@@ -22,6 +22,12 @@ def optimise_order(
 ) -> tuple[BlockDesign, pd.DataFrame]:
     """The best of several designs of one budget, by the efficiency of a contrast with the default drift taken off.
 
+    ::
+
+        design, scores = fbn.optimise_order(
+            lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - rest", n=50, seed=0
+        )
+
     Args:
         make: Seed to design, e.g. ``lambda seed: fbn.block_design(prompts, order="random", seed=seed)``.
         expression: The contrast that matters.

@@ -10,6 +10,7 @@ the exact p. ``null`` holds sampled Dice coefficients of the same chance, for pi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -19,6 +20,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from tl_fbn import files
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace, html_table
 
 _SIGNED = {"t", "z", "effect", "loading", "correlation", "weight"}
@@ -71,6 +73,17 @@ class Overlap:
         names = ("a", "b", "shared", "dice", "jaccard", "coefficient", "expected", "expected_shared", "p")
         line = {name: getattr(self, name) for name in names}
         return pd.DataFrame([line | {"size_a": self.sizes[0], "size_b": self.sizes[1]}])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one safetensors file."""
+        about = {name: getattr(self, name) for name in ("a", "b", "sizes", "shared", "expected_shared", "p")}
+        files.write_result(path, "Overlap", {"null": self.null}, about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Overlap:
+        """Load what :meth:`save` saved."""
+        arrays, about = files.read_result(path, "Overlap")
+        return cls(**{**arrays, **about, "sizes": tuple(about["sizes"])})
 
     def __repr__(self) -> str:
         return (
@@ -127,6 +140,10 @@ def concordance(
     maps: Mapping[str, UnitMap | Atlas], *, seed: int, top: float = 0.05, n_null: int = 1000
 ) -> pd.DataFrame:
     """Every pair of maps of one thing, made by different methods: do they point at the same units?
+
+    ::
+
+        fbn.concordance({"glm": contrast.t, "cgvst": scores}, seed=0)
 
     Args:
         maps: Name to map. Of an atlas its best network for the other map counts, and best-of-many in the null too.

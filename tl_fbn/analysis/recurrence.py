@@ -116,6 +116,11 @@ def recurrence(
 ) -> Recurrence:
     """Count how often the networks of an atlas come back in single samples.
 
+    ::
+
+        back = fbn.recurrence(atlas, other_recording, seed=0)
+        back.to_dataframe()
+
     Args:
         atlas: With maps; found on other texts than these, or it says nothing.
         recording: Of the same space.

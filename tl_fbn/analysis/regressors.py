@@ -61,6 +61,10 @@ def design_matrix(
 ) -> pd.DataFrame:
     """The default design matrix of one run.
 
+    ::
+
+        fbn.design_matrix(recording[0], drift="none", confounds=("surprisal",))
+
     Args:
         run: A run of a recording.
         drift: ``"cosine"``, ``"polynomial"`` or ``"none"``.
@@ -113,12 +117,21 @@ def design_matrix(
 def from_token(token: str, label: str) -> Phases:
     """Phases of chat prompts: the rows from a special token on, up to the next special token, get a label.
 
+    ::
+
+        fit = fbn.fit_glm(recording, phases=fbn.from_token("[/INST]", "answer"))
+        fit.contrast("sort_answer - rest", level="token")
+
     ``from_token("[/INST]", "answer")`` labels the answers of a chat whose questions end in ``[/INST]``; that token's own row is
     the one that decides the answer's first token, so it counts.
 
     Args:
         token: As in the column ``token`` of the row table, flagged there as special.
         label: Name of the phase; a condition's column for it is ``condition_label``.
+
+    Returns:
+        A function of the row table, for ``phases=``; it raises ValueError where the table lacks prompt, token or flags, or no row holds the
+        token.
     """
 
     def phases(rows: pd.DataFrame) -> Sequence[str]:

@@ -23,9 +23,19 @@ from tl_fbn.analysis.rotation import random_start
 def rotated_basis(recording: Recording, *, seed: int) -> Recording:
     """A copy of a recording, in memory, whose units are random directions of their layer.
 
+    ::
+
+        control = fbn.fit_glm(fbn.rotated_basis(recording, seed=0)).contrast("sort - rest")
+
     Args:
         recording: Activations of one site.
         seed: Of the directions; all runs share them.
+
+    Returns:
+        A recording with the same runs, rows and events and a key of its own; as large as the first, in float32.
+
+    Raises:
+        ValueError: A recording of several sites; take one with ``recording.site(name)``.
     """
     turns = {layer: layer_rotation(recording, layer, seed=seed) for layer in recording[0].layers}
     runs = tuple(

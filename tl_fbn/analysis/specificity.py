@@ -77,8 +77,19 @@ def specific_scores(
 def task_unique(networks: Mapping[str, Network]) -> Atlas:
     """The units of each network that no other has.
 
+    ::
+
+        unique = fbn.task_unique({"sort": sort_network, "add": add_network})
+        unique["sort"]
+
     Args:
         networks: Task to network, at least two in one space.
+
+    Returns:
+        Task to what is left of its network; it may be empty.
+
+    Raises:
+        ValueError: Fewer than two networks, or networks of different spaces.
     """
     _check(networks, "unique parts")
     unique = {}
@@ -94,9 +105,19 @@ def task_unique(networks: Mapping[str, Network]) -> Atlas:
 def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None) -> Network:
     """The units that all networks have, or at least some number of them.
 
+    ::
+
+        fbn.shared_core({"sort": sort_network, "add": add_network, "copy": copy_network}, at_least=2)
+
     Args:
         networks: Task to network, at least two in one space.
         at_least: In how many networks a unit must be; all by default.
+
+    Returns:
+        A network without signs.
+
+    Raises:
+        ValueError: Fewer than two networks, networks of different spaces, or ``at_least`` beyond their number.
     """
     counts = _counts(networks, "a shared core")
     n = len(networks) if at_least is None else at_least
@@ -110,6 +131,10 @@ def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None)
 def multiplicity(networks: Mapping[str, Network]) -> pd.DataFrame:
     """How many units are in exactly 0, 1, 2, ... of the networks, and how many would be by chance.
 
+    ::
+
+        fbn.multiplicity({"sort": sort_network, "add": add_network})
+
     Chance is layer-matched: independent random networks with as many units in each layer; its expectation is exact (in every layer, the number of networks a
     unit is in is a sum of independent draws with their own probabilities).
 
@@ -118,6 +143,9 @@ def multiplicity(networks: Mapping[str, Network]) -> pd.DataFrame:
 
     Returns:
         One line a number of networks: networks, units, expected.
+
+    Raises:
+        ValueError: Fewer than two networks, or networks of different spaces.
     """
     counts = _counts(networks, "a multiplicity")
     widths = np.array(next(iter(networks.values())).space.widths)

@@ -37,6 +37,11 @@ def time_courses(
 ) -> Recording:
     """The time course of every network, in memory.
 
+    ::
+
+        courses = fbn.time_courses(recording, atlas)
+        fbn.fit_glm(courses).contrast("sort - rest")  # which network is task-positive?
+
     Args:
         recording: Activations.
         networks: An atlas, a network, or names to networks.

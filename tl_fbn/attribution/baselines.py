@@ -58,6 +58,11 @@ def gradient_x_activation(
 ) -> UnitMap:
     """Gradient times activation at the neurons: what zeroing each would cost, to first order.
 
+    ::
+
+        scores = fbn.gradient_x_activation(model, fbn.chats("sort", n=32))
+        scores.top(0.05)
+
     Args:
         model: A model in eval mode.
         items: Chats, strings or token ids.
@@ -68,6 +73,9 @@ def gradient_x_activation(
 
     Returns:
         (unit,) nats; positive where the neuron helps.
+
+    Raises:
+        ValueError: As :func:`tl_fbn.cgvst`.
     """
     settings: dict[str, Any] = {"groups": None} | options
     found = cgvst(
@@ -87,10 +95,23 @@ def gradient_x_activation(
 def taylor(model: Any, items: Items, positions: Sequence[Any] | None = None, **options: Any) -> UnitMap:
     """First-order Taylor score of the outgoing weights, sum over items of abs(dL/dw w), as Leng and Xiong (2024) use it.
 
-    sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`. Args as there.
+    ::
+
+        scores = fbn.taylor(model, fbn.chats("sort", n=32))
+
+    sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`.
+
+    Args:
+        model: A model in eval mode.
+        items: Chats, strings or token ids.
+        positions: As for :func:`tl_fbn.cgvst`.
+        **options: Further options of :func:`gradient_x_activation`.
 
     Returns:
         (unit,) scores, at least 0.
+
+    Raises:
+        ValueError: As :func:`tl_fbn.cgvst`.
     """
     settings: dict[str, Any] = {"aggregate": "sum_abs"} | options
     found = gradient_x_activation(model, items, positions, **settings)
@@ -113,6 +134,10 @@ def integrated_gradients(
     progress: bool = True,
 ) -> UnitMap:
     """Integrated gradients of the answers' log-likelihood along each layer's activations, from zero.
+
+    ::
+
+        scores = fbn.integrated_gradients(model, fbn.chats("sort", n=32), n_steps=20)
 
     Over the units of one layer they add up to what is lost when the whole layer is zero (with enough steps): a saturated neuron gets its share,
     which the gradient alone denies it.
@@ -201,6 +226,10 @@ def attribution_patching(
     progress: bool = True,
 ) -> UnitMap:
     """First-order estimate of what putting each neuron's clean activation into the corrupted prompt would do.
+
+    ::
+
+        effect = fbn.attribution_patching(model, ["Anna said that"], ["Peter said that"], [(" she", " he")])
 
     The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
 
@@ -302,7 +331,22 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
 
 
 def random_scores(model: Any, *, seed: int) -> UnitMap:
-    """Uniform noise over a model's MLP neurons: what a score must beat."""
+    """Uniform noise over a model's MLP neurons: what a score must beat.
+
+    >>> import tl_fbn as fbn
+    >>> len(random_scores(fbn.demo.load_model(), seed=0).top(0.05))
+    57
+
+    Args:
+        model: A TransformerLens model.
+        seed: Another seed is another draw.
+
+    Returns:
+        (unit,) numbers from 0 to 1.
+
+    Raises:
+        ValueError: The model has no MLP neurons that a hook can reach.
+    """
     space = resolve_site(model, "mlp.neurons").space
     values = np.random.default_rng(seed).random(space.n_units)
     return UnitMap(space, values, "attribution", {"method": "random", "seed": seed, "prompts": []})

@@ -156,8 +156,23 @@ def item_scores(
 ) -> ItemScores:
     """The scores that :func:`cgvst` aggregates, one row an item, signed where the variant is.
 
+    ::
+
+        items = fbn.item_scores(model, fbn.chats("sort", n=64))
+        items.split_half(seed=0)
+
     Takes items x units x 4 bytes. Its ``.map(aggregate)`` is what :func:`cgvst` returns, its ``.split_half(...)`` says how
-    steady the ranking is. Args and errors as :func:`cgvst`.
+    steady the ranking is.
+
+    Args:
+        model, items, positions, tokens, variant, site: As for :func:`cgvst`.
+        groups, weight, spans, bos_eos, max_tokens, batch_size, seed, progress: As for :func:`cgvst`.
+
+    Returns:
+        (item, unit) scores, float32.
+
+    Raises:
+        ValueError: As :func:`cgvst`.
     """
     work = _work(
         model,

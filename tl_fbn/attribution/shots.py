@@ -83,6 +83,11 @@ class Chats(Sequence[list[Message]]):
 def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n: int | None = None) -> list[Example]:
     """Rows of a task from a file.
 
+    ::
+
+        rows = fbn.read_examples("task075.json", n=200)
+        chats = fbn.few_shot_chats(rows, seed=0, tokenizer=model.tokenizer)
+
     Args:
         path: ``.json``: Natural Instructions (``Definition`` and ``Instances`` with input and output, of several outputs the first);
             ``.jsonl``, ``.csv`` or ``.tsv``: columns input and output, and instruction if there is one.

@@ -55,6 +55,10 @@ def token_layout(
 ) -> TokenLayout:
     """What every token of a text belongs to, and which of them :func:`tl_fbn.cgvst` would score.
 
+    ::
+
+        fbn.token_layout(model, fbn.chats("sort")[0])  # in a notebook: which tokens are special, coloured
+
     Args:
         model: A model with a tokenizer, or a tokenizer.
         item: A chat (messages with role and content), a string, or token ids (whose kinds are unknown).

@@ -9,8 +9,11 @@ import pandas as pd
 
 from tl_fbn.demo.pipeline import ADD, DemoResult, Experiment
 from tl_fbn.reporting import figures
+from tl_fbn.reporting.courses import course_table
 from tl_fbn.reporting.networks import dice_table
 from tl_fbn.reporting.page import Report, Section
+from tl_fbn.reporting.strips import controls_table
+from tl_fbn.reporting.viewer import Viewer, view
 
 
 def network_table(result: DemoResult) -> pd.DataFrame:
@@ -104,6 +107,13 @@ def report(result: DemoResult, experiment: Experiment) -> Report:
             table=_peaks(result),
         ),
         Section(
+            "When the networks are active",
+            "Mean activation of each network's members at every token of the first run; shading marks the blocks. A network was chosen "
+            "for its task, so that it follows the task here is no evidence: what other prompts do to it, and it to them, is.",
+            figure=partial(figures.time_courses, result.recording, result.atlas),
+            table=_by_condition(course_table(result.recording, result.atlas)),
+        ),
+        Section(
             "Where the networks lie",
             f"Share of each layer's neurons that belong to a network ({share:.1%} of all neurons each).",
             figure=partial(figures.layer_profile, result.atlas),
@@ -126,13 +136,37 @@ def report(result: DemoResult, experiment: Experiment) -> Report:
             table=result.study.to_dataframe(),
         ),
         Section(
+            "Each lesion among its controls",
+            f"What silencing a network costs its own task, with the interval over items, over the costs of its {n_controls} matched random networks.",
+            figure=partial(figures.lesion_controls, result.study),
+            table=controls_table(result.study),
+        ),
+        Section(
             "What a strengthened network does",
             f"{experiment.amplification_note} {ADD:g} is added to the activation of every member at every position, beside {n_controls} random networks treated alike. Log-likelihood in nats a token.",
             table=result.amplification,
         ),
         Section("How it was done", _methods(result, n_controls)),
     ]
-    return Report(f"Functional networks of {space.model}", *sections, intro=intro)
+    sources = (result.recording, result.fit, result.atlas, result.study)
+    return Report(f"Functional networks of {space.model}", *sections, intro=intro, sources=sources)
+
+
+def viewer(result: DemoResult) -> Viewer:
+    """The page to walk through: every map, every network's course, every token."""
+    return view(
+        result.recording, result.atlas, maps=result.maps, title=f"Functional networks of {result.atlas.space.model}"
+    )
+
+
+def _by_condition(courses: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every network's course over the rows of each condition."""
+    conditions = list(dict.fromkeys(courses["condition"]))
+    names = [name for name in courses if name not in ("run", "row", "prompt", "position", "token", "condition")]
+    means = [[courses.loc[courses["condition"] == one, name].mean() for name in names] for one in conditions]
+    table = pd.DataFrame(means, columns=[str(name) for name in names])
+    table.insert(0, "condition", conditions)
+    return table
 
 
 def _phase_note(experiment: Experiment) -> str:

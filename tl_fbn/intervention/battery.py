@@ -110,6 +110,9 @@ class Battery:
     >>> battery = Battery.from_pairs({"say": [("a b", "c"), ("b a", "d")]})
     >>> battery.tasks["say"].chance
     0.5
+
+    Args:
+        tasks: Name to task; ``from_pairs``, ``from_choices``, ``from_jsonl`` and their like make them.
     """
 
     tasks: Mapping[str, Task]

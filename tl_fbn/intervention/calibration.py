@@ -127,6 +127,10 @@ def calibrate_gain(
 ) -> GainCalibration:
     """Choose how much to amplify a network on some items of a battery, and test it on the others.
 
+    ::
+
+        chosen = fbn.calibrate_gain(model, network, fbn.demo.battery(), task="add", seed=0)
+
     Args:
         model: A TransformerLens model in eval mode.
         network: What to amplify.

@@ -37,6 +37,10 @@ def causal_check(
 ) -> LesionStudy:
     """Silence the top units of every map and score a battery, beside layer-matched random units.
 
+    ::
+
+        fbn.causal_check(model, {"t": contrast.t, "effect": contrast.effect}, fbn.demo.battery(), top=0.03, seed=0)
+
     Args:
         model: A TransformerLens model in eval mode.
         maps: Names to maps of one space, from whatever method.

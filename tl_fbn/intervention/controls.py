@@ -40,6 +40,12 @@ Features = Float[np.ndarray, "feature unit"]
 def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
+    ::
+
+        for control in fbn.matched_controls(network, 100, seed=0):
+            with fbn.inhibit(model, control):
+                ...
+
     Args:
         network: What to match.
         n: How many.
@@ -79,12 +85,20 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
 def unit_features(model: Any, recording: Recording) -> Features:
     """What a unit's lesion can be expected to do from its size alone: mean \\|activation\\|, and the norm of its outgoing weights.
 
+    ::
+
+        features = fbn.unit_features(model, recording)
+        controls = fbn.matched_controls(network, 100, features=features, seed=0)
+
     Args:
         model: The model.
         recording: Activations of the units.
 
     Returns:
         (feature, unit): two lines for ``mlp.neurons``; one, activity, for sites without outgoing weights of their own.
+
+    Raises:
+        ValueError: A recording of several sites, or a model that has not the recording's.
     """
     space = recording.space
     activity = np.zeros(space.n_units)
@@ -116,9 +130,19 @@ def balance(network: Network, controls: Sequence[Network], features: Features) -
 def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
+    ::
+
+        rival = fbn.lowest_ranked(contrast.t, contrast.t.top(0.05))
+
     Args:
         scores: The map the network was chosen from.
         network: The network.
+
+    Returns:
+        A network; in layers where the network has more than half of the units, as many as are left.
+
+    Raises:
+        ValueError: Map and network are of different spaces.
     """
     scores.space.require_same(network.space, "rank")
     members = np.zeros(network.space.n_units, dtype=bool)
@@ -155,6 +179,11 @@ def rotated_lesion(model: Any, network: Network, *, seed: int, where: Where = EV
 
 def untrained(model: Any, *, seed: int) -> Any:
     """A model of the same architecture and tokenizer with random weights: what a localiser finds there owes nothing to training.
+
+    ::
+
+        twin = fbn.untrained(model, seed=0)
+        fbn.Scanner(twin).scan(design, "recordings/untrained")
 
     Args:
         model: A TransformerLens bridge around a Hugging Face model, or a native one.

@@ -200,6 +200,10 @@ def dose_response(
 ) -> DoseResponse:
     """Score a battery at every gain of a network, or with nested networks of every size silenced.
 
+    ::
+
+        curve = fbn.dose_response(model, network, fbn.demo.battery(), gains=(0, 0.5, 1, 2), seed=0)
+
     Args:
         model: A TransformerLens model in eval mode.
         network: A network, for gains and amounts; or a map, whose top units are silenced, for sizes.

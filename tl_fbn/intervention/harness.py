@@ -41,6 +41,10 @@ def evaluate_harness(
 ) -> pd.DataFrame:
     """Run benchmarks of the lm-evaluation-harness, untouched and under each intervention.
 
+    ::
+
+        fbn.evaluate_harness(model, ["arc_easy"], interventions={"no add": fbn.inhibit(model, network)}, limit=100)
+
     Args:
         model: A TransformerLens bridge around a Hugging Face model, with a tokenizer, in eval mode.
         tasks: The harness's names of tasks or groups, or its task objects.

@@ -108,6 +108,14 @@ def inhibit(
 ) -> Intervention:
     """Silence a network.
 
+    >>> import tl_fbn as fbn
+    >>> model = fbn.demo.load_model()
+    >>> network = fbn.Network.from_indices(fbn.Scanner(model).space, [3, 5])  # two neurons of layer 0
+    >>> with inhibit(model, network):
+    ...     _, cache = model.run_with_cache("[INST] copy : a b [/INST]")
+    >>> cache["post", 0][..., [3, 5]].abs().max().item()
+    0.0
+
     Args:
         model: A TransformerLens model with the network's site.
         network: The units to silence.
@@ -171,6 +179,11 @@ def amplify(
 ) -> Intervention:
     """Strengthen a network.
 
+    ::
+
+        with fbn.amplify(model, network, gain=2.0):
+            model.generate(ids)
+
     Args:
         model: A TransformerLens model with the network's site.
         network: The units to strengthen.
@@ -227,6 +240,11 @@ def clamp(
 ) -> Intervention:
     """Hold a network at a value, or between two.
 
+    ::
+
+        with fbn.clamp(model, network, low=0.0):  # no member goes below 0
+            model(ids)
+
     Args:
         model: A TransformerLens model with the network's site.
         network: The units to hold.
@@ -281,9 +299,20 @@ def retain(
 ) -> Intervention:
     """Keep only a network: everything else in the layers of its space, or in ``layers`` of them, is inhibited.
 
+    ::
+
+        with fbn.retain(model, network):  # everything else at the site is silent
+            fbn.demo.battery().evaluate(model)
+
     A network from a recording of some layers knows nothing of the others, which stay whole.
 
-    Args and errors as :func:`inhibit`.
+    Args:
+        model: A TransformerLens model with the network's site.
+        network: The units to keep.
+        method, reference, positions, layers, seed: What becomes of the others, where and when; as for :func:`inhibit`.
+
+    Raises:
+        ValueError: As :func:`inhibit`.
     """
     kept = inhibit(model, ~network, method=method, reference=reference, positions=positions, layers=layers, seed=seed)
     kept.description = kept.description.replace("inhibit", f"retain {network.name}", 1)

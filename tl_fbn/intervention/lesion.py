@@ -96,8 +96,18 @@ def plan_lesions(
 ) -> LesionPlan:
     """Count what :func:`lesion_study` with these arguments will run; one evaluation of the battery is timed.
 
+    ::
+
+        print(fbn.plan_lesions(model, {"sort": network}, fbn.demo.battery(), n_controls=100))
+
     Args:
         model, networks, battery, n_controls, controls, rivals, batch_size: As for :func:`lesion_study`.
+
+    Returns:
+        Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
+
+    Raises:
+        ValueError: As scoring the battery does: an item that does not fit the model.
     """
     battery.score(model, batch_size=batch_size)  # the first prepares the items and warms up
     started = time.perf_counter()
@@ -131,6 +141,11 @@ def lesion_study(
     progress: bool = True,
 ) -> LesionStudy:
     """Inhibit every network, score every task, and do the same with matched random networks.
+
+    ::
+
+        study = fbn.lesion_study(model, {"sort": network}, fbn.demo.battery(), n_controls=100, seed=0)
+        study.summary()
 
     Args:
         model: A TransformerLens model in eval mode.

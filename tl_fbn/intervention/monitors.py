@@ -62,6 +62,9 @@ def monitor(task: Task, scores: Scores) -> Monitors:
     Args:
         task: The task.
         scores: What :meth:`Battery.score` gave for it.
+
+    Returns:
+        The numbers, and a flag in words; empty where nothing is wrong.
     """
     repetition = NAN
     if task.kind == "choice":

@@ -43,6 +43,10 @@ def retention_curve(
 ) -> pd.DataFrame:
     """Score a battery while the union of the first networks of an atlas is kept, or masked.
 
+    ::
+
+        fbn.retention_curve(model, atlas, fbn.demo.battery(), seed=0)  # one line a size, beside random sets
+
     Args:
         model: The model.
         atlas: Networks, in order.
@@ -57,7 +61,7 @@ def retention_curve(
         progress: Show a bar.
 
     Returns:
-        One line a size and task: networks, units, share, task, metric, baseline, value, control_median, control_p05, control_p95.
+        One line a size and task: mode, networks, units, share, task, metric, baseline, value, control_median, control_p05, control_p95.
 
     Raises:
         ValueError: Sizes that the atlas does not have, or items among the discovery prompts.
@@ -87,10 +91,23 @@ def retention_curve(
             own, *controls = (float(one.loc[task, metric]) for one in found)
             low, middle, high = np.quantile(controls, [0.05, 0.5, 0.95]) if controls else (np.nan,) * 3
             lines.append(
-                (n, len(union), union.share, task, metric, float(baseline.loc[task, metric]), own, middle, low, high)
+                (
+                    mode,
+                    n,
+                    len(union),
+                    union.share,
+                    task,
+                    metric,
+                    float(baseline.loc[task, metric]),
+                    own,
+                    middle,
+                    low,
+                    high,
+                )
             )
     bar.close()
     columns = [
+        "mode",
         "networks",
         "units",
         "share",

@@ -66,6 +66,10 @@ def token_ablation(
 ) -> pd.DataFrame:
     """Find, silence and compare networks for every set of tokens and variant of CGVST.
 
+    ::
+
+        fbn.token_ablation(model, {task: fbn.chats(task) for task in ("sort", "add")}, fbn.demo.battery(), seed=0)
+
     Args:
         model: A TransformerLens model in eval mode.
         chats: Task to the chats its neurons are found on, at least two tasks.
@@ -142,6 +146,7 @@ def token_ablation(
                             "tokens": which,
                             "task": task,
                             "units": len(network),
+                            "metric": metric,
                             "baseline": before[task].of(metric),
                             "drop": drops[task],
                             "low": low,

@@ -85,7 +85,7 @@ class Validation:
     def to_dataframe(self) -> pd.DataFrame:
         """One line a score, best first by ``spearman``.
 
-        Columns: score; spearman with the units' effects, its median under shuffles within layers, and p of them; recall of the strongest units, and
+        Columns: score; spearman with the units' effects, its median and 95th percentile under shuffles within layers, and p of them; recall of the strongest units, and
         by chance; group_spearman; top_drop, control_median, control_p95, p.
         """
         tried = np.flatnonzero(np.isfinite(self.effects))
@@ -110,6 +110,7 @@ class Validation:
                     "score": name,
                     "spearman": rho,
                     "spearman_by_chance": float(np.median(null)),
+                    "spearman_by_chance_p95": float(np.quantile(null, 0.95)),
                     "spearman_p": float(empirical_p(rho, null)),
                     "recall": float((found & truth).sum() / n_top),
                     "recall_by_chance": float(expected / n_top),
@@ -181,6 +182,10 @@ def validate_scores(
     progress: bool = True,
 ) -> Validation:
     """Measure lesions and compare every score with them.
+
+    ::
+
+        fbn.validate_scores(model, {"cgvst": scores, "t": contrast.t}, fbn.demo.battery(seed=1), "sort", seed=0)
 
     Args:
         model: A TransformerLens model in eval mode.

@@ -8,13 +8,13 @@ What it does not do: p values and controls are those of the table; nothing is te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from tl_fbn.reporting import paint
+from tl_fbn.reporting import paint, panels
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -23,7 +23,6 @@ else:
 
 LESION_COLUMNS = ("network", "task", "metric", "baseline", "lesioned", "drop", "control_median", "control_p95", "p")
 GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")
-UNITS = {"exact_match": (100.0, "points"), "accuracy": (100.0, "points"), "log_likelihood": (1.0, "nats")}
 
 
 @runtime_checkable
@@ -35,33 +34,37 @@ class HasTable(Protocol):
         ...
 
 
-def lesion_matrix(study: HasTable) -> Figure:
+def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
     """What each lesion costs each task and, beside it on the same colour scale, what matched random lesions cost.
 
     Cells are ``drop`` (baseline minus lesioned): in points (100 x the drop) for exact match and accuracy, in nats for
     log-likelihood, else in the metric's own unit. A star marks p < .05 against the matched controls, uncorrected for
-    the number of cells. Several metrics give several rows of panels, each with its own scale.
+    the number of cells. Several metrics give several rows of panels, each with its own scale. Above twelve tasks cells
+    have stars alone; hovering gives every number, with the interval over items where the table has one.
 
     >>> lesion_matrix(lesion_study(model, {"sort": network}, battery, seed=0))  # doctest: +SKIP
 
     Args:
-        study: A lesion study, or any object whose ``to_dataframe()`` has its columns.
+        study: A lesion study, any object whose ``to_dataframe()`` has its columns, or such a table.
+        metrics: Of a study, the metrics to draw, such as ``("exact_match", "log_likelihood")``; by default its own.
 
     Raises:
-        ValueError: Columns are missing, or a network, task and metric occur twice.
+        ValueError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.
     """
     who, key = "lesion_matrix", ("network", "task", "metric")
-    table = paint.require_lines(study.to_dataframe(), LESION_COLUMNS, key, who)
+    table = paint.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
     go, make_subplots = paint.plotly()
     metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
-    panel, gap, n = 34 * len(networks), 130, len(metrics)
+    wide = max(len(set(each)) for _, each in table.groupby("metric")["task"])
+    cell = (46, 34) if wide <= panels.CROWDED else (22, 22)
+    panel, gap, n = max(cell[1] * len(networks), 60), 130, len(metrics)
     height = n * panel + (n - 1) * gap
     titles, spacing = ["its own lesion", "matched random lesions (median)"] * n, gap / height if n > 1 else 0
     figure = make_subplots(rows=n, cols=2, horizontal_spacing=0.03, vertical_spacing=spacing, subplot_titles=titles)
     for row, metric in enumerate(metrics, start=1):
         lines = [line for line in paint.records(table) if line["metric"] == metric]
         tasks = list(dict.fromkeys(line["task"] for line in lines))
-        scale, unit = UNITS.get(str(metric), (1.0, str(metric)))
+        scale, _, unit = panels.measure(metric)
         own, control, stars = (np.full((len(networks), len(tasks)), np.nan) for _ in range(3))
         hover = np.full(own.shape, "", dtype=object)
         for line in lines:
@@ -81,7 +84,7 @@ def lesion_matrix(study: HasTable) -> Figure:
                 xgap=1,
                 ygap=1,
                 hoverongaps=False,
-                text=paint.cells(z, digits, starred),
+                text=panels.cell_text(z, digits, starred),
                 texttemplate="%{text}",
                 customdata=hover,
                 hovertemplate="%{customdata}<extra></extra>",
@@ -94,9 +97,9 @@ def lesion_matrix(study: HasTable) -> Figure:
         figure.update_yaxes(showticklabels=False, row=row, col=2)
         if np.isnan(control).all():  # the panel stays, empty: a claim without controls should look like one
             figure.layout.annotations[2 * row - 1].text = "no matched random lesions were run"
-    units = " and ".join(dict.fromkeys(UNITS.get(str(m), (1.0, str(m)))[1] for m in metrics))
+    units = " and ".join(dict.fromkeys(panels.measure(m)[2] for m in metrics))
     heading = f"Drop in {units}: what losing a network (row) costs a task (column). * p < .05, uncorrected"
-    width = max(600, 240 + 2 * 46 * len(set(table["task"])))
+    width = max(600, 240 + 2 * cell[0] * wide)
     return paint.finish(figure, heading, height + 30, min_width=width, paper=paint.NOTHING)
 
 
@@ -147,6 +150,16 @@ def amplification(table: pd.DataFrame) -> Figure:
     return paint.finish(figure, heading, height + 20, min_width=300 * cols)
 
 
+def _lesion_table(study: HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:
+    """The table of a study, of each of several metrics one below the other."""
+    if isinstance(study, pd.DataFrame):
+        return study if metrics is None else panels.lines_where(study, study["metric"].isin(list(metrics)))
+    if metrics is None:
+        return study.to_dataframe()
+    read: Any = study.to_dataframe
+    return pd.concat([read(metric=metric) for metric in metrics], ignore_index=True)
+
+
 def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
     """What hovering over one lesion and task says."""
     words = [
@@ -154,6 +167,8 @@ def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
         f"{paint.verbatim(line['metric'])} {line['baseline']:.4g} before, {line['lesioned']:.4g} after",
         f"drop {scale * line['drop']:.3g} {paint.verbatim(unit)}",
     ]
+    if np.isfinite(line.get("low", np.nan)):
+        words[-1] += f" [{scale * line['low']:.3g}, {scale * line['high']:.3g}], 95 % over items"
     if np.isfinite(line["control_median"]):
         median, p95 = scale * line["control_median"], scale * line["control_p95"]
         words += [f"random lesions: median {median:.3g}, 95th percentile {p95:.3g}", f"p = {line['p']:.3g}"]

@@ -1,51 +1,49 @@
 """A report: results in, one HTML file out that opens anywhere, for years, without a network.
 
-    Report("What sorts?", contrast.z, atlas, study).save("sort.html")
+    Report("What sorts?", recording, fit, contrast, atlas, study).save("sort.html")
+    Report("Again", *fbn.load_results("results").values()).save("again.html")     # later, from files, without a model
 
 One file holds everything: text, tables, the numbers of every picture and one copy of plotly.js (4.8 MB; left out when
 there is no picture). It loads nothing: fonts are the system's, and a content security policy in its head forbids every
 request and every script but the page's own. Without scripts it still reads, because each picture is followed by its
-table. Where plotly is not installed the page has the tables alone and says so.
+table; with them every table has a button that copies it, tab-separated. Where plotly is not installed the page has the
+tables alone and says so. Results come in the order given; methods, settings and provenance end the page.
 
 Safety: titles, tokens, names and table cells are text and are escaped; the numbers of a picture are embedded as JSON
 in which ``<`` is written ``\\u003c``, so no label can end the script element it stands in. The one exception is the
 HTML of a result's own ``_repr_html_()``, put in as it is; scripts in it do not run.
 
-Cost: plotly.js plus about 11 bytes for every cell of a map that is drawn. Tables are cut at 200 lines, and say so. What
-a section says about a result is decided in :mod:`tl_fbn.reporting.sections`.
+Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for its unit (:mod:`.pictures`).
+Pictures near the screen are drawn first, the others when the browser is idle, all of them before printing. Tables are cut at 200
+lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.sections`.
 
 What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import math
 import os
-import platform
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tl_fbn import files
+from tl_fbn.reporting import methods as methods_of
+from tl_fbn.reporting import pictures, tables
+from tl_fbn.reporting import provenance as provenance_of
 from tl_fbn.reporting.sections import Section, require_showable, sections_of
 from tl_fbn.units import html_table
 
 __all__ = ["Report", "Section"]
 
-MOST_LINES = 200
-PACKAGES = ("tl-fbn", "numpy", "pandas", "plotly")
+FOOTER = ("tl-fbn", "numpy", "pandas", "plotly")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -59,6 +57,9 @@ class Report:
         title: Heading of the page.
         *results: Maps, networks, atlases, studies, tables, :class:`Section` objects.
         intro: Plain text under the title; a blank line starts a new paragraph.
+        methods: Whether to end with a methods text for a paper and a table of all settings (:mod:`.methods`).
+        provenance: Whether to end with recordings, weights, prompts, seeds and software (:mod:`.provenance`).
+        sources: Results that sections of your own were made of: methods and provenance tell of them, too.
 
     Raises:
         TypeError: A result that no report can show.
@@ -67,38 +68,61 @@ class Report:
     title: str
     results: tuple[Any, ...]
     intro: str | None
+    methods: bool
+    provenance: bool
+    sources: tuple[Any, ...]
 
-    def __init__(self, title: str, *results: Any, intro: str | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        *results: Any,
+        intro: str | None = None,
+        methods: bool = True,
+        provenance: bool = True,
+        sources: Sequence[Any] = (),
+    ) -> None:
         if not isinstance(title, str):
             raise TypeError(f"a report's first argument is its title, a string; got {type(title).__name__}")
         if not results:
             raise ValueError(f'report "{title}" has no results; give at least one after the title')
         for place, result in enumerate(results, start=1):
             require_showable(result, place)
-        for name, value in (("title", title), ("results", results), ("intro", intro)):
+        options = {"methods": methods, "provenance": provenance, "sources": tuple(sources)}
+        for name, value in {"title": title, "results": results, "intro": intro, **options}.items():
             object.__setattr__(self, name, value)
 
     def sections(self) -> list[Section]:
-        """The sections of the page, in order."""
+        """The sections of the results, in order."""
         return [section for result in self.results for section in sections_of(result)]
+
+    def appendix(self) -> list[Section]:
+        """Methods and provenance, which end the page."""
+        told = (*self.results, *self.sources)
+        found = methods_of.sections(told) if self.methods else []
+        return found + (provenance_of.sections(told) if self.provenance else [])
 
     def to_html(self) -> str:
         """The page as one string."""
         plotly_js = _plotly_js()
-        sections = self.sections()
+        sections = [*self.sections(), *self.appendix()]
         wanted = sum(section.figure is not None for section in sections)
-        blocks, figures, tables = [], 0, 0
+        blocks, figures, numbered = [], 0, 0
         for section in sections:
-            picture = None if plotly_js is None or section.figure is None else _picture(section)
+            drawn = plotly_js is not None and section.figure is not None
+            picture = pictures.embed(section.draw(), section.title) if drawn else None
             figures += picture is not None
-            tables += section.table is not None
+            numbered += section.table is not None
+            most = None if section.title == methods_of.SETTINGS else tables.MOST_LINES
             blocks.append(
                 {
                     "title": section.title,
                     "paragraphs": _paragraphs(section.text),
                     "picture": picture and {**picture, "number": figures},
-                    "table": None if section.table is None else {**_table(section.table), "number": tables},
+                    "table": None
+                    if section.table is None
+                    else {**tables.lay_out(section.table, most), "number": numbered},
                     "html": None if section.html is None else Markup(section.html),
+                    "for_papers": self.methods and section.title == methods_of.TITLE,
                 }
             )
         environment = Environment(
@@ -108,15 +132,18 @@ class Report:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        environment.filters["breakable"] = _breakable
+        versions = provenance_of.versions(FOOTER)
         return environment.get_template("page.html.jinja").render(
             title=self.title,
             intro=_paragraphs(self.intro or ""),
             sections=blocks,
             left_out=wanted if plotly_js is None else 0,
             plotly_js=Markup(plotly_js) if plotly_js and figures else None,
+            numbered=numbered,
             nonce=secrets.token_urlsafe(12),
             made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            versions=_versions(),
+            versions=[f"{name} {version}" for name, version in versions.items()],
         )
 
     def save(self, path: str | os.PathLike) -> None:
@@ -127,64 +154,10 @@ class Report:
         return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'
 
     def _repr_html_(self) -> str:
-        lines = [(number, section.title) for number, section in enumerate(self.sections(), start=1)]
+        lines = [
+            (number, section.title) for number, section in enumerate([*self.sections(), *self.appendix()], start=1)
+        ]
         return html_table(f"{self!r}; .save(path) writes the page", ("section", "title"), lines)
-
-
-def _picture(section: Section) -> dict[str, Any]:
-    """A figure as JSON that is safe inside a script element, its title moved out into a caption that can wrap."""
-    spec = json.loads(str(section.draw().to_json()))
-    layout = spec.setdefault("layout", {})
-    title = layout.pop("title", None) or {}
-    heading = title.get("text", "") if isinstance(title, dict) else str(title)
-    height = int(layout.get("height", 450))
-    if heading:
-        margin = layout.setdefault("margin", {})
-        spare = max(0, margin.get("t", 100) - 44)  # titles of panels keep their place
-        margin["t"] = margin.get("t", 100) - spare
-        layout["height"] = height = height - spare
-    layout.pop("width", None)
-    return {
-        "caption": html.unescape(re.sub(r"<[^>]*>", " ", heading)) or section.title,
-        "json": Markup(_safe_json({"data": spec.get("data", []), "layout": layout})),
-        "height": height,
-        "min_width": int((layout.get("meta") or {}).get("min_width", 0)),
-    }
-
-
-def _safe_json(value: Any) -> str:
-    """JSON that cannot end, or be mistaken for, the HTML around it."""
-    text = json.dumps(value, separators=(",", ":"))  # ASCII only, so U+2028 and U+2029 are escaped too
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _table(table: pd.DataFrame) -> dict[str, Any]:
-    """A table as strings, with which columns are numbers and how many lines were left out."""
-    index = table.index
-    if index.nlevels > 1 or index.name is not None or not pd.api.types.is_integer_dtype(index):
-        table = table.reset_index(allow_duplicates=True)  # an index of names says something, one of numbers does not
-    shown = table.head(MOST_LINES)
-    columns = [shown.iloc[:, i] for i in range(shown.shape[1])]
-    return {
-        "head": [
-            (str(name), pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column))
-            for name, column in zip(shown.columns, columns, strict=True)
-        ],
-        "rows": list(zip(*([_cell(value) for value in column] for column in columns), strict=True)),
-        "lines": len(table),
-        "left_out": len(table) - len(shown),
-    }
-
-
-def _cell(value: Any) -> str:
-    """One value of a table, short enough to read."""
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (float, np.floating)):
-        return f"{float(value):.4g}" if math.isfinite(value) else "\u2013" if math.isnan(value) else str(float(value))
-    if value is None or value is pd.NA or value is pd.NaT:
-        return "\u2013"
-    return str(value)
 
 
 def _paragraphs(text: str) -> Sequence[str]:
@@ -200,12 +173,6 @@ def _plotly_js() -> str | None:
     return get_plotlyjs()
 
 
-def _versions() -> list[str]:
-    """Versions of what made the page; ``unknown`` for what runs from a bare checkout."""
-    found = [f"Python {platform.python_version()}"]
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"{name} {'not installed' if name == 'plotly' else 'unknown'}")
-    return found
+def _breakable(name: str) -> Markup:
+    """A heading that may break behind an underscore, in print."""
+    return Markup("_<wbr>").join(escape(part) for part in str(name).split("_"))

@@ -105,7 +105,8 @@ def finish(figure: Figure, title: str, panels: int, *, min_width: int = 0, paper
         min_width: Width below which the picture cannot be read; the report scrolls it instead (``layout.meta``).
         paper: Colour behind the marks.
     """
-    above = 26 if figure.layout.annotations else 6  # the legend stands above the titles of panels
+    look: Any = figure.layout
+    above = 26 if look.annotations else 6  # the legend stands above the titles of panels
     figure.update_layout(
         template="none",
         title={"text": verbatim(title), "x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 15}},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn import files
+from tl_fbn.units import exchange
 from tl_fbn.units.network import Network
 from tl_fbn.units.space import Provenance, UnitSpace
 from tl_fbn.units.tables import html_frame
@@ -130,6 +132,69 @@ class Atlas(Mapping[str, Network]):
         networks = {name: Network(space, members, signs, name, each) for name, members, signs, each in parts}
         optional = (arrays.get("stability"), about["provenance"], arrays.get("stability_p"))
         return cls(space, networks, arrays.get("maps"), *optional)
+
+    def to_json(self, path: str | os.PathLike | None = None) -> str:
+        """The networks as plain JSON, units by layer, with their stability; maps are not in it, :meth:`save` keeps them.
+
+        Args:
+            path: Also write it to this file.
+
+        Returns:
+            The JSON text; :mod:`tl_fbn.units.exchange` describes its keys.
+        """
+        measured = {"stability": self.stability, "stability_p": self.stability_p}
+        about = {
+            **self.space.stated(),
+            "networks": {name: network._units() for name, network in self.items()},
+            **{key: array for key, array in measured.items() if array is not None},
+            "provenance": dict(self.provenance),
+        }
+        return exchange.written(about, path)
+
+    @classmethod
+    def from_json(cls, source: Any, space: UnitSpace | None = None, *, names: Sequence[str] | None = None) -> Atlas:
+        """An atlas from JSON, ours or another's, or from the lists, arrays or tensors that somebody released.
+
+        >>> space = UnitSpace("mlp.neurons", (3, 3))
+        >>> Atlas.from_json([[[0], [1, 2]], [[], [0]]], space, names=["en", "zh"])
+        Atlas of 2 networks in unknown mlp.neurons (2 x 3): en (3), zh (1)
+
+        Args:
+            source: A path, a JSON text, or what was read already: what :meth:`to_json` writes, an object of names to networks, or a
+                list of networks, each as :meth:`Network.from_json` takes it.
+            space: Where the units are; needed unless the JSON says so.
+            names: Names for a list of networks; N00, N01, ... by default.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: As :meth:`Network.from_json`, and the message names the network; or not one name a network.
+        """
+        about = exchange.parsed(source)
+        ours = isinstance(about, Mapping) and "networks" in about
+        given = about["networks"] if ours else about
+        if not isinstance(given, Mapping):
+            given = list(given)
+            named = [f"N{i:02d}" for i in range(len(given))] if names is None else list(names)
+            if len(set(named)) != len(given):
+                raise ValueError(
+                    f"{len(given)} networks, but the names {named}; give one name a network, all different"
+                )
+            given = dict(zip(named, given, strict=True))
+        elif names is not None:
+            raise ValueError(f"names= is for a list of networks; these have names: {', '.join(map(str, given))}")
+        if ours or space is not None:
+            space = exchange.described_space(about, space)
+        networks = {}
+        for name, one in given.items():
+            try:
+                networks[str(name)] = Network.from_json(one, space)
+            except ValueError as error:
+                raise ValueError(f"network {name!r}: {error}") from error
+        if not ours:
+            return cls.from_networks(networks)
+        arrays = {key: np.array(about[key], np.float64) for key in ("stability", "stability_p") if key in about}
+        assert space is not None
+        return cls(space, networks, None, provenance=about.get("provenance", {}), **arrays)
 
     @property
     def unstable(self) -> list[str]:

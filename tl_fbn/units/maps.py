@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from tl_fbn import files
 from tl_fbn.units.network import Network
 from tl_fbn.units.space import Provenance, UnitSpace
-from tl_fbn.units.tables import html_table
+from tl_fbn.units.tables import complete_widths, frame_columns, html_table, refuse_repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,52 @@ class UnitMap:
                 "value": self.values,
             }
         )
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        table: pd.DataFrame,
+        space: UnitSpace | None = None,
+        *,
+        kind: str,
+        value: str = "value",
+        site: str = "mlp.neurons",
+    ) -> UnitMap:
+        """A map from a table with one line a unit, in any order: the way back from :meth:`to_dataframe`.
+
+        >>> table = pd.DataFrame({"layer": [1, 0, 0], "unit": [0, 1, 0], "value": [3.0, 2.0, 1.0]})
+        >>> UnitMap.from_dataframe(table, kind="effect").values
+        array([1., 2., 3.])
+
+        Args:
+            table: Columns ``layer``, ``unit`` (within the layer) and ``value``; others are left alone.
+            space: Where the units are; those that the table lacks are NaN. None: the table itself tells the widths, and must then have
+                every unit of every layer.
+            kind: What kind of number it is.
+            value: Name of the column of values.
+            site: Name of the site where no space is given.
+
+        Raises:
+            ValueError: A column is missing; a layer or unit is no whole number, not in the space, or comes twice; a value is no number;
+                without a space, a layer or unit is missing. Messages name the line, counted from 0.
+        """
+        layers, units, values = frame_columns(table, value)
+        if space is None:
+            space = UnitSpace(site, complete_widths(layers, units))
+        widths = np.array(space.widths)
+        known = (layers >= 0) & (layers < space.n_layers)
+        known[known] = (units[known] >= 0) & (units[known] < widths[layers[known]])
+        if not known.all():
+            line = int(np.argmin(known))
+            raise ValueError(
+                f"line {line} has layer {layers[line]}, unit {units[line]}, which is not in {space.describe()}; layers and units are "
+                "numbered from 0"
+            )
+        flat = np.array(space.offsets)[layers] + units
+        refuse_repeated(flat, layers, units)
+        found = np.full(space.n_units, np.nan)
+        found[flat] = values
+        return cls(space, found, kind, {"method": "from_dataframe"})
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
 from tl_fbn import files
+from tl_fbn.units import exchange
 from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
 from tl_fbn.units.tables import html_table
 
@@ -109,6 +110,7 @@ class Network:
         return replace(self, members=self.members & kept)
 
     def rename(self, name: str) -> Network:
+        """The same network under another name."""
         return replace(self, name=name)
 
     def positive(self) -> Network:
@@ -188,6 +190,64 @@ class Network:
         return cls(
             UnitSpace.from_about(about["space"]), arrays["members"], arrays["signs"], about["name"], about["provenance"]
         )
+
+    def to_json(self, path: str | os.PathLike | None = None) -> str:
+        """The network as plain JSON: the units of every layer, numbered within it, and what it is called and came from.
+
+        >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
+        >>> print(Network.from_indices(space, [0, 2, 4], name="a").to_json())
+        {
+        "name": "a",
+        "model": "toy",
+        "site": "mlp.neurons",
+        "widths": [3, 3],
+        "units": [[0, 2], [1]],
+        "provenance": {}
+        }
+        <BLANKLINE>
+
+        Args:
+            path: Also write it to this file.
+
+        Returns:
+            The JSON text; :mod:`tl_fbn.units.exchange` describes its keys.
+        """
+        return exchange.written({"name": self.name, **self.space.stated(), **self._units()}, path)
+
+    def _units(self) -> dict[str, Any]:
+        signs = {"signs": exchange.layer_signs(self.space, self.members, self.signed)} if self.signed.any() else {}
+        return {
+            "units": exchange.layer_lists(self.space, self.members),
+            **signs,
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_json(cls, source: Any, space: UnitSpace | None = None, *, name: str | None = None) -> Network:
+        """A network from JSON, ours or another's, or from the lists, arrays or tensors that somebody released.
+
+        >>> Network.from_json([[0, 2], [1]], UnitSpace("mlp.neurons", (3, 3)), name="released").indices
+        array([0, 2, 4])
+        >>> Network.from_json({"blocks.1.mlp.hook_post": [1]}, UnitSpace("mlp.neurons", (3, 3))).indices
+        array([4])
+
+        Args:
+            source: A path, a JSON text, or what was read already: what :meth:`to_json` writes, a list (layer) of lists of units or of
+                boolean masks, or an object of layers (or hook names) to such lists.
+            space: Where the units are; needed unless the JSON says so, and checked against it where it does.
+            name: A name; by default the one in the JSON.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The source is no JSON, names no space, or lists layers or units that are not there; the message names layer and
+                entry.
+        """
+        about = exchange.parsed(source)
+        space = exchange.described_space(about, space)
+        ours = isinstance(about, Mapping) and "units" in about
+        parts = about if ours else {"units": about, "provenance": {"method": "from_json"}}
+        members, signs = exchange.read_members(space, parts["units"], parts.get("signs"))
+        return cls(space, members, signs, name or parts.get("name", "network"), parts.get("provenance", {}))
 
     def __repr__(self) -> str:
         layers = " ".join(map(str, self.per_layer()))

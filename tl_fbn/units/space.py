@@ -47,10 +47,12 @@ class UnitSpace:
 
     @property
     def n_layers(self) -> int:
+        """Number of layers, those without units included."""
         return len(self.widths)
 
     @property
     def n_units(self) -> int:
+        """Number of units, over all layers."""
         return sum(self.widths)
 
     @property
@@ -92,6 +94,11 @@ class UnitSpace:
     def from_about(cls, about: Mapping[str, Any]) -> UnitSpace:
         """The space that :meth:`about` described."""
         return cls(about["site"], tuple(about["widths"]), about["model"], about["weights"])
+
+    def stated(self) -> dict[str, Any]:
+        """The space as the keys that plain JSON opens with: model, site, widths, and the weights where they are known."""
+        about = {"model": self.model, "site": self.site, "widths": list(self.widths)}
+        return about if self.weights is None else {**about, "weights": self.weights}
 
     def describe(self) -> str:
         """The space in words: ``gpt2 mlp.neurons (12 x 3072)``."""

@@ -82,6 +82,17 @@ def chats(name: str, *, n: int = 500, seed: int = 0) -> list[Chat]:
 
     >>> [message["role"] for message in chats("sort", n=1)[0]]
     ['user', 'assistant']
+
+    Args:
+        name: A task of the demo model, as for :func:`prompts`; no topics and no fields.
+        n: How many.
+        seed: Another seed gives another draw from the same endless supply.
+
+    Returns:
+        ``n`` chats, each a list of messages with the keys ``role`` and ``content``; the items that :func:`prompts` serves as strings.
+
+    Raises:
+        ValueError: There is no task of that name, or ``n`` is less than 1.
     """
     if n < 1:
         raise ValueError(f"chats({name!r}, n={n}) asks for no chat; n is at least 1")

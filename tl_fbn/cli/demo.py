@@ -1,0 +1,72 @@
+"""``tl-fbn demo``: the whole argument in one command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tl_fbn.cli.models import load_model, loading
+from tl_fbn.cli.options import Device, Json, ModelDtype, Progress, Seed
+from tl_fbn.cli.shell import Console
+
+SHORT = "The whole argument in one command, on the embedded model."
+
+
+def command(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for recording, results and page.")
+    ] = Path("tl-fbn-demo"),
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Another model: a Hugging Face name or a local folder.")
+    ] = None,
+    controls: Annotated[int, typer.Option(metavar="N", min=1, help="Matched random networks for each network.")] = 100,
+    items: Annotated[int, typer.Option(metavar="N", min=2, help="Held-out items a task of the embedded model.")] = 60,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: ModelDtype = "float32",
+    json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Scan a model through block designs, find networks, break and strengthen them, and write a page.
+
+    Without --model it uses the embedded model and its formal tasks, needs no network, and takes under three minutes.
+    With --model it runs the same steps with topics of short English stories and log-likelihood.
+
+    Example: tl-fbn demo --out my-demo
+
+    Your own prompts next: tl-fbn scan --help
+    """
+    console = Console(json, progress)
+    with console.working(
+        f"the recording under {out} is kept as far as it got, and the same command goes on from there"
+    ):
+        loaded = load_model(model or "demo", dtype=dtype, device=device, progress=console.bars)
+        from tl_fbn.demo import pipeline, story
+
+        if model is None:
+            with loading(False):
+                experiment = replace(pipeline.formal_experiment(n_items=items), model=loaded)
+        else:
+            experiment = pipeline.topic_experiment(loaded)
+        result = pipeline.run_demo(
+            experiment, out, n_controls=controls, seed=seed, progress=console.bars, say=console.note
+        )
+        page = out / "report.html"
+        story.report(result, experiment).save(page)
+    console.result(
+        f"{story.tables(result, experiment)}\n\n{result.seconds:.0f} s. Page: {page}",
+        verb="demo",
+        page=page,
+        recording=result.recording.path,
+        results=[out / name for name in ("atlas.safetensors", "glm.safetensors", "lesions.safetensors")],
+        seconds=result.seconds,
+        seed=seed,
+        networks=result.atlas.to_dataframe(),
+        baseline=result.baseline,
+        lesions=result.study.to_dataframe(),
+        summary=result.study.summary(),
+        amplification=result.amplification,
+    )
