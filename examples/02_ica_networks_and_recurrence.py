@@ -170,6 +170,8 @@ assert runs.samples.min() == runs.n_samples and rate[follows].mean() < 0.2 < rat
 # - That the model *uses* these networks. Neurons that rise and fall together may both be driven by a third thing. Silencing is
 #   the test: the fourth notebook.
 # - That eight is the number of networks: no candidate was plainly right.
+# - That less data would do: runs of three cycles, tried first, gave maps of which three to five of eight came back in other prompts. That is
+#   why these have five.
 # - Anything about text that is not one of seven formal tasks.
 #
 # **Next:** [the third notebook](03_cgvst_and_special_tokens.ipynb) finds task neurons from gradients, and puts a published method to the

@@ -198,6 +198,8 @@ print("viewer.html written" if (folder / "viewer.html").stat().st_size < 7_000_0
 # ## What this does not show
 #
 # - That the best map is *the* right one. It won on one question; ask yours.
+# - That every t map fails like this one. Several were tried here (blocks or prompts as what is counted, other levels), and this one, in which some neurons are
+#   significant, was kept because it makes the point; in none of them did the top by t or by effect cost more than random neurons.
 # - That the neurons encode "he" and "she". The lesion broke the choice, by whatever route.
 # - That the losing maps are wrong. They answer what they were asked: where activity differs. The **wrong conclusion** is to read "differs" as "is used".
 #

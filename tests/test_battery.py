@@ -191,3 +191,13 @@ def test_refusals():
         Battery.from_texts({"t": [(1,)]}).score(model)
     with pytest.raises(ValueError, match="no task x in this battery; tasks: t"):
         Battery.from_texts({"t": [(1, 2)]}).select(["x"])
+
+
+def test_batteries_are_joined_like_dicts_and_name_twins() -> None:
+    one, two = Battery.from_pairs({"a": [("x", "y"), ("y", "x")]}), Battery.from_texts({"b": ["x y"]})
+    both = one | two
+    assert list(both.tasks) == ["a", "b"] and both.tasks["a"] is one.tasks["a"]
+    assert repr(both) == "Battery of 2 tasks: a (2 answer), b (1 text)"
+    assert repr(one) == "Battery of 1 task: a (2 answer)"
+    with pytest.raises(ValueError, match="both batteries have a task a; give one of them another name="):
+        both | one

@@ -63,15 +63,15 @@ def test_several_contrasts_options_and_another_folder(folder, tmp_path):
 
 def test_fits_of_one_recording_stand_side_by_side(folder, tmp_path):
     asked = ("glm", folder, "a - b", "-o", tmp_path)
-    options = ("--noise", "ols", "--drift", "none", "--confound", "onset", "--no-position")
+    options = ("--noise", "ols", "--drift", "none", "--confound", "spikes", "--no-position")
     files = [
         answer(*asked)["fit"],
         answer(*asked, *options)["fit"],
-        answer(*asked, "--lags", "3", "--kernel", "fir")["fit"],
+        answer(*asked, "--lags", "3", "--kernel", "fir", "--level", "token")["fit"],
     ]
     assert [name.rpartition("/")[2] for name in files] == [
         "glm.safetensors",
-        "glm-noise-ols-no-drift-no-position-confounds-onset.safetensors",
+        "glm-noise-ols-no-drift-no-position-confounds-spikes.safetensors",
         "glm-kernel-fir-n_lags-3.safetensors",
     ]
     assert fbn.GLMFit.load(files[1]).noise_model == "ols"

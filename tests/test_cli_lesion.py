@@ -246,3 +246,33 @@ def test_the_reference_is_read_at_the_site_of_the_networks(folder, tmp_path, dem
     )
     assert pd.DataFrame(found["lesions"])["drop"].tolist() == expected.to_dataframe()["drop"].tolist()
     assert found["study"].endswith("lesions-sort-demo-mean.safetensors")  # beside the study of zeros
+
+
+def test_what_was_wrong_without_a_lesion_is_not_blamed_on_one(folder, tmp_path):
+    wrong = {"prompt": "[INST] sort : b a [/INST]", "choices": ["a b", "b a"], "answer": "b a"}
+    (tmp_path / "wrong.jsonl").write_text("\n".join([json.dumps(wrong)] * 8))
+    text = invoke(
+        "lesion",
+        "demo",
+        folder / "network-sort.safetensors",
+        "--battery",
+        tmp_path / "wrong.jsonl",
+        "--battery",
+        "demo",
+        *SMALL,
+        "--task",
+        "wrong",
+        "--task",
+        "sort",
+        "-o",
+        tmp_path,
+    ).stdout
+    assert "Without a lesion: wrong 0 (chance 50), sort 100" in text
+    assert "Without a lesion, wrong: no better than the majority" in text
+    assert "sort silenced, wrong: no better than the majority" not in text
+
+
+def test_likelihoods_without_a_lesion_are_in_nats(folder, tmp_path):
+    asked = ("lesion", "demo", folder / "network-sort.safetensors", "--battery", "demo", *SMALL, "--task", "sort")
+    text = invoke(*asked, "--metric", "log_likelihood", "-o", tmp_path).stdout
+    assert "Without a lesion: sort -0.0" in text

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tl_fbn as fbn
 from tests.test_cli import answer, invoke, planted, refused, run
+from tl_fbn.cli.report import _maps
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,12 @@ def test_the_viewer(folder, tmp_path):
     html = Path(found["viewer"]).read_text()
     assert Path(found["viewer"]) == tmp_path / "viewer.html"
     assert all(name in html for name in ("N00", "N01", "task"))
+    contrast = fbn.Contrast.load(folder / "results" / "contrast-task.safetensors")
+    atlas = fbn.Atlas.load(next((folder / "results").glob("atlas-*")))
+    maps = _maps({"contrast-task": contrast, "network-task": atlas["N00"].rename("its name")}, [atlas])
+    assert list(maps) == ["N00", "N01", "its name"]  # every network has the map it was cut from
+    assert np.array_equal(maps["its name"].values, contrast.z.values)
+    assert np.array_equal(maps["N01"].values, atlas.maps[1])
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
@@ -110,3 +118,17 @@ def test_the_whole_pipeline_in_processes_of_their_own(tmp_path):
     assert (tmp_path / report["viewer"]).exists()
     again = run("scan", "pruned", "demo:sort,rest", "-o", "p", *small, cwd=tmp_path)
     assert again.returncode == 0, again.stderr  # a pruned model is a model
+
+
+def test_the_viewer_does_not_replace_the_page(folder, tmp_path):
+    assert "where --viewer puts the viewer" in refused("report", folder, "--viewer", "-o", tmp_path / "viewer.html")
+    assert not (tmp_path / "viewer.html").exists()
+
+
+def test_a_result_called_like_the_folder_leaves_the_recording_on_the_page(tmp_path, monkeypatch):
+    planted(tmp_path / "sort")
+    fbn.Network.from_indices(fbn.Recording.open(tmp_path / "sort").space, [0], name="n").save(
+        tmp_path / "sort" / "results" / "sort.safetensors"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert [one["kind"] for one in answer("report", "sort")["results"]] == ["Recording", "Network"]

@@ -40,7 +40,9 @@ def recording(n_rows: int = 40, *, block: int = 10, runs: int = 2) -> Recording:
 
 
 def test_courses_are_means_of_members_and_hovering_tells_the_token() -> None:
+    assert time_courses(recording().pool("mean"), SETS).layout.xaxis.title.text == "row (one prompt each)"
     figure = time_courses(recording(), SETS, run=1)
+    assert figure.layout.xaxis.title.text == "row (one token each)"
     first, last = figure.data
     np.testing.assert_allclose(first.y, 1000.5 + 10 * np.arange(40))
     np.testing.assert_allclose(last.y, 1003.5 + 10 * np.arange(40))

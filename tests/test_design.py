@@ -170,7 +170,7 @@ def test_too_few_prompts_at_design_time(order: str, needed: dict[str, int]) -> N
         with pytest.raises(
             ValueError,
             match=rf"condition '{name}' has {least - 1} distinct prompts, but at least {least} are needed for 2 runs; "
-            "give more prompts, fewer runs or cycles, or reuse=True",
+            "give more prompts, shorter blocks, fewer runs or cycles, or let prompts come back within a run",
         ):
             fbn.block_design(short, order=order, baseline="b" if "/" in order else None, n_runs=2, n_cycles=3, seed=0)
         exactly = enough | {name: enough[name][:least]}

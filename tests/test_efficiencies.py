@@ -66,3 +66,9 @@ def test_bad_input_is_refused() -> None:
         design_efficiency({str(i): boxcars(5) for i in range(9)}, "a - b")
     with pytest.raises(TypeError, match="'x' is a int"):
         inspect.unwrap(efficiency_table)({"x": 3}, "a")
+
+
+def test_a_design_without_any_finite_vif_has_an_axis() -> None:
+    constant = pd.DataFrame({"a": np.ones(8)})
+    figure = design_efficiency(constant, "a")
+    assert list(figure.layout.yaxis2.range) == [0, 1.15]

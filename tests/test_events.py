@@ -146,3 +146,35 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     (tmp_path / "task-x_events.json").write_text('{"RowSeconds": "two"}')
     with pytest.raises(ValueError, match=r"row_seconds='two' is no length"):
         fbn.read_events(path)
+
+
+@pytest.mark.parametrize("cell", ["1_0", "\u0663"])
+def test_what_only_python_reads_as_a_number_is_none(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "a_events.tsv"
+    path.write_text(f"onset\tduration\ttrial_type\tnote\n0\t8\ta\t{cell}\n", encoding="utf-8")
+    assert fbn.read_events(path)["note"].tolist() == [cell]
+    path.write_text(f"onset\tduration\ttrial_type\n0\t{cell}\ta\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="event 0 has the duration"):
+        fbn.read_events(path)
+
+
+def test_more_rows_than_can_be_counted_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a_events.tsv", "onset|duration|trial_type\n0|8|a\n")
+    with pytest.raises(ValueError, match="8e[+]300 rows of 1e-300 s"):
+        fbn.read_events(path, row_seconds=1e-300)
+
+
+@pytest.mark.parametrize("data", ["onset\tduration\ttrial_type\n".encode("utf-16"), b"onset\n" + b"x" * 200_000])
+def test_a_file_that_is_no_text_table_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a_events.tsv").write_bytes(data)
+    with pytest.raises(ValueError, match="a_events.tsv is no table of text in UTF-8"):
+        fbn.read_events(tmp_path / "a_events.tsv")
+
+
+@pytest.mark.parametrize("name", ["a\rb", "\ud800"])
+def test_names_that_would_not_come_back_are_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"onset": [0], "duration": [8], "trial_type": ["a"]})
+    table["note"] = pd.Series([name], dtype=object)
+    with pytest.raises(ValueError):
+        fbn.write_events([table], tmp_path / "new", task="x")
+    assert not (tmp_path / "new").exists()

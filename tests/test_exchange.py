@@ -228,3 +228,29 @@ def test_a_table_without_the_columns() -> None:
         UnitMap.from_dataframe(MAP.to_dataframe().iloc[:0], SPACE, kind="t")
     with pytest.raises(TypeError, match="kind"):
         inspect.unwrap(UnitMap.from_dataframe)(MAP.to_dataframe(), SPACE)  # a map of nothing in particular is none
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"widths": "406"}, "widths '406' are no list"),
+        ({"widths": [4.0, 0, 6]}, "no list of numbers of units"),
+        ({"provenance": [1]}, "provenance is .1., no object"),
+    ],
+)
+def test_a_description_that_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+    text = json.dumps({**json.loads(SIGNED.to_json()), **change})
+    with pytest.raises(ValueError, match=message):
+        Network.from_json(text)
+
+
+def test_a_name_that_is_a_number_becomes_text() -> None:
+    assert Network.from_json({**json.loads(SIGNED.to_json()), "name": 5}).name == "5"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [(None, "got None"), (5, "got 5"), (SIGNED.to_json(), "one network, no")]
+)
+def test_what_is_no_atlas_is_named(source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Atlas.from_json(source, SPACE)

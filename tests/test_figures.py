@@ -201,6 +201,9 @@ def design() -> pd.DataFrame:
 
 def test_design_matrix_shows_columns_over_their_largest_and_what_is_confounded() -> None:
     figure = figures.design_matrix(design(), contrasts=["a - b"])
+    between = figure.layout.xaxis2.domain[0] - figure.layout.xaxis.domain[1]
+    longest = max(map(len, figure.layout.yaxis2.ticktext))  # names stand between the panels, not over the left one
+    assert between * (figure.layout.meta["min_width"] - 110) > 7 * longest
     assert (
         figure.layout.title.text
         == f"Design of 1,200 rows, 4 columns; efficiency of a - b {efficiency(design(), 'a - b'):.3g}"

@@ -150,6 +150,7 @@ def test_the_demo_models_tasks_are_told_with_runs_held_out(demo_model, tmp_path)
         assert result.p < 0.01
 
 
+@pytest.mark.slow
 def test_labels_that_say_nothing_are_told_at_chance(demo_model, tmp_path):
     found = task_recordings(demo_model, tmp_path, shuffled=True)
     result = fbn.identify_task(found, seed=0, n_shuffles=200)

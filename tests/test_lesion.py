@@ -109,6 +109,7 @@ def test_controls_match_units_in_each_layer():
     assert controls[0] != controls[1]
 
 
+@pytest.mark.slow
 def test_p_of_random_networks_is_uniform_or_conservative(rigged):
     model, _ = rigged
     space = fbn.Scanner(model).space

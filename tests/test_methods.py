@@ -48,7 +48,7 @@ def test_lesions_say_method_controls_items_metric_and_the_formula_of_p() -> None
     for said in (
         "set to their mean at last positions",
         "4 items each",
-        "exact match (teacher-forced)",
+        "exact match (answers teacher-forced; of choices and pairs, whether the right one is the likeliest)",
         "5 random control networks",
         accounts.P,
         "control seed 3",

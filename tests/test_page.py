@@ -328,3 +328,9 @@ def test_settings_are_never_cut() -> None:
     many = {f"n{i}": UnitMap(TOY, np.arange(10.0), "t", {"method": "x", f"option {i}": i}) for i in range(150)}
     html = Report("R", many).to_html()
     assert all(f"option {i}<" in html for i in range(150))
+
+
+def test_half_of_a_surrogate_pair_is_spelled_out(tmp_path: Path) -> None:
+    Report("a\ud800b", Section("S", "\udfff")).save(tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "a\\ud800b" in page and "\\udfff" in page

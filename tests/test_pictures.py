@@ -55,3 +55,11 @@ def test_labels_cannot_end_the_script() -> None:
     text = str(pictures.embed(go.Figure(go.Bar(x=[name], y=[1])), "F")["json"])
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text)["data"][0]["x"] == [name]
+
+
+def test_infinite_and_very_large_numbers_are_kept_without_a_warning() -> None:
+    z = np.full((5, 5), np.inf)
+    z[0] = 1.0
+    np.testing.assert_array_equal(unpacked(embedded(go.Heatmap(z=z))[0]["z"]), z)
+    z[1] = 1e200  # beyond 4 bytes
+    np.testing.assert_array_equal(unpacked(embedded(go.Heatmap(z=z))[0]["z"]), z)

@@ -51,6 +51,7 @@ def test_a_preset_prints_its_unknowns():
 @pytest.mark.skipif(
     not (SHARED / "models" / "stories260K").is_dir(), reason="the shared model is not beside the repository"
 )
+@pytest.mark.slow
 def test_s2_on_a_real_small_model(tmp_path):
     from transformer_lens.model_bridge import TransformerBridge
 

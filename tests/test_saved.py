@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 import tl_fbn as fbn
 from tests.test_figures import TOY, lesions
@@ -121,3 +123,47 @@ def test_no_model_library_is_imported_to_load_maps(tmp_path: Path) -> None:
     contrast().save(tmp_path / "c.safetensors")
     code = f"import sys, tl_fbn as fbn; fbn.load({str(tmp_path / 'c.safetensors')!r}); assert 'torch' not in sys.modules and 'plotly' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("about", ["{}", "[]", "null", '"x"', '{"space": 5}'])
+@pytest.mark.parametrize("noun", ['"Network"', '"PermutationTest"', '"Recording"', '["x"]', '"PruneReport"'])
+def test_a_file_whose_description_is_wrong_is_damaged(tmp_path: Path, noun: str, about: str) -> None:
+    Network.from_indices(TOY, [1], name="n").save(tmp_path / "good.safetensors")
+    header = {"tl_fbn": f'{{"noun": {noun}, "format": 1, "about": {about}}}'}
+    save_file({"values": np.zeros(3)}, tmp_path / "bad.safetensors", metadata=header)
+    with pytest.raises(ValueError, match="damaged"):
+        saved.load(tmp_path / "bad.safetensors")
+    found = saved.load_results(tmp_path)
+    assert list(found) == ["good"] and list(found.skipped) == ["bad.safetensors"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"noun": "Network", "format": Infinity, "about": {}}'])
+def test_a_header_that_cannot_be_read_is_damaged(tmp_path: Path, text: str) -> None:
+    save_file({"values": np.zeros(3)}, tmp_path / "bad.safetensors", metadata={"tl_fbn": text})
+    with pytest.raises(ValueError, match="damaged"):
+        saved.load(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"n_runs": "x", "format": 1}', "{bad"])
+def test_a_recording_whose_description_is_wrong_is_left_out(tmp_path: Path, text: str) -> None:
+    Network.from_indices(TOY, [1], name="n").save(tmp_path / "good.safetensors")
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec" / "recording.json").write_text(text)
+    assert list(saved.load_results(tmp_path).skipped) == ["rec"]
+
+
+def test_pipes_and_loops_are_left_out(tmp_path: Path) -> None:
+    Network.from_indices(TOY, [1], name="n").save(tmp_path / "good.safetensors")
+    for name in ("pipe.csv", "pipe.safetensors"):
+        os.mkfifo(tmp_path / name)  # reading it would wait for ever
+    for name in ("loop.csv", "loop.safetensors", "loop"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    found = saved.load_results(tmp_path)
+    assert list(found) == ["good"] and len(found.skipped) == 5
+
+
+def test_no_result_takes_the_name_of_another(tmp_path: Path) -> None:
+    Network.from_indices(TOY, [1], name="n").save(tmp_path / "x.csv.safetensors")
+    for ending in ("csv", "tsv"):
+        (tmp_path / f"x.{ending}").write_text("a\n1\n")
+    assert sorted(saved.load_results(tmp_path)) == ["x.csv", "x.csv.safetensors", "x.tsv"]

@@ -398,3 +398,9 @@ def test_a_model_split_by_accelerate_records_the_same(tmp_path):
         np.testing.assert_allclose(a.read(), b.read(), rtol=1e-5, atol=1e-6)
     weights = [recording.about["fields"]["weights"] for recording in recordings]
     assert weights[0] == weights[1]  # where a weight is kept is no content
+
+
+def test_a_scanner_says_what_it_records(demo_model):
+    shown = repr(fbn.Scanner(demo_model, site=["mlp.neurons", "resid.post"], layers=[0, 2]))
+    assert shown.startswith("Scanner of tl_fbn-demo mlp.neurons (") and "resid.post" in shown
+    assert shown.endswith(".scan(design, folder) records")

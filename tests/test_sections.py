@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
@@ -128,6 +129,16 @@ def test_a_lesion_study_has_controls_matrix_and_pairs() -> None:
     assert drawn["What lesions show"] is figures.lesion_controls
     assert drawn["Lesion study"] is figures.lesion_matrix
     assert drawn["Double dissociations"] is figures.dissociation
+
+
+def test_pairs_of_a_study_of_likelihoods_are_drawn_in_nats_with_their_controls() -> None:
+    nats = dataclasses.replace(study(), metric="log_likelihood")
+    (pairs,) = [one for one in sections_of(nats) if one.title == "Double dissociations"]
+    figure = pairs.draw()
+    assert figure.layout.yaxis.title.text == "drop (nats)" and " nats " in figure.layout.annotations[0].text
+    own = next(trace for trace in figure.data if trace.name == "sort")
+    assert own.y[0] == nats.dissociations()["first_own"][0]  # not times 100
+    assert any("random" in (trace.name or "") for trace in figure.data)
 
 
 def test_a_contrast_without_its_picture_falls_back_to_the_glass_brain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import tl_fbn as fbn
 TASKS = ("copy", "reverse", "sort", "shift", "upper", "count", "add")
 
 
+@pytest.mark.slow
 def test_the_table(demo_model: Any) -> None:
     chats = {task: fbn.chats(task, n=30) for task in ("upper", "add", "count")}
     options: dict[str, Any] = {"seed": 0, "variants": ["grad_x_act"], "n_controls": 5, "alpha": 0.2, "progress": False}

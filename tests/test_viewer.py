@@ -278,3 +278,13 @@ def test_it_says_what_it_is(tmp_path) -> None:
     assert len(page.all("canvas")) == 4
     heavy = Viewer("t", {**viewer.data, "more": "x" * 2_000_001})
     assert "viewer.save(&quot;networks.html&quot;)" in heavy._repr_html_()
+
+
+def test_half_of_a_surrogate_pair_is_spelled_out(tmp_path) -> None:
+    view(planted(), signed(), title="a\ud800b").save(tmp_path / "a.html")
+    assert "a\\ud800b" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_a_run_may_be_a_number_of_numpy() -> None:
+    run = inspect.unwrap(viewer_data)
+    assert run(planted(), signed(), run=np.int64(1))["text"]["runs"] == [[0, 1]]

@@ -101,7 +101,9 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         header = json.loads(metadata["tl_fbn"])
         version, held, about = int(header["format"]), header["noun"], header["about"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(held, str) or not isinstance(about, dict):
+            raise TypeError("neither a name nor a description")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
     if version > FORMAT_VERSION:
         raise ValueError(

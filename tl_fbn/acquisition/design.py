@@ -230,8 +230,8 @@ def _check_generation(
 
 def too_few_prompts(name: str, given: int, needed: str, n_runs: int, reuse: bool) -> str:
     """The message for a condition that runs out of prompts."""
-    remedy = "give more prompts, fewer runs or cycles" + (
-        "" if reuse else ", or reuse=True to repeat prompts within a run"
+    remedy = "give more prompts, shorter blocks, fewer runs or cycles" + (
+        "" if reuse else ", or let prompts come back within a run (reuse=True; in a shell, --reuse)"
     )
     return f"condition {name!r} has {given} distinct prompts, but {needed} are needed for {n_runs} runs; {remedy}"
 

@@ -37,6 +37,7 @@ from tl_fbn.acquisition.recording import Recording
 _FIRST = ("onset", "duration", "trial_type")
 _MISSING = "n/a"
 _NEARLY_WHOLE = 1e-6  # of a row: what dividing by row_seconds may leave
+_MOST_ROWS = 2.0**53  # beyond, floats skip whole numbers
 
 
 def write_events(
@@ -82,9 +83,9 @@ def write_events(
     folder = Path(folder)
     digits = max(2, len(str(len(tables))))
     paths = [folder / f"task-{task}_run-{run + 1:0{digits}d}_events.tsv" for run in range(len(tables))]
-    files.write_atomically(folder / f"task-{task}_events.json", _sidecar(checked, row_seconds).encode())
-    for path, text in zip(paths, texts, strict=True):
-        files.write_atomically(path, text.encode())
+    coded = [text.encode() for text in (_sidecar(checked, row_seconds), *texts)]  # what cannot be written stops here
+    for path, data in zip([folder / f"task-{task}_events.json", *paths], coded, strict=True):
+        files.write_atomically(path, data)
     return paths
 
 
@@ -114,8 +115,11 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a BIDS events file, whose name ends in _events.tsv")
     seconds = _positive(_stated_seconds(path) if row_seconds is None else row_seconds)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in csv.reader(file, dialect="excel-tab") if line]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file, dialect="excel-tab") if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table of text in UTF-8 ({error}); save it as tab-separated UTF-8") from error
     if not lines:
         raise ValueError(f"{path} is empty; it needs a header line with onset, duration and trial_type")
     head, body = lines[0], lines[1:]
@@ -135,6 +139,10 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
     checked = checked_events(pd.DataFrame(table), str(path))
     for name in ("onset", "duration"):
         rows = checked[name].to_numpy(np.float64) / seconds
+        if rows.max(initial=0.0) > _MOST_ROWS:
+            raise ValueError(
+                f"{path} has the {name} {rows.max():.3g} rows of {seconds:g} s, more than can be counted; give row_seconds="
+            )
         checked[name] = np.where(np.abs(rows - np.round(rows)) < _NEARLY_WHOLE, np.round(rows), rows)
     return _whole(checked)
 
@@ -194,6 +202,8 @@ def _cell(value: Any, where: str) -> str:
         raise ValueError(
             f"the events of {where} hold the text {value!r}, which BIDS reads as missing; give it another name"
         )
+    if isinstance(value, str) and "\r" in value:
+        raise ValueError(f"the events of {where} hold {value!r}, whose \\r ends a line of the file; give another name")
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -201,7 +211,8 @@ def _column(cells: list[str], is_text: bool) -> list[Any]:
     """Numbers where every cell that is there is one."""
     there = [cell for cell in cells if cell not in ("", _MISSING)]
     if not is_text:
-        for kind in (int, float):
+        # Python reads 1_0 as 10 and digits of every script; other tools do not
+        for kind in (int, float) if all(cell.isascii() and "_" not in cell for cell in there) else ():
             try:
                 numbers = iter([kind(cell) for cell in there])
             except ValueError:

@@ -99,6 +99,9 @@ class Scanner:
         self._readers: list[Any] = []  # hooks of the user's that were seen to change nothing
         self._mode: Mode | None = None
 
+    def __repr__(self) -> str:
+        return f"Scanner of {', '.join(space.describe() for space in self.spaces)}; .scan(design, folder) records"
+
     @property
     def spaces(self) -> tuple[UnitSpace, ...]:
         """The units of every site this scanner records."""

@@ -40,7 +40,8 @@ def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
         )
     provenance = {**maps[0].provenance, "method": "conjunction", "of": [dict(each.provenance) for each in maps]}
     pooled = pooled_prompts(each.provenance for each in maps)
-    provenance.pop("prompts", None)
+    for name in ("prompts", "contrast"):  # those of the first map alone
+        provenance.pop(name, None)
     if pooled:
         provenance["of"] = [
             {key: value for key, value in part.items() if key != "prompts"} for part in provenance["of"]

@@ -56,10 +56,12 @@ def command(
         )
         page = out / "report.html"
         story.report(result, experiment).save(page)
+        story.viewer(result).save(out / "viewer.html")
     console.result(
-        f"{story.tables(result, experiment)}\n\n{result.seconds:.0f} s. Page: {page}",
+        f"{story.tables(result, experiment)}\n\n{result.seconds:.0f} s. Page: {page}; every neuron and token: {out / 'viewer.html'}",
         verb="demo",
         page=page,
+        viewer=out / "viewer.html",
         recording=result.recording.path,
         results=[out / name for name in ("atlas.safetensors", "glm.safetensors", "lesions.safetensors")],
         seconds=result.seconds,

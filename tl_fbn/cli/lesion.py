@@ -197,6 +197,7 @@ def _words(study: LesionStudy) -> str:
     what = "points of exact match" if points else "nats a token of log-likelihood"
     lines = [repr(study), f"Lost: {what}, beside {kinds} networks with as many units in each layer."]
     own, every = study.summary(), study.to_dataframe()
+    lines.append(_untouched(every, points))
     named = list(own["network"]) if len(own) else []
     if named:
         drops = ["own", "other_median", "other_worst", "control_median", "control_p95"]
@@ -219,9 +220,24 @@ def _words(study: LesionStudy) -> str:
         lines.append(
             f"What {', '.join(unknown)} was found on is unknown, so nothing shows that these items are others."
         )
+    before = study.about.get("flags", {}).get("", {})  # what was wrong already is no lesion's doing
+    lines += [f"Without a lesion, {task}: {flag}" for task, flag in before.items() if flag]
     flags = zip(*(every[column].tolist() for column in ("network", "task", "flag")), strict=True)
-    lines += [f"{one} silenced, {task}: {flag}" for one, task, flag in flags if flag]
+    lines += [f"{one} silenced, {task}: {flag}" for one, task, flag in flags if flag and flag != before.get(task)]
     return "\n".join(lines)
+
+
+def _untouched(every: Any, points: bool) -> str:
+    """What each task scores without a lesion, beside chance: what there is to lose."""
+    first = every.drop_duplicates("task")
+    lines = zip(*(first[column].tolist() for column in ("task", "baseline", "chance")), strict=True)
+    if not points:
+        return "Without a lesion: " + ", ".join(f"{task} {score:.3f}" for task, score, _ in lines) + "."
+    said = [
+        f"{task} {100 * score:.0f}" + (f" (chance {100 * chance:.0f})" if chance > 0 else "")
+        for task, score, chance in lines
+    ]
+    return "Without a lesion: " + ", ".join(said) + "."
 
 
 def _scaled(frame: Any, columns: list[str], drops: list[str], points: bool) -> str:

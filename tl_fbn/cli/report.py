@@ -49,6 +49,8 @@ def command(
         page = out or folder[0] / "report.html"
         if page.is_dir():
             raise BadInput(f"{page} is a folder; give the page's file, e.g. {page / 'report.html'}")
+        if viewer and page.name.lower() == "viewer.html":
+            raise BadInput(f"{page} is where --viewer puts the viewer; give the page another name with --out")
         report = Report(title or f"Results in {', '.join(map(str, folder))}", *found.values(), intro=intro)
         report.save(page)
         shown = _viewer(folder, found, page.parent / "viewer.html", console) if viewer else None
@@ -83,7 +85,10 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
         results = load_results(at)
         for name, why in results.skipped.items():
             console.note(f"left out: {at / name} ({' '.join(why.split())})")
-        found |= {f"{folder}: {name}" if len(folders) > 1 else name: result for name, result in results.items()}
+        found |= {
+            f"{folder}: {name}" if len(folders) > 1 or name in found else name: result
+            for name, result in results.items()
+        }
     order = list(HOMES)
     return dict(sorted(found.items(), key=lambda one: order.index(type(one[1]).__name__)))
 
@@ -105,14 +110,33 @@ def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console:
         raise BadInput(f"--viewer needs networks, and there are none of {at}; tl-fbn glm and networks write them")
     first = [*atlases, *networks][0].space
     recording = recording.site(first.site)
-    if len(atlases) == 1 and not networks:
-        view(recording, atlases[0]).save(path)
-        return path
     named = [(name, one) for atlas in atlases for name, one in atlas.items()] + [(one.name, one) for one in networks]
-    shown = {name: one for name, one in reversed(named) if one.space == recording.space}
+    shown: dict[str, Any] = {}
+    for name, one in named:
+        if one.space == recording.space:
+            shown.setdefault(name, one)
     if len(shown) < len(named):
         console.note(
             f"{len(named) - len(shown)} networks of other units, or of a name that comes twice, are not in the viewer"
         )
-    view(recording, Atlas.from_networks(dict(reversed(shown.items())))).save(path)
+    maps = {name: one for name, one in _maps(found, atlases).items() if one.space == recording.space}
+    view(recording, shown, maps=maps or None).save(path)
     return path
+
+
+def _maps(found: dict[str, Any], atlases: Sequence[Any]) -> dict[str, Any]:
+    """The map behind each network, under the network's name: an atlas's own, a contrast's z, scores."""
+    from tl_fbn.analysis.contrast import Contrast
+    from tl_fbn.units import UnitMap
+
+    maps: dict[str, Any] = {}
+    for atlas in atlases:
+        for name, values in zip(atlas, () if atlas.maps is None else atlas.maps, strict=False):
+            maps.setdefault(name, UnitMap(atlas.space, values, "z"))
+    for key, result in found.items():
+        folder, colon, file = key.rpartition(": ")
+        kind, _, slug = file.partition("-")
+        network = found.get(f"{folder}{colon}network-{slug}")
+        if isinstance(result, (Contrast, UnitMap)) and kind in ("contrast", "map"):
+            maps.setdefault(network.name if network else slug, result.z if isinstance(result, Contrast) else result)
+    return maps

@@ -231,6 +231,18 @@ class Battery:
         """The first ``n`` items of every task."""
         return Battery({name: Task(name, task.kind, task.items[:n]) for name, task in self.tasks.items()})
 
+    def __or__(self, other: Battery) -> Battery:
+        """The tasks of both, as with dicts; a name that both have is refused.
+
+        >>> Battery.from_texts({"a": ["x y"]}) | Battery.from_texts({"b": ["y x"]})
+        Battery of 2 tasks: a (1 text), b (1 text)
+        """
+        if not isinstance(other, Battery):
+            return NotImplemented
+        if both := [name for name in self.tasks if name in other.tasks]:
+            raise ValueError(f"both batteries have a task {', '.join(both)}; give one of them another name=")
+        return Battery({**self.tasks, **other.tasks})
+
     def select(self, names: Sequence[str]) -> Battery:
         """Only these tasks."""
         unknown = [name for name in names if name not in self.tasks]
@@ -353,7 +365,7 @@ class Battery:
         return (item for task in self.tasks.values() for item in task.items)
 
     def __repr__(self) -> str:
-        return f"Battery of {len(self.tasks)} tasks: " + ", ".join(
+        return f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: " + ", ".join(
             f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items()
         )
 

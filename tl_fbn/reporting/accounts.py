@@ -47,8 +47,8 @@ METHODS = {
     "noise": "replaced by noise",
 }
 METRICS = {
-    "exact_match": "exact match (teacher-forced)",
-    "log_likelihood": "log-likelihood of the answers in nats a token",
+    "exact_match": "exact match (answers teacher-forced; of choices and pairs, whether the right one is the likeliest)",
+    "log_likelihood": "log-likelihood in nats a token (of the answers; of choices and pairs, of the right one)",
 }
 NUISANCE = (  # names that design_matrix gives to what is not asked about
     r"constant|(log_)?position|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|spike_\d+|drift_\d+"
@@ -98,7 +98,9 @@ def fitted(result: Any) -> list[str]:
     nuisance = [name for name in result.columns if re.fullmatch(NUISANCE, name)]
     asked = [name for name in result.columns if name not in nuisance]
     drift = [name for name in nuisance if name.startswith("drift_")]
-    others = [name for name in nuisance if name not in drift] + ([f"{len(drift)} slow drift terms"] if drift else [])
+    others = [name for name in nuisance if name not in drift] + (
+        [f"{len(drift)} slow drift term{'s' if len(drift) > 1 else ''}"] if drift else []
+    )
     rows = sum(run.n_rows for run in result.runs)
     return [
         f"A general linear model with the regressors {listed(asked)} and the confounds {listed(others)} was fitted to every unit of "
@@ -182,7 +184,9 @@ def _chosen(network: Network) -> str:
     source = _source(about)
     if isinstance(taken := about.get("selection"), Mapping):
         amount = taken["top"]
-        how_many = f"{amount:.3g} of the units" if isinstance(amount, float) and amount < 1 else f"{amount} units"
+        how_many = (
+            f"{100 * amount:.3g} % of the units" if isinstance(amount, float) and amount < 1 else f"{amount} units"
+        )
         return f"the {how_many}{' of every layer' if taken.get('per_layer') else ''} with the largest {'|' if taken.get('two_sided') else ''}{taken.get('kind')}{'|' if taken.get('two_sided') else ''} of {source}"
     rule = about.get("threshold")
     return (
@@ -200,8 +204,19 @@ def _source(about: Mapping[str, Any]) -> str:
         return f"the contrast {asked}{level}" + (" (maximum statistic)" if method == "max_t" else "")
     if method == "cgvst":
         return f"CGVST ({about.get('variant')}, {about.get('tokens')} tokens)"
+    if method == "conjunction":
+        return f"the conjunction (smallest value) of {_conjoined(about.get('of') or ())}"
     named = str(method or NOT_RECORDED).replace("_", " ")
     return f"{named} of {contrast}" if contrast else named
+
+
+def _conjoined(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The contrasts of a conjunction; those of one column against others share it."""
+    asked = [str(part.get("contrast", NOT_RECORDED)).replace("`", "") for part in parts]
+    sides = [one.split(" - ") for one in asked]
+    if len(sides) > 1 and all(len(pair) == 2 for pair in sides) and len({first for first, _ in sides}) == 1:
+        return f"{sides[0][0]} against each of {listed([second for _, second in sides])}"
+    return f"the contrasts {listed(asked)}" if asked else f"contrasts {NOT_RECORDED}"
 
 
 def _threshold(rule: Mapping[str, Any]) -> str:

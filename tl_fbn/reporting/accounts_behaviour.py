@@ -87,7 +87,8 @@ def lesioned(result: Any) -> list[str]:
         f"one network at a time, while {listed(result.tasks)} ({_items(result.counts)}) were scored by {METRICS[result.metric]}. Beside each network stand "
         f"{kinds} control networks {matched}; {P}, one-sided, for each network and task, not corrected for their number; control seed "
         f"{about.get('seed', NOT_RECORDED)}. Intervals are 95 % paired bootstraps over items ({about.get('n_bootstrap', NOT_RECORDED)} draws). Prompts on which networks "
-        f"were found are known and disjoint from the items for {known} of {len(result.discovery)} networks, and unknown for the others. "
+        f"were found are known and disjoint from the items for {known} of {len(result.discovery)} networks"
+        f"{'' if known == len(result.discovery) else ', and unknown for the others'}. "
         f"Model and site are {NOT_RECORDED} in a lesion study: they are those of its networks."
     ]
 

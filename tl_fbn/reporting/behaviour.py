@@ -117,16 +117,16 @@ def amplification(table: pd.DataFrame) -> Figure:
     paint.require_lines(table, GAIN_COLUMNS, ("network", "gain", "task", "metric"), "amplification")
     go, make_subplots = paint.plotly()
     metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
-    panels = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
-    cols = min(3, len(panels))
-    rows = -(-len(panels) // cols)
+    pairs = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
+    cols = min(3, len(pairs))
+    rows = -(-len(pairs) // cols)
     height, gap = 250 * rows - 70, 70
-    titles = [paint.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in panels]
+    titles = [paint.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in pairs]
     spacing = gap / height if rows > 1 else 0
     places = {"rows": rows, "cols": cols, "vertical_spacing": spacing, "horizontal_spacing": 0.07}
     same = "all" if len(metrics) == 1 else False
     figure = make_subplots(**places, subplot_titles=titles, shared_yaxes=same)
-    for i, (task, metric) in enumerate(panels):
+    for i, (task, metric) in enumerate(pairs):
         at = {"row": i // cols + 1, "col": i % cols + 1}
         here = [line for line in paint.records(table) if line["task"] == task and line["metric"] == metric]
         for k, network in enumerate(networks):
@@ -147,7 +147,7 @@ def amplification(table: pd.DataFrame) -> Figure:
         figure.update_xaxes(title_text="gain", **at)
         figure.update_yaxes(title_text=paint.verbatim(metric) if len(metrics) > 1 or at["col"] == 1 else None, **at)
     heading = f"{' and '.join(map(str, metrics))} when a network's activations are multiplied by a gain"
-    return paint.finish(figure, heading, height + 20, min_width=300 * cols)
+    return panels.finish(figure, heading, height + 20, min_width=300 * cols)
 
 
 def _lesion_table(study: HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:

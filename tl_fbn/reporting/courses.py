@@ -109,13 +109,15 @@ def time_courses(
         + ("" if complete else f"; of {len(table):,} rows the lowest and highest in {bins:,} bins")
     )
     paint.finish(figure, heading, height, min_width=600)
-    figure.update_xaxes(title_text="row (one token each)", showgrid=False, range=[place[0] - 0.5, place[-1] + 0.5])
+    pooled = recording.about.get("pool") or recording.about.get("fields", {}).get("pool")
+    rows_are = f"row (one {'prompt' if pooled else 'token'} each)"
+    figure.update_xaxes(title_text=rows_are, showgrid=False, range=[place[0] - 0.5, place[-1] + 0.5])
     figure.update_xaxes(anchor=f"y{n}" if n > 1 else "y", hoverformat=",d")
     figure.update_yaxes(title_standoff=4, title_font_size=11, tickfont_size=10, showgrid=False)
     figure.update_layout(hovermode="x unified" if complete else "closest")
     if complete:
         figure.update_layout(hoversubplots="axis")
-    _shade(go, figure, shown)
+    _shade(go, figure, shown, rows_are)
     return figure
 
 
@@ -217,7 +219,7 @@ def _words(table: pd.DataFrame) -> list[str]:
     return words
 
 
-def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]]) -> None:
+def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are: str) -> None:
     """Blocks as shades over all panels, their conditions on top or, without room there, in a legend. Of more than eight, colours repeat."""
     if not blocks:
         return
@@ -225,7 +227,7 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]]) -> None:
     colours = {name: paint.OKABE_ITO[i % len(paint.OKABE_ITO)] for i, name in enumerate(conditions)}
     merged = _merged(blocks) if len(blocks) > _MOST_BLOCKS else blocks
     if len(merged) > _MOST_BLOCKS:
-        figure.update_xaxes(title_text=f"row (one token each); {len(blocks):,} blocks, too many to shade")
+        figure.update_xaxes(title_text=f"{rows_are}; {len(blocks):,} blocks, too many to shade")
         return
     shapes = [
         {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_fbn.analysis.choosing import ComponentChoice
-from tl_fbn.reporting import paint
+from tl_fbn.reporting import paint, panels
 from tl_fbn.units import Atlas
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
     figure.add_vline(x=choice.proposal, line={"dash": "dot", "color": "#444", "width": 1}, row=1, col=2)
     doubt = "" if choice.agreed else ", in doubt"
     heading = title or f"{choice.proposal} networks proposed{doubt}; {choice.n_above_chance} directions exceed chance"
-    return paint.finish(figure, heading, 280, min_width=720)
+    return panels.finish(figure, heading, 280, min_width=720)
 
 
 def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
@@ -87,10 +87,11 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     weak = set(atlas.unstable)
     names = list(atlas)
     p = [np.nan] * len(names) if atlas.stability_p is None else atlas.stability_p.tolist()
+    colours = [paint.OKABE_ITO[1] if name in weak else paint.OKABE_ITO[0] for name in names]
     bar = go.Bar(
         x=np.arange(len(names)),
         y=atlas.stability,
-        marker={"color": [paint.OKABE_ITO[1] if name in weak else paint.OKABE_ITO[0] for name in names]},
+        marker={"color": colours, "line": {"color": colours, "width": 2}},  # an Iq of 0 is a line, not nothing
         customdata=[
             f"{paint.verbatim(name)}<br>p {value:.3g} against noise" for name, value in zip(names, p, strict=True)
         ],

@@ -63,12 +63,17 @@ def design_matrix(
     if contrasts and title is None:
         heading += "; efficiency of " + ", ".join(f"{one} {efficiency(design, one):.3g}" for one in contrasts)
 
+    short = [paint.label(name, 14) for name in names]
+    factors = [f"{name} ({_factor(factor)})" for name, factor in zip(short, table["vif"], strict=True)]
+    gap = 20 + 7 * max(map(len, factors))  # pixels that the labels between the panels need
+    wide = 300 + gap + 34 * len(names)  # where they have them
+
     go, make_subplots = paint.plotly()
     figure = make_subplots(
         rows=1,
         cols=2,
         column_widths=[0.56, 0.44],
-        horizontal_spacing=0.16,
+        horizontal_spacing=gap / (wide - 110),
         subplot_titles=["each column over its largest magnitude", "correlation of columns (VIF)"],
     )
     for place, (name, column) in enumerate(
@@ -100,16 +105,12 @@ def design_matrix(
         hovertemplate="%{customdata}<br>r %{z:.3f}<extra></extra>",
     )
     figure.add_trace(right, row=1, col=2)
-    short = [paint.label(name, 14) for name in names]
-    factors = [f"{name} ({_factor(factor)})" for name, factor in zip(short, table["vif"], strict=True)]
     paint.matrix_axes(figure, short, factors, row=1, col=2)
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=short, tickangle=-90, showgrid=False, row=1, col=1)
     figure.update_xaxes(tickangle=-90, row=1, col=2)
     rows_title = "row" if width == 1 else f"row (means of {width})"
     figure.update_yaxes(title_text=rows_title, range=[len(design) - 0.5, -0.5], showgrid=False, row=1, col=1)
-    return paint.finish(
-        figure, heading, max(300, 22 * len(names)), min_width=420 + 34 * len(names), paper=paint.NOTHING
-    )
+    return paint.finish(figure, heading, max(300, 22 * len(names)), min_width=wide, paper=paint.NOTHING)
 
 
 def design_table(design: pd.DataFrame) -> pd.DataFrame:

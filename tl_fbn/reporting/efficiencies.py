@@ -113,7 +113,7 @@ def design_efficiency(
         col=1,
     )
     figure.update_xaxes(showticklabels=False, showgrid=False, range=[-0.7, len(names) - 0.3], row=1, col=2)
-    top = float(np.nanmax([line["max_vif"] for line in table], initial=1.0))
+    top = float(np.fmax.reduce([line["max_vif"] for line in table], initial=1.0))
     figure.update_yaxes(title_text="efficiency", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="VIF (1: alone)", range=[0, 1.15 * top], row=1, col=2)
     figure.update_layout(barmode="group", bargap=0.3 if len(asked) * len(names) > 2 else 0.7)

@@ -116,11 +116,16 @@ def picture_of(result: Any) -> Callable[[], Any] | None:
     return _drawing(name, result) if name else None
 
 
-def of_table(table: pd.DataFrame) -> tuple[str, Callable[[], Any] | None, str] | None:
-    """Heading, picture and words of a table that is known by its columns; None for any other, and where lines repeat."""
+def of_table(table: pd.DataFrame, whole: Any = None) -> tuple[str, Callable[[], Any] | None, str] | None:
+    """Heading, picture and words of a table that is known by its columns; None for any other, and where lines repeat.
+
+    ``whole`` is the result the table is of, where there is one: pairs are drawn from their study, which knows its metric and its controls.
+    """
     for columns, key, title, picture, about in _TABLES:
         known = len(table) and set(columns) <= set(table.columns)
         if known and not (key and table.duplicated(list(key)).any()):
+            if picture == "dissociation" and callable(getattr(whole, "dissociations", None)):
+                return title, _drawing(picture, whole), about
             return title, _drawing(picture, _Table(table) if picture == "lesion_matrix" else table), about
     return None
 

@@ -184,7 +184,7 @@ def _image(
 def significant(values: Float32[np.ndarray, "*any"], digits: int = 4) -> Float32[np.ndarray, "*any"]:
     """Rounded to so many significant digits: what hovering shows, in fewer characters."""
     sizes = np.abs(values.astype(np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         step = 10.0 ** (np.floor(np.log10(np.where(sizes > 0, sizes, 1.0))) - digits + 1)
         return np.where(np.isfinite(values), np.round(values / step) * step, values).astype(np.float32)
 

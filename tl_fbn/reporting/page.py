@@ -148,7 +148,8 @@ class Report:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file."""
-        files.write_atomically(Path(path), self.to_html().encode("utf-8"))
+        # half of a surrogate pair, as JSON can hold, has no place in UTF-8: it is spelled out
+        files.write_atomically(Path(path), self.to_html().encode("utf-8", "backslashreplace"))
 
     def __repr__(self) -> str:
         return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'

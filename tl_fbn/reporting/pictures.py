@@ -78,8 +78,10 @@ def _array(packed: Mapping[str, Any]) -> Any:
     if values.size <= SHORT and np.isfinite(values).all():
         return small(values.reshape(shape).tolist())
     if values.dtype.kind == "f":
-        narrow, name = values.astype("<f4"), "f4"
-        if np.abs(narrow.astype(float) - values).max(initial=0.0, where=np.isfinite(values)) > _tolerable(values):
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond 4 bytes, or infinite: then the error below is, too
+            narrow, name = values.astype("<f4"), "f4"
+            error = np.abs(narrow.astype(float) - values)
+        if error.max(initial=0.0, where=np.isfinite(values)) > _tolerable(values):
             narrow, name = values, packed["dtype"]  # dates, counts beyond 2**24
     else:
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)

@@ -98,7 +98,18 @@ def load(path: str | os.PathLike) -> Any:
         FileNotFoundError: There is nothing at the path.
         ValueError: The file is damaged, none of ours, of a newer format, or part of something unfinished.
     """
-    path = Path(path)
+    try:
+        return _loaded(Path(path))
+    except (ValueError, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # whatever else falls out of a description that is not what we write
+        raise ValueError(
+            f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of it"
+        ) from error
+
+
+def _loaded(path: Path) -> Any:
+    """What :func:`load` loads; of a damaged file any error."""
     if path.is_dir():
         if (path / store.ABOUT).is_file():
             return Recording.open(path)
@@ -150,7 +161,7 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
             continue
         try:
             found[path] = load(path)
-        except (ValueError, OSError, KeyError, TypeError) as error:
+        except (ValueError, OSError) as error:
             skipped[path.name] = str(error)
     if not found:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:5])
@@ -160,7 +171,11 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
     order = list(HOMES)
     placed = sorted(found, key=lambda path: (order.index(type(found[path]).__name__), path.name))
     stems = [path.stem if path.is_file() else path.name for path in placed]
-    names = [stem if stems.count(stem) == 1 else path.name for path, stem in zip(placed, stems, strict=True)]
+    taken = [
+        *stems,
+        *(p.name for p, stem in zip(placed, stems, strict=True) if p.name != stem),
+    ]  # x.csv.safetensors, x.csv
+    names = [stem if taken.count(stem) == 1 else path.name for path, stem in zip(placed, stems, strict=True)]
     return SavedResults({name: found[path] for name, path in zip(names, placed, strict=True)}, skipped)
 
 

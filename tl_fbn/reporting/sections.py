@@ -80,7 +80,7 @@ def _own_sections(result: Any) -> list[Section]:
     draws = [layouts.picture_of(result)]
     for place, section in enumerate(sections):
         if section.figure is None and section.html is None:
-            known = None if section.table is None else layouts.of_table(section.table)
+            known = None if section.table is None else layouts.of_table(section.table, result)
             draw = known[1] if known else draws.pop() if draws else None
             sections[place] = replace(section, figure=draw)
     return sections

@@ -92,7 +92,7 @@ class Viewer:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file."""
-        files.write_atomically(Path(path), self.to_html().encode("utf-8"))
+        files.write_atomically(Path(path), self.to_html().encode("utf-8", "backslashreplace"))  # lone surrogates
 
     def __repr__(self) -> str:
         return f'Viewer "{self.title}": {self.summary}, {len(self._json) / 1e6:.1f} MB; .save(path) writes the page'

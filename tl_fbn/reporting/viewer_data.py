@@ -162,7 +162,9 @@ def _plain(array: Int[np.ndarray, " row"]) -> dict[str, Any]:
 
 
 def _runs(recording: Recording, run: int | Sequence[int] | None) -> tuple[list[Run], list[int]]:
-    numbers = list(range(len(recording))) if run is None else [run] if isinstance(run, int) else list(run)
+    numbers = (
+        list(range(len(recording))) if run is None else [int(run)] if isinstance(run, (int, np.integer)) else list(run)
+    )
     for number in numbers:
         if not 0 <= number < len(recording):
             raise IndexError(f"run {number} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}")

@@ -172,7 +172,11 @@ class Atlas(Mapping[str, Network]):
         about = exchange.parsed(source)
         ours = isinstance(about, Mapping) and "networks" in about
         given = about["networks"] if ours else about
+        if isinstance(about, Mapping) and not ours and "units" in about:
+            raise ValueError("this is one network, no atlas; read it with Network.from_json")
         if not isinstance(given, Mapping):
+            if isinstance(given, (str, bytes)) or not hasattr(given, "__len__"):
+                raise ValueError(f"an atlas is an object of names to networks, or a list of networks; got {given!r}")
             given = list(given)
             named = [f"N{i:02d}" for i in range(len(given))] if names is None else list(names)
             if len(set(named)) != len(given):

@@ -71,7 +71,10 @@ def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:
     if isinstance(about, Mapping) and "widths" in about:
         if "site" not in about:
             raise ValueError("this JSON gives widths but no site; add one, for instance mlp.neurons")
-        stated = UnitSpace(about["site"], tuple(about["widths"]), about.get("model", "unknown"), about.get("weights"))
+        widths = about["widths"]
+        if not isinstance(widths, Sequence) or not all(type(one) is int for one in widths):
+            raise ValueError(f"widths {widths!r} are no list of numbers of units; give one integer a layer")
+        stated = UnitSpace(str(about["site"]), tuple(widths), about.get("model", "unknown"), about.get("weights"))
     if stated is None:
         if space is None:
             raise ValueError(

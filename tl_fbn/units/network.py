@@ -247,7 +247,10 @@ class Network:
         ours = isinstance(about, Mapping) and "units" in about
         parts = about if ours else {"units": about, "provenance": {"method": "from_json"}}
         members, signs = exchange.read_members(space, parts["units"], parts.get("signs"))
-        return cls(space, members, signs, name or parts.get("name", "network"), parts.get("provenance", {}))
+        provenance = parts.get("provenance") or {}
+        if not isinstance(provenance, Mapping):
+            raise ValueError(f"the provenance is {provenance!r}, no object; give names to values, or leave it out")
+        return cls(space, members, signs, name or str(parts.get("name") or "network"), provenance)
 
     def __repr__(self) -> str:
         layers = " ".join(map(str, self.per_layer()))
