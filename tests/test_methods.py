@@ -111,7 +111,7 @@ def test_a_gradient_score_says_variant_tokens_and_items() -> None:
         and "compares no two tasks" not in words
     )
     assert (
-        "Network best (2 units): the 0.2 of the units with the largest attribution of CGVST (row_sum, special tokens)"
+        "Network best (2 units): the 20 % of the units with the largest attribution of CGVST (row_sum, special tokens)"
         in words
     )
 

@@ -154,7 +154,7 @@ def test_prompts_that_run_out_are_counted() -> None:
     design = ids_design({"a": [5] * 20, "b": [2] * 7}, n_runs=2, n_cycles=3, tokens_per_block=4)
     with pytest.raises(
         ValueError,
-        match=r"^condition 'b' has 7 distinct prompts, but about 15 are needed for 2 runs; give more prompts, fewer runs or "
+        match=r"^condition 'b' has 7 distinct prompts, but about 15 are needed for 2 runs; give more prompts, shorter blocks, fewer runs or "
         r"cycles, or let prompts come back within a run .*reuse=True.* \(they filled 3 of its 6 blocks of 4 rows\)$",
     ):
         present(design, None, n_ctx=None)

@@ -53,7 +53,7 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
     """
     who, key = "lesion_matrix", ("network", "task", "metric")
     table = paint.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
-    go, make_subplots = paint.plotly()
+    _, make_subplots = paint.plotly()
     metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
     wide = max(len(set(each)) for _, each in table.groupby("metric")["task"])
     cell = (46, 34) if wide <= panels.CROWDED else (22, 22)
@@ -76,16 +76,11 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
         digits = 2 if limit < 2 else 1 if limit < 20 else 0
         bar = {"len": panel / height, "y": 1 - (row - 1) * (panel + gap) / height, "yanchor": "top"}
         for col, z, starred in ((1, own, stars), (2, control, None)):
-            heat = go.Heatmap(
-                z=z,
-                zmin=-limit,
-                zmax=limit,
-                colorscale=paint.DIVERGING,
-                xgap=1,
-                ygap=1,
-                hoverongaps=False,
+            heat = paint.matrix(
+                z,
+                -limit,
+                limit,
                 text=panels.cell_text(z, digits, starred),
-                texttemplate="%{text}",
                 customdata=hover,
                 hovertemplate="%{customdata}<extra></extra>",
                 showscale=col == 2,

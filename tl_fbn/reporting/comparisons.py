@@ -113,16 +113,11 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
     share = np.where(totals > 0, counts / np.where(totals > 0, totals, 1.0), np.nan)
     names = [paint.verbatim(name) for name in identification.tasks]
     go, _ = paint.plotly()
-    heat = go.Heatmap(
-        z=100 * share,
-        zmin=0,
-        zmax=100,
-        colorscale=paint.SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    heat = paint.matrix(
+        100 * share,
+        0,
+        100,
         text=paint.cells(np.where(np.isfinite(share), counts, np.nan), 0),
-        texttemplate="%{text}",
         customdata=[
             [f"{n:.0f} of {total:.0f} runs of {true}<br>told to be {told}" for told, n in zip(names, line, strict=True)]
             for true, line, total in zip(names, counts, totals[:, 0], strict=True)
@@ -166,16 +161,11 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
     ]
     names = [paint.verbatim(name) for name in connectivity.names]
     go, _ = paint.plotly()
-    heat = go.Heatmap(
-        z=r,
-        zmin=-1,
-        zmax=1,
-        colorscale=paint.DIVERGING,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    heat = paint.matrix(
+        r,
+        -1,
+        1,
         text=text,
-        texttemplate="%{text}",
         customdata=[
             [
                 f"{a} and {b}<br>r {r[i, j]:.3f}, 95 % interval {low[i, j]:.3f} to {high[i, j]:.3f}"
@@ -247,16 +237,11 @@ def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
 
 
 def _compared(go: Any, z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
-    return go.Heatmap(
-        z=z,
-        zmin=-1 if signed else 0,
-        zmax=1,
-        colorscale=paint.DIVERGING if signed else paint.SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    return paint.matrix(
+        z,
+        -1 if signed else 0,
+        1,
         text=paint.cells(z, 2, stars),
-        texttemplate="%{text}",
         customdata=words,
         hovertemplate="%{customdata}<extra></extra>",
         colorbar=paint.colour_bar("r" if signed else "dice"),

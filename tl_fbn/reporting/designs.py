@@ -92,14 +92,10 @@ def design_matrix(
         )
         figure.add_trace(left, row=1, col=1)
     r = _correlations(design.to_numpy(float))
-    right = go.Heatmap(
-        z=r,
-        zmin=-1,
-        zmax=1,
-        colorscale=paint.DIVERGING,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    right = paint.matrix(
+        r,
+        -1,
+        1,
         colorbar=paint.colour_bar("r"),
         customdata=[[f"{paint.verbatim(a)} and {paint.verbatim(b)}" for b in names] for a in names],
         hovertemplate="%{customdata}<br>r %{z:.3f}<extra></extra>",

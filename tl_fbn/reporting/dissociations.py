@@ -171,7 +171,7 @@ def _title(line: dict[str, Any], factor: float, unit: str) -> str:
 
 def _matrix(study: Any, table: pd.DataFrame, metric: str, control: str | None) -> Figure:
     """The smaller effect of every pair below the diagonal, beside the same of random networks."""
-    go, make_subplots = paint.plotly()
+    _, make_subplots = paint.plotly()
     factor, _, unit = panels.measure(metric)
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     place = {name: i for i, name in enumerate(names)}
@@ -189,16 +189,11 @@ def _matrix(study: Any, table: pd.DataFrame, metric: str, control: str | None) -
     limit = paint.colour_limit([own, chance], percentile=100.0)
     digits = 2 if limit < 2 else 1 if limit < 20 else 0
     for col, (z, starred) in enumerate([(own, stars), (chance, None)][: len(titles)], start=1):
-        heat = go.Heatmap(
-            z=z,
-            zmin=-limit,
-            zmax=limit,
-            colorscale=paint.DIVERGING,
-            xgap=1,
-            ygap=1,
-            hoverongaps=False,
+        heat = paint.matrix(
+            z,
+            -limit,
+            limit,
             text=panels.cell_text(z, digits, starred),
-            texttemplate="%{text}",
             customdata=hover,
             hovertemplate="%{customdata}<extra></extra>",
             showscale=col == len(titles),

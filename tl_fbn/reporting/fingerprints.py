@@ -45,16 +45,11 @@ def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure
     titles = ["|rank correlation| of networks", "score, and scores of mismatched texts"]
     figure = make_subplots(rows=1, cols=2, column_widths=[0.58, 0.42], horizontal_spacing=0.14, subplot_titles=titles)
     crowded = len(second) > panels.CROWDED
-    heat = go.Heatmap(
-        z=z,
-        zmin=0,
-        zmax=1,
-        colorscale=paint.SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    heat = paint.matrix(
+        z,
+        0,
+        1,
         text=None if crowded else paint.cells(z, 2),
-        texttemplate=None if crowded else "%{text}",
         customdata=[[f"{paint.verbatim(a)} and {paint.verbatim(b)}" for b in second] for a in first],
         hovertemplate="%{customdata}<br>|rank correlation| %{z:.3f}<extra></extra>",
         colorbar=paint.colour_bar("|r|", x=0.505, len=1),

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.reporting import attributions, behaviour, designs, figures, networks
+from tl_fbn.reporting.ablations import ABLATION_COLUMNS
+from tl_fbn.reporting.retentions import RETENTION_COLUMNS
 from tl_fbn.reporting.section import Section
 from tl_fbn.units import Atlas, Network, UnitMap
 
@@ -56,7 +58,7 @@ _TABLES = (
         "Activations of the network are multiplied by the gain; a gain of 1 is the untouched model.",
     ),
     (
-        ("variant", "tokens", "task", "drop", "low", "high", "control_median", "control_p95", "isolated"),
+        ABLATION_COLUMNS,
         ("variant", "tokens", "task"),
         "Which tokens find task neurons",
         "special_tokens",
@@ -64,18 +66,7 @@ _TABLES = (
         "matched random networks.",
     ),
     (
-        (
-            "networks",
-            "units",
-            "share",
-            "task",
-            "metric",
-            "baseline",
-            "value",
-            "control_median",
-            "control_p05",
-            "control_p95",
-        ),
+        RETENTION_COLUMNS,
         ("networks", "task", "metric"),
         "Retention",
         "retention_curve",

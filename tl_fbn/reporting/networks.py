@@ -87,16 +87,11 @@ def overlap_matrix(
 
 
 def _dice(go: Any, dice: Float[np.ndarray, "network network"], hover: np.ndarray, stars: np.ndarray | None) -> Any:
-    return go.Heatmap(
-        z=dice,
-        zmin=0,
-        zmax=1,
-        colorscale=paint.SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    return paint.matrix(
+        dice,
+        0,
+        1,
         text=paint.cells(dice, 2, stars),
-        texttemplate="%{text}",
         customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
         colorbar=paint.colour_bar("dice"),

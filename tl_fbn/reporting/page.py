@@ -24,19 +24,15 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tl_fbn import files
 from tl_fbn.reporting import methods as methods_of
-from tl_fbn.reporting import pictures, tables
+from tl_fbn.reporting import pictures, tables, templates
 from tl_fbn.reporting import provenance as provenance_of
 from tl_fbn.reporting.sections import Section, require_showable, sections_of
 from tl_fbn.units import html_table
@@ -125,31 +121,22 @@ class Report:
                     "for_papers": self.methods and section.title == methods_of.TITLE,
                 }
             )
-        environment = Environment(
-            loader=PackageLoader("tl_fbn", "reporting"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters["breakable"] = _breakable
         versions = provenance_of.versions(FOOTER)
-        return environment.get_template("page.html.jinja").render(
+        return templates.render(
+            "page.html.jinja",
+            {"breakable": _breakable},
             title=self.title,
             intro=_paragraphs(self.intro or ""),
             sections=blocks,
             left_out=wanted if plotly_js is None else 0,
             plotly_js=Markup(plotly_js) if plotly_js and figures else None,
             numbered=numbered,
-            nonce=secrets.token_urlsafe(12),
-            made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             versions=[f"{name} {version}" for name, version in versions.items()],
         )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file."""
-        # half of a surrogate pair, as JSON can hold, has no place in UTF-8: it is spelled out
-        files.write_atomically(Path(path), self.to_html().encode("utf-8", "backslashreplace"))
+        templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
         return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'

@@ -84,6 +84,30 @@ def cells(z: np.ndarray, digits: int, starred: np.ndarray | None = None) -> list
     ]
 
 
+def matrix(z: np.ndarray, low: float | int, high: float | int, *, text: Any = None, **rest: Any) -> Any:
+    """The cells of a matrix: diverging colours where ``low`` is negative, nothing drawn where there is no number.
+
+    Args:
+        z: (row, column) numbers.
+        low, high: Ends of the colour scale.
+        text: What stands in each cell, if anything.
+        **rest: Of plotly's ``Heatmap``.
+    """
+    go, _ = plotly()
+    return go.Heatmap(
+        z=z,
+        zmin=low,
+        zmax=high,
+        colorscale=DIVERGING if low < 0 else SEQUENTIAL,
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        text=text,
+        texttemplate=None if text is None else "%{text}",
+        **rest,
+    )
+
+
 # Layout
 
 

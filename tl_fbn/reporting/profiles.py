@@ -181,14 +181,10 @@ def _profile_matrix(
 ) -> Figure:
     """The profile of more networks than there are colours that can be told apart."""
     go, _ = paint.plotly()
-    heat = go.Heatmap(
-        z=shown,
-        zmin=0,
-        zmax=paint.colour_limit([shown], percentile=100.0),
-        colorscale=paint.SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
+    heat = paint.matrix(
+        shown,
+        0,
+        paint.colour_limit([shown], percentile=100.0),
         customdata=[
             [f"{paint.verbatim(name)}<br>{cell}" for cell in line] for name, line in zip(names, hover, strict=True)
         ],

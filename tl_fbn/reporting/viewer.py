@@ -18,20 +18,17 @@ from __future__ import annotations
 import html
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
+from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer_data import viewer_data
 from tl_fbn.units import Network, UnitMap, html_table
 
@@ -70,14 +67,8 @@ class Viewer:
 
     def to_html(self) -> str:
         """The page as one string."""
-        environment = Environment(
-            loader=PackageLoader("tl_fbn", "reporting"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return environment.get_template("viewer.html.jinja").render(
+        return templates.render(
+            "viewer.html.jinja",
             title=self.title,
             summary=self.summary,
             networks=self.data["networks"],
@@ -85,14 +76,12 @@ class Viewer:
             data=Markup(self._json),
             css=Markup(_source("viewer.css")),
             js=Markup("\n".join(map(_source, _SCRIPTS))),
-            nonce=secrets.token_urlsafe(12),
-            made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             version=_version(),
         )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file."""
-        files.write_atomically(Path(path), self.to_html().encode("utf-8", "backslashreplace"))  # lone surrogates
+        templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
         return f'Viewer "{self.title}": {self.summary}, {len(self._json) / 1e6:.1f} MB; .save(path) writes the page'

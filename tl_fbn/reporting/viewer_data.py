@@ -161,7 +161,7 @@ def _plain(array: Int[np.ndarray, " row"]) -> dict[str, Any]:
 # Rows
 
 
-def _runs(recording: Recording, run: int | Sequence[int] | None) -> tuple[list[Run], list[int]]:
+def _runs(recording: Recording, run: int | np.integer | Sequence[int] | None) -> tuple[list[Run], list[int]]:
     numbers = (
         list(range(len(recording))) if run is None else [int(run)] if isinstance(run, (int, np.integer)) else list(run)
     )
