@@ -35,7 +35,7 @@ def test_planted_units_are_found_and_saved(folder):
 def test_the_text_says_what_was_tested_and_against_which_chance(folder):
     text = invoke("glm", folder, "a - b", "--name", "task").stdout
     assert 'a - b, network "task": ' in text
-    assert "of 50 units tested" in text
+    assert "of 50 units pass" in text
     assert "One estimate a block, tested over blocks: it speaks about prompts of this kind." in text
     assert "a share of 0.05 is expected to be false" in text
     assert "layer  units  task\n    0     20 " in text

@@ -24,7 +24,7 @@ def line(result: object) -> dict[str, str]:
 def test_digests_are_cut_and_prompts_counted() -> None:
     found = line(contrast(recording="ab" * 32, weights="cd" * 32, prompts=["x", "y"], seed=4))
     assert found["recording"] == "ab" * 8 and found["weights"] == "cd" * 8
-    assert (found["discovery prompts"], found["seed"], found["units"]) == ("2 digests", "4", "mlp.neurons, 10")
+    assert (found["discovery prompts"], found["seed"], found["units"]) == ("2 digests of texts", "4", "mlp.neurons, 10")
 
 
 def test_what_is_missing_is_said() -> None:

@@ -304,7 +304,7 @@ def _words(test: dict[str, Any]) -> str:
     signs = f" ({test['positive']:,} up, {test['negative']:,} down)" if test["positive"] + test["negative"] else ""
     named = "" if test["name"] == asked else f', network "{test["name"]}"'
     skipped = "".join(f"\nNot estimable in run {run}: {why}." for run, why in test["skipped_runs"].items())
-    return f"{asked}{named}: {test['survivors']:,} of {test['tested']:,} units{'' if 'top' in test['threshold'] else ' tested'}{signs}. {test['chance']}{skipped}"
+    return f"{asked}{named}: {test['survivors']:,} of {test['tested']:,} units{'' if 'top' in test['threshold'] else ' pass'}{signs}. {test['chance']}{skipped}"
 
 
 def _layers(tests: list[dict[str, Any]]) -> str:

@@ -167,6 +167,8 @@ def lesion_study(
     Raises:
         ValueError: A network from another space, one that was found on prompts of the battery, fewer than one control, a folder that holds another study.
     """
+    if not isinstance(battery, Battery):
+        raise TypeError(f"lesion_study scores a Battery; got {type(battery).__name__}. Several are joined by |")
     if not networks:
         raise ValueError("lesion_study got no networks; give a mapping of names to networks")
     if n_controls < 1:
@@ -232,6 +234,8 @@ def lesion_study(
     items = [results for results, _ in parts]
     split = _by_kind(items[1:], networks, rivals, controls, n_controls, battery)
     about = settings | {
+        "model": space.model,
+        "site": space.site,
         "n_bootstrap": n_bootstrap,
         "chance": {name: task.chance for name, task in battery.tasks.items()},
         "majority": {name: task.majority for name, task in battery.tasks.items()},

@@ -89,7 +89,11 @@ def lesioned(result: Any) -> list[str]:
         f"{about.get('seed', NOT_RECORDED)}. Intervals are 95 % paired bootstraps over items ({about.get('n_bootstrap', NOT_RECORDED)} draws). Prompts on which networks "
         f"were found are known and disjoint from the items for {known} of {len(result.discovery)} networks"
         f"{'' if known == len(result.discovery) else ', and unknown for the others'}. "
-        f"Model and site are {NOT_RECORDED} in a lesion study: they are those of its networks."
+        + (
+            f"Model: {about['model']}; site: {about['site']}."
+            if {"model", "site"} <= set(about)
+            else f"Model and site are {NOT_RECORDED} in this study."
+        )
     ]
 
 

@@ -371,7 +371,7 @@ def _origin(provenance: Mapping[Any, Any]) -> str:
         if isinstance(value, Mapping):
             value = f"({_origin(value)})"
         elif isinstance(value, (list, tuple)) and (len(value) > 4 or key in ("parts", "prompts")):
-            value = f"{len(value)} entries"
+            value = f"{len(value)} {'digests of texts' if key == 'prompts' else 'entries'}"
         elif isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
             value = value[:16]
         found.append(f"{key} {value}")

@@ -144,4 +144,4 @@ def _prompts(result: Any, about: Mapping[str, Any]) -> str:
     if isinstance(discovery, str):
         return discovery
     known = about.get("prompts")
-    return "unknown" if known is None else f"{len(known)} digests"
+    return "unknown" if known is None else f"{len(known)} digests of texts"

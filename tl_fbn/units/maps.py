@@ -87,7 +87,9 @@ class UnitMap:
             "selection": {"top": amount, "two_sided": two_sided, "per_layer": per_layer, "kind": self.kind},
         }
         signs = np.where(mask, np.sign(self.values), 0)
-        return Network(self.space, mask, np.nan_to_num(signs).astype(np.int8), name or f"top {amount}", provenance)
+        return Network(
+            self.space, mask, np.nan_to_num(signs).astype(np.int8), name or _named(amount, self.provenance), provenance
+        )
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit (within the layer), value."""
@@ -173,6 +175,12 @@ class UnitMap:
             if np.isfinite(part).any()
         ]
         return html_table(repr(self), ("layer", "lowest", "median", "highest"), rows)
+
+
+def _named(amount: int | float, provenance: Provenance) -> str:
+    """What a selection is called where nobody said: a page may show several."""
+    of = provenance.get("contrast")
+    return f"top {amount} of {of}" if isinstance(of, str) else f"top {amount}"
 
 
 def top_mask(scores: Float[np.ndarray, " unit"], n: int) -> Bool[np.ndarray, " unit"]:
