@@ -14,7 +14,8 @@ in which ``<`` is written ``\\u003c``, so no label can end the script element it
 HTML of a result's own ``_repr_html_()``, put in as it is; scripts in it do not run.
 
 Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for its unit (:mod:`.pictures`).
-Pictures near the screen are drawn first, the others when the browser is idle, all of them before printing. Tables are cut at 200
+The page is read first: plotly.js starts when
+the text stands (it takes longer than all the rest), then pictures near the screen are drawn, the others when the browser is idle, all of them before printing. Tables are cut at 200
 lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.sections`.
 
 What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
