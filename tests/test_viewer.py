@@ -227,6 +227,12 @@ def test_errors_say_what_to_do() -> None:
         view(recording)
     with pytest.raises(ValueError, match="no Network; give at least one"):
         view(recording, {})
+    for units in ("abc", [(0, 0, 0)], [(0, 1.5)], [None]):
+        with pytest.raises(TypeError, match=r"units=.* must be \(layer, unit\) pairs"):
+            view(recording, signed(), units=units)
+    for sizes in ({"max_units": -1}, {"megabytes": float("nan")}):
+        with pytest.raises(ValueError, match="must be at least 0 and megabytes"):
+            view(recording, signed(), **sizes)
     with pytest.raises(ValueError, match="max_units=1; raise max_units"):
         view(recording, signed(), units=[1, 2], max_units=1)
     with pytest.raises(IndexError, match="layer 2 is not in"):

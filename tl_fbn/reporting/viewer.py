@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,14 +131,17 @@ def view(
         The page, to be saved with ``.save(path)``; a notebook shows it where it is small.
 
     Raises:
-        ValueError: Networks or maps of other units than the recording's, neither of both, or more ``units`` than ``max_units``.
+        ValueError: Networks or maps of other units than the recording's, neither of both, more ``units`` than ``max_units``, or sizes
+            that no page can have.
         IndexError: A run or unit that is not there.
-        TypeError: Networks or maps that are something else.
+        TypeError: Networks, maps or units that are something else.
     """
     if not isinstance(recording, Recording):
         raise TypeError(
             f"view shows a recording: fbn.view(recording, networks); got {type(recording).__name__} as the recording"
         )
+    if max_units < 0 or not 0 < megabytes < math.inf:
+        raise ValueError(f"max_units={max_units} must be at least 0 and megabytes={megabytes} a positive number")
     data = viewer_data(recording, networks, maps=maps, units=units, run=run, max_units=max_units, megabytes=megabytes)
     return Viewer(f"Networks of {recording.space.model}" if title is None else title, data)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -234,6 +235,10 @@ def _course(values: Float[np.ndarray, " row"], bits: int) -> dict[str, Any]:
     return {**packed(values, bits, centred=True), "middle": middle, "far": far}
 
 
+def _pair(layer: Any, unit: Any) -> tuple[int, int]:
+    return operator.index(layer), operator.index(unit)
+
+
 def _asked(space: UnitSpace, units: Network | Iterable[Any] | None, most: int) -> list[int]:
     """Flat indices of the units asked for."""
     if units is None:
@@ -242,8 +247,13 @@ def _asked(space: UnitSpace, units: Network | Iterable[Any] | None, most: int) -
         space.require_same(units.space, "keep the courses of")
         network = units
     else:  # a pair out of an array or of JSON is no tuple
-        pairs: list[Any] = [one if np.ndim(one) == 0 else tuple(map(int, one)) for one in units]
-        network = Network.from_indices(space, pairs)
+        try:
+            pairs: list[Any] = [one if np.ndim(one) == 0 else _pair(*one) for one in units]
+            network = Network.from_indices(space, pairs)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"units={units!r} must be (layer, unit) pairs, flat indices or a network, e.g. units=[(3, 17), (4, 2)]"
+            ) from error
     if len(network) > most:
         raise ValueError(f"units= names {len(network)} units, but max_units={most}; raise max_units, or name fewer")
     return [int(unit) for unit in network.indices]
