@@ -287,7 +287,14 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, demo_model):
     network.save(tmp_path / "n.safetensors")
     study = ["lesion", "demo", tmp_path / "n.safetensors", "--battery", "demo", "--controls", "40", "--items", "60"]
     command = [sys.executable, "-m", "tl_fbn", *map(str, study)]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
+    )
     parts = tmp_path / "lesions-sort-demo.parts"
     while not (parts / "baseline.safetensors").exists():
         assert process.poll() is None
