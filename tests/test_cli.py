@@ -285,7 +285,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path):
 def test_an_interrupted_study_goes_on_where_it_was(tmp_path, demo_model):
     network = fbn.Network.from_indices(fbn.Scanner(demo_model).space, range(0, 1152, 20), name="sort")
     network.save(tmp_path / "n.safetensors")
-    study = ["lesion", "demo", tmp_path / "n.safetensors", "--battery", "demo", "--controls", "40", "--items", "60"]
+    study = ["lesion", "demo", tmp_path / "n.safetensors", "--battery", "demo", "--controls", "20", "--items", "60"]
     command = [sys.executable, "-m", "tl_fbn", *map(str, study)]
     process = subprocess.Popen(
         command,
@@ -305,10 +305,10 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, demo_model):
     assert out == ""
     assert err == f"tl-fbn: stopped; finished items are kept in {parts}, and the same command goes on from there\n"
     assert parts.exists()
-    assert "n_controls: 40 there, 39 here" in refused(*study[:-4], "--controls", "39", "--items", "60")
+    assert "n_controls: 20 there, 39 here" in refused(*study[:-4], "--controls", "39", "--items", "60")
     assert run(*study).returncode == 0
     assert not parts.exists()  # the study is saved
-    assert fbn.LesionStudy.load(tmp_path / "lesions-sort-demo.safetensors").controls.shape[1] == 40
+    assert fbn.LesionStudy.load(tmp_path / "lesions-sort-demo.safetensors").controls.shape[1] == 20
 
 
 # --- small parts

@@ -1,6 +1,6 @@
 """The tutorials: scripts that say what they ask and what they do not show, notebooks that are their scripts', executed and clean.
 
-They are run by ``python -m examples --check``; here they are read, and the quickest one is run where slow tests are.
+They are run by ``python -m examples --check``, as ``.ci/run`` does; here they are read.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
-import sys
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -122,14 +120,3 @@ def test_the_builder_reads_scripts_as_the_tests_do_with_stable_ids(script: Path)
     assert builder().cells_of(once) == cells_of(script)
     ids = [cell["id"] for cell in once.cells]
     assert ids == [cell["id"] for cell in twice.cells] and len(set(ids)) == len(ids)
-
-
-@pytest.mark.slow
-def test_a_tutorial_runs_and_leaves_nothing_behind():
-    pytest.importorskip("nbclient")
-    before = sorted((ROOT / "examples").iterdir())
-    done = subprocess.run(
-        [sys.executable, "-m", "examples", "--check", "01"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted((ROOT / "examples").iterdir()) == before

@@ -45,6 +45,7 @@ import xxhash
 
 from tl_fbn import files
 from tl_fbn.acquisition.halves import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
+from tl_fbn.acquisition.mapped import Mapped
 
 FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
 CHECKSUM = "xxh3_128"
@@ -281,8 +282,8 @@ def _mapped(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
     offset = start + entry["data_offsets"][0]
     kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
     if kind == "float32":
-        return np.memmap(path, np.float32, "r", offset, (rows, width))
-    return HalfArray(np.memmap(path, np.uint16, "r", offset, (rows, width)), kind)
+        return Mapped(path, np.float32, "r", offset, (rows, width))
+    return HalfArray(Mapped(path, np.uint16, "r", offset, (rows, width)), kind)
 
 
 def verify_run(folder: Path) -> None:
