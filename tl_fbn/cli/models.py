@@ -32,8 +32,10 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched
     import torch
 
+    from tl_fbn.reporting.saved import PRUNED
+
     device = _device(device)
-    if name != "demo" and (folder / "tl_fbn_pruned.safetensors").is_file():
+    if name != "demo" and (folder / PRUNED).is_file():
         with loading(progress):
             return _pruned(folder, dtype, device)
     from transformer_lens.model_bridge import TransformerBridge

@@ -118,9 +118,11 @@ def command(
 
 
 def _refuse_occupied(folder: Path) -> None:
+    from tl_fbn.reporting.saved import PRUNED
+
     if folder.is_file():
         raise BadInput(f"{folder} is a file; give a folder for the checkpoint")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "tl_fbn_pruned.safetensors").exists():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / PRUNED).exists():
         raise BadInput(f"{folder} holds something that is no pruned model; give another folder")
 
 

@@ -94,7 +94,6 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
 
 
 def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
-    from tl_fbn.acquisition.recording import Recording
     from tl_fbn.reporting.viewer import view
     from tl_fbn.units import Atlas, Network
 
@@ -103,7 +102,7 @@ def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console:
         raise BadInput(
             f"--viewer shows networks over a recorded text, and none of {', '.join(map(str, folders))} is a recording"
         )
-    recording = Recording.open(at)
+    recording = found[f"{at}"]
     atlases = [one for one in found.values() if isinstance(one, Atlas) and one.space.site in recording.sites]
     networks = [one for one in found.values() if isinstance(one, Network) and one.space.site in recording.sites]
     if not atlases and not networks:

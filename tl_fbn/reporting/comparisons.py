@@ -218,12 +218,12 @@ def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
             hover[1][at] = (
                 f"{pair}<br>dice {line['dice']:.3f}, by chance {line['expected']:.3f}, p {line['p_dice']:.3g}"
             )
-    go, make_subplots = paint.plotly()
+    _, make_subplots = paint.plotly()
     titles = ["correlation over units", "Dice of the top units"]
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16, subplot_titles=titles)
     short, long = [paint.label(name, 14) for name in given], [paint.label(name) for name in given]
     for column, (z, stars, words) in enumerate(((r, r_stars, hover[0]), (dice, dice_stars, hover[1])), start=1):
-        figure.add_trace(_compared(go, z, stars, words, signed=column == 1), row=1, col=column)
+        figure.add_trace(_compared(z, stars, words, signed=column == 1), row=1, col=column)
         paint.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})
@@ -236,7 +236,7 @@ def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
     return paint.finish(figure, heading, max(120, 36 * n + 10), min_width=340 + 88 * n, paper=paint.NOTHING)
 
 
-def _compared(go: Any, z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
+def _compared(z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
     return paint.matrix(
         z,
         -1 if signed else 0,

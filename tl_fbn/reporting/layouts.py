@@ -17,6 +17,8 @@ import pandas as pd
 
 from tl_fbn.reporting import attributions, behaviour, designs, figures, networks
 from tl_fbn.reporting.ablations import ABLATION_COLUMNS
+from tl_fbn.reporting.comparisons import CONCORDANCE_COLUMNS
+from tl_fbn.reporting.dissociations import DISSOCIATION_COLUMNS
 from tl_fbn.reporting.retentions import RETENTION_COLUMNS
 from tl_fbn.reporting.section import Section
 from tl_fbn.units import Atlas, Network, UnitMap
@@ -73,26 +75,14 @@ _TABLES = (
         "What is left of each task as networks are kept (or masked) one after the other, beside as many units chosen at random in each layer.",
     ),
     (
-        ("a", "b", "correlation", "p_correlation", "dice", "expected", "p_dice"),
+        CONCORDANCE_COLUMNS,
         ("a", "b"),
         "Do maps agree?",
         "concordance",
         "Every two maps: their correlation, and the overlap of their strongest units beside what chance gives in the same layers.",
     ),
     (
-        (
-            "first",
-            "second",
-            "first_own",
-            "first_other",
-            "second_own",
-            "second_other",
-            "interaction",
-            "low",
-            "high",
-            "p",
-            "double",
-        ),
+        DISSOCIATION_COLUMNS,
         ("first", "second"),
         "Double dissociations",
         "dissociation",

@@ -67,13 +67,13 @@ def overlap_matrix(
     heading = title or f"Dice overlap; layer-matched random sets give {low if low == high else f'{low} to {high}'}"
     width = 240 + 38 * len(sets)
     if seed is None:
-        figure = go.Figure(_dice(go, dice, hover, None))
+        figure = go.Figure(_dice(dice, hover, None))
         paint.matrix_axes(figure, short, sizes)
     else:
         titles = ["dice (* p < .05, uncorrected)", "95 % of random pairs stay below"]
         figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.03, subplot_titles=titles)
-        figure.add_trace(_dice(go, dice, hover, stars), row=1, col=1)
-        figure.add_trace(_dice(go, chance, hover, None).update(showscale=False), row=1, col=2)
+        figure.add_trace(_dice(dice, hover, stars), row=1, col=1)
+        figure.add_trace(_dice(chance, hover, None).update(showscale=False), row=1, col=2)
         paint.matrix_axes(figure, short, sizes, row=1, col=1)
         paint.matrix_axes(figure, short, [""] * len(sets), row=1, col=2)
         figure.update_yaxes(showticklabels=False, row=1, col=2)
@@ -86,7 +86,7 @@ def overlap_matrix(
     return paint.finish(figure, heading, 34 * len(sets) + 10, min_width=width, paper=paint.NOTHING)
 
 
-def _dice(go: Any, dice: Float[np.ndarray, "network network"], hover: np.ndarray, stars: np.ndarray | None) -> Any:
+def _dice(dice: Float[np.ndarray, "network network"], hover: np.ndarray, stars: np.ndarray | None) -> Any:
     return paint.matrix(
         dice,
         0,
@@ -116,15 +116,38 @@ def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_dr
         raise ValueError(f"overlap needs two networks or more; got {', '.join(map(repr, sets))} alone")
     if seed is not None and n_draws < 19:
         raise ValueError(f"n_draws={n_draws} has no 95th percentile; give at least 19, better 1,000")
-    lines = []
-    for number, ((a, left), (b, right)) in enumerate(combinations(sets.items(), 2)):
+    for left, right in combinations(sets.values(), 2):
         left.space.require_same(right.space, "compare")
-        shared, size = int((left.members & right.members).sum()), len(left) + len(right)
-        expected = (left.per_layer() * right.per_layer() / np.maximum(left.space.widths, 1)).sum()
-        dice, chance = (2 * shared / size, 2 * expected / size) if size else (np.nan, np.nan)
-        line = {"a": a, "b": b, "shared": shared, "dice": float(dice), "chance": float(chance)}
+    shared, dice, chance = dice_of_all(sets)
+    lines = []
+    for number, ((i, a), (j, b)) in enumerate(combinations(enumerate(sets), 2)):
+        line = {
+            "a": a,
+            "b": b,
+            "shared": int(shared[i, j]),
+            "dice": float(dice[i, j]),
+            "chance": float(chance[i, j]),
+        }
         if seed is not None:
-            drawn = overlap(left, right, seed=seed + number, n_null=n_draws)
+            drawn = overlap(sets[a], sets[b], seed=seed + number, n_null=n_draws)
             line |= {"chance_95": float(np.quantile(drawn.null, 0.95)), "p": drawn.p}
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def dice_of_all(sets: Mapping[str, Network]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shared units, Dice, and what Dice layer-matched random sets are expected to have, of every two networks of one space.
+
+    Three (network, network) arrays; NaN where both networks are empty.
+    """
+    n = len(sets)
+    shared, expected = np.zeros((n, n)), np.zeros((n, n))
+    sizes = np.array([len(network) for network in sets.values()], dtype=np.float64)
+    for parts in zip(*(network.by_layer() for network in sets.values()), strict=True):
+        inside = np.array(parts, dtype=np.float32)
+        counts = inside.sum(1, dtype=np.float64)
+        shared += inside @ inside.T
+        expected += np.outer(counts, counts) / max(inside.shape[1], 1)
+    together = sizes[:, None] + sizes
+    together[together == 0] = np.nan
+    return shared, 2 * shared / together, 2 * expected / together

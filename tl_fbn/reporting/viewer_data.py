@@ -29,6 +29,7 @@ from jaxtyping import Float, Float32, Int
 from tl_fbn.acquisition.recording import Recording, Run
 from tl_fbn.analysis.time_courses import time_courses
 from tl_fbn.reporting import paint
+from tl_fbn.reporting.networks import dice_of_all
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 ROWS_SHARE, WIDE_SHARE, UNITS_SHARE = (
@@ -346,20 +347,10 @@ def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
 
 def overlaps(sets: Mapping[str, Network]) -> dict[str, list[list[float | None]]]:
     """Dice of every two networks, and what layer-matched random sets are expected to have; None where both are empty."""
-    n = len(sets)
-    shared, expected = np.zeros((n, n)), np.zeros((n, n))
-    sizes = np.array([len(network) for network in sets.values()], dtype=np.float64)
-    for parts in zip(*(network.by_layer() for network in sets.values()), strict=True):
-        inside = np.array(parts, dtype=np.float32)
-        counts = inside.sum(1, dtype=np.float64)
-        shared += inside @ inside.T
-        expected += np.outer(counts, counts) / max(inside.shape[1], 1)
-    together = sizes[:, None] + sizes
-    together[together == 0] = np.nan
-    tables = {"dice": 2 * shared / together, "chance": 2 * expected / together}
+    _, dice, chance = dice_of_all(sets)
     return {
         what: [[None if np.isnan(x) else round(float(x), 4) for x in line] for line in table]
-        for what, table in tables.items()
+        for what, table in (("dice", dice), ("chance", chance))
     }
 
 
