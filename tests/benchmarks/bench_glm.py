@@ -96,14 +96,17 @@ def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
     )
 
 
-def stored_noise(folder: Path, units: int, rows: int, *, n_sources: int = 0, n_runs: int = 4) -> fbn.Recording:
-    """A recording of 32 layers on disk, made a layer at a time; with sparse sources of heavy-tailed courses if asked."""
+def stored_noise(
+    folder: Path, units: int, rows: int, *, n_sources: int = 0, n_runs: int = 4, block: int = 50
+) -> fbn.Recording:
+    """A recording of 32 layers on disk, made a layer at a time, in blocks of some rows; with sparse sources of heavy-tailed courses if asked."""
     from tl_fbn.acquisition import store
 
     rng = np.random.default_rng(0)
     n_layers = 32
     width, length = units // n_layers, rows // n_runs
-    events = pd.DataFrame({"onset": np.arange(0, length, 50), "duration": 50})
+    events = pd.DataFrame({"onset": np.arange(0, length, block)})
+    events["duration"] = np.minimum(block, length - events["onset"])
     events["trial_type"] = ["a" if i % 2 else "b" for i in range(len(events))]
     names = {store.tensor_name(layer, ""): width for layer in range(n_layers)}
     small = fbn.Recording.from_arrays(

@@ -8,11 +8,13 @@ a tenth for noise. Memory is the growth over what the process held before: it ha
 ====================  ==========================================================
 growth in             of
 ====================  ==========================================================
-rows (4 k to 256 k)   scan, GLM, ICA
+rows (4 k to 256 k)   scan; GLM and ICA, four runs whose blocks grow
+rows (16 k to 1 M)    streaming GLM, runs of 8,192 rows
+runs (4 to 256)       GLM, 1,024 rows each
 units (9 k to 704 k)  GLM, ICA, permutations
 networks (8 to 64)    ICA
 permutations          max-T
-runs (1 to 64)        GLM, 1,024 rows each
+longer runs           GLM, four runs of blocks of 50 rows: no target, because the default design has the more drift columns the longer a run is
 ====================  ==========================================================
 """
 
@@ -48,7 +50,9 @@ CURVES: dict[str, tuple[str, tuple[int, ...], float | None]] = {
     "max-T, units": ("max-units", UNITS, 1.1),
     "ICA, networks": ("ica-networks", (8, 16, 32, 64), None),
     "max-T, permutations": ("max-permutations", (1_000, 4_000, 16_000, 64_000), 1.1),
-    "GLM, runs": ("glm-runs", (1, 4, 16, 64), 1.1),
+    "GLM, runs of 1,024 rows": ("glm-runs", (4, 16, 64, 256), 1.1),
+    "streaming GLM, rows": ("stream-rows", (16_384, 65_536, 262_144, 1_048_576), 1.1),
+    "GLM, rows of longer runs": ("glm-long", ROWS[:3], None),
 }
 
 
@@ -61,15 +65,34 @@ def scan(rows: int, folder: Path) -> Callable[[], Any]:
     return lambda: fbn.Scanner(model, batch_size=BATCH).scan(design, folder / "scan", progress=False)
 
 
+def stream(rows: int) -> Callable[[], Any]:
+    """2 layers of 256 neurons, runs of 8,192 rows in blocks of 512."""
+    from tests.benchmarks.bench_scanner import BATCH, LENGTH, design_of, gpt2_small
+
+    model = gpt2_small(n_embd=64, n_layer=2, n_head=2, vocab_size=512)
+    n_batches, n_runs = rows // (BATCH * LENGTH), rows // 8_192
+    design = design_of(n_batches, n_runs, vocabulary=512, tokens_per_block=512, n_cycles=8)
+    scanner = fbn.Scanner(model, batch_size=BATCH, surprisal=False)
+    return lambda: fbn.fit_glm(scanner.stream(design, progress=False)).contrast("a - b")
+
+
 def work(curve: str, size: int, folder: Path) -> Callable[[], Any]:
     """What is timed at one size; making its data is not."""
     kind, what = curve.split("-")
     if kind == "scan":
         return scan(size, folder)
-    rows = {"rows": size, "units": 600, "networks": 2_048, "permutations": 2_400, "runs": 1_024 * size}[what]
-    units = {"rows": 2_304, "units": size, "networks": 36_864, "permutations": 9_216, "runs": 2_304}[what]
+    if kind == "stream":
+        return stream(size)
+    rows = {"units": 600, "networks": 2_048, "permutations": 2_400, "runs": 1_024 * size}.get(what, size)
+    units = {"units": size, "networks": 36_864, "permutations": 9_216}.get(what, 2_304)
+    n_runs = size if what == "runs" else 4
     recording = stored_noise(
-        folder, units, rows, n_sources=16 if kind == "ica" else 0, n_runs=size if what == "runs" else 4
+        folder,
+        units,
+        rows,
+        n_sources=16 if kind == "ica" else 0,
+        n_runs=n_runs,
+        block=rows // n_runs // 24 if what == "rows" else 50,
     )
     if kind == "glm":
         return lambda: fbn.fit_glm(recording).contrast("a - b")
@@ -93,7 +116,9 @@ def print_point(curve: str, size: int) -> None:
 
 
 def exponent(sizes: list[int], values: list[float]) -> float:
-    """Slope of a power law through the three largest sizes."""
+    """Slope of a power law through the three largest sizes; NaN for a single one."""
+    if len(sizes) < 2:
+        return float("nan")
     return float(np.polyfit(np.log(sizes[-3:]), np.log(np.maximum(values[-3:], 1e-9)), 1)[0])
 
 

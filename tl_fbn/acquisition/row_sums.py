@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -91,5 +91,5 @@ class Streamed(Protocol):
     def provenance(self) -> dict[str, Any]: ...
 
     def sums(
-        self, functionals: Sequence[np.ndarray], *, shifted: Sequence[bool] | None = None, loadings: Any = None
+        self, functionals: Iterable[Any], *, shifted: Iterable[bool] | None = None, loadings: Any = None
     ) -> Iterator[RowSums]: ...

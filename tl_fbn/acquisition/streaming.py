@@ -11,14 +11,16 @@ it; they are added up in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import sparse
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition import host
@@ -57,13 +59,8 @@ class Stream(Sequence[StreamRun]):
     progress: bool = True
 
     @cached_property
-    def runs(self) -> tuple[StreamRun, ...]:
-        tables, first = [], 0
-        for contexts in self.contexts:
-            words = Words.of(contexts, carry=self.passes.carry)
-            tables.append(row_table(contexts, words, self.tokenizer, first, False))
-            first += len(contexts)
-        return tuple(StreamRun(self.space, self.design.events(i), table) for i, table in enumerate(tables))
+    def _first_prompts(self) -> list[int]:
+        return list(accumulate(map(len, self.contexts), initial=0))
 
     @property
     def key(self) -> str:
@@ -72,7 +69,7 @@ class Stream(Sequence[StreamRun]):
 
     @property
     def n_rows(self) -> int:
-        return sum(run.n_rows for run in self.runs)
+        return sum(context.n_rows for contexts in self.contexts for context in contexts)
 
     def provenance(self) -> dict[str, Any]:
         """What a network found in this stream has to remember of it."""
@@ -81,19 +78,19 @@ class Stream(Sequence[StreamRun]):
 
     def sums(
         self,
-        functionals: Sequence[Float[np.ndarray, "functional row"]],
+        functionals: Iterable[Any],
         *,
-        shifted: Sequence[bool] | None = None,
+        shifted: Iterable[bool] | None = None,
         loadings: Float[np.ndarray, "unit component"] | None = None,
     ) -> Iterator[RowSums]:
         """Read the runs, one after the other, and yield the sums of each.
 
         Args:
-            functionals: For every run its row vectors.
+            functionals: For every run its row vectors, (functional, row), an array or sparse; asked for when the run's turn comes.
             shifted: For every run whether to take off a value near each unit's mean first; default all.
             loadings: Unit vectors to project on.
         """
-        if len(functionals) != len(self.contexts):
+        if isinstance(functionals, Sized) and len(functionals) != len(self.contexts):
             raise ValueError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
         model = self.passes.model
         now, then = host.active_edits(model), self.about["fields"]["interventions"]
@@ -103,14 +100,21 @@ class Stream(Sequence[StreamRun]):
                 "the same `with` block"
             )
         with tqdm(total=self.n_rows, desc="stream", unit="row", disable=not self.progress) as bar:
-            for number, (contexts, vectors) in enumerate(zip(self.contexts, functionals, strict=True)):
-                summing = _Summing(self.space, vectors, shifted is None or shifted[number], loadings)
+            flags = repeat(True, len(self)) if shifted is None else shifted
+            asked = zip(self.contexts, functionals, flags, strict=True)
+            for number, (contexts, vectors, shift) in enumerate(asked):
+                summing = _Summing(self.space, vectors, shift, loadings)
                 with watching(model, allowed=self.hooks_allowed):
                     self.passes.read(contexts, number, summing, Words.of(contexts, carry=self.passes.carry), bar)
                 yield summing.result()
 
     def __getitem__(self, index: int) -> StreamRun:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.runs[index]
+        """What is known of a run; its table is made anew, so that a million rows need not be held."""
+        number = range(len(self))[index]
+        contexts = self.contexts[number]
+        words = Words.of(contexts, carry=self.passes.carry)
+        table = row_table(contexts, words, self.tokenizer, self._first_prompts[number], False)
+        return StreamRun(self.space, self.design.events(number), table)
 
     def __len__(self) -> int:
         return len(self.contexts)
@@ -125,15 +129,15 @@ class _Summing:
     def __init__(
         self,
         space: UnitSpace,
-        vectors: Float[np.ndarray, "functional row"],
+        vectors: Any,
         shifted: bool,
         loadings: Float[np.ndarray, "unit component"] | None,
     ) -> None:
         self._space, self._shifted = space, shifted
-        self._vectors = torch.from_numpy(np.ascontiguousarray(vectors))
-        self._active = torch.from_numpy(vectors != 0)
+        self._vectors = sparse.csc_array(vectors)
+        self._asked: tuple[Chunk, torch.Tensor, torch.Tensor] | None = None
         self._loadings = None if loadings is None else torch.from_numpy(np.ascontiguousarray(loadings, np.float32))
-        n = len(vectors)
+        n = vectors.shape[0]
         self._products = {layer: torch.zeros(n, w, dtype=torch.float64) for layer, w in enumerate(space.widths) if w}
         self._squares = {layer: torch.zeros(3, w, dtype=torch.float64) for layer, w in enumerate(space.widths) if w}
         self._shift: dict[int, torch.Tensor] = {}
@@ -154,11 +158,18 @@ class _Summing:
             self._products[layer] = self._products[layer].to(y.device)
             self._squares[layer] = self._squares[layer].to(y.device)
         y = y.sub_(self._shift[layer])  # the copy is ours
-        rows = torch.from_numpy(chunk.rows)
-        active = self._active[:, rows].any(1)
-        vectors = self._vectors[active][:, rows].to(y.device, torch.float32)
-        self._products[layer][active.to(y.device)] += (vectors @ y).double()
+        active, vectors = self._of(chunk)
+        self._products[layer][active.to(y.device)] += (vectors.to(y.device) @ y).double()
         self._add_squares(y, chunk.lengths, self._squares[layer])
+
+    def _of(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which functionals the rows of a chunk are in, and their values there; the same for all layers."""
+        if self._asked is None or self._asked[0] is not chunk:
+            found = self._vectors[:, chunk.rows]
+            active = np.unique(found.indices)
+            dense = torch.from_numpy(found.tocsr()[active].toarray()).float()
+            self._asked = chunk, torch.from_numpy(active.astype(np.int64)), dense
+        return self._asked[1:]
 
     def _add_squares(self, y: torch.Tensor, lengths: list[int], into: torch.Tensor) -> None:
         """Context by context, so that what is multiplied is still in cache."""

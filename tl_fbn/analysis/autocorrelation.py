@@ -14,7 +14,8 @@ No row-by-row matrix is formed: V Q solves a tridiagonal system, and with M = Q'
     tr(RVR)  = T - tr M
     tr1(RVR) = pairs * rho - sum_t [q_t (VQ)_(t+1) + (VQ)_t q_(t+1)] + tr(M sum_t q_(t+1) q_t').
 
-Cost: grid x rows x rank**2, once a design. Reference: the bias is that treated by Worsley et al. (2002) with a linear
+All terms are sums over the entries of V Q, so M itself is not formed either. Cost: rows x rank**2 + grid x rows x rank, once a
+design. Reference: the bias is that treated by Worsley et al. (2002) with a linear
 correction.
 """
 
@@ -43,13 +44,15 @@ def expected_autocorrelation(basis: Basis, grid: Float[np.ndarray, " rho"] = GRI
     """f(rho) on a grid: what the residuals of this design show on average when the noise has that rho."""
     q, linked = basis.q, ~basis.starts[1:]
     here, after = q[:-1][linked], q[1:][linked]
-    steps = after.T @ here
+    turned = np.asfortranarray(q @ (after.T @ here))  # as LAPACK returns V Q: the sums run along memory
+    # one sum over the entries of V Q holds both that link neighbours, and the trace with M
+    turned[1:][linked] -= here
+    turned[:-1][linked] -= after
+    flat, turned = np.asfortranarray(q).ravel("K"), turned.ravel("K")
     curve = np.empty(len(grid))
     for i, rho in enumerate(grid):  # one rho at a time: V Q is as large as Q
-        vq = _covariance_times(basis, rho)
-        m = q.T @ vq
-        crossed = np.vdot(here, vq[1:][linked]) + np.vdot(after, vq[:-1][linked])
-        curve[i] = (linked.sum() * rho - crossed + np.vdot(m, steps)) / (basis.n_rows - np.trace(m))
+        vq = np.asfortranarray(_covariance_times(basis, rho)).ravel("K")
+        curve[i] = (linked.sum() * rho + turned @ vq) / (basis.n_rows - flat @ vq)
     return curve
 
 

@@ -25,7 +25,7 @@ Cost: two thin matrix products a run, then one rank x rank solve a unit. Float64
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, overload
 
@@ -36,11 +36,12 @@ from jaxtyping import Float
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.row_sums import Streamed
+from tl_fbn.analysis.averages import Replicates, check_prompts
 from tl_fbn.analysis.contrast import Contrast, FContrast, Level, f_statistic
 from tl_fbn.analysis.estimates import by_block, by_run, by_token
 from tl_fbn.analysis.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.regressors import Drift, Kernel, Phases, design_matrix
-from tl_fbn.analysis.run_fit import Noise, Replicates, RunFit, RunModel, fit_run, fit_streamed
+from tl_fbn.analysis.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.units import UnitSpace, html_frame
 
 # fields of a RunFit that are arrays with the run number as their only other name on disk
@@ -273,6 +274,9 @@ def fit_glm(
         raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
     if replicates not in get_args(Replicates):
         raise ValueError(f"replicates={replicates!r} is none of {', '.join(map(repr, get_args(Replicates)))}")
+    if replicates == "prompts":
+        for number, run in enumerate(recording):
+            check_prompts(run, number)
     if maxlags is not None and (noise != "newey_west" or maxlags < 0):
         raise ValueError(f'maxlags={maxlags} with noise={noise!r}; it is for "newey_west", and at least 0')
     if noise == "newey_west" and not isinstance(recording, Recording):
@@ -298,17 +302,29 @@ def fit_glm(
         if extra is not None:
             raise ValueError("extra= adds columns to the default design; with design= put them into your own matrices")
         designs = _one_a_run(design, recording)
-    models = [
+    for number, matrix in enumerate(designs):
+        check_rows(matrix, number)
+    models = (  # one at a time: the model of a run is several times as large as its design
         RunModel.of(run, matrix, noise, number, maxlags=maxlags, replicates=replicates)
         for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
-    ]
-    if isinstance(recording, Recording):
-        runs = tuple(map(fit_run, recording, models))
-    else:
-        shifted = [model.basis.spans_constant for model in models]
-        sums = recording.sums([model.functionals for model in models], shifted=shifted)
-        runs = tuple(fit_streamed(model, one, recording.space) for model, one in zip(models, sums, strict=True))
+    )
+    fits = map(fit_run, recording, models) if isinstance(recording, Recording) else _streamed(recording, models)
+    runs = tuple(fits)
     return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance(), replicates)
+
+
+def _streamed(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:
+    """Fit the runs as they pass by, each model made when its run begins and dropped when it is fitted."""
+    current: list[RunModel] = []
+
+    def functionals() -> Iterator[Any]:
+        for model in models:
+            current[:] = [model]
+            yield model.functionals
+
+    shifted = (current[0].basis.spans_constant for _ in range(len(recording)))
+    for sums in recording.sums(functionals(), shifted=shifted):
+        yield fit_streamed(current[0], sums, recording.space)
 
 
 def _check_independent(

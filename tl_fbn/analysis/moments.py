@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 SHIFT_ROWS = 256
+_NUMBERS = 1 << 20
 Quadratic = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -91,7 +92,7 @@ class Basis:
         out[:-1] += array[1:] * linked
         return out
 
-    @property
+    @cached_property
     def interior(self) -> Float[np.ndarray, " row"]:
         """The diagonal of J: 1, less 1 for a first row and 1 for a last."""
         lasts = np.append(self.starts[1:], True)
@@ -214,3 +215,15 @@ def information(quadratic: Quadratic, rho: Float[np.ndarray, " unit"]) -> Float[
     a, b, c = quadratic
     rho = rho[:, None, None]
     return a - rho * b + rho**2 * c
+
+
+def solved(
+    quadratic: Quadratic, rho: Float[np.ndarray, " unit"], right: Float[np.ndarray, "unit rank some"]
+) -> Float[np.ndarray, "unit rank some"]:
+    """(X' V(rho)^-1 X)^-1 of every unit times its columns; some units at a time, so that wide designs need no more memory."""
+    out = np.empty(right.shape)
+    step = max(1, _NUMBERS // quadratic[0].size)
+    for start in range(0, len(rho), step):
+        part = slice(start, start + step)
+        out[part] = np.linalg.solve(information(quadratic, rho[part]), right[part])
+    return out

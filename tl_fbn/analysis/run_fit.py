@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from scipy import sparse
 
 from tl_fbn.acquisition.halves import HalfArray
 from tl_fbn.acquisition.recording import Run
 from tl_fbn.acquisition.row_sums import RowSums, StreamRun
 from tl_fbn.analysis.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
+from tl_fbn.analysis.averages import Averages, Replicates
 from tl_fbn.analysis.expressions import as_vector
-from tl_fbn.analysis.moments import SHIFT_ROWS, Basis, Moments, Quadratic, Summing, at, first_shift, information
+from tl_fbn.analysis.moments import SHIFT_ROWS, Basis, Moments, Quadratic, Summing, at, first_shift, information, solved
 from tl_fbn.analysis.newey_west import add_scores, covariance_of, default_maxlags
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.pieces import pieces, unit_blocks
 from tl_fbn.units import UnitSpace
 
 Noise = Literal["ar1", "ar1_pooled", "newey_west", "ols"]
-Replicates = Literal["blocks", "prompts"]
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
@@ -108,8 +109,7 @@ class RunFit:
         spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
         rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
         for part in unit_blocks(len(rhos)):
-            inverse = information(self.quadratic, rhos[part])
-            found = w.T @ np.linalg.solve(inverse, np.broadcast_to(w, (len(inverse), *w.shape)))
+            found = w.T @ solved(self.quadratic, rhos[part], np.broadcast_to(w, (len(rhos[part]), *w.shape)))
             here = (which >= part.start) & (which < part.stop)
             spread[here] = found[which[here] - part.start]
         return effects, self.noise[:, None, None] * spread
@@ -146,9 +146,8 @@ class RunModel:
         basis: Its orthonormal coordinates.
         quadratic: A, B, C of the design.
         curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
-        averages: (block, row) averages rows into blocks.
+        averages: Which rows are averaged into which block.
         pooled: All units of a layer share one rho.
-        spans: The rows of every block, where each is one stretch.
         maxlags: For Newey and West's covariance; None for a noise model's.
     """
 
@@ -156,9 +155,8 @@ class RunModel:
     basis: Basis
     quadratic: Quadratic
     curve: Float[np.ndarray, " rho"] | None
-    averages: Float[np.ndarray, "block row"]
+    averages: Averages
     pooled: bool = False
-    spans: tuple[slice, ...] | None = None
     maxlags: int | None = None
 
     @classmethod
@@ -172,40 +170,25 @@ class RunModel:
         maxlags: int | None = None,
         replicates: Replicates = "blocks",
     ) -> RunModel:
+        check_rows(design, number)
         matrix = design.to_numpy(float)
-        if run.n_rows <= matrix.shape[1]:
-            raise ValueError(
-                f"run {number} has {run.n_rows} rows for {matrix.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
-                "record more rows or use fewer regressors"
-            )
         basis = Basis.of(matrix, run.segment_starts)
         curve = expected_autocorrelation(basis) if noise in ("ar1", "ar1_pooled") else None
-        averages = _block_averages(run, replicates, number)
+        averages = Averages.of(run, replicates, number)
         if noise == "newey_west" and maxlags is None:
             maxlags = default_maxlags(run.n_rows)
-        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", _spans(averages), maxlags)
+        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", maxlags)
 
     @property
-    def functionals(self) -> Float[np.ndarray, "functional row"]:
-        """The row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
-        return np.concatenate([self.basis.stacked.T, self.averages])
+    def functionals(self) -> Any:
+        """(functional, row) sparse: the row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
+        return sparse.vstack([sparse.csr_array(self.basis.stacked.T), self.averages.matrix], format="csc")
 
     def moments(self, sums: RowSums) -> tuple[Moments, Float[np.ndarray, "block unit"]]:
         """Moments and block means from streamed sums."""
         a, b, c, averages = np.split(sums.products, np.cumsum([self.basis.rank] * 3))
         squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
         return Moments((a, b, c), squares, sums.shift), averages + sums.shift
-
-    def add_block_means(
-        self, means: Float[np.ndarray, "block unit"], start: int, y: Float[np.ndarray, "row unit"]
-    ) -> None:
-        """Add what rows ``start`` onwards give to the mean of every block."""
-        if self.spans is None:
-            means += self.averages[:, start : start + len(y)] @ y
-            return
-        for mean, rows in zip(means, self.spans, strict=True):
-            if rows.start < start + len(y) and rows.stop > start:
-                mean += y[max(rows.start - start, 0) : rows.stop - start].sum(0) / (rows.stop - rows.start)
 
     def fit(
         self,
@@ -231,9 +214,18 @@ class RunModel:
             noise=noise,
             n_rows=n_rows,
             block_means=block_means,
-            block_design=self.averages @ matrix,
-            within=_varies_within(matrix, self.averages),
+            block_design=self.averages.matrix @ matrix,
+            within=self.averages.varying_within(matrix),
             covariance=covariance,
+        )
+
+
+def check_rows(design: pd.DataFrame, number: int) -> None:
+    """Refuse a run without more rows than regressors."""
+    if len(design) <= design.shape[1]:
+        raise ValueError(
+            f"run {number} has {len(design)} rows for {design.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
+            "record more rows or use fewer regressors"
         )
 
 
@@ -257,7 +249,7 @@ def _fit_array(
     summing = {units.start: one for units, one in sums}
     for rows, units, y in pieces(array, shift):
         summing[units.start].add(rows.start, y)
-        model.add_block_means(means[:, units], rows.start, y)
+        model.averages.add(means[:, units], rows.start, y)
     fits = _fit_layer(model, [one.moments() for _, one in sums])
     if model.maxlags is None:
         return fits, means + shift, None
@@ -302,45 +294,8 @@ def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"
     elif model.pooled:
         fitted = np.linalg.solve(information(quadratic, rho[:1])[0], right)
     else:
-        fitted = np.linalg.solve(information(quadratic, rho), right.T[..., None])[..., 0].T
+        fitted = solved(quadratic, rho, right.T[..., None])[..., 0].T
     total = at(moments.squares, rho)
     residual = total - np.einsum("kn,kn->n", fitted, right)
     residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
     return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift
-
-
-def _block_averages(run: Run | StreamRun, replicates: Replicates, number: int) -> Float[np.ndarray, "block row"]:
-    """A matrix that averages rows into blocks, or into the prompts of blocks; a row in two blocks counts for the later."""
-    owner = np.full(run.n_rows, -1)
-    for block, (_, rows) in enumerate(run.blocks()):
-        owner[rows] = block
-    if replicates == "prompts":
-        if "prompt" not in run.rows:
-            raise ValueError(f'replicates="prompts" needs the column prompt of the row table, which run {number} lacks')
-        pairs = pd.Series(list(zip(owner, run.rows["prompt"], strict=True)))
-        owner = np.where(owner < 0, -1, pd.factorize(pairs)[0])
-    found = np.unique(owner[owner >= 0])
-    members = (owner == found[:, None]).astype(float)
-    return members / members.sum(1, keepdims=True)
-
-
-def _spans(averages: Float[np.ndarray, "block row"]) -> tuple[slice, ...] | None:
-    """Blocks as slices; None if one of them is interrupted."""
-    found = []
-    for weights in averages:
-        rows = np.flatnonzero(weights)
-        if rows[-1] - rows[0] + 1 != len(rows):
-            return None
-        found.append(slice(int(rows[0]), int(rows[-1]) + 1))
-    return tuple(found)
-
-
-def _varies_within(matrix: np.ndarray, averages: np.ndarray) -> np.ndarray:
-    """True for columns more than half of whose variance lies within blocks."""
-    if not len(averages):
-        return np.zeros(matrix.shape[1], dtype=bool)
-    rows = matrix[averages.any(0)]
-    total = rows.var(0)
-    means = averages @ matrix
-    between = np.average(np.square(means - rows.mean(0)), axis=0, weights=(averages > 0).sum(1))
-    return (between < 0.5 * total) & (total > 1e-12 * np.square(rows).mean(0))  # a constant varies by rounding only
