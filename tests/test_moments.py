@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.regression import covariance
-from tl_fbn.analysis.moments import Basis, Moments, at, first_shift, information
+from tl_fbn.analysis.moments import Basis, Moments, at, first_shift, information, solved
 
 some = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -124,3 +124,12 @@ def test_large_mean_costs_no_digits() -> None:
         residual = moments.squares[0] - np.square(moments.cross[0]).sum(0)
         expected = np.square(noise - basis.q @ (basis.q.T @ noise)).sum(0)
         np.testing.assert_allclose(residual, expected, rtol=1e-8)
+
+
+def test_solving_some_units_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    basis = Basis.of(rng.normal(size=(60, 5)), segments(60, [20, 41]))
+    rho, right = rng.uniform(-0.5, 0.9, 9), rng.normal(size=(9, 5, 2))
+    whole = np.linalg.solve(information(basis.quadratic(), rho), right)
+    monkeypatch.setattr("tl_fbn.analysis.moments._NUMBERS", 60)  # two units a step
+    np.testing.assert_array_equal(solved(basis.quadratic(), rho, right), whole)

@@ -5,7 +5,8 @@ and folder layout; the time is from the first rank's start of its scan to the la
 must have equal bytes. More ranks than cores show what overloading costs.
 
 *Analyses and lesions.* The same calls in one process with one thread, and under ``joblib.parallel_config(backend="dask")`` on a real
-``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal (``identical``: to the last bit).
+``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal (``identical``: to the last bit). Every
+message to a worker costs some hundredths of a second, so the data are large enough for minutes of work on one core.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def bench_dask(quick: bool) -> dict[str, Any]:
     network = fbn.Network.from_indices(space, range(0, space.n_units, 20))
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        recording = stored_noise(Path(folder), 36_864, 1_024 if quick else 4_096, n_sources=16)
+        units, rows = (36_864, 1_024) if quick else (147_456, 4_096)
+        recording = stored_noise(Path(folder), units, rows, n_sources=16, n_runs=2)
         fit = fbn.fit_glm(recording)
         n_controls, n_permutations = (10, 2_000) if quick else (60, 20_000)
         tasks: dict[str, Callable[[], Any]] = {
@@ -108,7 +110,7 @@ def bench_dask(quick: bool) -> dict[str, Any]:
                     started = time.perf_counter()
                     alone = task()
                     one = time.perf_counter() - started
-                with joblib.parallel_config(backend="dask"):
+                with threadpool_limits(1), joblib.parallel_config(backend="dask"):
                     task()  # workers import what they need, once
                     started = time.perf_counter()
                     together = task()

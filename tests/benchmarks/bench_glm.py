@@ -75,7 +75,8 @@ def bench_fit(repeats: int) -> dict[str, float]:
 
 
 def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
-    from tl_fbn.analysis.permutation import _CHUNK, _UNITS
+    from tl_fbn.analysis.relabelling import CHUNK
+    from tl_fbn.analysis.relabelling import UNITS as WIDE
 
     y, _, events = data(ROWS, UNITS)
     fit = fbn.fit_glm(fbn.Recording.from_arrays([np.split(y, 12, axis=1)], events=[events]), noise="ols")
@@ -83,9 +84,9 @@ def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
     labels, means = rng.normal(size=(n, BLOCKS)).astype(np.float32), rng.normal(size=(BLOCKS, UNITS)).astype(np.float32)
 
     def limit() -> None:
-        for start in range(0, n, _CHUNK):
-            for first in range(0, UNITS, _UNITS):
-                np.abs(labels[start : start + _CHUNK] @ means[:, first : first + _UNITS]).max(1)
+        for start in range(0, n, CHUNK):
+            for first in range(0, UNITS, WIDE):
+                np.abs(labels[start : start + CHUNK] @ means[:, first : first + WIDE]).max(1)
 
     return medians(
         {

@@ -31,6 +31,7 @@ import torch
 from einops import rearrange
 
 from tl_fbn.acquisition import sites
+from tl_fbn.acquisition.mapped import place_of
 from tl_fbn.acquisition.recording import Recording, Run
 
 if TYPE_CHECKING:
@@ -119,10 +120,10 @@ def _key(site: str, layer: int) -> str:
 
 def _tensor(array: Any, rows: slice | np.ndarray) -> torch.Tensor:
     """Some rows of a layer as a tensor that is safe to write into."""
-    if isinstance(array, np.memmap) and array.filename is not None and isinstance(rows, slice):
-        private = np.memmap(
-            array.filename, array.dtype, "c", array.offset, array.shape
-        )  # copied where written, in memory
+    place = place_of(array) if isinstance(array, np.ndarray) and isinstance(rows, slice) else None
+    if place is not None:
+        file, offset = place
+        private = np.memmap(file, array.dtype, "c", offset, array.shape)  # copied where written, in memory
         return torch.from_numpy(private[rows])
     return torch.from_numpy(np.array(array[rows]))
 

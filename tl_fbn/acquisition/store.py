@@ -45,7 +45,7 @@ import xxhash
 
 from tl_fbn import files
 from tl_fbn.acquisition.halves import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
-from tl_fbn.acquisition.mapped import Mapped
+from tl_fbn.acquisition.mapped import mapped
 
 FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
 CHECKSUM = "xxh3_128"
@@ -271,19 +271,19 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, about["bytes"][DATA])))
         for name, entry in header.items():
-            tensors[name] = _mapped(folder / DATA, entry, 8 + length)
+            tensors[name] = _layer(folder / DATA, entry, 8 + length)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
     return about, tensors
 
 
-def _mapped(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
+def _layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
     rows, width = entry["shape"]
     offset = start + entry["data_offsets"][0]
     kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
     if kind == "float32":
-        return Mapped(path, np.float32, "r", offset, (rows, width))
-    return HalfArray(Mapped(path, np.uint16, "r", offset, (rows, width)), kind)
+        return mapped(path, offset, np.float32, (rows, width))
+    return HalfArray(mapped(path, offset, np.uint16, (rows, width)), kind)
 
 
 def verify_run(folder: Path) -> None:

@@ -31,11 +31,10 @@ Cost: one fit, then ``2 * permutations * blocks * units`` flops. Memory: the blo
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -44,14 +43,9 @@ from jaxtyping import Float
 from tl_fbn import files
 from tl_fbn.acquisition.recording import Recording
 from tl_fbn.acquisition.row_sums import Streamed
-from tl_fbn.analysis.expressions import as_vector
 from tl_fbn.analysis.glm import GLMFit, fit_glm
-from tl_fbn.analysis.run_fit import RunFit
+from tl_fbn.analysis.relabelling import Null, Over, Relabellings, neighbour_pairs
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
-
-Null = Literal["labels", "shift", "signs"]
-Over = Literal["pairs", "runs"]
-_CHUNK, _UNITS = 512, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +207,13 @@ def max_t(
     used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
     if null == "signs":
-        effects = _pairs(used, weights, expression) if over == "pairs" else [run.effect(weights)[0] for run in used]
-        drawn = _Relabellings.of_signs(np.array(effects), over or "runs")
+        effects = (
+            neighbour_pairs(used, weights, expression) if over == "pairs" else [run.effect(weights)[0] for run in used]
+        )
+        drawn = Relabellings.of_signs(np.array(effects), over or "runs")
         effect = np.mean(effects, axis=0)
     else:
-        drawn = _Relabellings.of_blocks(used, weights, expression, null)
+        drawn = Relabellings.of_blocks(used, weights, expression, null)
         effect = fit.contrast(expression).estimate
     if drawn.smallest_p > 0.05:
         raise ValueError(
@@ -231,167 +227,3 @@ def max_t(
     return PermutationTest(
         fit.space, expression, null, observed, largest, highest, drawn.dof, drawn.smallest_p, provenance, effect
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Relabellings:
-    """Data in small coordinates, and how their regressor is drawn anew.
-
-    Args:
-        data: (item, unit) freed of nuisance, each unit of norm 1 (0 where it never varies).
-        regressors: One a run: the values of its items.
-        residual: One a run: (item, item) takes nuisance off a regressor.
-        movable: One a run: the items that trade values; None to change signs instead.
-        shift: Rotate rather than shuffle.
-        dof: Degrees of freedom of t.
-        smallest_p: The smallest p that distinct relabellings allow.
-        why: How many there are, in words.
-    """
-
-    data: Float[np.ndarray, "item unit"]
-    regressors: Sequence[np.ndarray]
-    residual: Sequence[np.ndarray]
-    movable: Sequence[np.ndarray] | None
-    shift: bool
-    dof: float
-    smallest_p: float
-    why: str
-
-    @classmethod
-    def of_signs(cls, effects: Float[np.ndarray, "item unit"], over: Over) -> _Relabellings:
-        n = len(effects)
-        why = f"{n} {over} have {2.0**n:.4g} patterns of signs, each as extreme as its opposite"
-        return cls(_normed(effects), [np.ones(n)], [np.eye(n)], None, False, n - 1.0, 2.0 / 2.0**n, why)
-
-    @classmethod
-    def of_blocks(
-        cls, runs: Sequence[RunFit], weights: Mapping[str, float], expression: str, null: Null
-    ) -> _Relabellings:
-        _require_comparison(weights, expression)
-        data, regressors, residuals, movable = [], [], [], []
-        dof, log_count, opposite = -1.0, 0.0, True
-        for number, run in enumerate(runs):
-            regressor, moving = _labelled(run, weights, expression, number)
-            residual, rank = _residual_maker(run, weights)
-            data.append(residual @ run.means_between())
-            regressors.append(regressor)
-            residuals.append(residual)
-            movable.append(moving)
-            dof += len(regressor) - rank
-            values, counts = np.unique(regressor[moving], return_counts=True)
-            if null == "shift":
-                rolled = {tuple(np.roll(regressor[moving], k)) for k in range(len(moving))}
-                log_count += math.log(len(rolled))
-                opposite &= tuple(-regressor[moving]) in rolled
-            else:
-                log_count += math.lgamma(len(moving) + 1) - sum(math.lgamma(n + 1) for n in counts)
-                opposite &= bool(np.allclose(values, -values[::-1]) and (counts == counts[::-1]).all())
-        if dof < 1:
-            raise ValueError(f"{expression!r} leaves no blocks to compare once drift is off; record more cycles")
-        smallest = math.exp(math.log(2.0 if opposite else 1.0) - log_count)
-        why = f"{math.exp(min(log_count, 50)):.3g} distinct relabellings" + (
-            ", each as extreme as its opposite" if opposite else ""
-        )
-        joined = _normed(np.concatenate(data))
-        return cls(joined, regressors, residuals, movable, null == "shift", dof, smallest, why)
-
-    def run(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """t of the data, and of n relabellings the largest |t| and the largest t."""
-        observed = self._designs(None, 1, rng) @ self.data
-        t = self._t(observed[0])
-        t[~self.data.any(0)] = np.nan
-        narrow = self.data.astype(np.float32)
-        highest, lowest = np.full(n, -np.inf), np.full(n, np.inf)
-        for start in range(0, n, _CHUNK):
-            part = slice(start, min(start + _CHUNK, n))
-            designs = self._designs(part, part.stop - part.start, rng).astype(np.float32)
-            for first in range(0, narrow.shape[1], _UNITS):
-                r = designs @ narrow[:, first : first + _UNITS]
-                np.maximum(highest[part], r.max(1), out=highest[part])
-                np.minimum(lowest[part], r.min(1), out=lowest[part])
-        return t, self._t(np.maximum(highest, -lowest)), self._t(highest)
-
-    def _t(self, r: np.ndarray) -> np.ndarray:
-        r = np.clip(r, -1, 1)
-        with np.errstate(divide="ignore"):
-            return r * np.sqrt(self.dof / np.maximum(1 - r**2, 1e-15))
-
-    def _designs(self, part: slice | None, n: int, rng: np.random.Generator) -> Float[np.ndarray, "permutation item"]:
-        """Relabelled regressors, freed of nuisance, each of norm 1; the true one for no part."""
-        made = []
-        for i, (regressor, residual) in enumerate(zip(self.regressors, self.residual, strict=True)):
-            drawn = np.tile(regressor, (n, 1))
-            if part is not None and self.movable is None:
-                drawn *= rng.choice([-1.0, 1.0], size=drawn.shape)
-            elif part is not None:
-                assert self.movable is not None
-                moving = self.movable[i]
-                values = np.tile(regressor[moving], (n, 1))
-                if self.shift:
-                    turned = (np.arange(len(moving)) + rng.integers(len(moving), size=(n, 1))) % len(moving)
-                    drawn[:, moving] = np.take_along_axis(values, turned, 1)
-                else:
-                    drawn[:, moving] = rng.permuted(values, axis=1)
-            made.append(drawn @ residual)
-        joined = np.concatenate(made, axis=1)
-        norms = np.linalg.norm(joined, axis=1, keepdims=True)
-        return joined / np.where(norms > 1e-9, norms, np.inf)  # a relabelling that drift explains shows nothing
-
-
-def _require_comparison(weights: Mapping[str, float], expression: str) -> None:
-    if abs(sum(weights.values())) > 1e-9:
-        raise ValueError(
-            f"{expression!r} compares conditions with nothing (its weights add up to {sum(weights.values()):g}), which no "
-            'exchange of labels tests; compare conditions, or use null="signs"'
-        )
-
-
-def _pairs(runs: Sequence[RunFit], weights: Mapping[str, float], expression: str) -> list[Float[np.ndarray, " unit"]]:
-    """Differences of neighbouring blocks, one of each side of the contrast; a block without a partner is left out."""
-    _require_comparison(weights, expression)
-    found, scale = [], sum(weight for weight in weights.values() if weight > 0)
-    for number, run in enumerate(runs):
-        values, compared = _labelled(run, weights, expression, number)
-        means, waiting = run.means_between(), list[int]()
-        for block in compared:
-            if waiting and values[waiting[0]] * values[block] < 0:
-                sign = np.sign(values[block])
-                found.append(scale * sign * (means[block] - means[waiting.pop(0)]))
-            else:
-                waiting.append(int(block))
-    return found
-
-
-def _labelled(
-    run: RunFit, weights: Mapping[str, float], expression: str, number: int
-) -> tuple[Float[np.ndarray, " block"], np.ndarray]:
-    """The contrast's weight of every block, and which blocks it compares."""
-    vector = as_vector(dict(weights), run.columns)
-    assert vector is not None
-    if not len(run.block_means):
-        raise ValueError(f"max_t relabels blocks, but run {number} has no events; give events")
-    named = run.block_design[:, vector != 0]
-    labelled = np.isclose(named, 1) | np.isclose(named, 0)
-    if run.within[vector != 0].any() or not labelled.all() or (np.isclose(named, 1).sum(1) > 1).any():
-        raise ValueError(
-            f"contrast {expression!r} names columns that are no labels of whole blocks (run {number}); max_t exchanges labels "
-            "of conditions"
-        )
-    return run.block_design @ np.where(vector != 0, vector, 0.0), np.flatnonzero(np.isclose(named, 1).any(1))
-
-
-def _residual_maker(run: RunFit, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, "block block"], int]:
-    """Takes the constant, drift and the conditions that are not compared off a block's numbers; and their rank."""
-    others = [i for i, name in enumerate(run.columns) if name not in weights and not run.within[i]]
-    nuisance = np.column_stack([np.ones(len(run.block_means)), run.block_design[:, others]])
-    left, singular, _ = np.linalg.svd(
-        nuisance / np.maximum(np.linalg.norm(nuisance, axis=0), 1e-300), full_matrices=False
-    )
-    left = left[:, singular > 1e-9 * singular[0]]
-    return np.eye(len(nuisance)) - left @ left.T, left.shape[1]
-
-
-def _normed(data: Float[np.ndarray, "item unit"]) -> Float[np.ndarray, "item unit"]:
-    norms = np.linalg.norm(data, axis=0)
-    varies = norms > 1e-13 * np.abs(data).max(initial=0.0)
-    return np.where(varies, data, 0.0) / np.where(varies, norms, 1.0)

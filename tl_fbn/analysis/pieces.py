@@ -7,12 +7,12 @@ back behind them (they stay in the system's cache), or a process would seem to h
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
 
+from tl_fbn.acquisition import mapped
 from tl_fbn.acquisition.halves import HalfArray
 
 ROWS, UNITS = 2048, 1024
@@ -44,8 +44,4 @@ def pieces(
 
 def hand_back(array: np.ndarray | HalfArray) -> None:
     """Let go of the pages of a mapped file; nothing happens to any other array."""
-    base: object = array.words if isinstance(array, HalfArray) else array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    mapped.hand_back(array.words if isinstance(array, HalfArray) else array)

@@ -131,7 +131,8 @@ def reduce_recording(
             "Record more, or ask for fewer networks"
         )
     size = min(n_components + _OVERSAMPLED, possible)
-    parts = [_Layer(recording, layer, numbers, kept, preparation, shuffle) for layer in layers]
+    masks, chosen = [kept[number] for number in numbers], [recording[number] for number in numbers]
+    parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
     means = _RunMeans(run_of)
     work = n_rows * n_units
     if n_rows <= 6 * size:
@@ -177,29 +178,26 @@ def reduce_recording(
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One layer of a recording, as blocks of units over all rows kept."""
+    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for it is sent to workers."""
 
-    recording: Recording
+    arrays: Sequence[np.ndarray | HalfArray]
     layer: int
-    runs: Sequence[int]
     kept: Sequence[Bool[np.ndarray, " _"]]
     preparation: Preparation
     shuffle: int | None = None
 
     def blocks(self) -> Iterator[Float[np.ndarray, "row unit"]]:
         """float32 blocks of units, prepared; raw where nothing is asked for and means are small."""
-        arrays = [self.recording[number].layers[self.layer] for number in self.runs]
-        n_rows = sum(int(self.kept[number].sum()) for number in self.runs)
-        n_units = arrays[0].shape[1]
+        n_rows, n_units = sum(int(kept.sum()) for kept in self.kept), self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
-            values = [_rows(array, self.kept[number], units) for number, array in zip(self.runs, arrays, strict=True)]
+            values = [_rows(array, kept, units) for array, kept in zip(self.arrays, self.kept, strict=True)]
             if self.shuffle is not None:
                 rng = np.random.default_rng([self.shuffle, self.layer, first])
                 values = [_rotated(part, rng) for part in values]
             yield self._prepared(values)
-        for array in arrays:
+        for array in self.arrays:
             hand_back(array)
 
     def _prepared(self, values: list[np.ndarray]) -> np.ndarray:
