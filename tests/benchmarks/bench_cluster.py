@@ -34,6 +34,12 @@ import tl_fbn as fbn
 from tests.benchmarks.bench_glm import stored_noise
 from tests.benchmarks.lines import Line
 
+# dask asks the workers' malloc to give freed memory back at once, which nearly halves the speed of numpy and PyTorch; the README says so too
+NANNY = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**29,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**29,
+}
+
 
 def rank_scan(folder: Path, n_batches: int) -> None:
     """One rank's share of a scan, and when it began and ended."""
@@ -80,16 +86,18 @@ def same(one: Any, other: Any) -> tuple[bool, float]:
 
 def bench_dask(quick: bool) -> dict[str, Any]:
     """Seconds in one process and on two workers, and whether the results are the same."""
+    import dask
     from dask.distributed import Client, LocalCluster
 
+    dask.config.set(NANNY)
     torch.set_num_threads(1)
     model, battery = fbn.demo.load_model(), fbn.demo.battery(n=10 if quick else 40)
     space = fbn.Scanner(model).space
     network = fbn.Network.from_indices(space, range(0, space.n_units, 20))
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        units, rows = (36_864, 1_024) if quick else (147_456, 4_096)
-        recording = stored_noise(Path(folder), units, rows, n_sources=16, n_runs=2)
+        rows = 1_024 if quick else 32_768
+        recording = stored_noise(Path(folder), 36_864, rows, n_sources=16, n_runs=2, block=rows // 64)
         fit = fbn.fit_glm(recording)
         n_controls, n_permutations = (10, 2_000) if quick else (60, 20_000)
         tasks: dict[str, Callable[[], Any]] = {

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import joblib
+import numpy as np
 from joblib.parallel import LokyBackend, get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -54,7 +56,10 @@ def each(
         return [function(item) for item in items]
     asked = asked_for()
     if asked is not None:
-        return list(joblib.Parallel(n_jobs=asked.n_jobs, prefer="threads")(joblib.delayed(function)(i) for i in items))
+        # arrays that a partial holds become arguments of every call, which joblib sends to a worker once
+        held = function if isinstance(function, partial) else partial(function)
+        calls = (joblib.delayed(_called)(held.func, _Sent.of(item), *held.args, **held.keywords) for item in items)
+        return list(joblib.Parallel(n_jobs=asked.n_jobs, prefer="threads")(calls))
     if products:
         return [function(item) for item in items]
     pools = ThreadpoolController().select(user_api="blas")
@@ -62,3 +67,21 @@ def each(
     workers = min(threads, len(items))
     with pools.limit(limits=max(1, threads // workers)), ThreadPoolExecutor(workers) as executor:
         return list(executor.map(function, items))
+
+
+class _Sent:
+    """A mapped array on its way to a worker, as the address that it pickles to: joblib's dask backend sends the bytes of any large array it sees."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    @classmethod
+    def of(cls, item: Any) -> Any:
+        parts = item if isinstance(item, tuple) else (item,)
+        return cls(item) if any(isinstance(part, np.memmap) for part in parts) else item
+
+
+def _called(function: Callable[..., Result], item: Any, *args: Any, **options: Any) -> Result:
+    return function(*args, item.item if isinstance(item, _Sent) else item, **options)

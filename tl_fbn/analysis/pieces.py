@@ -26,7 +26,7 @@ def unit_blocks(n: int) -> list[slice]:
 def pieces(
     array: np.ndarray | HalfArray, shift: Float[np.ndarray, " unit"], *, lead: int = 0
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Rows, units and float64 activations of every piece, with the shift off.
+    """Rows, units and float64 activations of every piece, with the shift off, in one buffer that the next piece overwrites.
 
     Args:
         array: (row, unit) one layer.
@@ -34,11 +34,12 @@ def pieces(
         lead: Rows before each piece's first that come with it, as far as there are any; they are not in its ``rows``.
     """
     n_rows, n_units = array.shape
+    room = np.empty((min(ROWS + lead, n_rows), min(UNITS, n_units)))  # fresh memory a piece costs as much as filling it
     for first in range(0, n_rows, ROWS):
         rows = slice(first, min(first + ROWS, n_rows))
         for units in unit_blocks(n_units):
             values = array[max(first - lead, 0) : rows.stop, units]
-            yield rows, units, np.subtract(values, shift[units], dtype=np.float64)
+            yield rows, units, np.subtract(values, shift[units], out=room[: len(values), : values.shape[1]])
         hand_back(array)
 
 

@@ -152,10 +152,15 @@ def _extremes(
     relabellings: Relabellings, n: int, rng: np.random.Generator, width: int, data: Float32[np.ndarray, "item unit"]
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
     """Highest and lowest correlation over some units for every relabelling; all units are given the same ones."""
+    data = np.require(
+        data, requirements="A"
+    )  # from another process it may not be, and every product would copy its part
     highest, lowest = np.full(n, -np.inf), np.full(n, np.inf)
+    room = np.empty((min(n, CHUNK), width), dtype=np.float32)  # one for all: fresh memory costs as much as the product
     for part, designs in relabellings.drawn(n, copy.deepcopy(rng)):
         for first in range(0, data.shape[1], width):
-            r = designs @ data[:, first : first + width]
+            some = data[:, first : first + width]
+            r = np.matmul(designs, some, out=room[: len(designs), : some.shape[1]])
             np.maximum(highest[part], r.max(1), out=highest[part])
             np.minimum(lowest[part], r.min(1), out=lowest[part])
     return highest, lowest

@@ -179,6 +179,10 @@ class RunModel:
             maxlags = default_maxlags(run.n_rows)
         return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", maxlags)
 
+    def __sizeof__(self) -> int:
+        """With its arrays: joblib's dask backend sends what says it is large to each worker once, everything else with every task."""
+        return object.__sizeof__(self) + self.basis.q.nbytes + self.design.size * 8 + self.averages.owner.nbytes
+
     @property
     def functionals(self) -> Any:
         """(functional, row) sparse: the row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
