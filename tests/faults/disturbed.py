@@ -1,4 +1,4 @@
-"""A scan that something happens to: ``python -m tests.faults.disturbed FOLDER MOMENT``.
+"""A scan that something happens to: ``python -m tests.faults.disturbed FOLDER MOMENT``; also as a rank of several, by ``RANK`` and ``WORLD_SIZE``.
 
 The disturbance comes in the second of three runs, while or after the first is committed. What the process saw is printed
 as JSON: the error, if Python could still see one, how many hooks were left on the model, and how many batches it read.
@@ -114,6 +114,14 @@ class Moments:
         calls: list[int] = []
         instead(host, "forward", die, lambda *_, **__: calls.append(1) or len(calls) == 3)
 
+    def rank_1_is_killed(self) -> None:
+        """In the middle of the first run it takes; the other ranks take their time, so that it gets one."""
+        calls: list[int] = []
+        if os.environ.get("RANK") == "1":
+            instead(host, "forward", die, lambda *_, **__: calls.append(1) or len(calls) == 3)
+        else:
+            instead(host, "forward", lambda: time.sleep(0.5), lambda *_, **__: True)
+
     def hook(self, moment: str) -> Callable[..., Any]:
         """A hook of the user's that writes NaN or infinity, or raises, in the second run."""
 
@@ -136,13 +144,16 @@ def main(folder: Path, moment: str) -> None:
         hooks, options = [("blocks.1.mlp.hook_post", moments.hook(moment))], {"hooks_id": "users"}
     elif moment != "never":
         getattr(moments, moment.replace(" ", "_"))()
+    share = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     batches: list[int] = []
     model.register_forward_pre_hook(lambda *_: batches.append(1))
     seen: dict[str, Any] = {"error": None}
     with model.hooks(fwd_hooks=hooks):
         before = len(host.fwd_hook_functions(model))
         try:
-            Scanner(model, batch_size=4).scan(small_design(n_runs=N_RUNS), folder, progress=False, **options)
+            Scanner(model, batch_size=4).scan(
+                small_design(n_runs=N_RUNS), folder, progress=False, share=share, **options
+            )
         except BaseException as error:
             seen["error"] = f"{type(error).__name__}: {error}"
         seen["hooks left"] = len(host.fwd_hook_functions(model)) - before

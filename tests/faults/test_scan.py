@@ -34,8 +34,13 @@ ERRORS = {
 }
 
 
-def start(folder: Path, moment: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+def environment_of(rank: int = 0, ranks: int = 1) -> dict[str, str]:
+    own = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own, "RANK": str(rank), "WORLD_SIZE": str(ranks)}
+
+
+def start(folder: Path, moment: str, *share: int) -> subprocess.Popen[str]:
+    environment = environment_of(*share)
     command = [sys.executable, "-m", "tests.faults.disturbed", str(folder), moment]
     return subprocess.Popen(
         command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -163,4 +168,30 @@ def test_a_writer_that_dies_is_taken_over_by_the_other(undisturbed: Path, tmp_pa
     assert json.loads(slow.communicate()[0])["error"] is None  # it has taken up the other's run
     doomed.communicate()
     assert doomed.returncode == -signal.SIGKILL
+    assert_the_same(tmp_path / "r", undisturbed)
+
+
+def test_the_other_ranks_finish_what_a_killed_one_left(undisturbed: Path, tmp_path: Path) -> None:
+    ranks = [start(tmp_path / "r", "rank 1 is killed", rank, 3) for rank in range(3)]
+    seen = [rank.communicate(timeout=120)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, -signal.SIGKILL, 0]
+    assert [json.loads(seen[rank])["error"] for rank in (0, 2)] == [None, None]
+    assert_the_same(tmp_path / "r", undisturbed)
+
+
+def test_torchrun_started_again_completes_what_a_killed_rank_and_torchrun_broke_off(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    """torchrun stops the other ranks when one dies; what they committed stays, and the same command goes on from there."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+    def launch(moment: str) -> int:
+        command = [*launcher, "-m", "tests.faults.disturbed", str(tmp_path / "r"), moment]
+        return subprocess.run(command, env=environment_of(), cwd=ROOT, capture_output=True, check=False).returncode
+
+    assert launch("rank 1 is killed") != 0
+    kept = contents(tmp_path / "r")
+    assert len({name.split("/")[0] for name in kept}) < N_RUNS
+    assert launch("never") == 0
+    assert kept.items() <= contents(tmp_path / "r").items()
     assert_the_same(tmp_path / "r", undisturbed)
