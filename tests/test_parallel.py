@@ -64,3 +64,16 @@ def test_an_atlas_does_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert alone.stability.min() > 0.9
     np.testing.assert_allclose(alone.maps, beside.maps, atol=1e-3)
     assert all((a.members != b.members).sum() <= 1 for a, b in zip(alone.values(), beside.values(), strict=True))
+
+
+def powers(item: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(3, 0.1 * item), np.array([item**2], dtype=float)
+
+
+@pytest.mark.parametrize("options", [None, {"n_jobs": 1}, {"backend": "threading", "n_jobs": 3}])
+def test_sums_are_added_up_in_order_whoever_makes_them(options: dict | None) -> None:
+    expected = sum(0.1 * item for item in range(50))  # in another order it rounds to another number
+    with joblib.parallel_config(**(options or {"backend": "loky", "n_jobs": None})):
+        first, second = parallel.summed(powers, range(50), size=10**9 if options else 1)
+    assert first.tolist() == [expected] * 3
+    assert second.tolist() == [sum(item**2 for item in range(50))]

@@ -10,7 +10,7 @@ pieces over a cluster, ``parallel_config(n_jobs=1)`` turns it off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
@@ -56,10 +56,7 @@ def each(
         return [function(item) for item in items]
     asked = asked_for()
     if asked is not None:
-        # arrays that a partial holds become arguments of every call, which joblib sends to a worker once
-        held = function if isinstance(function, partial) else partial(function)
-        calls = (joblib.delayed(_called)(held.func, _Sent.of(item), *held.args, **held.keywords) for item in items)
-        return list(joblib.Parallel(n_jobs=asked.n_jobs, prefer="threads")(calls))
+        return list(_elsewhere(function, items, asked))
     if products:
         return [function(item) for item in items]
     pools = ThreadpoolController().select(user_api="blas")
@@ -67,6 +64,36 @@ def each(
     workers = min(threads, len(items))
     with pools.limit(limits=max(1, threads // workers)), ThreadPoolExecutor(workers) as executor:
         return list(executor.map(function, items))
+
+
+def summed(
+    function: Callable[[Item], tuple[np.ndarray, ...]], items: Iterable[Item], *, size: int
+) -> tuple[np.ndarray, ...]:
+    """The sums of what a function of every item returns, in order, without holding more than one of them.
+
+    Args:
+        function: Matrix products and little else; a tuple of float64 arrays that are its own.
+        items: What it is called with, at least one.
+        size: As for :func:`each`.
+    """
+    items = list(items)
+    asked = asked_for() if size >= _WORTH and len(items) > 1 else None
+    found = iter(map(function, items) if asked is None else _elsewhere(function, items, asked))
+    total = tuple(np.array(part) for part in next(found))
+    for parts in found:
+        for so_far, part in zip(total, parts, strict=True):
+            so_far += part
+    return total
+
+
+def _elsewhere(function: Callable[[Item], Result], items: Iterable[Item], asked: Asked) -> Iterator[Result]:
+    """Results of joblib's workers, in order, as they come."""
+    # arrays that a partial holds become arguments of every call, which joblib sends to a worker once
+    held = function if isinstance(function, partial) else partial(function)
+    calls = (joblib.delayed(_called)(held.func, _Sent.of(item), *held.args, **held.keywords) for item in items)
+    return cast(
+        "Iterator[Result]", joblib.Parallel(n_jobs=asked.n_jobs, prefer="threads", return_as="generator")(calls)
+    )
 
 
 class _Sent:

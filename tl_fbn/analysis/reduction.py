@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.halves import HalfArray
 from tl_fbn.acquisition.recording import Recording
-from tl_fbn.analysis.parallel import each
+from tl_fbn.analysis.parallel import each, summed
 from tl_fbn.analysis.pieces import hand_back
 
 Standardize = bool | Literal["robust"]
@@ -136,10 +136,9 @@ def reduce_recording(
     means = _RunMeans(run_of)
     work = n_rows * n_units
     if n_rows <= 6 * size:
-        grams = each(_gram, parts, size=work, products=True)
-        gram, sums = (sum(one) for one in zip(*grams, strict=True))
-        m = means.off(np.asarray(sums)[:, None])[:, 0] / n_units
-        gram = means.off(means.off(_finite(np.asarray(gram))).T).T
+        gram, sums = summed(_gram, parts, size=work)
+        m = means.off(sums[:, None])[:, 0] / n_units
+        gram = means.off(means.off(_finite(gram)).T).T
         if spatial:
             gram = gram - n_units * np.outer(m, m)
         values, vectors = np.linalg.eigh(gram)
@@ -149,10 +148,11 @@ def reduce_recording(
         m = np.zeros(n_rows)
         for _ in range(n_iter + 1):
             q = np.linalg.qr(q)[0]
-            found = each(partial(_power, q.astype(np.float32)), parts, size=work, products=True)
-            z, sums, column_sums = (sum(one) for one in zip(*found, strict=True))
-            z, m = np.asarray(z), means.off(np.asarray(sums)[:, None])[:, 0] / n_units
-            q = means.off(_finite(z - np.outer(m, np.asarray(column_sums)) if spatial else z))
+            z, sums, column_sums = summed(partial(_power, q.astype(np.float32)), parts, size=work)
+            m = means.off(sums[:, None])[:, 0] / n_units
+            if spatial:
+                z -= np.outer(m, column_sums)
+            q = means.off(_finite(z))
         q = np.linalg.qr(q)[0]
     projected = each(partial(_project, q.astype(np.float32), run_of), parts, size=work, products=True)
     blocks, squares = zip(*projected, strict=True)
