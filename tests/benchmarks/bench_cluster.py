@@ -1,8 +1,9 @@
 """More processes: ``python -m tests.benchmarks.bench_cluster``.
 
-*Scans.* ``torchrun`` on 1, 2 and 4 ranks (gloo is not even needed: ranks divide the runs through the folder they share), one thread a rank, the same design
-and folder layout; the time is from the first rank's start of its scan to the last rank's end, without imports and without making the model. The recordings
-must have equal bytes. More ranks than cores show what overloading costs.
+*Scans.* ``torchrun`` on 1, 2 and 4 ranks (gloo is not even needed: ranks divide the runs through the folder they share), one thread a rank, a model of GPT-2
+small's shape, the same design and folder layout; the time is from the first rank's start of its scan to the last rank's end, without imports and without
+making the model. The recordings must have equal bytes. More ranks than cores show what overloading costs. Beside them the limit: the same forward passes bare, divided
+among as many processes, which is what the machine's cores gain by being two.
 
 *Analyses and lesions.* The same calls in one process with one thread, and under ``joblib.parallel_config(backend="dask")`` on a real
 ``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal (``identical``: to the last bit). Every
@@ -34,6 +35,8 @@ import tl_fbn as fbn
 from tests.benchmarks.bench_glm import stored_noise
 from tests.benchmarks.lines import Line
 
+N_RUNS = 4
+
 # dask asks the workers' malloc to give freed memory back at once, which nearly halves the speed of numpy and PyTorch; the README says so too
 NANNY = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**29,
@@ -41,16 +44,24 @@ NANNY = {
 }
 
 
-def rank_scan(folder: Path, n_batches: int) -> None:
-    """One rank's share of a scan, and when it began and ended."""
-    from tests.benchmarks.bench_scanner import BATCH, design_of, gpt2_small
+def rank_scan(folder: Path, n_batches: int, *, bare: bool) -> None:
+    """One rank's share of a scan, or of its forward passes alone, and when it began and ended."""
+    from tests.benchmarks.bench_scanner import BATCH, all_ids, design_of, gpt2_small
 
     torch.set_num_threads(1)
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    model = gpt2_small(n_embd=384, n_layer=6, n_head=6, vocab_size=2048)
-    scanner, design = fbn.Scanner(model, batch_size=BATCH), design_of(n_batches, 8, vocabulary=2048)
+    model = gpt2_small()
+    scanner, design = fbn.Scanner(model, batch_size=BATCH), design_of(n_batches, N_RUNS)
+    (folder / f"ready-{rank}").touch()
+    while len(list(folder.glob("ready-*"))) < ranks:
+        time.sleep(0.01)
     started = time.time()
-    scanner.scan(design, folder / "r", progress=False, share=(rank, ranks))
+    if bare:
+        with torch.no_grad():
+            for ids in all_ids(design)[rank::ranks]:
+                model(ids)
+    else:
+        scanner.scan(design, folder / "r", progress=False, share=(rank, ranks))
     (folder / f"rank-{rank}.json").write_text(json.dumps([started, time.time()]))
 
 
@@ -64,18 +75,28 @@ def digest(folder: Path) -> str:
 
 
 def bench_scan(ranks: tuple[int, ...], n_batches: int) -> dict[str, Any]:
-    """Seconds by number of ranks, and whether all recordings have the same bytes."""
-    seconds, digests = {}, set()
+    """Seconds by number of ranks, scanning and bare, and whether all recordings have the same bytes."""
+    seconds: dict[str, dict[str, float]] = {"scan": {}, "bare": {}}
+    digests = set()
     for n in ranks:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
-            command += ["-m", "tests.benchmarks.bench_cluster", "--rank-scan", folder, "--batches", str(n_batches)]
-            subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-            spans = [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(n)]
-            seconds[str(n)] = max(end for _, end in spans) - min(start for start, _ in spans)
-            digests.add(digest(Path(folder, "r")))
-        print(f"{n} ranks: {seconds[str(n)]:.1f} s", flush=True)
-    return {"seconds": seconds, "identical": len(digests) == 1}
+        for what, took in seconds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
+                command += [
+                    "-m",
+                    "tests.benchmarks.bench_cluster",
+                    f"--rank-{what}",
+                    folder,
+                    "--batches",
+                    str(n_batches),
+                ]
+                subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                spans = [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(n)]
+                took[str(n)] = max(end for _, end in spans) - min(start for start, _ in spans)
+                if what == "scan":
+                    digests.add(digest(Path(folder, "r")))
+        print(f"{n} ranks: {seconds['scan'][str(n)]:.1f} s, bare {seconds['bare'][str(n)]:.1f} s", flush=True)
+    return {"seconds": seconds["scan"], "bare": seconds["bare"], "identical": len(digests) == 1}
 
 
 def same(one: Any, other: Any) -> tuple[bool, float]:
@@ -136,24 +157,24 @@ def lines(report: dict[str, Any]) -> list[Line]:
     """The report as lines of the common table."""
     found = []
     if "scan" in report:
-        seconds = report["scan"]["seconds"]
-        for n, took in seconds.items():
-            if n != "1":
-                same_bytes = "equal bytes" if report["scan"]["identical"] else "DIFFERENT BYTES"
-                ratio, target = seconds["1"] / took, ">= 1.6" if n == "2" else ""
-                found.append(
-                    Line(
-                        "cluster",
-                        f"torchrun scan, {n} ranks ({same_bytes})",
-                        took,
-                        "s",
-                        "one rank",
-                        seconds["1"],
-                        ratio,
-                        "one / many",
-                        target,
-                    )
+        seconds, bare = report["scan"]["seconds"], report["scan"]["bare"]
+        equal = "equal bytes" if report["scan"]["identical"] else "DIFFERENT BYTES"
+        for n in (n for n in seconds if n != "1"):
+            what, target = f"torchrun scan, {n} ranks ({equal})", ">= 1.6" if n == "2" else ""
+            ratio, limit = seconds["1"] / seconds[n], bare["1"] / bare[n]
+            found.append(Line("cluster", what, seconds[n], "s", "one rank", seconds["1"], ratio, "one / many", target))
+            found.append(
+                Line(
+                    "cluster",
+                    f"the bare forward passes of it, {n} processes",
+                    bare[n],
+                    "s",
+                    "one",
+                    bare["1"],
+                    limit,
+                    "one / many",
                 )
+            )
     for name, part in report.get("dask", {}).items():
         equal = "identical" if part["identical"] else f"apart by {part['apart']:.1g}"
         ratio = part["one"] / part["two"]
@@ -176,16 +197,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["scan", "dask"])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--batches", type=int, default=96)
+    parser.add_argument("--batches", type=int, default=24, help="forward passes; a multiple of 4")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rank-scan", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rank-bare", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.rank_scan:
-        rank_scan(options.rank_scan, options.batches)
+    if options.rank_scan or options.rank_bare:
+        rank_scan(options.rank_scan or options.rank_bare, options.batches, bare=options.rank_scan is None)
         return
     report: dict[str, Any] = {}
     if options.only in (None, "scan"):
-        report["scan"] = bench_scan((1, 2) if options.quick else (1, 2, 4), 32 if options.quick else options.batches)
+        report["scan"] = bench_scan((1, 2) if options.quick else (1, 2, 4), 8 if options.quick else options.batches)
         print(f"equal bytes: {report['scan']['identical']}")
     if options.only in (None, "dask"):
         report["dask"] = bench_dask(options.quick)
