@@ -7,7 +7,7 @@ among as many processes, which is what the machine's cores gain by being two.
 
 *Analyses and lesions.* The same calls in one process with one thread, and under ``joblib.parallel_config(backend="dask")`` on a real
 ``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal (``identical``: to the last bit). Every
-message to a worker costs some hundredths of a second, so the data are large enough for minutes of work on one core.
+message to a worker costs some hundredths of a second, so the data are large enough for some seconds of work on one core.
 """
 
 from __future__ import annotations

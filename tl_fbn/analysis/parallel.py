@@ -111,4 +111,9 @@ class _Sent:
 
 
 def _called(function: Callable[..., Result], item: Any, *args: Any, **options: Any) -> Result:
-    return function(*args, item.item if isinstance(item, _Sent) else item, **options)
+    return function(*map(_aligned, args), item.item if isinstance(item, _Sent) else _aligned(item), **options)
+
+
+def _aligned(argument: Any) -> Any:
+    """An array as products want it: dask's arrive at any byte, and every product would copy its part."""
+    return np.require(argument, requirements="A") if type(argument) is np.ndarray else argument

@@ -152,9 +152,6 @@ def _extremes(
     relabellings: Relabellings, n: int, rng: np.random.Generator, width: int, data: Float32[np.ndarray, "item unit"]
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
     """Highest and lowest correlation over some units for every relabelling; all units are given the same ones."""
-    data = np.require(
-        data, requirements="A"
-    )  # from another process it may not be, and every product would copy its part
     highest, lowest = np.full(n, -np.inf), np.full(n, np.inf)
     room = np.empty((min(n, CHUNK), width), dtype=np.float32)  # one for all: fresh memory costs as much as the product
     for part, designs in relabellings.drawn(n, copy.deepcopy(rng)):

@@ -103,10 +103,6 @@ def _restart(
     left: np.ndarray, singular: np.ndarray, right: np.ndarray, stretches: np.ndarray, how: Rotating, seed: int
 ) -> Float[np.ndarray, "network component"]:
     rng = np.random.default_rng(seed)
-    left, right = (
-        np.require(left, requirements="A"),
-        np.require(right, requirements="A"),
-    )  # as they come from another process
     n = int(stretches.max()) + 1
     counts = np.bincount(rng.integers(n, size=n), minlength=n)[stretches]
     scaled = left * singular
