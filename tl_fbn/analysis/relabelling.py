@@ -62,12 +62,16 @@ class Relabellings:
         cls, runs: Sequence[RunFit], weights: Mapping[str, float], expression: str, null: Null
     ) -> Relabellings:
         _require_comparison(weights, expression)
-        data, regressors, nuisances, movable = [], [], [], []
+        data = np.empty((sum(len(run.block_means) for run in runs), runs[0].block_means.shape[1]))
+        regressors, nuisances, movable, filled = [], [], [], 0
         dof, log_count, opposite = -1.0, 0.0, True
         for number, run in enumerate(runs):
             regressor, moving = _labelled(run, weights, expression, number)
             nuisance, means = _nuisance(run, weights), run.means_between()
-            data.append(means - nuisance @ (nuisance.T @ means))
+            for units in _parts(data.shape[1]):
+                some = means[:, units]
+                data[filled : filled + len(means), units] = some - nuisance @ (nuisance.T @ some)
+            filled += len(means)
             regressors.append(regressor)
             nuisances.append(nuisance)
             movable.append(moving)
@@ -86,8 +90,7 @@ class Relabellings:
         why = f"{math.exp(min(log_count, 50)):.3g} distinct relabellings" + (
             ", each as extreme as its opposite" if opposite else ""
         )
-        joined = _normed(np.concatenate(data))
-        return cls(joined, regressors, nuisances, movable, null == "shift", dof, smallest, why)
+        return cls(_normed(data), regressors, nuisances, movable, null == "shift", dof, smallest, why)
 
     def run(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """t of the data, and of n relabellings the largest |t| and the largest t."""
@@ -218,6 +221,14 @@ def _nuisance(run: RunFit, weights: Mapping[str, float]) -> Float[np.ndarray, "b
 
 
 def _normed(data: Float[np.ndarray, "item unit"]) -> Float[np.ndarray, "item unit"]:
-    norms = np.linalg.norm(data, axis=0)
-    varies = norms > 1e-13 * np.abs(data).max(initial=0.0)
-    return np.where(varies, data, 0.0) / np.where(varies, norms, 1.0)
+    """Make every unit's norm 1, in place; what varies by rounding only becomes 0."""
+    rounding = 1e-13 * max(data.max(initial=0.0), -data.min(initial=0.0))
+    for units in _parts(data.shape[1]):
+        norms = np.linalg.norm(data[:, units], axis=0)
+        data[:, units] /= np.where(norms > rounding, norms, np.inf)
+    return data
+
+
+def _parts(n: int) -> list[slice]:
+    """Some thousand units at a time: what passes through the cache, and leaves no large arrays behind."""
+    return [slice(first, first + UNITS) for first in range(0, n, UNITS)]

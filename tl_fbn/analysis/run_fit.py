@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import sparse
 
 from tl_fbn.acquisition.halves import HalfArray
@@ -78,13 +78,16 @@ class RunFit:
     def dof(self) -> int:
         return self.n_rows - self.rank
 
-    def coefficients(self) -> Float[np.ndarray, "regressor unit"]:
-        """Coefficients of the columns; of minimum norm where the design is rank-deficient."""
-        return self.to_columns @ (self.fitted + self.constant[:, None] * self.shift)
+    def coefficients(self, of: slice | Bool[np.ndarray, " regressor"] = slice(None)) -> Float[np.ndarray, "some unit"]:
+        """Coefficients of the columns, or of some; of minimum norm where the design is rank-deficient."""
+        to_columns = self.to_columns[of]
+        return to_columns @ self.fitted + (to_columns @ self.constant)[:, None] * self.shift
 
     def means_between(self) -> Float[np.ndarray, "block unit"]:
         """Block means freed of what varies within blocks."""
-        return self.block_means - self.block_design[:, self.within] @ self.coefficients()[self.within]
+        if not self.within.any():
+            return self.block_means
+        return self.block_means - self.block_design[:, self.within] @ self.coefficients(self.within)
 
     def why_not(self, weights: Mapping[str, float]) -> str | None:
         """Why a contrast cannot be estimated in this run, or None."""
