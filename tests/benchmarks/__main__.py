@@ -104,6 +104,7 @@ def page(lines: list[Line], about: dict[str, Any]) -> str:
         "Seconds of each benchmark: "
         + ", ".join(f"{name} {took:.0f}" for name, took in about["seconds"].items())
         + ".",
+        *(f"**Failed: {what}.**" for what in about["failed"]),
     ]
     return "\n\n".join(words) + "\n"
 
@@ -114,20 +115,24 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"), help="benchmarks.md and benchmarks.json")
     options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {"quick": options.quick, "machine": machine(), "versions": versions(), "seconds": {}}
+    about["failed"] = []
     lines: list[Line] = []
     reports: dict[str, Any] = {}
     for name in options.only or BENCHMARKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        reports[name], about["seconds"][name] = run(name, list(BENCHMARKS[name]) if options.quick else [])
-        lines += importlib.import_module(f"tests.benchmarks.{name}").lines(reports[name])
-    text = page(lines, about)
-    options.out.with_suffix(".md").write_text(text)
-    options.out.with_suffix(".json").write_text(
-        json.dumps({**about, "lines": [line.to_dict() for line in lines], "reports": reports}, indent=1)
-    )
-    print(text)
-    sys.exit(any(line.met is False for line in lines))
+        try:
+            reports[name], about["seconds"][name] = run(name, list(BENCHMARKS[name]) if options.quick else [])
+        except subprocess.CalledProcessError as error:
+            about["failed"].append(f"{name} ended with exit status {error.returncode}")
+        else:
+            lines += importlib.import_module(f"tests.benchmarks.{name}").lines(reports[name])
+        told = {**about, "lines": [line.to_dict() for line in lines], "reports": reports}
+        options.out.with_suffix(".json").write_text(json.dumps(told, indent=1))  # each in turn: an hour is easily lost
+        options.out.with_suffix(".md").write_text(page(lines, about))
+    print(page(lines, about))
+    sys.exit(bool(about["failed"]) or any(line.met is False for line in lines))
 
 
 if __name__ == "__main__":
