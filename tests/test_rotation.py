@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import fastica
 
-from tl_fbn.analysis.rotation import random_start, rotate, whitening_of
+from tl_fbn.analysis.rotation import random_start, rotate, settled, unmixed, whitening_of
 
 
 @pytest.mark.parametrize("fun", ["logcosh", "exp", "cube"])
@@ -52,3 +52,52 @@ def test_threads_side_by_side_neither_warn_nor_leave_filters_behind() -> None:
         )
     assert not any(converged for _, converged in found)
     assert list(warnings.filters) == before
+
+
+def sparse(n_sources: int, n_samples: int, seed: int) -> np.ndarray:
+    """White sources, some hundredth of each far from zero."""
+    rng = np.random.default_rng(seed)
+    sources = 0.3 * rng.standard_normal((n_sources, n_samples))
+    for one in sources:
+        one[rng.choice(n_samples, n_samples // 50, replace=False)] += 3 * rng.standard_normal(n_samples // 50)
+    sources -= sources.mean(1, keepdims=True)
+    return (whitening_of(sources) @ sources).astype(np.float32)
+
+
+def mixing(n: int, pairs: list[tuple[int, int]], angle: float = np.pi / 4) -> np.ndarray:
+    """A rotation that turns some pairs of sources into each other."""
+    rotation = np.eye(n)
+    for a, b in pairs:
+        rotation[[a, a, b, b], [a, b, a, b]] = np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)
+    return rotation
+
+
+def test_sources_that_are_each_others_sum_and_difference_are_taken_apart() -> None:
+    white = sparse(12, 4096, 0)
+    found = unmixed(white, mixing(12, [(0, 5), (7, 2)]))
+    assert found is not None
+    np.testing.assert_allclose(np.abs(found).max(1), 1, atol=1e-12)
+    np.testing.assert_allclose(found @ found.T, np.eye(12), atol=1e-12)
+    near = unmixed(white, mixing(12, [(0, 5)], angle=0.7))  # FastICA stops near the saddle, not on it
+    assert near is not None and np.abs(near).max(1).min() > 0.99
+
+
+def test_sources_that_are_apart_and_noise_are_left_alone() -> None:
+    assert unmixed(sparse(12, 4096, 0), np.eye(12)) is None
+    assert unmixed(sparse(12, 4096, 1), mixing(12, [(3, 4)], angle=0.2)) is None  # on its way, no saddle
+    turned = [
+        unmixed(np.random.default_rng(seed).standard_normal((24, 2048)).astype(np.float32), np.eye(24)) is not None
+        for seed in range(100)
+    ]
+    assert np.mean(turned) < 0.05
+
+
+def test_a_rotation_that_ends_between_two_sources_goes_on() -> None:
+    white, between = sparse(12, 4096, 0), mixing(12, [(0, 5)])
+    stays, _ = rotate(white, between, max_iter=2)
+    assert np.abs(stays).max(1).min() < 0.9
+    goes_on, _ = settled(white, between, max_iter=2)
+    assert np.abs(goes_on).max(1).min() > 0.99
+    for seed in range(60):  # one of these starts ends between two sources otherwise
+        rotation, converged = settled(sparse(24, 4096, seed), random_start(24, np.random.default_rng(seed)))
+        assert converged and np.abs(rotation).max(1).min() > 0.99, seed

@@ -32,7 +32,7 @@ from tl_fbn.acquisition.recording import Recording
 from tl_fbn.analysis.canica import common_subspace
 from tl_fbn.analysis.cutting import Rule, cut
 from tl_fbn.analysis.reduction import Preparation, Reduced, Standardize, reduce_recording
-from tl_fbn.analysis.rotation import Contrast, begun, random_start, rotate
+from tl_fbn.analysis.rotation import Contrast, begun, random_start, settled
 from tl_fbn.analysis.stability import SAMPLES, Rotating, centrotypes, clusters, indices, restart_maps
 from tl_fbn.units import Atlas, Network, UnitSpace
 
@@ -208,7 +208,8 @@ def _decompose(
     maps = unit.astype(np.float32) @ reduced.right[: how.n_components]
     maps = (maps - maps.mean(1, keepdims=True)) / maps.std(1, keepdims=True)
     if align:
-        maps *= np.where((maps**3).mean(1, keepdims=True) < 0, -1, 1).astype(np.float32)
+        skewed = (np.square(maps) * maps).mean(1, keepdims=True)
+        maps *= np.where(skewed < 0, -1, 1).astype(np.float32)
     if several is None or clustered is None:
         return _Decomposition(layers, maps, explained, converged)
     whole = np.pad(unit, ((0, 0), (0, len(reduced.singular) - how.n_components)))
@@ -241,12 +242,12 @@ def _final(
             few = white[:, np.sort(rng.choice(white.shape[1], SAMPLES, replace=False))]
         start = begun(few, random_start(n, rng))
         if few is not white:
-            start, _ = rotate(few, start, tol=10 * how.tol, **options)
+            start, _ = settled(few, start, tol=10 * how.tol, **options)
     start, rows = np.array(start), np.linalg.norm(start, axis=1, keepdims=True)
     start /= np.where(rows > 0, rows, 1.0)
     if np.linalg.matrix_rank(start, tol=1e-6) < n:  # clusters need not span: let chance fill up
         start = start + 1e-3 * random_start(n, rng)
-    rotation, converged = rotate(white, start, tol=how.tol, **options)
+    rotation, converged = settled(white, start, tol=how.tol, **options)
     return (rotation if how.spatial else rotation * reduced.singular[:n]), converged
 
 
