@@ -85,7 +85,41 @@ def test_chunked_entropies_pass_gradcheck() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
     rows, targets = torch.tensor([0, 4, 4, 5]), torch.tensor([1, 2, 6, 0])
-    assert torch.autograd.gradcheck(lambda values: gradients._Entropies.apply(values, rows, targets), logits)
+    assert torch.autograd.gradcheck(lambda values: gradients._Entropies.apply(values, rows, targets, False), logits)
+
+
+def test_a_gradient_in_the_place_of_the_logits_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "_ELEMENTS", 14)  # two rows at a time
+    torch.manual_seed(0)
+    start, scales = torch.randn(2, 3, 7, requires_grad=True), torch.tensor([1.0, -0.5, 2.0, 1.0])
+    rows, targets = torch.tensor([4, 0, 4, 5]), torch.tensor([2, 1, 6, 0])
+    found = []
+    for ours in (False, True):
+        logits = start * 1.0
+        kept = logits.detach()
+        losses: torch.Tensor = gradients._Entropies.apply(logits, rows, targets, ours)  # type: ignore[assignment]
+        found += torch.autograd.grad(losses @ scales, start)
+        assert torch.equal(kept, start) != ours
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    expected = torch.nn.functional.cross_entropy(start.flatten(0, 1)[rows], targets, reduction="none") @ scales
+    torch.testing.assert_close(found[0], torch.autograd.grad(expected, start)[0])
+
+
+def test_logits_that_somebody_may_look_at_again_are_left_alone() -> None:
+    model = tiny_model()
+    assert gradients._ours(model, model(torch.tensor([[1, 2]])))
+    assert not gradients._ours(model, model(torch.tensor([[1, 2]])).tanh())  # its derivative is made of its result
+    assert not gradients._ours(model, model(torch.tensor([[1, 2]])).tanh()[None])
+    assert not gradients._ours(model, torch.zeros(1, 2, 50))
+    with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", lambda tensor, hook: None)]):
+        assert not gradients._ours(model, model(torch.tensor([[1, 2]])))
+    seen: list[torch.Tensor] = []
+    handle = model.unembed.original_component.register_forward_hook(lambda module, given, out: seen.append(out))
+    _, points = gradient_points(model, "mlp.neurons")
+    propagate(model, [ITEMS[0]], points, lambda *_: None)
+    handle.remove()
+    at = sorted(ITEMS[0].at)
+    torch.testing.assert_close(seen[0], model(torch.tensor([ITEMS[0].ids]))[:, at])
 
 
 def test_an_edit_is_what_the_gradient_is_taken_at() -> None:

@@ -27,6 +27,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition import host
 
 _ELEMENTS = 1 << 22  # of logits at a time
+_FORGETFUL = {"Addmm", "Mm", "Bmm", "Add", "Mul", "Div", "ToCopy"}  # operations that keep no result for the way back
 Take = Callable[[int, torch.Tensor, torch.Tensor], None]
 
 
@@ -153,7 +154,8 @@ def propagate(
         with model.hooks(fwd_hooks=hooks):
             logits = host.forward(model, ids.clone(), mask.clone())
         assert logits is not None
-        losses = _losses(logits, items, kept, ids.shape[1])
+        losses = _losses(logits, items, kept, ids.shape[1], ours=_ours(model, logits))
+        del logits
         missing = [points[layer] for layer in points if layer not in fired]
         if missing:
             raise ValueError(_misfired(missing[0], "never"))
@@ -208,8 +210,14 @@ def _before_unembedding(model: Any, kept: list[int]) -> list[tuple[str, Any]]:
 
 
 def _losses(
-    logits: Float[torch.Tensor, "batch pos vocab"], items: Sequence[LossItem], kept: list[int], longest: int
+    logits: Float[torch.Tensor, "batch pos vocab"],
+    items: Sequence[LossItem],
+    kept: list[int],
+    longest: int,
+    *,
+    ours: bool = False,
 ) -> Float[torch.Tensor, " batch"]:
+    """Losses of items; ``ours``: their gradient may be written over the logits."""
     place = {position: number for number, position in enumerate(kept)} if logits.shape[1] != longest else None
     at = [position if place is None else place[position] for item in items for position in item.at]
     owner = torch.tensor([number for number, item in enumerate(items) for _ in item.at], device=logits.device)
@@ -217,20 +225,33 @@ def _losses(
     targets = torch.tensor([target for item in items for target in item.targets], device=logits.device)
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     weights = torch.tensor([w for item in items for w in item.weights], device=logits.device, dtype=wide)
-    entropies: Any = _Entropies.apply(logits, rows, targets)
+    entropies: Any = _Entropies.apply(logits, rows, targets, ours)
     return torch.zeros(len(items), device=logits.device, dtype=wide).index_add(0, owner, entropies * weights)
+
+
+def _ours(model: Any, logits: torch.Tensor) -> bool:
+    """Whether nobody looks at the logits again: no hook of the user's, nor what made them (as tanh does, and a product does not)."""
+    unembed = getattr(model, "unembed", None)
+    makers = (model, getattr(model, "original_model", None), unembed, getattr(unembed, "original_component", None))
+    if host.foreign_hooks(model) or any(getattr(one, "_forward_hooks", None) for one in makers):
+        return False
+    node = logits.grad_fn
+    while node is not None and "View" in node.name():
+        node = node.next_functions[0][0]
+    return node is not None and node.name().removesuffix("Backward0") in _FORGETFUL
 
 
 class _Entropies(torch.autograd.Function):
     """Cross-entropies of some rows of the logits, a few rows at a time in both directions.
 
     The stock function keeps the rows, their log-softmax and two gradients, each as large as the logits, which are larger than all activations
-    of a small model; this one keeps the logits and makes one gradient.
+    of a small model; this one keeps the logits and makes one gradient, in their place if they are ours.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, ours: bool) -> torch.Tensor:
         ctx.save_for_backward(logits, rows, targets)
+        ctx.ours = ours
         flat = logits.flatten(0, 1)
         found = []
         for some, wanted in _some_rows(flat, rows, targets):
@@ -241,21 +262,36 @@ class _Entropies(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         logits, rows, targets = ctx.saved_tensors
-        flat = logits.flatten(0, 1)
-        made = torch.zeros_like(flat)
-        scales = gradients[0].split([len(some) for some, _ in _some_rows(flat, rows, targets)])
-        for (some, wanted), scale in zip(_some_rows(flat, rows, targets), scales, strict=True):
-            share = _wide(flat.index_select(0, some)).softmax(-1)
-            share[torch.arange(len(wanted), device=wanted.device), wanted] -= 1
-            made.index_add_(0, some, share.mul_(scale[:, None]).to(made.dtype))  # a row may be scored twice
-        return made.view_as(logits), None, None
+        flat = logits.detach().flatten(0, 1)
+        made = flat if ctx.ours else torch.zeros_like(flat)
+        order = rows.argsort(stable=True)  # a row may be scored more than once
+        scales, targets = gradients[0][order], targets[order]
+        scored, owner, counts = rows[order].unique_consecutive(return_inverse=True, return_counts=True)
+        totals = torch.zeros(len(scored), dtype=scales.dtype, device=scales.device).index_add(0, owner, scales)
+        if ctx.ours:
+            others = torch.ones(len(flat), dtype=torch.bool, device=flat.device).index_fill(0, scored, False)
+            made.masked_fill_(others[:, None], 0)
+        sizes = [int(part.sum()) for part in counts.split(_n_rows(flat))]
+        parts = (each.split(sizes) for each in (owner, targets, scales))
+        first = 0
+        for some, total, of, wanted, scale in zip(
+            scored.split(_n_rows(flat)), totals.split(_n_rows(flat)), *parts, strict=True
+        ):
+            share = _wide(flat.index_select(0, some)).softmax(-1).mul_(total[:, None])
+            share.index_put_((of - first, wanted), -scale, accumulate=True)
+            made.index_copy_(0, some, share.to(made.dtype))
+            first += len(some)
+        return made.view_as(logits), None, None, None
 
 
 def _some_rows(
     flat: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    n_rows = max(1, _ELEMENTS // flat.shape[-1])
-    return zip(rows.split(n_rows), targets.split(n_rows), strict=True)
+    return zip(rows.split(_n_rows(flat)), targets.split(_n_rows(flat)), strict=True)
+
+
+def _n_rows(flat: torch.Tensor) -> int:
+    return max(1, _ELEMENTS // flat.shape[-1])
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
