@@ -142,6 +142,8 @@ s2_block_glm = Preset(
 )
 """S2: every sublayer's output for every generated token of an off/on/off design."""
 
+_MIXED = "two sources that FastICA leaves mixed half and half, a saddle point of its contrast, are taken apart; the code keeps them"
+
 s0_v1 = Preset(
     name="s0_v1",
     source="Liu et al. 2025, arXiv 2502.20408 v1 and its released code",
@@ -159,7 +161,8 @@ s0_v1 = Preset(
     unknown=MappingProxyType(
         {
             "threshold of GPT-2 and Qwen": "3.6, as for ChatGLM3",
-            "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the code",
+            "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the code; a few steps of kurtosis come first",
+            "mixed pairs": _MIXED,
             "whitening": "singular vectors by a sketch, the same to float32",
             "non-convergence": "said in the result; the notebooks go on in silence",
             "calibration of the amplification": "fbn.calibrate_gain; the later version's 'carefully calibrated' is not described where we can read it",
@@ -198,6 +201,7 @@ s0_canica = Preset(
     ),
     unknown=MappingProxyType(
         {
+            "mixed pairs": _MIXED,
             "ten seeds": "ten restarts, resampled, whose typical networks begin the final rotation, not the sparsest of ten plain ones",
             "site": "mlp.neurons, so that networks can be lesioned; the code looks at both factors",
         }
@@ -235,6 +239,7 @@ s0_fnp = Preset(
     unknown=MappingProxyType(
         {
             "signal": "mlp.neurons, the product, where the code looks at up projection and activation side by side",
+            "mixed pairs": _MIXED,
             "several runs": "one atlas; put more texts into its recording",
             "means": "over tokens, not over texts of different lengths",
             "share": "a fifth of all parameters (the code's experiments: 19 to 20 %)",
@@ -259,6 +264,7 @@ s0_fnf = Preset(
     ),
     unknown=MappingProxyType(
         {
+            "mixed pairs": _MIXED,
             "tokenizers that differ": "courses are aligned by characters; the notebook cuts the longer text",
             "decision": "fbn.calibrate on pairs that are known; the paper's .9642 and the notebook's .596 for one pair do not agree",
         }

@@ -4,7 +4,7 @@ Data are (component, sample) with identity covariance; samples are units for spa
 from a part of many samples first and refined on all of them: the contrast function is a mean over samples, which some thousand
 estimate well enough to begin with.
 
-Reference: Hyvarinen (1999), the parallel algorithm with symmetric decorrelation.
+References: Hyvarinen (1999), the parallel algorithm with symmetric decorrelation; Tichavsky, Koldovsky and Oja (2006), the test of saddle points.
 """
 
 from __future__ import annotations
