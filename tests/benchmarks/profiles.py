@@ -1,8 +1,8 @@
 """Where the time goes: ``python -m tests.benchmarks.profiles``, a profile of every hot path.
 
 Each path runs once to warm up and once under ``cProfile``, two threads, in a process of its own; printed are its seconds, the shares of the code it
-spends them in (a C function counts for the code that called it least far up: ``builtin``), and the functions with the most time of their own. Only the calling
-thread is seen: what a scan's writer does shows as waiting, where it makes one wait.
+spends them in (``builtin``: C functions), and the functions with the most time of their own. Only the calling thread is seen: what a scan's writer does
+shows as waiting, where it makes one wait; analyses are profiled with ``n_jobs=1``, which keeps their layers from going side by side.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import joblib
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
@@ -122,8 +123,9 @@ def profile(name: str, top: int) -> str:
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(2):
         torch.set_num_threads(2)
         work, profiler = PATHS[name](Path(folder)), cProfile.Profile()
-        work()
-        profiler.runcall(work)
+        with joblib.parallel_config(n_jobs=1):
+            work()
+            profiler.runcall(work)
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, Any]] = pstats.Stats(profiler).stats  # pyright: ignore[reportAttributeAccessIssue]
     total = sum(one[2] for one in stats.values())
     shares: dict[str, float] = {}

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -186,8 +187,8 @@ class _Layer:
     preparation: Preparation
     shuffle: int | None = None
 
-    def blocks(self) -> Iterator[Float[np.ndarray, "row unit"]]:
-        """float32 blocks of units, prepared; raw where nothing is asked for and means are small."""
+    def blocks(self) -> Iterator[list[np.ndarray]]:
+        """float32 blocks of units, prepared, all rows in one array; as they lie, an array a run, where nothing is asked for and means are small."""
         n_rows, n_units = sum(int(kept.sum()) for kept in self.kept), self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
         for first in range(0, n_units, step):
@@ -200,15 +201,15 @@ class _Layer:
         for array in self.arrays:
             hand_back(array)
 
-    def _prepared(self, values: list[np.ndarray]) -> np.ndarray:
+    def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
         how = self.preparation
         if how.plain and not any(_far_from_zero(part) for part in values):
-            return values[0] if len(values) == 1 else np.concatenate(values)
+            return values
         robust = how.standardize == "robust"
         middle = np.median if robust else partial(np.mean, dtype=np.float64)
         centred = np.concatenate([part - middle(part, axis=0).astype(np.float32) for part in values])
         if how.plain:
-            return centred
+            return [centred]
         if robust:
             spread = 1.4826 * np.median(np.abs(centred), axis=0)
         else:
@@ -216,7 +217,7 @@ class _Layer:
         spread = np.where(spread > np.finfo(np.float32).eps, spread, 1.0).astype(np.float32)
         if how.clip is not None:
             centred = np.clip(centred, -how.clip * spread, how.clip * spread)
-        return centred / spread if how.standardize else centred
+        return [centred / spread if how.standardize else centred]
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,28 +245,38 @@ def _rotated(values: Float[np.ndarray, "row unit"], rng: np.random.Generator) ->
 
 
 def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:
-    few = values[:64]
-    mean, spread = few.mean(0, dtype=np.float64), few.std(0, dtype=np.float64)
-    return bool((np.abs(mean) > _FAR * spread + 1e-30).any())
+    few = values[:64].astype(np.float64)
+    squared = np.square(few.mean(0))
+    return bool((squared > _FAR**2 * (np.square(few).mean(0) - squared) + 1e-60).any())
 
 
 def _gram(part: _Layer) -> tuple[np.ndarray, np.ndarray]:
     gram, sums = 0.0, 0.0
-    for x in part.blocks():
-        wide = x.astype(np.float64)
+    for parts in part.blocks():
+        wide = np.concatenate(parts, dtype=np.float64)
         gram, sums = gram + wide @ wide.T, sums + wide.sum(1)
     return np.asarray(gram), np.asarray(sums)
+
+
+def _placed(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.ndarray, "some unit"]]]:
+    """Each array beside the rows that are its."""
+    first = 0
+    for x in parts:
+        yield slice(first, first + len(x)), x
+        first += len(x)
 
 
 def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X X' q, the sums of rows, and the sums of X' q."""
     z, sums, columns = np.zeros(q.shape), np.zeros(len(q)), np.zeros(q.shape[1])
-    for x in part.blocks():
-        y = x.T @ q
-        found = x @ np.column_stack([y, np.ones(len(y), dtype=np.float32)])
-        z += found[:, :-1]
-        sums += found[:, -1]
-        columns += y.sum(0, dtype=np.float64)
+    for parts in part.blocks():
+        y = np.ones((parts[0].shape[1], q.shape[1] + 1), dtype=np.float32)
+        y[:, :-1] = sum(x.T @ q[rows] for rows, x in _placed(parts))
+        for rows, x in _placed(parts):
+            found = x @ y
+            z[rows] += found[:, :-1]
+            sums[rows] += found[:, -1]
+        columns += y[:, :-1].sum(0, dtype=np.float64)
     return z, sums, columns
 
 
@@ -273,14 +284,14 @@ def _project(
     q: Float[np.ndarray, "row component"], run_of: Int[np.ndarray, " row"], part: _Layer
 ) -> tuple[Float[np.ndarray, "component unit"], float]:
     """q' X, and the sum of squares of X less the mean of every run."""
-    starts = np.flatnonzero(np.append(True, run_of[1:] != run_of[:-1]))
-    counts = np.diff(np.append(starts, len(run_of)))
     found, squares = [], 0.0
-    for x in part.blocks():
-        found.append(q.T @ x)
-        squares += float(np.einsum("tn,tn->n", x, x).sum(dtype=np.float64))
-        for first, n in zip(starts.tolist(), counts.tolist(), strict=True):
-            squares -= float(np.square(x[first : first + n].sum(0), dtype=np.float64).sum()) / n
+    for parts in part.blocks():
+        found.append(sum(q[rows].T @ x for rows, x in _placed(parts)))
+        for rows, x in _placed(parts):
+            squares += float(np.einsum("tn,tn->n", x, x).sum(dtype=np.float64))
+            ends = [0, *(np.flatnonzero(np.diff(run_of[rows])) + 1).tolist(), len(x)]
+            for first, stop in pairwise(ends):
+                squares -= float(np.square(x[first:stop].sum(0), dtype=np.float64).sum()) / max(stop - first, 1)
     return np.concatenate(found, axis=1), squares
 
 
