@@ -102,7 +102,7 @@ def test_the_demo_as_json(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [3])
+@pytest.mark.parametrize("ranks", [2, 4])
 def test_torchrun_divides_the_runs_and_the_bytes_are_those_of_one_process(ranks, tmp_path):
     scan = ("scan", "demo", str(prompts_file(tmp_path)), *SMALL)
     alone = [sys.executable, "-m", "tl_fbn", *scan, "-o", str(tmp_path / "alone")]

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32
 
 from tl_fbn.analysis.expressions import as_vector
 from tl_fbn.analysis.parallel import asked_for, each
+from tl_fbn.analysis.pieces import unit_blocks
 from tl_fbn.analysis.run_fit import RunFit
 
 Null = Literal["labels", "shift", "signs"]
@@ -68,7 +69,7 @@ class Relabellings:
         for number, run in enumerate(runs):
             regressor, moving = _labelled(run, weights, expression, number)
             nuisance, means = _nuisance(run, weights), run.means_between()
-            for units in _parts(data.shape[1]):
+            for units in unit_blocks(data.shape[1]):
                 some = means[:, units]
                 data[filled : filled + len(means), units] = some - nuisance @ (nuisance.T @ some)
             filled += len(means)
@@ -223,12 +224,7 @@ def _nuisance(run: RunFit, weights: Mapping[str, float]) -> Float[np.ndarray, "b
 def _normed(data: Float[np.ndarray, "item unit"]) -> Float[np.ndarray, "item unit"]:
     """Make every unit's norm 1, in place; what varies by rounding only becomes 0."""
     rounding = 1e-13 * max(data.max(initial=0.0), -data.min(initial=0.0))
-    for units in _parts(data.shape[1]):
+    for units in unit_blocks(data.shape[1]):
         norms = np.linalg.norm(data[:, units], axis=0)
         data[:, units] /= np.where(norms > rounding, norms, np.inf)
     return data
-
-
-def _parts(n: int) -> list[slice]:
-    """Some thousand units at a time: what passes through the cache, and leaves no large arrays behind."""
-    return [slice(first, first + UNITS) for first in range(0, n, UNITS)]

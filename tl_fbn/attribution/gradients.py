@@ -253,8 +253,8 @@ class _Entropies(torch.autograd.Function):
         ctx.save_for_backward(logits, rows, targets)
         ctx.ours = ours
         flat = logits.flatten(0, 1)
-        found = []
-        for some, wanted in _some_rows(flat, rows, targets):
+        n, found = _n_rows(flat), []
+        for some, wanted in zip(rows.split(n), targets.split(n), strict=True):
             values = _wide(flat.index_select(0, some))
             found.append(values.logsumexp(-1) - values.gather(-1, wanted[:, None])[:, 0])
         return torch.cat(found)
@@ -271,12 +271,10 @@ class _Entropies(torch.autograd.Function):
         if ctx.ours:
             others = torch.ones(len(flat), dtype=torch.bool, device=flat.device).index_fill(0, scored, False)
             made.masked_fill_(others[:, None], 0)
-        sizes = [int(part.sum()) for part in counts.split(_n_rows(flat))]
+        n, first = _n_rows(flat), 0
+        sizes = [int(part.sum()) for part in counts.split(n)]
         parts = (each.split(sizes) for each in (owner, targets, scales))
-        first = 0
-        for some, total, of, wanted, scale in zip(
-            scored.split(_n_rows(flat)), totals.split(_n_rows(flat)), *parts, strict=True
-        ):
+        for some, total, of, wanted, scale in zip(scored.split(n), totals.split(n), *parts, strict=True):
             share = _wide(flat.index_select(0, some)).softmax(-1).mul_(total[:, None])
             share.index_put_((of - first, wanted), -scale, accumulate=True)
             made.index_copy_(0, some, share.to(made.dtype))
@@ -284,13 +282,8 @@ class _Entropies(torch.autograd.Function):
         return made.view_as(logits), None, None, None
 
 
-def _some_rows(
-    flat: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return zip(rows.split(_n_rows(flat)), targets.split(_n_rows(flat)), strict=True)
-
-
 def _n_rows(flat: torch.Tensor) -> int:
+    """How many rows of logits are looked at together."""
     return max(1, _ELEMENTS // flat.shape[-1])
 
 
