@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.reporting import ablations, figures
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _token_ablation as ablations
 
 pytest.importorskip("plotly")
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import tl_fbn as fbn
 from tests.oracle.architectures import ARCHITECTURES, D_MODEL, MIXTURES, N_HEADS, N_LAYERS, VOCABULARY, Architecture
-from tl_fbn.acquisition.sites import HEADS, by_head, resolve_site
+from tl_fbn.acquisition.model.sites import HEADS, by_head, resolve_site
 
 IDS = torch.randint(3, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(0))
 PROMPTS = {"a": IDS[:1].tolist(), "b": IDS[1:].tolist()}

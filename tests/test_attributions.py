@@ -10,7 +10,7 @@ import tl_fbn as fbn
 from tests.conftest import tiny_model
 from tests.oracle.architectures import architecture
 from tests.test_cgvst import GROUPS, IDS
-from tl_fbn.reporting import attributions
+from tl_fbn.reporting.page import citations as attributions
 
 
 def page(*results: Any) -> str:

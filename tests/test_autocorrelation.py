@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.benchmarks.calibration import ar1_noise
 from tests.oracle.regression import covariance
-from tl_fbn.analysis.autocorrelation import GRID, expected_autocorrelation, residual_autocorrelation, unbiased_rho
-from tl_fbn.analysis.moments import Basis, Moments
+from tl_fbn.analysis.glm.autocorrelation import GRID, expected_autocorrelation, residual_autocorrelation, unbiased_rho
+from tl_fbn.analysis.glm.moments import Basis, Moments
 
 
 def starts_of(n_rows: int, length: int | None) -> np.ndarray:

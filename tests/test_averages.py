@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.analysis.averages import Averages, check_prompts
+from tl_fbn.analysis.glm.block_means import Averages, check_prompts
 
 
 def run_of(events: list[tuple[int, int]], n_rows: int, prompts: np.ndarray | None = None) -> fbn.Recording:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tl_fbn.acquisition.background import Background
+from tl_fbn.acquisition.scan.writer_thread import Background
 
 
 def test_jobs_run_in_order_on_another_thread() -> None:

@@ -8,7 +8,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import SHARED, tiny_model
-from tl_fbn.intervention.battery import Battery, BatteryItem, Task
+from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem, Task
 
 BLIMP = SHARED / "data" / "blimp"
 

@@ -13,8 +13,8 @@ import pytest
 import tl_fbn as fbn
 from tests.browser import Opened, opened
 from tests.test_sections import contrast, dose, results, study
-from tl_fbn.analysis.contrast import Contrast
-from tl_fbn.reporting.page import Report, Section
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import tl_fbn as fbn
 from tests.browser import opened
 from tests.conftest import blocks
 from tests.test_figures import HOSTILE
-from tl_fbn.reporting.viewer import view
+from tl_fbn.reporting.viewer.viewer import view
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks, bridged, tiny_llama, tiny_model
-from tl_fbn.acquisition import cache_view
+from tl_fbn.acquisition.scan import activation_cache as cache_view
 
 ALL_SITES = ["mlp.neurons", "resid.post", "attn.heads", "attn.out", "blocks.{layer}.attn.hook_z"]
 SITES = ["mlp.neurons", "resid.post"]

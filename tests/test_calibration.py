@@ -11,9 +11,9 @@ import pytest
 import tl_fbn as fbn
 from tests.conftest import blocks, tiny_model
 from tests.test_cgvst import planted_model
-from tl_fbn.intervention.calibration import calibrate_gain, split_items
-from tl_fbn.intervention.calibration_results import GainCalibration
-from tl_fbn.intervention.tasks import BatteryItem, Task
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
+from tl_fbn.intervention.studies.gain_calibration import calibrate_gain, split_items
+from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration
 
 UNITS = {0: [3, 11, 30], 1: [7, 40]}
 OPTIONS: dict[str, Any] = {"seed": 0, "progress": False, "n_bootstrap": 200}

@@ -20,7 +20,10 @@ from typer.testing import CliRunner
 import tl_fbn as fbn
 from tests.conftest import blocks
 from tl_fbn import cli
-from tl_fbn.cli import options, places, shell, texts
+from tl_fbn.cli import console as shell
+from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import options
+from tl_fbn.cli import result_files as places
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = ("demo", "scan", "glm", "networks", "cgvst", "lesion", "prune", "report")

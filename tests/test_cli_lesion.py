@@ -10,7 +10,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.test_cli import answer, invoke, refused
-from tl_fbn.cli import places
+from tl_fbn.cli import result_files as places
 
 SMALL = ("--controls", "3", "--items", "8")
 

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
 from tests.benchmarks.bench_glm import stored_noise
-from tl_fbn.analysis import parallel, relabelling
+from tl_fbn.analysis import parallel
+from tl_fbn.analysis.glm import permutation_schemes as relabelling
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,7 +67,7 @@ def test_a_layer_travels_as_an_address(cluster, recording) -> None:
 
 
 def file_of(layer: np.ndarray) -> str:
-    from tl_fbn.acquisition.mapped import place_of
+    from tl_fbn.acquisition.recording.memory_maps import place_of
 
     place = place_of(layer)
     return "nowhere" if place is None else str(Path(place[0]).parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.analysis.comparison import conjunction
+from tl_fbn.analysis.networks.conjunction import conjunction
 from tl_fbn.units import UnitMap, UnitSpace
 
 SPACE = UnitSpace("mlp.neurons", (3, 2))

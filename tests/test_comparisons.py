@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.analysis.connectivity import Connectivity
-from tl_fbn.analysis.identification import Identification
-from tl_fbn.analysis.overlap import concordance as concordance_of
-from tl_fbn.analysis.recurrence import Recurrence
-from tl_fbn.reporting.comparisons import concordance, confusion_matrix, connectivity, recurrence, recurrence_table
+from tl_fbn.analysis.networks.connectivity import Connectivity
+from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.overlap import concordance as concordance_of
+from tl_fbn.analysis.networks.recurrence import Recurrence
+from tl_fbn.reporting.plot._comparisons import concordance, confusion_matrix, connectivity, recurrence, recurrence_table
 from tl_fbn.units import UnitMap, UnitSpace
 
 pytest.importorskip("plotly")

@@ -8,7 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis.confounds import confound_columns, spike_rows
+from tl_fbn.analysis.glm.confounds import confound_columns, spike_rows
 
 EVENTS = blocks(["a", "b"] * 3, 8)
 TOKENS = [" cat", "12", "\n", "!!", "<eos>", "\u0120dog", "\u2581sat", "x"]

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tl_fbn.analysis.contrast import Contrast
+from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.units import UnitSpace
 
 SPACE = UnitSpace("mlp.neurons", (120, 80), model="toy")

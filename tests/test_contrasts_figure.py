@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_fbn.analysis.contrast import Contrast, FContrast
-from tl_fbn.analysis.permutation import PermutationTest
-from tl_fbn.reporting.contrasts import contrast, contrast_table
+from tl_fbn.analysis.glm.contrast import Contrast, FContrast
+from tl_fbn.analysis.glm.permutation import PermutationTest
+from tl_fbn.reporting.plot._contrast import contrast, contrast_table
 from tl_fbn.units import UnitMap, UnitSpace
 
 pytest.importorskip("plotly")

@@ -8,7 +8,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks, bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.intervention.controls import balance, rotated_lesion
+from tl_fbn.intervention.studies.controls import balance, rotated_lesion
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.conftest import blocks
-from tl_fbn.acquisition.recording import Recording
-from tl_fbn.analysis.time_courses import time_courses as courses_of
-from tl_fbn.reporting.courses import course_table, extremes, time_courses
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
+from tl_fbn.reporting.plot._time_courses import course_table, extremes, time_courses
 from tl_fbn.units import Network, UnitSpace
 
 pytest.importorskip("plotly")

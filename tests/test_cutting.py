@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.analysis.cutting import cut
+from tl_fbn.analysis.ica.membership import cut
 from tl_fbn.units import UnitSpace
 
 SPACE = UnitSpace("mlp.neurons", (4, 0, 6))

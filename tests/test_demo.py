@@ -11,7 +11,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import SHARED
-from tl_fbn.acquisition.stimuli import formal
+from tl_fbn.acquisition.design.stimuli import formal
 from tl_fbn.demo import pipeline, story, train
 
 

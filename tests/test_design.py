@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.design import BlockDesign, prompt_digest, read_prompts, too_few_prompts
+from tl_fbn.acquisition.design.block_design import BlockDesign, prompt_digest, read_prompts, too_few_prompts
 
 QUICK = settings(max_examples=40, deadline=None)
 ORDERS = ("alternate", "off/on/off", "random")

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.test_strips import HOSTILE, study
-from tl_fbn.reporting import dissociations, figures
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _dissociation as dissociations
 
 pytest.importorskip("plotly")
 

@@ -12,7 +12,7 @@ from scipy import stats
 import tl_fbn as fbn
 from tests.conftest import blocks
 from tests.test_cgvst import planted_model
-from tl_fbn.intervention.dose import sham_networks
+from tl_fbn.intervention.studies.dose_response import sham_networks
 
 UNITS = {0: [3, 11, 30], 1: [7, 40]}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.reporting import figures
+from tl_fbn.reporting import plot as figures
 
 pytest.importorskip("plotly")
 

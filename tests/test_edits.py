@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tl_fbn.acquisition.sites import by_head
-from tl_fbn.intervention.edits import LayerEdit
+from tl_fbn.acquisition.model.sites import by_head
+from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 
 
 def test_ops_by_hand():

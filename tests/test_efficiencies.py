@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.acquisition.recording import Recording
-from tl_fbn.analysis.efficiency import efficiency
-from tl_fbn.analysis.glm import fit_glm
-from tl_fbn.reporting.efficiencies import design_efficiency, efficiency_table
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.analysis.glm.efficiency import efficiency
+from tl_fbn.analysis.glm.fit import fit_glm
+from tl_fbn.reporting.plot._design_efficiency import design_efficiency, efficiency_table
 
 pytest.importorskip("plotly")
 

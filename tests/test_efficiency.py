@@ -8,8 +8,8 @@ import pytest
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 import tl_fbn as fbn
-from tl_fbn.analysis.efficiency import drift_cost
-from tl_fbn.analysis.regressors import cosine_drift
+from tl_fbn.analysis.glm.design_matrix import cosine_drift
+from tl_fbn.analysis.glm.efficiency import drift_cost
 
 
 def test_vif_is_that_of_statsmodels() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.intervention.encoding import Layout, encode_item, item_digests, padded
-from tl_fbn.intervention.tasks import BatteryItem, Task
+from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.intervention.behaviour.item_tokens import Layout, encode_item, item_digests, padded
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
 
 
 def test_a_merge_across_the_boundary_belongs_to_the_answer():

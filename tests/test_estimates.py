@@ -11,7 +11,7 @@ import tl_fbn as fbn
 from tests.benchmarks import real_calibration
 from tests.conftest import SHARED, blocks
 from tests.oracle.regression import gls_f
-from tl_fbn.analysis.contrast import Contrast, FContrast, f_statistic
+from tl_fbn.analysis.glm.contrast import Contrast, FContrast, f_statistic
 
 ORDER = ["a", "b", "c", "c", "a", "b", "b", "c", "a", "a", "c", "b"]
 PAIR = ["a - b", "b - c"]

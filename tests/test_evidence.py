@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_fbn.intervention.battery import Battery
-from tl_fbn.intervention.evidence import (
+from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.behaviour.tasks import Scores
+from tl_fbn.intervention.studies.item_statistics import (
     by_item,
     check_metric,
     empirical_p,
@@ -16,7 +17,6 @@ from tl_fbn.intervention.evidence import (
     metric_of,
     paired_interval,
 )
-from tl_fbn.intervention.tasks import Scores
 
 
 def test_empirical_p_counts_ties_against_the_claim():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_fbn.analysis.expressions import as_vector, contrast_weights
+from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 
 COLUMNS = ["sort", "copy", "rest", "2 digits", "lambda", "position"]
 

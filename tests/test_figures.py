@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.acquisition.recording import Recording
-from tl_fbn.analysis.choosing import ComponentChoice
-from tl_fbn.analysis.efficiency import efficiency
-from tl_fbn.analysis.glm import fit_glm
-from tl_fbn.reporting import designs, figures, networks, paint
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.analysis.glm.efficiency import efficiency
+from tl_fbn.analysis.glm.fit import fit_glm
+from tl_fbn.analysis.ica.model_order import ComponentChoice
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _design_matrix as designs
+from tl_fbn.reporting.plot import _overlap_matrix as networks
+from tl_fbn.reporting.plot import _theme as paint
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 pytest.importorskip("plotly")
@@ -389,6 +392,6 @@ def test_without_plotly_the_error_says_what_to_install(monkeypatch: pytest.Monke
 
 def test_importing_the_room_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'transformer_lens', 'plotly'}"
-    code = f"import sys, tl_fbn.reporting.page; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, tl_fbn.reporting.page.report; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

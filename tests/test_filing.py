@@ -10,7 +10,7 @@ from safetensors import safe_open
 import tl_fbn as fbn
 from tests.conftest import bridged, tiny_llama, tiny_model
 from tests.test_scanner import small_design
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
 
 TORCH = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -12,7 +12,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis.fingerprint import _aligned
+from tl_fbn.analysis.networks.fingerprint import _aligned
 from tl_fbn.demo import train
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.acquisition.generation import Chooser, Decoder, decoding_mode
+from tl_fbn.acquisition.model.sampling import Chooser, Decoder, decoding_mode
 
 TEXTS = [[5, 1, 7, 30], [2, 9], [40, 3, 3, 8, 21]]
 MORE = [[[4], [6], [11]], [[12], [0], [13]]]

@@ -19,7 +19,7 @@ import tl_fbn as fbn
 from tests.benchmarks.calibration import ar1_noise, false_positives, null_recording
 from tests.conftest import blocks
 from tests.oracle.regression import coefficients, gls, gls_f, ols
-from tl_fbn.acquisition.recording import Run
+from tl_fbn.acquisition.recording.recording import Run
 
 some = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.attribution import gradients
+from tl_fbn.attribution import backward as gradients
+from tl_fbn.attribution.backward import LossItem, batches, frozen, per_item, propagate
 from tl_fbn.attribution.cgvst import gradient_points
-from tl_fbn.attribution.gradients import LossItem, batches, frozen, per_item, propagate
 
 ITEMS = [
     LossItem.next_tokens([3, 9, 4, 17, 22, 5], [[1, 3], [5]]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tl_fbn.acquisition.halves import HalfArray, finite_rows
+from tl_fbn.acquisition.recording.half_precision import HalfArray, finite_rows
 
 TORCH = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 import tl_fbn as fbn
 from tests.conftest import tiny_model
-from tl_fbn.intervention.harness import evaluate_harness
+from tl_fbn.intervention.behaviour.lm_eval import evaluate_harness
 
 
 @pytest.fixture

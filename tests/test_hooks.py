@@ -13,9 +13,9 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks, bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.acquisition import host
-from tl_fbn.acquisition.reading import Reader
-from tl_fbn.intervention.edits import LayerEdit
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.forward_context import Reader
+from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]])
 
@@ -319,7 +319,7 @@ def test_padding_moves_no_position(side):
 
 def test_scans_of_generated_tokens_agree_in_every_mode_of_decoding():
     """What an intervention on written tokens does to a scan does not depend on how the model is made to write."""
-    from tl_fbn.acquisition.generation import Decoder
+    from tl_fbn.acquisition.model.sampling import Decoder
 
     bridge = llama_bridge()
     network = network_of(bridge, range(0, 96, 2))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.conftest import tiny_model
-from tl_fbn.acquisition import host
+from tl_fbn.acquisition.model import host
 
 
 class Ours:

@@ -14,7 +14,7 @@ import torch
 import tl_fbn as fbn
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.test_scanner import CountedForwards, small_design
-from tl_fbn.acquisition.sites import HEADS, SITES, by_head, resolve_site
+from tl_fbn.acquisition.model.sites import HEADS, SITES, by_head, resolve_site
 from tl_fbn.attribution.cgvst import gradient_points, mlp_inputs
 
 try:

@@ -12,7 +12,7 @@ from sklearn.decomposition import FastICA
 import tl_fbn as fbn
 from tests.conftest import blocks
 from tests.oracle.sources import WIDTHS, matched, planted
-from tl_fbn.analysis.ica import find_networks
+from tl_fbn.analysis.ica.find_networks import find_networks
 
 
 @pytest.mark.parametrize("method", ["spatial", "temporal", "canica"])

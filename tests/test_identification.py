@@ -8,7 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis.identification import icc_2_1, run_maps
+from tl_fbn.analysis.networks.identification import icc_2_1, run_maps
 
 METHODS = ["correlation", "dice", "activation"]
 

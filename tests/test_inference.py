@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tl_fbn.analysis.inference import f_to_p, f_to_z, significant, t_to_p, t_to_z
+from tl_fbn.analysis.glm.multiple_testing import f_to_p, f_to_z, significant, t_to_p, t_to_z
 
 
 def test_p_is_two_sided_and_one_for_units_that_never_vary() -> None:

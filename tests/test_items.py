@@ -10,8 +10,8 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import tiny_model
-from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.attribution.items import Prepared, prepare
+from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.attribution.loss_items import Prepared, prepare
 
 OPTIONS: dict[str, Any] = {
     "tokens": "special",

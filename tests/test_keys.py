@@ -10,7 +10,7 @@ import torch
 import tl_fbn as fbn
 from tests.conftest import bridged, tiny_gpt2, tiny_model
 from tests.test_scanner import small_design, token_prompts
-from tl_fbn.acquisition import keys
+from tl_fbn.acquisition.scan import content_key as keys
 
 
 def key_of(model: Any, design: Any = None, **options: Any) -> str:

@@ -47,7 +47,7 @@ def test_the_face_of_the_package_loads_nothing_heavy() -> None:
 
 def test_design_recording_and_analysis_need_no_model() -> None:
     code = """
-import tl_fbn.units, tl_fbn.acquisition.recording, tl_fbn.analysis.glm, tl_fbn.acquisition.store, tl_fbn.acquisition.design
+import tl_fbn.units, tl_fbn.acquisition.recording.recording, tl_fbn.analysis.glm.fit, tl_fbn.acquisition.recording.store, tl_fbn.acquisition.design.block_design
 import tl_fbn as fbn
 fbn.block_design({"a": fbn.prompts("sort"), "b": fbn.prompts("topic/rest")}, n_runs=2, n_cycles=2, seed=0)
 fbn.chats("add"), fbn.Recording, fbn.fit_glm, fbn.Atlas, fbn.Report, fbn.conjunction
@@ -85,12 +85,12 @@ def test_star_import_gives_the_public_names() -> None:
 def test_examples_in_docstrings_are_true() -> None:
     modules = (
         "units.space",
-        "units.maps",
+        "units.unit_map",
         "units.network",
         "units.atlas",
-        "acquisition.design",
-        "acquisition.stimuli",
-        "acquisition.stimuli.formal",
+        "acquisition.design.block_design",
+        "acquisition.design.stimuli",
+        "acquisition.design.stimuli.formal",
     )
     code = (
         "import doctest, importlib\n"

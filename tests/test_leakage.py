@@ -8,7 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis.regressors import leaky
+from tl_fbn.analysis.glm.design_matrix import leaky
 
 
 def recorded(leak: float, *, n_runs: int = 3, seed: int = 0) -> fbn.Recording:

@@ -8,8 +8,8 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks, tiny_model
-from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.intervention.battery import Battery
+from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.intervention.behaviour.battery import Battery
 
 
 def own_words(model, n: int = 20, seed: int = 0) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -11,7 +11,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.acquisition.mapped import Mapped, hand_back, mapped, place_of
+from tl_fbn.acquisition.recording.memory_maps import Mapped, hand_back, mapped, place_of
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_what_is_no_stretch_of_the_file_is_copied(layer) -> None:
 
 
 def test_sixteen_bits_travel_too(tmp_path) -> None:
-    from tl_fbn.acquisition.halves import HalfArray
+    from tl_fbn.acquisition.recording.half_precision import HalfArray
 
     words = np.arange(60, dtype=np.uint16).reshape(12, 5)
     words.tofile(tmp_path / "words")

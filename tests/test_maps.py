@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from tl_fbn.reporting import maps
-from tl_fbn.reporting.maps import unit_map
+from tl_fbn.reporting.plot import _unit_map as maps
+from tl_fbn.reporting.plot._unit_map import unit_map
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 pytest.importorskip("plotly")

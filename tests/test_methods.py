@@ -8,7 +8,8 @@ import pytest
 import tl_fbn as fbn
 from tests.test_figures import TOY
 from tests.test_sections import contrast, dose, results, study
-from tl_fbn.reporting import accounts, methods
+from tl_fbn.reporting.page import methods_section as methods
+from tl_fbn.reporting.page import methods_text as accounts
 from tl_fbn.units import Atlas, Network, UnitMap
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.regression import covariance
-from tl_fbn.analysis.moments import Basis, Moments, at, first_shift, information, solved
+from tl_fbn.analysis.glm.moments import Basis, Moments, at, first_shift, information, solved
 
 some = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -131,5 +131,5 @@ def test_solving_some_units_at_a_time_changes_nothing(monkeypatch: pytest.Monkey
     basis = Basis.of(rng.normal(size=(60, 5)), segments(60, [20, 41]))
     rho, right = rng.uniform(-0.5, 0.9, 9), rng.normal(size=(9, 5, 2))
     whole = np.linalg.solve(information(basis.quadratic(), rho), right)
-    monkeypatch.setattr("tl_fbn.analysis.moments._NUMBERS", 60)  # two units a step
+    monkeypatch.setattr("tl_fbn.analysis.glm.moments._NUMBERS", 60)  # two units a step
     np.testing.assert_array_equal(solved(basis.quadratic(), rho, right), whole)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.intervention.encoding import padded
-from tl_fbn.intervention.monitors import constant_share, loops, monitor
-from tl_fbn.intervention.tasks import BatteryItem, Scores, Task
+from tl_fbn.intervention.behaviour.item_tokens import padded
+from tl_fbn.intervention.behaviour.output_checks import constant_share, loops, monitor
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task
 
 
 def answers(*given: tuple[int, ...]) -> Task:

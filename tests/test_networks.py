@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.analysis.overlap import overlap
-from tl_fbn.reporting.networks import dice_table, overlap_matrix
+from tl_fbn.analysis.networks.overlap import overlap
+from tl_fbn.reporting.plot._overlap_matrix import dice_table, overlap_matrix
 from tl_fbn.units import Network, UnitSpace
 
 pytest.importorskip("plotly")

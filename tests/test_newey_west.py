@@ -9,7 +9,7 @@ import statsmodels.api as sm
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis.newey_west import default_maxlags
+from tl_fbn.analysis.glm.newey_west import default_maxlags
 
 
 def recording_of(y: np.ndarray, prompt_rows: int | None = None) -> fbn.Recording:
@@ -29,8 +29,8 @@ def noise(n_rows: int = 240, n_units: int = 6, seed: int = 0) -> np.ndarray:
 def test_standard_errors_equal_statsmodels(
     rows_at_once: int, prompt_rows: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tl_fbn.analysis.pieces.ROWS", rows_at_once)
-    monkeypatch.setattr("tl_fbn.analysis.pieces.UNITS", 4)
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.ROWS", rows_at_once)
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.UNITS", 4)
     y = noise()
     rng = np.random.default_rng(1)
     design = fbn.design_matrix(recording_of(y)[0]).assign(

@@ -16,9 +16,9 @@ import pytest
 
 import tl_fbn as fbn
 from tests.test_figures import HOSTILE, TOY, Study, lesions
-from tl_fbn.analysis.contrast import Contrast
-from tl_fbn.reporting import figures
-from tl_fbn.reporting.page import Report, Section
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 plotly = pytest.importorskip("plotly")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_fbn.reporting import panels
+from tl_fbn.reporting.plot import _panels as panels
 
 pytest.importorskip("plotly")
 

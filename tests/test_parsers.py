@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tl_fbn.intervention import parsers
+from tl_fbn.intervention.behaviour import parsers
 
 COLA = ["acceptable", "unacceptable"]
 

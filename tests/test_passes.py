@@ -11,7 +11,7 @@ import torch
 import tl_fbn as fbn
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.test_scanner import CountedForwards, small_design, token_prompts
-from tl_fbn.acquisition import host
+from tl_fbn.acquisition.model import host
 
 
 def generating(**options: Any) -> fbn.BlockDesign:

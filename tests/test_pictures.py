@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tl_fbn.reporting import pictures
+from tl_fbn.reporting.page import plotly_embed as pictures
 
 go = pytest.importorskip("plotly.graph_objects")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tl_fbn.acquisition.halves import HalfArray
-from tl_fbn.analysis import pieces
+from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.analysis import unit_blocks as pieces
 
 
 @pytest.mark.parametrize("lead", [0, 3, 100])

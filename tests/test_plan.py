@@ -7,7 +7,7 @@ import pytest
 import tl_fbn as fbn
 from tests.conftest import tiny_model
 from tests.test_scanner import CountedForwards, small_design
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bytes_are_those_on_disk(options, n_units, item, tmp_path) -> None:
 
 def test_it_reads_as_one_line_and_says_when_the_disk_is_too_small() -> None:
     space = fbn.UnitSpace("mlp.neurons", (4, 4), model="toy")
-    from tl_fbn.acquisition.plan import Plan
+    from tl_fbn.acquisition.scan.plan import Plan
 
     plan = Plan((space,), 2, 1000, 30, 32_000_000_000, 8_000_000_000, "float32")
     assert repr(plan) == (

@@ -9,7 +9,7 @@ import pytest
 import tl_fbn as fbn
 from tests.conftest import blocks, tiny_model
 from tests.test_scanner import small_design
-from tl_fbn.acquisition.pooling import pool_rows, pooled_tables
+from tl_fbn.acquisition.recording.pooling import pool_rows, pooled_tables
 
 STARTS = np.array([0, 3, 4])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tl_fbn.acquisition.reading import Reading
-from tl_fbn.intervention.positions import where
+from tl_fbn.acquisition.model.forward_context import Reading
+from tl_fbn.intervention.hooks.positions import where
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.design import BlockDesign, prompt_digest
-from tl_fbn.acquisition.presentation import Context, digests_of, encode, present
+from tl_fbn.acquisition.design.block_design import BlockDesign, prompt_digest
+from tl_fbn.acquisition.model.contexts import Context, digests_of, encode, present
 
 QUICK = settings(max_examples=40, deadline=None)
 

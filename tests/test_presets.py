@@ -15,7 +15,7 @@ from tests.conftest import SHARED, bridged, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
 from tests.oracle.sources import planted
 from tests.test_scanner import token_prompts, worded
-from tl_fbn.acquisition.sites import resolve_site
+from tl_fbn.acquisition.model.sites import resolve_site
 
 
 def test_s2_records_every_output_of_every_generated_token(tmp_path):

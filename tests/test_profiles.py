@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.reporting.profiles import layer_profile, profile_table
+from tl_fbn.reporting.plot._layer_profile import layer_profile, profile_table
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 pytest.importorskip("plotly")

@@ -12,8 +12,8 @@ import pytest
 import tl_fbn as fbn
 from tests.test_figures import TOY
 from tests.test_sections import contrast, dose, study
-from tl_fbn.analysis.fingerprint import Fingerprint
-from tl_fbn.reporting import provenance
+from tl_fbn.analysis.networks.fingerprint import Fingerprint
+from tl_fbn.reporting.page import provenance
 from tl_fbn.units import Network, UnitMap
 
 

@@ -13,13 +13,13 @@ from jaxtyping import TypeCheckError
 import tl_fbn as fbn
 from tests.conftest import blocks, bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.oracle.architectures import ARCHITECTURES, MIXTURES, Architecture, architecture
-from tl_fbn.acquisition import host
-from tl_fbn.intervention.checkpoint import load_pruned
-from tl_fbn.intervention.hooks import inhibit, retain
-from tl_fbn.intervention.prune import prune
-from tl_fbn.intervention.prune_ratio import keep_for_ratio
-from tl_fbn.intervention.pruned import PruneReport
-from tl_fbn.intervention.surgery import n_parameters
+from tl_fbn.acquisition.model import host
+from tl_fbn.intervention.hooks.interventions import inhibit, retain
+from tl_fbn.intervention.pruning.checkpoint import load_pruned
+from tl_fbn.intervention.pruning.mlp_surgery import n_parameters
+from tl_fbn.intervention.pruning.prune import prune
+from tl_fbn.intervention.pruning.prune_ratio import keep_for_ratio
+from tl_fbn.intervention.pruning.prune_report import PruneReport
 
 IDS = torch.tensor([[5, 7, 11, 13, 2, 40], [3, 3, 9, 1, 17, 29]])
 TEXTS = [[4, 8, 15, 16, 23, 42], [1, 2], [31, 41, 5, 9]]
@@ -448,7 +448,7 @@ def test_an_old_host_and_compatibility_mode_are_refused():
 
 
 def test_a_difference_in_logits_is_an_error(model, monkeypatch):
-    from tl_fbn.intervention import surgery
+    from tl_fbn.intervention.pruning import mlp_surgery as surgery
 
     honest = surgery.cut_mlp
     monkeypatch.setattr(surgery, "cut_mlp", lambda plain, layer, kept: honest(plain, layer, kept[:-1]))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.reporting import figures, prunings
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _prune as prunings
 
 pytest.importorskip("plotly")
 

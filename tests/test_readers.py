@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conftest import SHARED
-from tl_fbn.intervention.battery import Battery, BatteryItem
+from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem
 
 BLIMP = SHARED / "data" / "blimp"
 

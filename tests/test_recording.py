@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.acquisition import store
-from tl_fbn.acquisition.recording import Recording
+from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.units import Network, UnitSpace
 
 WIDTHS = (4, 0, 3)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.oracle.sources import planted
-from tl_fbn.acquisition.recording import Recording
-from tl_fbn.analysis import reduction
-from tl_fbn.analysis.reduction import Preparation, kept_rows, reduce_recording
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.analysis.ica import reduction
+from tl_fbn.analysis.ica.reduction import Preparation, kept_rows, reduce_recording
 
 
 def dense(recording: Recording, *, spatial: bool) -> np.ndarray:

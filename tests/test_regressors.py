@@ -10,8 +10,8 @@ import pytest
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.acquisition.recording import Run
-from tl_fbn.analysis.regressors import cosine_drift, design_matrix, longest_cycle
+from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.analysis.glm.design_matrix import cosine_drift, design_matrix, longest_cycle
 
 
 def run_of(events: pd.DataFrame, n_rows: int, rows: pd.DataFrame | None = None) -> Run:

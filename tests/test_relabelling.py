@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.analysis import relabelling
-from tl_fbn.analysis.relabelling import Relabellings
+from tl_fbn.analysis.glm import permutation_schemes as relabelling
+from tl_fbn.analysis.glm.permutation_schemes import Relabellings
 
 
 def fit_of(n_units: int, *, n_rows: int = 480, seed: int = 0) -> fbn.GLMFit:

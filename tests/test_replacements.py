@@ -9,8 +9,8 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import blocks
-from tl_fbn.acquisition.reading import Reading
-from tl_fbn.intervention.replacements import N_DRAWS, N_TEXTS, Replacement, standard_deviation
+from tl_fbn.acquisition.model.forward_context import Reading
+from tl_fbn.intervention.hooks.replacements import N_DRAWS, N_TEXTS, Replacement, standard_deviation
 
 CPU = torch.device("cpu")
 LENGTHS = [3, 5]

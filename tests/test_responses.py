@@ -8,9 +8,9 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import tiny_model
-from tl_fbn.intervention import parsers
-from tl_fbn.intervention.battery import Battery, BatteryItem, Task
-from tl_fbn.intervention.responses import Responses, judge
+from tl_fbn.intervention.behaviour import parsers
+from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem, Task
+from tl_fbn.intervention.behaviour.free_responses import Responses, judge
 
 COLA = parsers.S0_LABELS["cola"]
 

@@ -7,7 +7,7 @@ from scipy.stats import kurtosis
 
 import tl_fbn as fbn
 from tests.oracle.sources import matched, planted
-from tl_fbn.analysis.rotating import layer_rotation
+from tl_fbn.analysis.ica.rotated_basis import layer_rotation
 
 
 def test_distances_stay_and_sparse_maps_go() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import fastica
 
-from tl_fbn.analysis.rotation import random_start, rotate, settled, unmixed, whitening_of
+from tl_fbn.analysis.ica.fastica import random_start, rotate, settled, unmixed, whitening_of
 
 
 @pytest.mark.parametrize("fun", ["logcosh", "exp", "cube"])

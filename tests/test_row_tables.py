@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tl_fbn.acquisition.passes import Words
-from tl_fbn.acquisition.presentation import Context
-from tl_fbn.acquisition.row_tables import row_table
+from tl_fbn.acquisition.model.contexts import Context
+from tl_fbn.acquisition.scan.forward_passes import Words
+from tl_fbn.acquisition.scan.token_table import row_table
 
 TOKENIZER = SimpleNamespace(bos_token_id=0, all_special_ids=[0, 9], convert_ids_to_tokens=lambda token: f"<{token}>")
 

@@ -9,8 +9,8 @@ import pytest
 import tl_fbn as fbn
 from tests.conftest import blocks
 from tests.oracle.regression import coefficients, gls
-from tl_fbn.analysis.moments import Basis
-from tl_fbn.analysis.run_fit import RunFit, RunModel, fit_run, is_estimable
+from tl_fbn.analysis.glm.moments import Basis
+from tl_fbn.analysis.glm.run_fit import RunFit, RunModel, fit_run, is_estimable
 
 
 def estimable(design: np.ndarray, weights: list[float]) -> bool:
@@ -109,8 +109,8 @@ def test_unit_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units are fitted some thousand at a time; the seams must not matter."""
     design = pd.DataFrame({"one": np.ones(60), "x": np.random.default_rng(4).normal(size=60)})
     whole, _ = fitted(design)
-    monkeypatch.setattr("tl_fbn.analysis.pieces.UNITS", 2)
-    monkeypatch.setattr("tl_fbn.analysis.pieces.ROWS", 7)  # cuts blocks and contexts
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.UNITS", 2)
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.ROWS", 7)  # cuts blocks and contexts
     parts, _ = fitted(design)
     for name in ("fitted", "rho", "noise", "shift", "block_means"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12)

@@ -17,8 +17,8 @@ import tl_fbn as fbn
 from tests.test_figures import TOY, lesions
 from tests.test_sections import contrast, dose, results, study
 from tl_fbn import files
-from tl_fbn.reporting import saved
-from tl_fbn.reporting.page import Report
+from tl_fbn import results as saved
+from tl_fbn.reporting.page.report import Report
 from tl_fbn.units import Atlas, Network, UnitMap
 
 
@@ -87,7 +87,7 @@ def test_the_report_of_a_pruned_model_is_loaded_without_the_model(tmp_path: Path
 
 
 def test_the_name_of_a_pruned_models_file_is_the_one_that_is_written() -> None:
-    from tl_fbn.intervention import checkpoint
+    from tl_fbn.intervention.pruning import checkpoint
 
     assert saved.PRUNED == checkpoint.FILE
 

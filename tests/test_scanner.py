@@ -11,8 +11,8 @@ import torch
 import tl_fbn as fbn
 from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
-from tl_fbn.acquisition import scanner as scanner_module
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.scan import scanner as scanner_module
 
 
 def token_prompts(n: int, *, seed: int = 0, longest: int = 12, vocabulary: int = 50) -> list[list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.attribution.scores import ItemScores, Sums
+from tl_fbn.attribution.item_scores import ItemScores, Sums
 
 SPACE = fbn.UnitSpace("mlp.neurons", (60, 40))
 

@@ -12,17 +12,18 @@ import pytest
 
 import tl_fbn as fbn
 from tests.test_figures import TOY, lesions
-from tl_fbn.analysis.connectivity import Connectivity
-from tl_fbn.analysis.contrast import Contrast
-from tl_fbn.analysis.fingerprint import Fingerprint
-from tl_fbn.analysis.identification import Identification
-from tl_fbn.analysis.recurrence import Recurrence
-from tl_fbn.intervention.dose import DoseResponse
-from tl_fbn.intervention.lesion_results import LesionStudy
-from tl_fbn.intervention.pruned import PruneReport
-from tl_fbn.intervention.validation import Validation
-from tl_fbn.reporting import figures, layouts
-from tl_fbn.reporting.sections import sections_of
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.analysis.networks.connectivity import Connectivity
+from tl_fbn.analysis.networks.fingerprint import Fingerprint
+from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.recurrence import Recurrence
+from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.intervention.studies.dose_response import DoseResponse
+from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.page import layouts
+from tl_fbn.reporting.page.layout_of_result import sections_of
 from tl_fbn.units import Atlas, Network
 
 pytest.importorskip("plotly")

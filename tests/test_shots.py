@@ -11,7 +11,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.oracle.templates import CHATML, DEMO, character_tokenizer
-from tl_fbn.attribution.shots import Chats
+from tl_fbn.attribution.few_shot import Chats
 
 ROWS = [("Add.", f"{n} 1", str(n + 1)) for n in range(8)]
 

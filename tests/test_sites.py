@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import tiny_model
-from tl_fbn.acquisition.sites import SITES, resolve_site
+from tl_fbn.acquisition.model.sites import SITES, resolve_site
 
 WIDTH = {
     "mlp.neurons": 24,

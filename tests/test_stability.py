@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.analysis.stability import centrotypes, clusters, iq_of
+from tl_fbn.analysis.ica.icasso import centrotypes, clusters, iq_of
 
 
 def test_index_of_three_restarts_by_hand() -> None:

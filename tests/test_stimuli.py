@@ -11,9 +11,9 @@ from itertools import islice
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.design import prompt_digest
-from tl_fbn.acquisition.stimuli import fields, formal, prompt_names, topics
-from tl_fbn.acquisition.stimuli.formal import Item, items, passages, split_of, sum_of
+from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.acquisition.design.stimuli import fields, formal, prompt_names, topics
+from tl_fbn.acquisition.design.stimuli.formal import Item, items, passages, split_of, sum_of
 
 ALPHABET = "abcdefghijkl"
 SPLITS: tuple[formal.Split, ...] = ("train", "prompts", "battery")

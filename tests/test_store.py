@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
 
 WIDTHS = {"layer.00": 3, "layer.02": 5, "layer.11": 1}
 N_ROWS = 6
@@ -184,7 +184,7 @@ def test_committed_runs_are_numbers_in_order(tmp_path: Path) -> None:
 def test_dead_scans_are_swept_and_others_left(tmp_path: Path) -> None:
     write_run(tmp_path, 0)
     code = (
-        "import os, sys; from pathlib import Path; from tl_fbn.acquisition import store;"
+        "import os, sys; from pathlib import Path; from tl_fbn.acquisition.recording import store;"
         "store.lay_out(Path(sys.argv[1]), 1, 4, {'layer.00': 2}); store.lay_out(Path(sys.argv[1]), 2, 4, {'layer.00': 2}); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60).returncode == 9

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.reporting import behaviour, figures, strips
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _lesion_controls as strips
+from tl_fbn.reporting.plot import _lesion_matrix as behaviour
 
 pytest.importorskip("plotly")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tl_fbn.reporting import tables
+from tl_fbn.reporting.page import html_tables as tables
 
 
 def test_cells_are_short_and_an_index_of_names_is_kept() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.intervention.battery import Battery
-from tl_fbn.intervention.tasks import BatteryItem, Scores, Task
+from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task
 
 
 def test_chance_and_majority_of_answers():

@@ -28,8 +28,8 @@ def sources(seed: int = 0) -> tuple[fbn.Recording, fbn.Atlas, list[np.ndarray]]:
 
 
 def test_means_of_members_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tl_fbn.analysis.pieces.ROWS", 7)
-    monkeypatch.setattr("tl_fbn.analysis.pieces.UNITS", 4)
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.ROWS", 7)
+    monkeypatch.setattr("tl_fbn.analysis.unit_blocks.UNITS", 4)
     recording, _, _ = sources()
     signs = np.zeros(50, dtype=np.int8)
     signs[[2, 33, 40]] = [1, -1, 1]

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tl_fbn.attribution.layout import COLOURS, TokenLayout
-from tl_fbn.reporting import figures, token_views
+from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.plot import _token_strip as token_views
 
 pytest.importorskip("plotly")
 

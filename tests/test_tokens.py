@@ -10,7 +10,7 @@ import pytest
 import tl_fbn as fbn
 from tests.conftest import SHARED
 from tests.oracle.templates import CHATML, DEMO, GEMMA, LLAMA_2, LLAMA_3, character_tokenizer
-from tl_fbn.attribution.tokens import Layouts, as_chat
+from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 
 TURN = [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "c"}]
 TWO = [*TURN, {"role": "user", "content": "de"}, {"role": "assistant", "content": "fgh"}]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_fbn.intervention import unfinished
-from tl_fbn.intervention.unfinished import Unfinished
+from tl_fbn.intervention.studies import resume as unfinished
+from tl_fbn.intervention.studies.resume import Unfinished
 
 
 def test_results_are_made_once(tmp_path, monkeypatch):

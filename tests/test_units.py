@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from tl_fbn import files
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace, html_table, shape_words, top_mask
-from tl_fbn.units.maps import _count
+from tl_fbn.units.unit_map import _count
 
 SPACE = UnitSpace("mlp.neurons", (4, 0, 6), model="toy")
 QUICK = settings(max_examples=60, deadline=None)

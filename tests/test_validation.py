@@ -11,7 +11,7 @@ from scipy import stats
 
 import tl_fbn as fbn
 from tests.test_cgvst import planted_model
-from tl_fbn.intervention.validation import _sampled
+from tl_fbn.intervention.studies.score_validation import _sampled
 
 UNITS = {0: [3, 11, 30], 1: [7, 40]}
 

@@ -14,10 +14,10 @@ import tl_fbn as fbn
 from tests.conftest import blocks
 from tests.test_figures import HOSTILE
 from tests.test_page import Outline
-from tl_fbn.acquisition.recording import Run
-from tl_fbn.reporting.networks import dice_table
-from tl_fbn.reporting.viewer import Viewer, view
-from tl_fbn.reporting.viewer_data import gaps, indices_of, overlaps, packed, unpacked, viewer_data
+from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.reporting.plot._overlap_matrix import dice_table
+from tl_fbn.reporting.viewer.data import gaps, indices_of, overlaps, packed, unpacked, viewer_data
+from tl_fbn.reporting.viewer.viewer import Viewer, view
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 WIDTHS, ROWS = (5, 7), 12

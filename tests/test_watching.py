@@ -9,7 +9,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.conftest import tiny_model
-from tl_fbn.acquisition.watching import watching
+from tl_fbn.acquisition.model.foreign_hooks import watching
 
 POINT = "blocks.0.mlp.hook_post"
 IDS = torch.arange(6)[None]

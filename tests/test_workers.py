@@ -11,7 +11,7 @@ import torch
 from joblib.parallel import parallel_config
 
 import tl_fbn as fbn
-from tl_fbn.intervention.workers import in_order
+from tl_fbn.intervention.studies.workers import in_order
 
 
 def where_and_what(bundle: tuple[torch.nn.Module, float], number: int) -> tuple[int, float]:

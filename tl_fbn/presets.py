@@ -25,8 +25,8 @@ from typing import Any
 
 import pandas as pd
 
-from tl_fbn.acquisition.sites import resolve_site
-from tl_fbn.acquisition.stimuli import fields
+from tl_fbn.acquisition.design.stimuli import fields
+from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.units import html_table
 
 

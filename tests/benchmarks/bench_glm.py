@@ -75,8 +75,8 @@ def bench_fit(repeats: int) -> dict[str, float]:
 
 
 def bench_permutations(repeats: int, n: int = 10_000) -> dict[str, float]:
-    from tl_fbn.analysis.relabelling import CHUNK
-    from tl_fbn.analysis.relabelling import UNITS as WIDE
+    from tl_fbn.analysis.glm.permutation_schemes import CHUNK
+    from tl_fbn.analysis.glm.permutation_schemes import UNITS as WIDE
 
     y, _, events = data(ROWS, UNITS)
     fit = fbn.fit_glm(fbn.Recording.from_arrays([np.split(y, 12, axis=1)], events=[events]), noise="ols")
@@ -101,7 +101,7 @@ def stored_noise(
     folder: Path, units: int, rows: int, *, n_sources: int = 0, n_runs: int = 4, block: int = 50
 ) -> fbn.Recording:
     """A recording of 32 layers on disk, made a layer at a time, in blocks of some rows; with sparse sources of heavy-tailed courses if asked."""
-    from tl_fbn.acquisition import store
+    from tl_fbn.acquisition.recording import store
 
     rng = np.random.default_rng(0)
     n_layers = 32

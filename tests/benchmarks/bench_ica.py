@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 import tl_fbn as fbn
 from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
-from tl_fbn.analysis.rotation import random_start
+from tl_fbn.analysis.ica.fastica import random_start
 
 ROWS, UNITS, LAYERS = 1024, 36_864, 12
 

@@ -20,8 +20,8 @@ import tl_fbn as fbn
 from tests.benchmarks.bench_cgvst import gpt2
 from tests.benchmarks.measure import medians
 from tests.conftest import bridged
-from tl_fbn.intervention.prune import prune
-from tl_fbn.intervention.surgery import inner
+from tl_fbn.intervention.pruning.mlp_surgery import inner
+from tl_fbn.intervention.pruning.prune import prune
 
 SHAPES = ((1, 128), (4, 128))
 TARGET = 1.6

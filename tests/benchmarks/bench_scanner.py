@@ -62,7 +62,7 @@ def all_ids(design: Any) -> list[torch.Tensor]:
 
 
 def twelve_regressors(stream: Any) -> list[Any]:
-    from tl_fbn.analysis.regressors import design_matrix
+    from tl_fbn.analysis.glm.design_matrix import design_matrix
 
     designs = []
     for run in stream:
@@ -142,7 +142,7 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
         fbn.fit_glm(stream, design=twelve_regressors(stream))
 
     def stream_sums() -> None:
-        from tl_fbn.analysis.run_fit import RunModel
+        from tl_fbn.analysis.glm.run_fit import RunModel
 
         stream = fbn.Scanner(model, batch_size=BATCH).stream(design, progress=False)
         models = [RunModel.of(run, x, "ar1", i) for i, (run, x) in enumerate(zip(stream, twelve_regressors(stream)))]

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.signal import lfilter
 
 import tl_fbn as fbn
-from tl_fbn.analysis.autocorrelation import GRID
+from tl_fbn.analysis.glm.autocorrelation import GRID
 
 Noise = Literal["ar1", "plain", "newey_west", "ols"]
 N_ROWS = 600
@@ -48,7 +48,7 @@ def false_positives(recording: fbn.Recording, noise: Noise, *, drift: bool) -> f
     """Share of units in which "a - b" has p < .05."""
     columns: Literal["cosine", "none"] = "cosine" if drift else "none"
     if noise == "plain":  # a curve that is the identity corrects nothing
-        with mock.patch("tl_fbn.analysis.run_fit.expected_autocorrelation", lambda basis: GRID):
+        with mock.patch("tl_fbn.analysis.glm.run_fit.expected_autocorrelation", lambda basis: GRID):
             fit = fbn.fit_glm(recording, drift=columns)
     else:
         fit = fbn.fit_glm(recording, noise=noise, drift=columns)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.stimuli import topics
+from tl_fbn.acquisition.design.stimuli import topics
 
 BLOCKS, ROWS = 12, 32
 

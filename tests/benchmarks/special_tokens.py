@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.stimuli import formal
+from tl_fbn.acquisition.design.stimuli import formal
 
 
 def tables(table: pd.DataFrame) -> str:

@@ -21,8 +21,9 @@ import torch
 
 from tests.conftest import tiny_model
 from tests.test_scanner import small_design
-from tl_fbn.acquisition import host, store
-from tl_fbn.acquisition.scanner import Scanner
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.scan.scanner import Scanner
 
 N_RUNS = 3
 HOOKED = {"nan", "inf", "user's hook"}

@@ -13,7 +13,7 @@ import tl_fbn as fbn
 from tests.conftest import tiny_model
 from tests.faults.test_scan import assert_the_same
 from tests.test_scanner import small_design
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
 
 
 def scan(folder: Path) -> fbn.Recording:

@@ -19,7 +19,7 @@ import tl_fbn as fbn
 from tests.conftest import tiny_model
 from tests.faults.disturbed import N_RUNS
 from tests.test_scanner import small_design
-from tl_fbn.acquisition import store
+from tl_fbn.acquisition.recording import store
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -43,13 +43,13 @@ import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition import host
-from tl_fbn.acquisition.sites import resolve_site
-from tl_fbn.attribution.gradients import LossItem, batches, per_item, propagate
-from tl_fbn.attribution.items import prepare
-from tl_fbn.attribution.layout import Groups, Tokens
-from tl_fbn.attribution.scores import Aggregate, ItemScores, Sums, check_aggregate
-from tl_fbn.attribution.tokens import Items
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_template import Items
+from tl_fbn.acquisition.model.sites import resolve_site
+from tl_fbn.acquisition.model.token_layout import Groups, Tokens
+from tl_fbn.attribution.backward import LossItem, batches, per_item, propagate
+from tl_fbn.attribution.item_scores import Aggregate, ItemScores, Sums, check_aggregate
+from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
@@ -272,7 +272,7 @@ class _Work:
 
 
 def _work(model: Any, items: Any, positions: Sequence[Any] | None, variant: Any, site: Any, **scored: Any) -> _Work:
-    """What is scored and how, checked; ``scored`` says which tokens, as for :func:`tl_fbn.attribution.items.prepare`."""
+    """What is scored and how, checked; ``scored`` says which tokens, as for :func:`tl_fbn.attribution.loss_items.prepare`."""
     if variant is not None and variant not in get_args(Variant):
         raise ValueError(f"variant={variant!r} is none of {', '.join(map(repr, get_args(Variant)))}")
     neurons, points = gradient_points(model, site)

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 
 from tl_fbn.cli import cgvst, demo, glm, lesion, networks, prune, report, scan
+from tl_fbn.cli.console import Verbs
 from tl_fbn.cli.models import load_model as load_model
-from tl_fbn.cli.shell import Verbs
 
 app = typer.Typer(
     cls=Verbs,

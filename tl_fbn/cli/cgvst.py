@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places, texts
+from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import WHOLE, BadInput, Console, table
 from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import BatchSize, Device, Json, Model, ModelDtype, Progress, Seed, amount
-from tl_fbn.cli.shell import WHOLE, BadInput, Console, table
 
 SHORT = "Score neurons by gradients at the special tokens of chats."
 
@@ -103,7 +104,7 @@ def command(
         read = {task: texts.read_chats(source, items) for task, source in zip(names, chats, strict=True)}
         cut = _groups(groups)
         into = places.writable(out or _beside(chats[0]))
-        from tl_fbn.analysis.specificity import specific_scores
+        from tl_fbn.analysis.networks.specificity import specific_scores
         from tl_fbn.attribution.cgvst import cgvst
 
         loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tl_fbn.cli.console import Console
 from tl_fbn.cli.models import load_model, loading
 from tl_fbn.cli.options import Device, Json, ModelDtype, Progress, Seed
-from tl_fbn.cli.shell import Console
 
 SHORT = "The whole argument in one command, on the embedded model."
 

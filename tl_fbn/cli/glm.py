@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import WHOLE, BadInput, Console, table
 from tl_fbn.cli.options import Json, Out, Progress, RecordingFolder, Seed, Site, amount
-from tl_fbn.cli.shell import WHOLE, BadInput, Console, table
 
 if TYPE_CHECKING:
-    from tl_fbn.analysis.glm import GLMFit
+    from tl_fbn.analysis.glm.fit import GLMFit
     from tl_fbn.units import Network
 
 SHORT = "Fit a linear model to every unit and test contrasts."
@@ -117,8 +117,8 @@ def command(
         places.differing(names)
         recording = places.open_recording(folder, site)
         into = places.writable(out or places.results_of(folder))
-        from tl_fbn.analysis.glm import fit_glm
-        from tl_fbn.analysis.regressors import from_token
+        from tl_fbn.analysis.glm.design_matrix import from_token
+        from tl_fbn.analysis.glm.fit import fit_glm
 
         settings: dict[str, Any] = {
             "noise": noise,
@@ -167,7 +167,7 @@ def command(
 
 def _unusual(settings: dict[str, Any], answer_after: str | None) -> str:
     """What differs from the default fit, for a file of its own: fits of one recording stand side by side."""
-    from tl_fbn.analysis.glm import fit_glm
+    from tl_fbn.analysis.glm.fit import fit_glm
 
     defaults = inspect.signature(fit_glm).parameters
     words = [] if answer_after is None else [f"after-{answer_after}"]
@@ -236,7 +236,7 @@ def _tested(
     contrast = fit.contrast(asked, level=level)  # pyright: ignore[reportCallIssue, reportArgumentType]
     found: dict[str, Any] = {"expression": asked, "name": name, "level": level, "contrast": None, "_contrast": contrast}
     if permutations is not None:
-        from tl_fbn.analysis.permutation import max_t
+        from tl_fbn.analysis.glm.permutation import max_t
 
         test = max_t(fit, str(asked), n_permutations=permutations, seed=seed, null=null)  # pyright: ignore[reportArgumentType]
         network = test.threshold(**rule, two_sided=two_sided, min_effect=least or None, name=name)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places, texts
+from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import BatchSize, Device, Json, Model, ModelDtype, Progress, Seed, Site
-from tl_fbn.cli.shell import Console, table
 
 if TYPE_CHECKING:
-    from tl_fbn.intervention.lesion_results import LesionStudy
+    from tl_fbn.intervention.studies.lesion_results import LesionStudy
 
 SHORT = "Silence networks and score tasks, beside random networks."
 P_SMALL = 0.05
@@ -127,8 +128,8 @@ def command(
         into = folder if out is None else out
         path = places.file_for(into, "lesions", name or _name(list(networks), battery, method))
         loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
-        from tl_fbn.intervention.hooks import silencer
-        from tl_fbn.intervention.lesion import lesion_study, plan_lesions
+        from tl_fbn.intervention.hooks.interventions import silencer
+        from tl_fbn.intervention.studies.lesion import lesion_study, plan_lesions
 
         silence = silencer(loaded, method=method, reference=recording, positions=positions, seed=seed)  # pyright: ignore[reportArgumentType]
         for one in networks.values():

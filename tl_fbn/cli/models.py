@@ -32,7 +32,7 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched
     import torch
 
-    from tl_fbn.reporting.saved import PRUNED
+    from tl_fbn.results import PRUNED
 
     device = _device(device)
     if name != "demo" and (folder / PRUNED).is_file():
@@ -86,7 +86,7 @@ def _device(device: str | None) -> str | None:
 
 
 def _pruned(folder: Path, dtype: str, device: str | None) -> Any:
-    from tl_fbn.intervention.checkpoint import load_pruned
+    from tl_fbn.intervention.pruning.checkpoint import load_pruned
 
     if dtype != "float32":
         raise ValueError(f"{folder} is a pruned model, which loads in the dtype it was saved in; leave --dtype out")

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import WHOLE, BadInput, Console, table
 from tl_fbn.cli.options import Json, Out, Progress, RecordingFolder, Seed, Site
-from tl_fbn.cli.shell import WHOLE, BadInput, Console, table
 
 SHORT = "Find networks without a task, by independent components."
 CANDIDATES = (4, 8, 16, 32)
@@ -90,7 +90,7 @@ def command(
         if pool != "token":
             recording = recording.pool(pool)  # pyright: ignore[reportArgumentType]
         into = places.writable(out or places.results_of(folder))
-        from tl_fbn.analysis.ica import find_networks
+        from tl_fbn.analysis.ica.find_networks import find_networks
 
         suffix = f"-{site}" if site else ""
         fields: dict[str, Any] = {"verb": "networks", "recording": folder, "seed": seed}
@@ -146,7 +146,7 @@ def _brief(full: Any) -> Any:
 
 
 def _choose(recording: Any, tried: list[int], console: Console, **options: Any) -> Any:
-    from tl_fbn.analysis.choosing import choose_components
+    from tl_fbn.analysis.ica.model_order import choose_components
 
     most = min(recording.n_rows - len(recording), recording.space.n_units - 1)
     fitting = [number for number in tried if number <= most]

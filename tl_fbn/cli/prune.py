@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places, texts
+from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import BadInput, Console, table
 from tl_fbn.cli.models import load_model, loading
 from tl_fbn.cli.options import Device, Json, Model, ModelDtype, Progress
-from tl_fbn.cli.shell import BadInput, Console, table
 
 SHORT = "Cut units out of a model and write the smaller one."
 
@@ -72,8 +73,8 @@ def command(
         recording = None if compensate is None else places.open_recording(compensate, _neurons_of(compensate))
         tasks = texts.read_battery(battery, n=items) if battery else None
         loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
-        from tl_fbn.intervention.prune import prune
-        from tl_fbn.intervention.prune_ratio import keep_for_ratio
+        from tl_fbn.intervention.pruning.prune import prune
+        from tl_fbn.intervention.pruning.prune_ratio import keep_for_ratio
 
         if ratio is not None:
             given = keep_for_ratio(loaded, given, ratio=ratio, protect_first=protect_first, protect_last=protect_last)
@@ -118,7 +119,7 @@ def command(
 
 
 def _refuse_occupied(folder: Path) -> None:
-    from tl_fbn.reporting.saved import PRUNED
+    from tl_fbn.results import PRUNED
 
     if folder.is_file():
         raise BadInput(f"{folder} is a file; give a folder for the checkpoint")
@@ -127,7 +128,7 @@ def _refuse_occupied(folder: Path) -> None:
 
 
 def _neurons_of(folder: Path) -> str | None:
-    from tl_fbn.acquisition.recording import Recording
+    from tl_fbn.acquisition.recording.recording import Recording
 
     sites = Recording.open(folder).sites if folder.is_dir() else []
     return "mlp.neurons" if len(sites) > 1 and "mlp.neurons" in sites else None

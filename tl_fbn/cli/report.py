@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import places
+from tl_fbn.cli import result_files as places
+from tl_fbn.cli.console import BadInput, Console, table
 from tl_fbn.cli.options import Json, Progress
-from tl_fbn.cli.shell import BadInput, Console, table
 
 SHORT = "Write one page of everything saved in a folder."
 
@@ -44,7 +44,7 @@ def command(
     console = Console(json, progress)
     with console.working():
         found = _found(folder, console)
-        from tl_fbn.reporting.page import Report
+        from tl_fbn.reporting.page.report import Report
 
         page = out or folder[0] / "report.html"
         if page.is_dir():
@@ -70,8 +70,8 @@ def command(
 
 def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
     """Recordings and results by name, in the order of the argument."""
-    from tl_fbn.acquisition.recording import Recording
-    from tl_fbn.reporting.saved import HOMES, load_results
+    from tl_fbn.acquisition.recording.recording import Recording
+    from tl_fbn.results import HOMES, load_results
 
     found: dict[str, Any] = {}
     for folder in folders:
@@ -94,7 +94,7 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
 
 
 def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
-    from tl_fbn.reporting.viewer import view
+    from tl_fbn.reporting.viewer.viewer import view
     from tl_fbn.units import Atlas, Network
 
     at = next((folder for folder in folders if (folder / "recording.json").exists()), None)
@@ -125,7 +125,7 @@ def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console:
 
 def _maps(found: dict[str, Any], atlases: Sequence[Any]) -> dict[str, Any]:
     """The map behind each network, under the network's name: an atlas's own, a contrast's z, scores."""
-    from tl_fbn.analysis.contrast import Contrast
+    from tl_fbn.analysis.glm.contrast import Contrast
     from tl_fbn.units import UnitMap
 
     maps: dict[str, Any] = {}

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import texts
+from tl_fbn.cli import input_files as texts
+from tl_fbn.cli.console import Console, rank
 from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import BatchSize, Device, Json, Model, Progress, Seed
-from tl_fbn.cli.shell import Console, rank
 
 SHORT = "Record a model while it reads the prompts of a block design."
 

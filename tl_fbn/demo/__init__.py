@@ -1,6 +1,6 @@
 """The embedded model: a small transformer that speaks a formal language, its tokenizer and its tasks.
 
-``load_model()`` needs no network. What the model speaks is in :mod:`tl_fbn.acquisition.stimuli.formal`, how it was trained
+``load_model()`` needs no network. What the model speaks is in :mod:`tl_fbn.acquisition.design.stimuli.formal`, how it was trained
 in :mod:`tl_fbn.demo.train`, and what it scores in ``weights/training.json``.
 """
 
@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_fbn.acquisition.stimuli import formal
+from tl_fbn.acquisition.design.stimuli import formal
 
 if TYPE_CHECKING:
-    from tl_fbn.intervention.battery import Battery
+    from tl_fbn.intervention.behaviour.battery import Battery
 
 
 def weights_folder() -> Path:
@@ -44,7 +44,7 @@ def battery(*, n: int = 100, seed: int = 0) -> Battery:
         n: Items a task.
         seed: Another seed draws other items, from the same split.
     """
-    from tl_fbn.intervention.battery import Battery
+    from tl_fbn.intervention.behaviour.battery import Battery
 
     tasks = {}
     for task in formal.TASKS:

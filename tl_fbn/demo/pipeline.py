@@ -31,19 +31,19 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tl_fbn import demo
-from tl_fbn.acquisition import store
-from tl_fbn.acquisition.design import BlockDesign, block_design
-from tl_fbn.acquisition.recording import Recording
-from tl_fbn.acquisition.scanner import Scanner
-from tl_fbn.acquisition.stimuli import formal, prompts, topics
-from tl_fbn.analysis.comparison import conjunction
-from tl_fbn.analysis.glm import GLMFit, fit_glm
-from tl_fbn.analysis.regressors import Phases, from_token
-from tl_fbn.intervention.battery import Battery
-from tl_fbn.intervention.controls import matched_controls
-from tl_fbn.intervention.hooks import amplify
-from tl_fbn.intervention.lesion import lesion_study
-from tl_fbn.intervention.lesion_results import LesionStudy
+from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
+from tl_fbn.acquisition.design.stimuli import formal, prompts, topics
+from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.scan.scanner import Scanner
+from tl_fbn.analysis.glm.design_matrix import Phases, from_token
+from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
+from tl_fbn.analysis.networks.conjunction import conjunction
+from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.hooks.interventions import amplify
+from tl_fbn.intervention.studies.controls import matched_controls
+from tl_fbn.intervention.studies.lesion import lesion_study
+from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.units import Atlas, UnitMap
 
 ADD = 0.5  # chosen among 0.5, 1 and 2 sd, gain 2 and 3, on items set apart

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.demo.pipeline import ADD, DemoResult, Experiment
-from tl_fbn.reporting import figures
-from tl_fbn.reporting.courses import course_table
-from tl_fbn.reporting.networks import dice_table
-from tl_fbn.reporting.page import Report, Section
-from tl_fbn.reporting.strips import controls_table
-from tl_fbn.reporting.viewer import Viewer, view
+from tl_fbn.reporting import plot as figures
+from tl_fbn.reporting.page.report import Report, Section
+from tl_fbn.reporting.plot._lesion_controls import controls_table
+from tl_fbn.reporting.plot._overlap_matrix import dice_table
+from tl_fbn.reporting.plot._time_courses import course_table
+from tl_fbn.reporting.viewer.viewer import Viewer, view
 
 
 def network_table(result: DemoResult) -> pd.DataFrame:

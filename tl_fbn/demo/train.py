@@ -1,7 +1,7 @@
 """Train the embedded model: ``python -m tl_fbn.demo.train --out FOLDER``.
 
 A GPT-NeoX-shaped causal transformer (rotary positions, LayerNorm, GELU, sequential residual) on the formal language
-of :mod:`tl_fbn.acquisition.stimuli.formal`. Documents are single chat turns, several turns (mostly of one task, as
+of :mod:`tl_fbn.acquisition.design.stimuli.formal`. Documents are single chat turns, several turns (mostly of one task, as
 few-shot chats are), neutral text or noise; they are packed into rows that start with the beginning-of-text token.
 Questions in the splits ``prompts`` and ``battery`` never enter a row.
 
@@ -24,7 +24,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from tl_fbn.acquisition.stimuli import formal
+from tl_fbn.acquisition.design.stimuli import formal
 
 BOS, EOS, PAD, UNKNOWN = "<bos>", "<eos>", "<pad>", "<unk>"
 N_CTX = 128

@@ -20,10 +20,10 @@ Cost: a map is 8 bytes a unit, a network 2; selecting is one sort. Nothing here 
 from __future__ import annotations
 
 from tl_fbn.units.atlas import Atlas as Atlas
-from tl_fbn.units.maps import UnitMap as UnitMap
-from tl_fbn.units.maps import top_mask as top_mask
+from tl_fbn.units.html_tables import html_frame as html_frame
+from tl_fbn.units.html_tables import html_table as html_table
 from tl_fbn.units.network import Network as Network
 from tl_fbn.units.space import UnitSpace as UnitSpace
 from tl_fbn.units.space import shape_words as shape_words
-from tl_fbn.units.tables import html_frame as html_frame
-from tl_fbn.units.tables import html_table as html_table
+from tl_fbn.units.unit_map import UnitMap as UnitMap
+from tl_fbn.units.unit_map import top_mask as top_mask

@@ -12,10 +12,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn import files
-from tl_fbn.units import exchange
+from tl_fbn.units import exchange_formats as exchange
+from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.network import Network
 from tl_fbn.units.space import Provenance, UnitSpace
-from tl_fbn.units.tables import html_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Atlas(Mapping[str, Network]):
             path: Also write it to this file.
 
         Returns:
-            The JSON text; :mod:`tl_fbn.units.exchange` describes its keys.
+            The JSON text; :mod:`tl_fbn.units.exchange_formats` describes its keys.
         """
         measured = {"stability": self.stability, "stability_p": self.stability_p}
         about = {

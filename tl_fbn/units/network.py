@@ -13,9 +13,9 @@ import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
 from tl_fbn import files
-from tl_fbn.units import exchange
+from tl_fbn.units import exchange_formats as exchange
+from tl_fbn.units.html_tables import html_table
 from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
-from tl_fbn.units.tables import html_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ class Network:
             path: Also write it to this file.
 
         Returns:
-            The JSON text; :mod:`tl_fbn.units.exchange` describes its keys.
+            The JSON text; :mod:`tl_fbn.units.exchange_formats` describes its keys.
         """
         return exchange.written({"name": self.name, **self.space.stated(), **self._units()}, path)
 

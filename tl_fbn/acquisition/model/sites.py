@@ -1,0 +1,231 @@
+"""Site names: from a word such as ``"mlp.neurons"`` to hook names and widths of a loaded model.
+
+=============== ================================ =======================================================
+site            hook point                       a unit is
+=============== ================================ =======================================================
+``mlp.neurons`` ``blocks.L.mlp.hook_post``       a hidden MLP neuron: input of the down projection
+``mlp.pre``     ``blocks.L.mlp.hook_pre``        the same before the nonlinearity (the gate, where there is one)
+``mlp.up``      ``blocks.L.mlp.hook_pre_linear`` the ungated half of a gated MLP
+``mlp.out``     ``blocks.L.hook_mlp_out``        a coordinate of the MLP's output
+``attn.out``    ``blocks.L.hook_attn_out``       a coordinate of the attention's output
+``attn.heads``  ``blocks.L.attn.hook_z``         an attention head: the mean over its width (as Liu et al. 2025)
+``resid.pre``   ``blocks.L.hook_resid_pre``      a coordinate of the residual stream entering the block
+``resid.mid``   ``blocks.L.hook_resid_mid``      ... between attention and MLP
+``resid.post``  ``blocks.L.hook_resid_post``     ... leaving the block
+=============== ================================ =======================================================
+
+A hook name works too, with ``{layer}`` in it for one a layer: ``"blocks.{layer}.attn.hook_q"``, ``"ln_final.hook_normalized"``. Its
+activations start with (batch, pos); what follows is flattened, so that a unit of ``hook_q`` is a coordinate of a head.
+
+``mlp.out`` and ``attn.out`` are what is added to the residual stream: after the norm that Gemma 2 and 3, OLMo 2 and GLM-4
+put behind the sublayer. ``resid.mid`` is missing where attention and MLP run side by side (Pythia, GPT-J, Phi, Falcon).
+On bridges its hook is the input of the MLP's norm: writing it changes what the MLP reads, not the stream that passes by
+(TransformerLens's former HookedTransformer changed both).
+
+Widths come from the weights, not from ``cfg.d_mlp``, which is wrong for some architectures. A sparse
+mixture-of-experts layer has no neurons in this sense (its hook carries the layer's *output*): it gets width 0, and a
+model with such layers only is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+
+from tl_fbn.acquisition.model import host
+from tl_fbn.units import UnitSpace
+
+_NEURON_HOOKS = {
+    "mlp.neurons": "blocks.{layer}.mlp.hook_post",
+    "mlp.pre": "blocks.{layer}.mlp.hook_pre",
+    "mlp.up": "blocks.{layer}.mlp.hook_pre_linear",
+}
+_MODEL_HOOKS = {
+    "mlp.out": "blocks.{layer}.hook_mlp_out",
+    "attn.out": "blocks.{layer}.hook_attn_out",
+    "resid.pre": "blocks.{layer}.hook_resid_pre",
+    "resid.mid": "blocks.{layer}.hook_resid_mid",
+    "resid.post": "blocks.{layer}.hook_resid_post",
+}
+HEADS = "attn.heads"
+_PATTERNS = {**_NEURON_HOOKS, **_MODEL_HOOKS, HEADS: "blocks.{layer}.attn.hook_z"}
+SITES = tuple(_PATTERNS)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One hook point that is recorded.
+
+    Args:
+        site: Its site.
+        layer: Its layer.
+        hook_name: The hook point.
+        width: Units.
+        heads: True where a unit is an attention head, whose signal is the mean over its width.
+    """
+
+    site: str
+    layer: int
+    hook_name: str
+    width: int
+    heads: bool = False
+
+    def read(self, tensor: torch.Tensor) -> Float[torch.Tensor, "batch pos unit"]:
+        """Activations of the units from what the hook point carries."""
+        if self.heads:
+            return by_head(tensor, self.width).mean(-1)
+        values = tensor.flatten(2)
+        if values.shape[-1] != self.width:
+            raise ValueError(
+                f"hook {self.hook_name!r} carries {tuple(tensor.shape)}, not {self.width} units a token; record another site"
+            )
+        return values
+
+
+def by_head(tensor: torch.Tensor, n_heads: int) -> Float[torch.Tensor, "batch pos head width"]:
+    """Attention activations with the heads on an axis of their own, however the architecture's hook carries them."""
+    if tensor.ndim == 4:
+        return tensor
+    return rearrange(tensor, "batch pos (head width) -> batch pos head width", head=n_heads)
+
+
+@dataclass(frozen=True)
+class ResolvedSite:
+    """A site of one model.
+
+    Args:
+        space: The units it has.
+        hook_names: Layer to hook name, for the layers that have units.
+    """
+
+    space: UnitSpace
+    hook_names: dict[int, str]
+
+    @property
+    def taps(self) -> list[Tap]:
+        site, widths = self.space.site, self.space.widths
+        return [Tap(site, layer, name, widths[layer], site == HEADS) for layer, name in self.hook_names.items()]
+
+
+def resolve_site(model: Any, site: str, *, layers: Sequence[int] | None = None) -> ResolvedSite:
+    """Find a site in a loaded model.
+
+    Args:
+        model: A TransformerLens model.
+        site: One of :data:`SITES`, or a hook name, with ``{layer}`` where it has one a layer.
+        layers: Some layers only; the others have width 0.
+
+    Raises:
+        TypeError: The model cannot be hooked.
+        ValueError: The site is unknown, or this model has none of it, or not in these layers.
+    """
+    host.require_model(model)
+    names = _hook_names(model, site)
+    widths = {layer: _width(model, site, layer, name) for layer, name in names.items()}
+    if not any(widths.values()):
+        raise ValueError(
+            f"site {site!r} has no units in {host.model_label(model)}: its MLPs are sparse mixtures of experts, whose hook "
+            "carries the layer's output, not neurons. Use mlp.out or resid.post"
+        )
+    n_layers = (
+        max(max(names) + 1, int(getattr(model.cfg, "n_layers", 0))) if "{layer}" in _PATTERNS.get(site, site) else 1
+    )
+    if layers is not None:
+        _check_layers(layers, site, widths, n_layers)
+        widths = {layer: width for layer, width in widths.items() if layer in layers}
+    space = UnitSpace(site, tuple(widths.get(layer, 0) for layer in range(n_layers)), host.model_label(model))
+    return ResolvedSite(space, {layer: name for layer, name in names.items() if widths.get(layer)})
+
+
+def hook_name(site: str, layer: int) -> str:
+    """The hook point of a site in one layer, without a model; a site that is a hook name itself is taken at its word."""
+    return _PATTERNS.get(site, site).replace("{layer}", str(layer))
+
+
+def fits(offered: UnitSpace, wanted: UnitSpace) -> bool:
+    """Whether a model offers the units of a space: all of its layers, or those of them that were recorded."""
+    return (offered.site, offered.n_layers) == (wanted.site, wanted.n_layers) and all(
+        mine in (0, theirs) for mine, theirs in zip(wanted.widths, offered.widths, strict=True)
+    )
+
+
+def _check_layers(layers: Sequence[int], site: str, widths: Mapping[int, int], n_layers: int) -> None:
+    if not layers:
+        raise ValueError("layers=[] records nothing; give layer numbers, or None for all")
+    for layer in layers:
+        if not widths.get(layer):
+            why = "has no units of it" if 0 <= layer < n_layers else "is none of the model"
+            have = ", ".join(str(one) for one, width in widths.items() if width)
+            raise ValueError(f"layer {layer} {why} at {site!r}; layers: {have}")
+
+
+def _hook_names(model: Any, site: str) -> dict[int, str]:
+    """Layer to hook name of a site."""
+    pattern = _PATTERNS.get(site, site)
+    if "{layer}" not in pattern:
+        if site in model.hook_dict:
+            return {0: site}
+        raise ValueError(_unknown_site(site))
+    if names := _matching(model, pattern):
+        return names
+    hooks = sorted({name.split(".", 2)[2] for name in model.hook_dict if name.startswith("blocks.0.")})
+    near = difflib.get_close_matches(pattern.split(".", 2)[-1], hooks, 4) or hooks[:8]
+    raise ValueError(
+        f"site {site!r} means the hook {pattern!r}, which {host.model_label(model)} does not have; hooks of its "
+        f"layer 0 include {', '.join(near)}"
+    )
+
+
+def _unknown_site(site: str) -> str:
+    near = difflib.get_close_matches(site, SITES, 1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f"unknown site {site!r}; sites: {', '.join(SITES)}, or a hook name with {{layer}} in it.{hint}"
+
+
+def _matching(model: Any, pattern: str) -> dict[int, str]:
+    before, after = pattern.split("{layer}", 1)
+    expression = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    matches = ((expression.fullmatch(name), name) for name in model.hook_dict)
+    return dict(sorted((int(match[1]), name) for match, name in matches if match))
+
+
+def _width(model: Any, site: str, layer: int, name: str) -> int:
+    """Units of one layer, from the weights; by asking the model where the weights do not tell."""
+    if site in _NEURON_HOOKS and hasattr(model, "blocks"):
+        try:
+            return int(model.blocks[layer].mlp.W_out.shape[0])  # (d_mlp, d_model) in TransformerLens's orientation
+        except AttributeError:
+            return 0  # a sparse mixture-of-experts layer
+        except NotImplementedError:  # weights offloaded by accelerate
+            return _probed_width(model, name)
+    if site in _MODEL_HOOKS:
+        return int(model.cfg.d_model)
+    if site == HEADS:
+        return int(model.cfg.n_heads)
+    return _probed_width(model, name)
+
+
+def _probed_width(model: Any, name: str) -> int:
+    """Units of a hook, seen at prompts of two and of three tokens: only the axis of positions may differ."""
+    shapes: list[tuple[int, ...]] = []
+    with torch.no_grad(), model.hooks(fwd_hooks=[(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]):
+        for n_tokens in (2, 3):
+            model(torch.zeros(1, n_tokens, dtype=torch.long, device=host.model_device(model)))
+    if (
+        [shape[:2] for shape in shapes] != [(1, 2), (1, 3)]
+        or len({shape[2:] for shape in shapes}) > 1
+        or not shapes[0][2:]
+    ):
+        raise ValueError(
+            f"hook {name!r} gave {shapes} for prompts of two and of three tokens; a site needs one activation of shape "
+            "(batch, pos, unit) a pass"
+        )
+    return math.prod(shapes[0][2:])

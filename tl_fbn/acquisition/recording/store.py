@@ -1,0 +1,388 @@
+"""Bytes on disk: the only file that knows how a recording is stored.
+
+::
+
+    recordings/sort/
+      recording.json              key, its fields, space, prompts, versions
+      run-01/
+        activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16
+                                  (of several sites: "mlp.out/layer.00")
+        events.tsv                onset  duration  trial_type          (rows)
+        rows.tsv                  row  prompt  block  position  token_id  token  trial_type  surprisal  flags
+        run.json                  key, rows, checksums (XXH3, 128 bits) of the three files, seconds, host
+      .run-02.5f2c91aa.part/      being written, or a scan that died: readers ignore it, the next scan sweeps the dead
+      .run-02.lock                who is at work on a run; gone when it is committed
+
+*Laid out, then filled.* A run's data file gets its header and its room on the disk, then it is filled by positioned writes
+while the model runs: memory stays at a few batches, and a full disk is an error before the run begins, where a memory map
+would be a killed process in the middle. Room reserved first is filled at 6 GB/s, room found on the way at .3 to 4 (ext4).
+*Committed by one rename*: files are flushed and hashed, ``run.json`` is written, the folder renamed. A run exists whole or not
+at all; the second of two writers finds the folder taken and throws its own away. *Shared by claims*: who works on a run holds
+a lock on its lock file, which ends with its process, so that several processes on one folder divide the runs among them
+(on a file system without locks they may do one twice; the second is thrown away). *Resume* is: skip the runs that exist.
+
+Checksums are for damage, not for forgers: XXH3 runs at the speed of memory where SHA-256 took a tenth of a scan. A layer reads back contiguously. No compression:
+activations shrink by 8 % at best.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import xxhash
+
+from tl_fbn import files
+from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
+from tl_fbn.acquisition.recording.memory_maps import mapped
+
+FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
+CHECKSUM = "xxh3_128"
+_CHECKSUMS: dict[str, Any] = {CHECKSUM: xxhash.xxh3_128, "sha256": hashlib.sha256}
+_PIECE = 1 << 20
+DATA, EVENTS, ROWS, ABOUT_RUN, ABOUT = "activations.safetensors", "events.tsv", "rows.tsv", "run.json", "recording.json"
+_HEADER_ALIGNMENT = 64
+
+
+def run_folder(path: Path, run: int) -> Path:
+    return path / f"run-{run + 1:02d}"
+
+
+def tensor_name(layer: int, site: str = "") -> str:
+    """Name of a layer's tensor; ``site`` is given where a recording has several."""
+    return f"{site}/layer.{layer:02d}" if site else f"layer.{layer:02d}"
+
+
+@dataclass(frozen=True)
+class LaidOutRun:
+    """A run being written: a hidden folder with the data file at full size.
+
+    Args:
+        folder: The hidden folder.
+        file: The data file, open and locked.
+        tensors: Tensor name to its offset in the file and its width.
+        dtype: How values are stored.
+    """
+
+    folder: Path
+    file: IO[bytes]
+    tensors: Mapping[str, tuple[int, int]]
+    dtype: Dtype
+
+    def write(self, tensor: str, row: int, values: np.ndarray) -> None:
+        """Write consecutive rows of one tensor, from ``row`` on; ``values`` are float32, or raw 16-bit words."""
+        offset, width = self.tensors[tensor]
+        if values.ndim != 2 or values.shape[1] != width or values.dtype.itemsize != ITEM_SIZE[self.dtype]:
+            raise ValueError(
+                f"{tensor} takes (row, {width}) of {self.dtype}; got {values.shape} of {values.dtype.itemsize} bytes each"
+            )
+        place = offset + row * width * values.dtype.itemsize
+        left = np.ascontiguousarray(values).data.cast("B")
+        while left:
+            written = os.pwrite(self.file.fileno(), left, place)
+            left, place = left[written:], place + written
+
+    def discard(self) -> None:
+        self.file.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype: Dtype = "float32") -> LaidOutRun:
+    """Create a run's data file at full size.
+
+    Args:
+        path: Folder of the recording.
+        run: Run number from 0.
+        n_rows: Rows.
+        widths: Tensor name to its number of units.
+        dtype: How values are stored.
+    """
+    folder = path / f".{run_folder(path, run).name}.{uuid.uuid4().hex[:8]}.part"
+    folder.mkdir(parents=True)
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, width in widths.items():
+        end = offset + ITEM_SIZE[dtype] * n_rows * width
+        header[name] = {"dtype": SAFETENSORS_NAME[dtype], "shape": [n_rows, width], "data_offsets": [offset, end]}
+        offset = end
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-(8 + len(encoded)) % _HEADER_ALIGNMENT)
+    start = 8 + len(encoded)
+    file = open(folder / DATA, "w+b")  # noqa: SIM115 - open until the run is committed or discarded
+    _claim(file)
+    try:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        file.flush()
+        _reserve(file, start + offset)
+    except BaseException:
+        file.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    places = {name: (start + header[name]["data_offsets"][0], width) for name, width in widths.items()}
+    return LaidOutRun(folder, file, places, dtype)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Give a file its size, and its room on the disk where the system can: filling it is then several times faster."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # not on this system
+        file.truncate(size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP):  # not on this file system
+            raise
+        file.truncate(size)
+
+
+def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.DataFrame, rows: pd.DataFrame) -> bool:
+    """Make a filled run visible.
+
+    Returns:
+        True, or False if another writer committed the same run first (ours is discarded).
+
+    Raises:
+        FileExistsError: Something that is no committed run is in the way.
+    """
+    run.file.flush()
+    write_table(run.folder / EVENTS, events)
+    write_table(run.folder / ROWS, rows.rename_axis("row").reset_index())
+    digests = {name: _checksum(run.folder / name) for name in (DATA, EVENTS, ROWS)}
+    sizes = {name: (run.folder / name).stat().st_size for name in digests}
+    record = {
+        **about,
+        "format": FORMAT_VERSION,
+        "n_rows": len(rows),
+        CHECKSUM: digests,
+        "bytes": sizes,
+        "host": platform.node(),
+    }
+    files.write_atomically(run.folder / ABOUT_RUN, _json(record))
+    for name in digests:
+        _fsync(run.folder / name)
+    _fsync(run.folder)
+    try:
+        os.rename(run.folder, final)
+    except OSError as error:
+        if not final.exists():
+            raise
+        if not (final / ABOUT_RUN).is_file():
+            raise FileExistsError(
+                f"{final} is in the way and holds no committed run; delete it and scan again"
+            ) from error
+        run.discard()
+        return False
+    run.file.close()  # not before: an unlocked hidden folder is swept
+    _fsync(final.parent)
+    return True
+
+
+def write_about(path: Path, about: Mapping[str, Any]) -> None:
+    files.write_atomically(path / ABOUT, _json({"format": FORMAT_VERSION, **about}))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """``recording.json``, checked for a format this version can read."""
+    if not (path / ABOUT).is_file():
+        what = "is no recording (it has no recording.json)" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; give the folder that scanner.scan(design, folder) wrote")
+    return _checked(path / ABOUT)
+
+
+def committed_runs(path: Path) -> list[int]:
+    """Numbers of the runs that were committed, from 0."""
+    numbers = []
+    for folder in path.glob("run-*"):
+        suffix = folder.name.removeprefix("run-")
+        if suffix.isdigit() and (folder / ABOUT_RUN).is_file():
+            numbers.append(int(suffix) - 1)
+    return sorted(numbers)
+
+
+def sweep(path: Path, run: int) -> None:
+    """Remove what dead scans of one run left behind; one that is still being written is left alone."""
+    for folder in path.glob(f".{run_folder(path, run).name}.*.part"):
+        if (folder / DATA).is_file():
+            with open(folder / DATA, "r+b") as file:
+                if not _claim(file):
+                    continue
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run held against other processes until it is released, or the process ends."""
+
+    lock: Path
+    file: IO[bytes]
+
+    def release(self) -> None:
+        # who waited for this very file finds the run committed, or takes it up
+        self.lock.unlink(missing_ok=True)
+        self.file.close()
+
+
+def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
+    """Claim a run for this process; None where another works on it and ``wait`` is not asked for."""
+    path.mkdir(parents=True, exist_ok=True)
+    lock = path / f".{run_folder(path, run).name}.lock"
+    file = open(lock, "a+b")  # noqa: SIM115 - open until released
+    if _claim(file, wait=wait):
+        return Claim(lock, file)
+    file.close()
+    return None
+
+
+def sweep_locks(path: Path) -> None:
+    """Remove the locks of committed runs that a process left when it was killed."""
+    for run in committed_runs(path):
+        if (path / f".{run_folder(path, run).name}.lock").exists() and (held := claim(path, run)):
+            held.release()
+
+
+Layer = np.memmap | HalfArray
+
+
+def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
+    """A committed run: its description, and each tensor (row, unit) as a read-only memory map.
+
+    Raises:
+        ValueError: A file is missing, has another size than it was committed with, or has a damaged header.
+    """
+    about = _checked(folder / ABOUT_RUN)
+    for name, size in about["bytes"].items():
+        found = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if found != size:
+            state = "is missing" if found is None else f"has {found:,} bytes"
+            raise ValueError(f"{folder / name} {state}, it was committed with {size:,}; delete {folder} and scan again")
+    tensors: dict[str, Layer] = {}
+    try:
+        with open(folder / DATA, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, about["bytes"][DATA])))
+        for name, entry in header.items():
+            tensors[name] = _layer(folder / DATA, entry, 8 + length)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
+    return about, tensors
+
+
+def _layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
+    rows, width = entry["shape"]
+    offset = start + entry["data_offsets"][0]
+    kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
+    if kind == "float32":
+        return mapped(path, offset, np.float32, (rows, width))
+    return HalfArray(mapped(path, offset, np.uint16, (rows, width)), kind)
+
+
+def verify_run(folder: Path) -> None:
+    """Read a committed run again and compare its hashes; ValueError names the first file that changed."""
+    about, _ = open_run(folder)
+    algorithm = CHECKSUM if CHECKSUM in about else "sha256"  # of recordings before format 2
+    for name, digest in about[algorithm].items():
+        if _checksum(folder / name, algorithm) != digest:
+            raise ValueError(
+                f"{folder / name} is not what was committed (its checksum changed); delete {folder} and scan again"
+            )
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A BIDS-style TSV: tab-separated, ``n/a`` for what is missing.
+
+    The strings of our own columns are escaped as in JSON, so that a cell is one line; in columns of other names every cell is
+    a JSON value (strings in quotes), so that all come back as they were.
+    """
+    columns = [_cells(str(name), pd.Series(table[name])) for name in table.columns]
+    lines = ["\t".join(_escaped(str(name)) for name in table.columns), *map("\t".join, zip(*columns))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read what :func:`write_table` wrote."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    columns = [json.loads(f'"{name}"') for name in lines[0].split("\t")]
+    cells = list(zip(*(line.split("\t") for line in lines[1:]), strict=True)) or [()] * len(columns)
+    return pd.DataFrame({name: _column(name, column) for name, column in zip(columns, cells, strict=True)})
+
+
+_TEXTS = {"token", "trial_type", "flags"}
+
+
+def _column(name: str, cells: Sequence[str]) -> list[Any]:
+    quote = '"' if name in _TEXTS else ""
+    # one document a column: json is fast and keeps integers, floats, booleans and strings apart
+    return json.loads(f"[{','.join('NaN' if cell == 'n/a' else f'{quote}{cell}{quote}' for cell in cells)}]")
+
+
+def _cells(name: str, column: pd.Series) -> list[str]:
+    missing, values = column.isna().tolist(), column.tolist()
+    if name in _TEXTS:
+        escaped = {text: _escaped(text) for text in set(map(str, values))}
+        cells = [escaped[str(value)] for value in values]
+    elif pd.api.types.is_numeric_dtype(column):
+        plain = [0 if gone else value for gone, value in zip(missing, values, strict=True)]
+        cells = json.dumps(plain, separators=(",", ":"))[1:-1].split(",") if plain else []
+    else:
+        cells = [json.dumps(value if isinstance(value, (bool, int, float)) else str(value)) for value in values]
+    return ["n/a" if gone else cell for gone, cell in zip(missing, cells, strict=True)]
+
+
+def _escaped(text: str) -> str:
+    """Text as inside a JSON string; printable characters stay as they are, and no text looks like a missing value."""
+    return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
+
+
+def _claim(file: IO[bytes], *, wait: bool = False) -> bool:
+    """Lock a file until it is closed; False where someone else has locked it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True  # a system without locks: then nobody has any
+    return True
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{path} is damaged ({error}); delete its folder and scan again") from error
+    if about.get("format", 0) > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {about['format']}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
+        )
+    return about
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _checksum(path: Path, algorithm: str = CHECKSUM) -> str:
+    digest = _CHECKSUMS[algorithm]()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

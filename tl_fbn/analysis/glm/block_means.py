@@ -1,0 +1,94 @@
+"""Which rows are averaged into which block: one number a row, never a matrix of blocks by rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+
+from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run_sums import StreamRun
+
+Replicates = Literal["blocks", "prompts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Blocks of the rows of a run, in order; ``len`` is their number.
+
+    Args:
+        owner: (row,) the number of each row's block, -1 for rows in none.
+        counts: (block,) rows of each block.
+    """
+
+    owner: Int[np.ndarray, " row"]
+    counts: Int[np.ndarray, " block"]
+
+    @classmethod
+    def of(cls, run: Run | StreamRun, replicates: Replicates, number: int) -> Averages:
+        """The blocks of a run, or the prompts of its blocks; a row in two blocks counts for the later."""
+        owner = np.full(run.n_rows, -1)
+        for block, (_, rows) in enumerate(run.blocks()):
+            owner[rows] = block
+        if replicates == "prompts":
+            check_prompts(run, number)
+            pairs = pd.MultiIndex.from_arrays([owner, run.rows["prompt"]])
+            owner = np.where(owner < 0, -1, pairs.factorize()[0])
+        inside = owner >= 0
+        _, numbers, counts = np.unique(owner[inside], return_inverse=True, return_counts=True)
+        owner[inside] = numbers
+        return cls(owner, counts)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @cached_property
+    def inside(self) -> Bool[np.ndarray, " row"]:
+        """True for rows of some block."""
+        return self.owner >= 0
+
+    @cached_property
+    def matrix(self) -> Any:
+        """(block, row) sparse: what averages columns over rows."""
+        rows = np.flatnonzero(self.inside)
+        blocks = self.owner[rows]
+        return sparse.csr_array((1.0 / self.counts[blocks], (blocks, rows)), shape=(len(self), len(self.owner)))
+
+    @cached_property
+    def spans(self) -> tuple[Int[np.ndarray, " block"], Int[np.ndarray, " block"]] | None:
+        """First row of every block, and the row after its last; None if one of them is interrupted."""
+        rows = np.flatnonzero(self.inside)
+        first, last = np.full(len(self), len(self.owner)), np.full(len(self), -1)
+        np.minimum.at(first, self.owner[rows], rows)
+        np.maximum.at(last, self.owner[rows], rows)
+        return (first, last + 1) if np.array_equal(last + 1 - first, self.counts) else None
+
+    def add(self, means: Float[np.ndarray, "block unit"], start: int, y: Float[np.ndarray, "row unit"]) -> None:
+        """Add what rows ``start`` onwards give to the mean of every block."""
+        owner = self.owner[start : start + len(y)]
+        blocks = np.unique(owner[owner >= 0])
+        if self.spans is None:
+            means[blocks] += ((owner == blocks[:, None]) / self.counts[blocks, None]) @ y
+            return
+        for block, first, stop in zip(blocks, *(ends[blocks] for ends in self.spans), strict=True):
+            means[block] += y[max(first - start, 0) : stop - start].sum(0) / (stop - first)
+
+    def varying_within(self, matrix: Float[np.ndarray, "row regressor"]) -> Bool[np.ndarray, " regressor"]:
+        """True for columns more than half of whose variance lies within blocks."""
+        if not len(self):
+            return np.zeros(matrix.shape[1], dtype=bool)
+        rows = matrix[self.inside]
+        total = rows.var(0)
+        between = np.average(np.square(self.matrix @ matrix - rows.mean(0)), axis=0, weights=self.counts)
+        return (between < 0.5 * total) & (total > 1e-12 * np.square(rows).mean(0))  # a constant varies by rounding only
+
+
+def check_prompts(run: Run | StreamRun, number: int) -> None:
+    """Refuse a run whose rows do not say which prompt they are of."""
+    if "prompt" not in run.rows:
+        raise ValueError(f'replicates="prompts" needs the column prompt of the row table, which run {number} lacks')

@@ -1,0 +1,118 @@
+"""Contrasts of a fitted GLM at the three levels: effects, their covariance, degrees of freedom.
+
+One contrast or several at once: effects are (contrast, unit), their covariances (unit, contrast, contrast); t is the case of
+one. What each level tests against is said in :mod:`.contrast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from tl_fbn.analysis.glm.expressions import as_vector
+from tl_fbn.analysis.glm.moments import Basis
+from tl_fbn.analysis.glm.run_fit import RunFit, is_estimable
+
+Weights = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Effects of one or several contrasts.
+
+    Args:
+        effects: (contrast, unit) in the units of the activations.
+        covariance: (unit, contrast, contrast) of the effects.
+        variance: (unit,) of what the level tests against: rows (marginal, also where noise is AR(1)), block means, or
+            runs' effects (of the first contrast).
+        dof: Degrees of freedom of t, or of F's denominator.
+    """
+
+    effects: Float[np.ndarray, "contrast unit"]
+    covariance: Float[np.ndarray, "unit contrast contrast"]
+    variance: Float[np.ndarray, " unit"]
+    dof: float
+
+
+def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
+    """Against noise between rows: the mean effect over runs, with fixed effects."""
+    parts = [run.effects(weights) for run in runs]
+    variances = [run.noise / (1.0 - np.square(run.rho)) for run in runs]
+    return Estimate(
+        np.mean([effects for effects, _ in parts], axis=0),
+        np.sum([covariance for _, covariance in parts], axis=0) / len(runs) ** 2,
+        np.average(variances, axis=0, weights=[run.dof for run in runs]),
+        float(sum(run.dof for run in runs)),
+    )
+
+
+def by_run(runs: Sequence[RunFit], weights: Weights, expression: str) -> Estimate:
+    """Against the spread between runs; several contrasts by Hotelling's T squared, as an F."""
+    n, q = len(runs), len(weights)
+    if n < q + 2:
+        raise ValueError(
+            f'level="run" tests over runs and needs at least {q + 2}; {expression!r} is estimable in {n}. Record more runs'
+        )
+    effects = np.array([run.effects(weights)[0] for run in runs])  # (run, contrast, unit)
+    varies = np.any([run.noise > 0 for run in runs], axis=0)  # else the spread is rounding
+    away = effects - effects.mean(0)
+    spread = np.einsum("rcn,rdn->ncd", away, away) / (n - q) * varies[:, None, None]
+    return Estimate(effects.mean(0), spread / n, spread[:, 0, 0], float(n - q))
+
+
+def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers: Sequence[int]) -> Estimate:
+    """Against the spread of block means, freed of what varies within blocks.
+
+    Args:
+        runs: The runs it is estimable in.
+        weights: Of the contrasts.
+        expression: For messages.
+        numbers: Run numbers, for messages.
+    """
+    effects, spread, squares, dof = [], np.zeros((len(weights), len(weights))), np.zeros(runs[0].fitted.shape[1]), 0
+    for number, run in zip(numbers, runs, strict=True):
+        basis, reduced = _between_blocks(run, weights, expression, number)
+        means = run.means_between()
+        w = basis.to_columns.T @ reduced.T  # (rank, contrast)
+        fitted = basis.q.T @ means
+        effects.append(w.T @ fitted)
+        spread += w.T @ w
+        residual = np.square(means - basis.q @ fitted).sum(0)
+        squares += np.where(residual > 1e-26 * np.square(means).sum(0), residual, 0.0)  # below is rounding
+        dof += len(means) - basis.rank
+    if dof < 1:
+        blocks = sum(len(run.block_means) for run in runs)
+        raise ValueError(
+            f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test against; '
+            'record more cycles or runs, use drift="none", or level="token"'
+        )
+    variance = squares / dof
+    covariance = variance[:, None, None] * spread / len(runs) ** 2
+    return Estimate(np.mean(effects, axis=0), covariance, variance, float(dof))
+
+
+def _between_blocks(
+    run: RunFit, weights: Weights, expression: str, number: int
+) -> tuple[Basis, Float[np.ndarray, "contrast regressor"]]:
+    """The design of a run's block means, and the contrasts over its columns."""
+    vectors = []
+    for one in weights:
+        vector = as_vector(dict(one), run.columns)
+        assert vector is not None
+        if np.any(vector[run.within] != 0):
+            inside = zip(run.columns, run.within, vector, strict=True)
+            names = ", ".join(name for name, within, weight in inside if within and weight)
+            raise ValueError(f'contrast {expression!r} names {names}, which varies within blocks; use level="token"')
+        vectors.append(vector[~run.within])
+    if not len(run.block_means):
+        raise ValueError(f'level="block" tests over blocks, but run {number} has no events; use level="token"')
+    basis = Basis.of(run.block_design[:, ~run.within], np.ones(len(run.block_means), dtype=bool))
+    if not all(is_estimable(vector, basis.to_columns, basis.to_coordinates) for vector in vectors):
+        raise ValueError(
+            f"contrast {expression!r} is not estimable from the {len(run.block_means)} block means of run {number}; use "
+            'level="token", more blocks, or drift="none"'
+        )
+    return basis, np.array(vectors)

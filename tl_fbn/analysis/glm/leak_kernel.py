@@ -1,0 +1,110 @@
+"""How long a condition lasts: the leak of an exponential kernel, by the likelihood of runs that were left out.
+
+Each run is predicted from the coefficients of all the others. Units are independent Gaussians with a variance of their own;
+the constant, position and drift are taken off within each run first, so that only the conditions predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.analysis.glm.design_matrix import design_matrix, leaky
+from tl_fbn.analysis.glm.moments import SHIFT_ROWS, Basis
+from tl_fbn.analysis.parallel import each
+from tl_fbn.analysis.unit_blocks import pieces
+
+
+def estimate_leak(
+    recording: Recording, *, grid: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)
+) -> pd.DataFrame:
+    """Held-out log-likelihood of kernels, best first; pass the best to ``fit_glm(kernel="leak", leak=...)``.
+
+    ::
+
+        best = fbn.estimate_leak(recording).iloc[0]
+        fit = fbn.fit_glm(recording, kernel="leak", leak=best["leak"])
+
+    Args:
+        recording: At least two runs.
+        grid: Leaks to try; 0 is the plain boxcar (then use ``kernel="none"``).
+
+    Returns:
+        One line a leak: leak, log_likelihood (nats a row and unit, relative to the boxcar's where 0 is on the grid, else to the
+        best), share (of units that this kernel predicts best).
+
+    Raises:
+        ValueError: A single run, an empty grid, or a leak outside 0 to 1.
+    """
+    if len(recording) < 2:
+        raise ValueError(f"estimate_leak leaves runs out; this recording has {len(recording)}")
+    if not grid or any(not 0 <= leak < 1 for leak in grid):
+        raise ValueError(f"grid={tuple(grid)} must hold leaks of at least 0 and below 1")
+    score = _held_out(recording, grid)
+    rows = sum(run.n_rows for run in recording)
+    varies = np.isfinite(score).all(0)
+    means = score[:, varies].sum(1) / rows / max(int(varies.sum()), 1)
+    base = means[list(grid).index(0.0)] if 0.0 in grid else means.max()
+    best = np.bincount(score[:, varies].argmax(0), minlength=len(grid)) / max(int(varies.sum()), 1)
+    table = pd.DataFrame({"leak": list(grid), "log_likelihood": means - base, "share": best})
+    return table.sort_values("log_likelihood", ascending=False, ignore_index=True)
+
+
+def _held_out(recording: Recording, grid: Sequence[float]) -> Float[np.ndarray, "leak unit"]:
+    """Log-likelihoods, summed over runs that are predicted from the others; -inf where a unit never varies."""
+    conditions = sorted(recording.conditions)
+    sums = [_run_sums(run, conditions, grid) for run in recording]
+    total = np.zeros((len(grid), recording.space.n_units))
+    for i, (grams, crosses, squares) in enumerate(sums):
+        n_rows = recording[i].n_rows
+        others = [one for j, one in enumerate(sums) if j != i]
+        for leak in range(len(grid)):
+            gram = sum(one[0][leak] for one in others)
+            beta = np.linalg.pinv(gram, hermitian=True) @ sum(one[1][leak] for one in others)
+            error = squares - 2 * (beta * crosses[leak]).sum(0) + (beta * (grams[leak] @ beta)).sum(0)
+            likelihood = -n_rows / 2 * np.log(np.maximum(error, 1e-300) / n_rows)
+            total[leak] += np.where(squares > 0, likelihood, -np.inf)
+    return total
+
+
+def _run_sums(
+    run: Run, conditions: Sequence[str], grid: Sequence[float]
+) -> tuple[
+    Float[np.ndarray, "leak condition condition"], Float[np.ndarray, "leak condition unit"], Float[np.ndarray, " unit"]
+]:
+    """X'X and X'Y for every leak, and y'y, with nuisance off; the activations are read once."""
+    matrix = design_matrix(run)
+    plain = [matrix[name].to_numpy(float) if name in matrix else np.zeros(run.n_rows) for name in conditions]
+    rest = matrix[[name for name in matrix.columns if name not in conditions]].to_numpy(float)
+    starts = run.segment_starts
+    left = Basis.of(np.column_stack([np.ones(run.n_rows), rest]), starts).q
+    columns = [[leaky(column, starts, leak) if leak else column for column in plain] for leak in grid]
+    x = np.array(columns).reshape(-1, run.n_rows).T  # (row, leak x condition)
+    x = x - left @ (left.T @ x)
+    found = each(partial(_layer_sums, np.hstack([x, left])), run.layers.values(), size=run.n_rows * run.space.n_units)
+    products = np.concatenate([one for one, _ in found], axis=1)
+    cross, nuisance = products[: x.shape[1]], products[x.shape[1] :]
+    total = np.concatenate([squares for _, squares in found])
+    square = total - np.square(nuisance).sum(0)
+    square = np.where(square > 1e-12 * total, square, 0.0)  # below is rounding: the unit never varies
+    shape = (len(grid), len(conditions))
+    kernels = x.T.reshape(*shape, run.n_rows)
+    return kernels @ kernels.transpose(0, 2, 1), cross.reshape(*shape, -1), square
+
+
+def _layer_sums(
+    functionals: Float[np.ndarray, "row functional"], array: np.ndarray | HalfArray
+) -> tuple[Float[np.ndarray, "functional unit"], Float[np.ndarray, " unit"]]:
+    """Products with every unit of a layer, and its sum of squares, less its mean over the first rows (which nuisance holds)."""
+    shift = array[:SHIFT_ROWS].mean(0, dtype=np.float64)
+    products, squares = np.zeros((functionals.shape[1], array.shape[1])), np.zeros(array.shape[1])
+    for rows, units, y in pieces(array, shift):
+        products[:, units] += functionals[rows].T @ y
+        squares[units] += np.einsum("tn,tn->n", y, y)
+    return products, squares

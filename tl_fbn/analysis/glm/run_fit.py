@@ -1,0 +1,318 @@
+"""The GLM of one run: the fit of every unit, kept as coefficients and sums that serve any contrast.
+
+Coefficients live in orthonormal coordinates of the design (:class:`.moments.Basis`), so neither scaling nor collinearity
+of columns costs digits; rank-deficient designs have minimum-norm coefficients and ``rows - rank`` degrees of freedom.
+Block means ride along on the same pass, for tests over blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy import sparse
+
+from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
+from tl_fbn.analysis.glm.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
+from tl_fbn.analysis.glm.block_means import Averages, Replicates
+from tl_fbn.analysis.glm.expressions import as_vector
+from tl_fbn.analysis.glm.moments import (
+    SHIFT_ROWS,
+    Basis,
+    Moments,
+    Quadratic,
+    Summing,
+    at,
+    first_shift,
+    information,
+    solved,
+)
+from tl_fbn.analysis.glm.newey_west import add_scores, covariance_of, default_maxlags
+from tl_fbn.analysis.parallel import each
+from tl_fbn.analysis.unit_blocks import pieces, unit_blocks
+from tl_fbn.units import UnitSpace
+
+Noise = Literal["ar1", "ar1_pooled", "newey_west", "ols"]
+UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_ESTIMABLE, _ROUNDING = 1e-6, 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class RunFit:
+    """What is kept of one run: enough for every contrast at every level.
+
+    Args:
+        columns: Names of the design's columns.
+        to_coordinates: (rank, regressor) from :class:`.moments.Basis`.
+        to_columns: (regressor, rank) likewise.
+        quadratic: A, B, C of the design.
+        constant: (rank,) coordinates of the constant, which brings the shift back into effects.
+        fitted: (rank, unit) coefficients in orthonormal coordinates.
+        shift: (unit,) taken off the activations before the fit.
+        rho: (unit,) autocorrelation the unit was fitted at; 0 for OLS.
+        noise: (unit,) innovation variance.
+        n_rows: Rows.
+        block_means: (block, unit) of the activations.
+        block_design: (block, regressor) mean of the design over each block.
+        within: (regressor,) True for columns that vary mostly within blocks.
+        covariance: (unit, rank, rank) of the coordinates, where Newey and West's was asked for; else ``noise`` and ``rho`` say it.
+    """
+
+    columns: tuple[str, ...]
+    to_coordinates: Float[np.ndarray, "rank regressor"]
+    to_columns: Float[np.ndarray, "regressor rank"]
+    quadratic: Quadratic
+    constant: Float[np.ndarray, " rank"]
+    fitted: Float[np.ndarray, "rank unit"]
+    shift: Float[np.ndarray, " unit"]
+    rho: Float[np.ndarray, " unit"]
+    noise: Float[np.ndarray, " unit"]
+    n_rows: int
+    block_means: Float[np.ndarray, "block unit"]
+    block_design: Float[np.ndarray, "block regressor"]
+    within: np.ndarray
+    covariance: Float[np.ndarray, "unit rank rank"] | None = None
+
+    @property
+    def rank(self) -> int:
+        return self.fitted.shape[0]
+
+    @property
+    def dof(self) -> int:
+        return self.n_rows - self.rank
+
+    def coefficients(self, of: slice | Bool[np.ndarray, " regressor"] = slice(None)) -> Float[np.ndarray, "some unit"]:
+        """Coefficients of the columns, or of some; of minimum norm where the design is rank-deficient."""
+        to_columns = self.to_columns[of]
+        return to_columns @ self.fitted + (to_columns @ self.constant)[:, None] * self.shift
+
+    def means_between(self) -> Float[np.ndarray, "block unit"]:
+        """Block means freed of what varies within blocks."""
+        if not self.within.any():
+            return self.block_means
+        return self.block_means - self.block_design[:, self.within] @ self.coefficients(self.within)
+
+    def why_not(self, weights: Mapping[str, float]) -> str | None:
+        """Why a contrast cannot be estimated in this run, or None."""
+        vector = as_vector(dict(weights), self.columns)
+        if vector is None:
+            return "no column " + ", ".join(name for name in weights if name not in self.columns)
+        if not is_estimable(vector, self.to_columns, self.to_coordinates):
+            return "not estimable: the columns it names are mixed up with others"
+        return None
+
+    def effects(
+        self, weights: Sequence[Mapping[str, float]]
+    ) -> tuple[Float[np.ndarray, "contrast unit"], Float[np.ndarray, "unit contrast contrast"]]:
+        """Effects of contrasts and their covariance, from noise between rows."""
+        vectors = [as_vector(dict(one), self.columns) for one in weights]
+        w = self.to_columns.T @ np.array(vectors, dtype=float).T  # (rank, contrast)
+        effects = w.T @ self.fitted + (w.T @ self.constant)[:, None] * self.shift
+        if self.covariance is not None:
+            return effects, w.T @ self.covariance @ w
+        if not self.rho.any():
+            return effects, self.noise[:, None, None] * (w.T @ w)
+        spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
+        rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
+        for part in unit_blocks(len(rhos)):
+            found = w.T @ solved(self.quadratic, rhos[part], np.broadcast_to(w, (len(rhos[part]), *w.shape)))
+            here = (which >= part.start) & (which < part.stop)
+            spread[here] = found[which[here] - part.start]
+        return effects, self.noise[:, None, None] * spread
+
+    def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
+        """Effect of a contrast and its variance, from noise between rows."""
+        effects, covariance = self.effects([weights])
+        return effects[0], covariance[:, 0, 0]
+
+
+def is_estimable(
+    vector: Float[np.ndarray, " regressor"],
+    to_columns: Float[np.ndarray, "regressor rank"],
+    to_coordinates: Float[np.ndarray, "rank regressor"],
+) -> bool:
+    """Whether a combination of coefficients is the same in every least-squares solution of a design.
+
+    Asked of columns scaled to norm 1, so that neither a column of tiny nor one of huge numbers decides.
+    """
+    scale = np.linalg.norm(to_coordinates, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    unseen = np.eye(len(vector)) - (to_columns * scale[:, None]) @ (to_coordinates / scale)
+    unseen[np.abs(unseen) < _ROUNDING] = 0.0
+    weights = vector / scale
+    return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE * (np.abs(weights) @ np.abs(unseen))))
+
+
+@dataclass(frozen=True, eq=False)
+class RunModel:
+    """The design of one run, ready to meet activations.
+
+    Args:
+        design: (row, regressor) named columns.
+        basis: Its orthonormal coordinates.
+        quadratic: A, B, C of the design.
+        curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
+        averages: Which rows are averaged into which block.
+        pooled: All units of a layer share one rho.
+        maxlags: For Newey and West's covariance; None for a noise model's.
+    """
+
+    design: pd.DataFrame
+    basis: Basis
+    quadratic: Quadratic
+    curve: Float[np.ndarray, " rho"] | None
+    averages: Averages
+    pooled: bool = False
+    maxlags: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        run: Run | StreamRun,
+        design: pd.DataFrame,
+        noise: Noise,
+        number: int,
+        *,
+        maxlags: int | None = None,
+        replicates: Replicates = "blocks",
+    ) -> RunModel:
+        check_rows(design, number)
+        matrix = design.to_numpy(float)
+        basis = Basis.of(matrix, run.segment_starts)
+        curve = expected_autocorrelation(basis) if noise in ("ar1", "ar1_pooled") else None
+        averages = Averages.of(run, replicates, number)
+        if noise == "newey_west" and maxlags is None:
+            maxlags = default_maxlags(run.n_rows)
+        return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", maxlags)
+
+    def __sizeof__(self) -> int:
+        """With its arrays: joblib's dask backend sends what says it is large to each worker once, everything else with every task."""
+        return object.__sizeof__(self) + self.basis.q.nbytes + self.design.size * 8 + self.averages.owner.nbytes
+
+    @property
+    def functionals(self) -> Any:
+        """(functional, row) sparse: the row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
+        return sparse.vstack([sparse.csr_array(self.basis.stacked.T), self.averages.matrix], format="csc")
+
+    def moments(self, sums: RowSums) -> tuple[Moments, Float[np.ndarray, "block unit"]]:
+        """Moments and block means from streamed sums."""
+        a, b, c, averages = np.split(sums.products, np.cumsum([self.basis.rank] * 3))
+        squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
+        return Moments((a, b, c), squares, sums.shift), averages + sums.shift
+
+    def fit(
+        self,
+        fits: Sequence[UnitFit],
+        block_means: Float[np.ndarray, "block unit"],
+        covariance: Float[np.ndarray, "unit rank rank"] | None = None,
+    ) -> RunFit:
+        """Put the fits of blocks of units, in order, together."""
+        matrix = self.design.to_numpy(float)
+        fitted, rho, noise, shift = (
+            np.ascontiguousarray(np.concatenate(parts, axis=-1)) for parts in zip(*fits, strict=True)
+        )
+        basis, n_rows = self.basis, len(matrix)
+        return RunFit(
+            columns=tuple(map(str, self.design.columns)),
+            to_coordinates=basis.to_coordinates,
+            to_columns=basis.to_columns,
+            quadratic=self.quadratic,
+            constant=basis.q.T @ np.ones(n_rows) if basis.spans_constant else np.zeros(basis.rank),
+            fitted=fitted,
+            shift=shift,
+            rho=rho,
+            noise=noise,
+            n_rows=n_rows,
+            block_means=block_means,
+            block_design=self.averages.matrix @ matrix,
+            within=self.averages.varying_within(matrix),
+            covariance=covariance,
+        )
+
+
+def check_rows(design: pd.DataFrame, number: int) -> None:
+    """Refuse a run without more rows than regressors."""
+    if len(design) <= design.shape[1]:
+        raise ValueError(
+            f"run {number} has {len(design)} rows for {design.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
+            "record more rows or use fewer regressors"
+        )
+
+
+def fit_run(run: Run, model: RunModel) -> RunFit:
+    """Fit every unit of a recorded run: layers side by side, a piece of the rows of a block of units at a time."""
+    size = run.n_rows * run.space.n_units
+    found = each(partial(_fit_array, model), run.layers.values(), size=size)
+    fits, means, covariances = zip(*found, strict=True)
+    covariance = np.concatenate(covariances) if model.maxlags is not None else None
+    return model.fit([one for layer in fits for one in layer], np.concatenate(means, axis=1), covariance)
+
+
+def _fit_array(
+    model: RunModel, array: np.ndarray | HalfArray
+) -> tuple[list[UnitFit], Float[np.ndarray, "block unit"], Float[np.ndarray, "unit rank rank"] | None]:
+    """Fit the units of a layer; their block means; Newey and West's covariance where it is asked for."""
+    shift = first_shift(model.basis, array[:SHIFT_ROWS])
+    means = np.zeros((len(model.averages), array.shape[1]))
+    lagged = model.curve is not None
+    sums = [(units, Summing(model.basis, shift[units], lagged=lagged)) for units in unit_blocks(array.shape[1])]
+    summing = {units.start: one for units, one in sums}
+    for rows, units, y in pieces(array, shift):
+        summing[units.start].add(rows.start, y)
+        model.averages.add(means[:, units], rows.start, y)
+    fits = _fit_layer(model, [one.moments() for _, one in sums])
+    if model.maxlags is None:
+        return fits, means + shift, None
+    fitted = np.concatenate([one[0] for one in fits], axis=1)
+    scores = np.zeros((array.shape[1], model.basis.rank, model.basis.rank))
+    for rows, units, y in pieces(array, shift, lead=model.maxlags):
+        residuals = y - model.basis.q[rows.stop - len(y) : rows.stop] @ fitted[:, units]
+        add_scores(scores[units], model.basis, residuals, rows, model.maxlags)
+    return fits, means + shift, covariance_of(scores, model.basis)
+
+
+def fit_streamed(model: RunModel, sums: RowSums, space: UnitSpace) -> RunFit:
+    """Fit every unit of a run from its sums."""
+    moments, block_means = model.moments(sums)
+    fits: list[UnitFit] = []
+    for span in (space.layer_slice(layer) for layer in range(space.n_layers)):
+        parts = unit_blocks(span.stop - span.start)
+        fits += _fit_layer(model, [moments.units(slice(span.start + p.start, span.start + p.stop)) for p in parts])
+    return model.fit(fits, block_means)
+
+
+def _fit_layer(model: RunModel, sums: Sequence[Moments]) -> list[UnitFit]:
+    """Fit the units of a layer, each at its own rho or all at one."""
+    if model.curve is None:
+        rhos = [np.zeros_like(moments.shift) for moments in sums]
+    else:
+        samples = [residual_autocorrelation(model.basis, model.quadratic, moments) for moments in sums]
+        if model.pooled:
+            joined = np.concatenate(samples) if samples else np.zeros(0)
+            mean = np.nanmean(joined) if np.isfinite(joined).any() else np.nan
+            samples = [np.full_like(sample, mean) for sample in samples]
+        rhos = [unbiased_rho(model.curve, sample) for sample in samples]
+    return [_fit_units(model, moments, rho) for moments, rho in zip(sums, rhos, strict=True)]
+
+
+def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"]) -> UnitFit:
+    """Coordinates, rho, innovation variance and shift of a block of units."""
+    basis, quadratic = model.basis, model.quadratic
+    right = at(moments.cross, rho)
+    if model.curve is None:
+        fitted = right
+    elif model.pooled:
+        fitted = np.linalg.solve(information(quadratic, rho[:1])[0], right)
+    else:
+        fitted = solved(quadratic, rho, right.T[..., None])[..., 0].T
+    total = at(moments.squares, rho)
+    residual = total - np.einsum("kn,kn->n", fitted, right)
+    residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
+    return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift

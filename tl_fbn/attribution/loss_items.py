@@ -1,0 +1,165 @@
+"""From chats, strings or token ids to what is scored: positions, their groups, and what the prompts were.
+
+The loss of an item is Song et al.'s (2024): the mean cross-entropy over the demonstrations' positions plus that over the
+last turn's, each token given those before it. Items longer than ``max_tokens`` are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_template import Layouts
+from tl_fbn.acquisition.model.contexts import beginning, digests_of
+from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.attribution.backward import LossItem
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Items ready for a backward pass.
+
+    Args:
+        items: One a text that is scored.
+        kept: Their numbers in what was given.
+        provenance: What positions were scored, how many items were left out, and digests of all prompts.
+    """
+
+    items: list[LossItem]
+    kept: list[int]
+    provenance: dict[str, Any] = field(repr=False)
+
+
+def prepare(
+    model: Any,
+    items: Any,
+    positions: Sequence[Any] | None,
+    *,
+    tokens: Tokens,
+    groups: Groups,
+    weight: float,
+    spans: Sequence[str] | None,
+    bos_eos: bool,
+    max_tokens: int | None,
+    seed: int | None,
+) -> Prepared:
+    """Tokenise items, find the positions that are scored, and check both against the model.
+
+    Args and errors as :func:`tl_fbn.cgvst`.
+    """
+    items = _plain(items)
+    if isinstance(items, list | tuple):
+        items = [_plain(item) for item in items]
+    _check_items(items, positions, tokens)
+    n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
+    tokenizer = getattr(model, "tokenizer", None)
+    layouts = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, d_vocab=d_vocab)
+    scored: list[LossItem] = []
+    kept: list[int] = []
+    digests: set[str] = set()
+    n_positions = 0
+    for number, item in enumerate(items):
+        layout = layouts.of(item)
+        if max_tokens is not None and len(layout.ids) > max_tokens:
+            continue
+        _check_ids(layout, number, n_ctx, d_vocab)
+        if positions is None:
+            try:
+                grouped = layout.grouped(tokens, groups, seed=seed)
+            except ValueError as error:
+                raise ValueError(f"item {number}: {error}") from error
+        else:
+            grouped = _given(positions[number], len(layout.ids), number)
+        weights = [1.0] * len(grouped) if len(grouped) < 2 else [weight, 1.0]
+        scored.append(LossItem.next_tokens(layout.ids, grouped, weights))
+        kept.append(number)
+        n_positions += sum(map(len, grouped))
+        digests.update(_digests(layout, beginning(tokenizer, d_vocab)))
+    if not scored:
+        raise ValueError(
+            f"all {len(items)} items are longer than max_tokens={max_tokens}; raise it, or use fewer shots or shorter items"
+        )
+    provenance = {
+        "tokens": tokens if positions is None else "given positions",
+        "groups": groups if positions is None else "given",
+        "weight_of_demonstrations": weight,
+        "n_items": len(scored),
+        "skipped_as_too_long": len(items) - len(scored),
+        "scored_positions": n_positions,
+        "prompts": sorted(digests),
+    }
+    if tokens == "random":
+        provenance["seed"] = seed
+    return Prepared(scored, kept, provenance)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors and arrays as lists."""
+    return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value
+
+
+def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> None:
+    if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
+        raise ValueError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
+    if not len(items):
+        raise ValueError("items is empty; give at least one chat, string or list of token ids")
+    first = items[0]
+    if isinstance(first, Mapping) and "role" in first:
+        raise ValueError("items is one chat; give a list of chats, [chat]")
+    if isinstance(first, (int, np.integer)):
+        raise ValueError("items is one list of token ids; give a list of such lists, [ids]")
+    for number, item in enumerate(items):
+        if not isinstance(item, (str, Sequence)) or not len(item):
+            raise ValueError(
+                f"item {number} is {str(item)[:60]!r}; an item is a chat, a string or a list of token ids, not empty"
+            )
+    if positions is not None and len(positions) != len(items):
+        raise ValueError(f"positions has {len(positions)} entries for {len(items)} items; give one a item")
+    if positions is not None and tokens != "special":
+        raise ValueError(f"positions= says which tokens are scored, and so does tokens={tokens!r}; give one of them")
+
+
+def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int | None) -> None:
+    n = len(layout.ids)
+    if n_ctx is not None and n > n_ctx:
+        raise ValueError(
+            f"item {number} has {n} tokens, the model's context holds {n_ctx}; use fewer shots, shorter items, or "
+            f"max_tokens={n_ctx}, which leaves such items out and counts them"
+        )
+    if n < 2:
+        raise ValueError(f"item {number} has {n} token; a prediction needs at least 2")
+    if d_vocab is not None and not 0 <= min(layout.ids) <= max(layout.ids) < d_vocab:
+        raise ValueError(
+            f"item {number} has token ids {min(layout.ids)} to {max(layout.ids)}, the vocabulary is 0 to {d_vocab - 1}"
+        )
+
+
+def _given(positions: Any, n: int, number: int) -> list[list[int]]:
+    """One list of positions, or two lists whose means are added, as lists; position 0 is left out."""
+    entries = [_plain(entry) for entry in _plain(positions)]
+    nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
+    if nested and len(entries) > 2:
+        raise ValueError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
+    groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
+    for at in (at for group in groups for at in group):
+        if not 0 <= at < n:
+            raise ValueError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
+    groups = [[at for at in group if at] for group in groups]
+    groups = [group for group in groups if group]
+    if not groups:
+        raise ValueError(
+            f"item {number} has no position behind its first token, which nothing predicts; give positions from 1 to {n - 1}"
+        )
+    return groups
+
+
+def _digests(layout: TokenLayout, bos: int | None) -> set[str]:
+    found = set(digests_of(layout.ids, layout.ids, bos))
+    for text in layout.texts:
+        found.update(digests_of(text, layout.ids, bos))
+    return found

@@ -1,0 +1,147 @@
+"""What removed neurons contributed on average: the bias that stands in for them.
+
+Removing the neurons R of a layer takes W_down[:, R] a_R off what the MLP writes; its mean stays if the down projection gets
+
+    b += W_down[:, R] mu,        mu = mean over tokens of a_R,
+
+which is the same as setting every removed neuron to its mean. Two ways to the means:
+
+- :func:`means_of_recording` takes them from a recording of the intact model: free, and off by what pruning the layers
+  before changes;
+- :func:`measured_means` measures each layer in the model as pruned so far: the removed neurons of the layers before are held at
+  their means, so that the statistics are those the pruned model will have. One forward pass over the prompts for each
+  pruned layer, stopped there.
+
+Every token counts alike, the beginning of the text too. The paper's released code averages per text, so that
+tokens of short texts count more, and measures all layers in one pass without the compensation of those before.
+
+Source: bias compensation of An et al. (2024, FLAP, AAAI); functional network pruning (arXiv:2508.05239, 2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.contexts import encode
+from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.scan.forward_passes import Enough
+from tl_fbn.intervention.hooks.layer_edit import LayerEdit
+from tl_fbn.units import Network
+
+Means = dict[int, Float[np.ndarray, " member"]]
+
+
+def held_at(
+    model: Any, removed: Network, means: Mapping[int, Float[np.ndarray, " member"]]
+) -> list[tuple[str, Callable[..., torch.Tensor]]]:
+    """The masked model, as hooks: removed units are zero, or at their means where those are given.
+
+    Args:
+        model: A TransformerLens model.
+        removed: The units.
+        means: Layer to (member,) the values its members are held at; 0 in layers that are left out.
+    """
+    hooks = []
+    for layer, name in resolve_site(model, removed.space.site).hook_names.items():
+        members = np.flatnonzero(removed.members[removed.space.layer_slice(layer)])
+        if len(members):
+            values = np.asarray(means.get(layer, np.zeros(len(members))), np.float64)
+            hooks.append((name, LayerEdit("set", members, values)))
+    return hooks
+
+
+def means_of_recording(recording: Recording, removed: Network) -> Means:
+    """Means of removed units over the rows of a recording of the intact model.
+
+    Raises:
+        ValueError: The recording is of other units, or lacks a layer in which units are removed.
+    """
+    if not fits(recording.space, removed.space) and not fits(removed.space, recording.space):
+        raise ValueError(
+            f"compensate= is a recording of {recording.space.describe()}; the units removed live in "
+            f"{removed.space.describe()}. Record that site"
+        )
+    means, found = recording.mean(), {}
+    for layer, gone in enumerate(removed.by_layer()):
+        if gone.any():
+            values = means[recording.space.layer_slice(layer)]
+            if values.size != gone.size:
+                raise ValueError(f"compensate= has no layer {layer}, in which units are removed; record all layers")
+            found[layer] = values[gone].astype(np.float64)
+    return found
+
+
+def measured_means(
+    model: Any, removed: Network, prompts: Sequence[Any], *, batch_size: int = 8, progress: bool = True
+) -> Means:
+    """Means of removed units over the tokens of prompts, layer by layer in the model as pruned so far.
+
+    Args:
+        model: A TransformerLens model without hooks.
+        removed: The units that go.
+        prompts: Strings (the beginning token is prepended) or lists of token ids.
+        batch_size: Prompts in a pass; changes nothing but speed and memory.
+        progress: Show a bar.
+
+    Raises:
+        ValueError: No prompts, an empty one, or one longer than the context.
+
+    Source: functional network pruning, arXiv:2508.05239 (2025), with tokens as the weights.
+    """
+    batches = _batches(model, prompts, batch_size)
+    taps = {tap.layer: tap for tap in resolve_site(model, removed.space.site).taps}
+    means: Means = {}
+    for layer in tqdm(
+        [i for i, gone in enumerate(removed.by_layer()) if gone.any()], desc="compensation", disable=not progress
+    ):
+        earlier = held_at(model, removed.restrict(layers=range(layer)), means)
+        members = torch.from_numpy(np.flatnonzero(removed.by_layer()[layer]))
+        sums = [_sum_of_batch(model, batch, taps[layer], members, earlier) for batch in batches]
+        means[layer] = np.sum(sums, axis=0) / sum(map(len, chain.from_iterable(batches)))
+    return means
+
+
+def _sum_of_batch(
+    model: Any, batch: Sequence[Sequence[int]], tap: Tap, members: torch.Tensor, hooks: Sequence[Any]
+) -> Float[np.ndarray, " member"]:
+    """Activations of some units of a layer, summed over the tokens of a batch (float64)."""
+    ids, mask, real = host.pad_batch(batch, host.model_device(model))
+    total = np.zeros(len(members))
+    stops = host.may_stop_early(model)
+
+    def catch(tensor: torch.Tensor, hook: Any) -> None:
+        values = tap.read(tensor).flatten(0, 1).index_select(0, real).index_select(1, members.to(tensor.device))
+        total[:] = values.double().sum(0).cpu().numpy()
+        if stops:
+            raise Enough
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, (tap.hook_name, catch)]), suppress(Enough):
+        host.forward(model, ids, mask)
+    return total
+
+
+def _batches(model: Any, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
+    if isinstance(prompts, str) or not len(prompts):
+        raise ValueError(
+            f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
+        )
+    tokenizer, vocabulary = getattr(model, "tokenizer", None), host.vocabulary_size(model)
+    sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]
+    context = host.context_length(model) or max(map(len, sequences))
+    for number, sequence in enumerate(sequences):
+        if not 0 < len(sequence) <= context:
+            raise ValueError(
+                f"prompt {number} of compensate= has {len(sequence)} tokens; the model takes 1 to {context}. Cut it, or leave it out"
+            )
+    ordered = sorted(sequences, key=len)
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]

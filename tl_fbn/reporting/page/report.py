@@ -1,0 +1,169 @@
+"""A report: results in, one HTML file out that opens anywhere, for years, without a network.
+
+    Report("What sorts?", recording, fit, contrast, atlas, study).save("sort.html")
+    Report("Again", *fbn.load_results("results").values()).save("again.html")     # later, from files, without a model
+
+One file holds everything: text, tables, the numbers of every picture and one copy of plotly.js (4.8 MB; left out when
+there is no picture). It loads nothing: fonts are the system's, and a content security policy in its head forbids every
+request and every script but the page's own. Without scripts it still reads, because each picture is followed by its
+table; with them every table has a button that copies it, tab-separated. Where plotly is not installed the page has the
+tables alone and says so. Results come in the order given; methods, settings and provenance end the page.
+
+Safety: titles, tokens, names and table cells are text and are escaped; the numbers of a picture are embedded as JSON
+in which ``<`` is written ``\\u003c``, so no label can end the script element it stands in. The one exception is the
+HTML of a result's own ``_repr_html_()``, put in as it is; scripts in it do not run.
+
+Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for its unit (:mod:`.pictures`).
+The page is read first: plotly.js starts when
+the text stands (it takes longer than all the rest), then pictures near the screen are drawn, the others when the browser is idle, all of them before printing. Tables are cut at 200
+lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.page.layout_of_result`.
+
+What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from tl_fbn.reporting import templates
+from tl_fbn.reporting.page import html_tables as tables
+from tl_fbn.reporting.page import methods_section as methods_of
+from tl_fbn.reporting.page import plotly_embed as pictures
+from tl_fbn.reporting.page import provenance as provenance_of
+from tl_fbn.reporting.page.layout_of_result import Section, require_showable, sections_of
+from tl_fbn.units import html_table
+
+__all__ = ["Report", "Section"]
+
+FOOTER = ("tl-fbn", "numpy", "pandas", "plotly")
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Report:
+    """Results, in the order in which they are to be read.
+
+    >>> Report("What sorts?", Section("Method", "Six cycles of sort and rest."))
+    Report "What sorts?": 1 result
+
+    Args:
+        title: Heading of the page.
+        *results: Maps, networks, atlases, studies, tables, :class:`Section` objects.
+        intro: Plain text under the title; a blank line starts a new paragraph.
+        methods: Whether to end with a methods text for a paper and a table of all settings (:mod:`.methods`).
+        provenance: Whether to end with recordings, weights, prompts, seeds and software (:mod:`.provenance`).
+        sources: Results that sections of your own were made of: methods and provenance tell of them, too.
+
+    Raises:
+        TypeError: A result that no report can show.
+    """
+
+    title: str
+    results: tuple[Any, ...]
+    intro: str | None
+    methods: bool
+    provenance: bool
+    sources: tuple[Any, ...]
+
+    def __init__(
+        self,
+        title: str,
+        *results: Any,
+        intro: str | None = None,
+        methods: bool = True,
+        provenance: bool = True,
+        sources: Sequence[Any] = (),
+    ) -> None:
+        if not isinstance(title, str):
+            raise TypeError(f"a report's first argument is its title, a string; got {type(title).__name__}")
+        if not results:
+            raise ValueError(f'report "{title}" has no results; give at least one after the title')
+        for place, result in enumerate(results, start=1):
+            require_showable(result, place)
+        options = {"methods": methods, "provenance": provenance, "sources": tuple(sources)}
+        for name, value in {"title": title, "results": results, "intro": intro, **options}.items():
+            object.__setattr__(self, name, value)
+
+    def sections(self) -> list[Section]:
+        """The sections of the results, in order."""
+        return [section for result in self.results for section in sections_of(result)]
+
+    def appendix(self) -> list[Section]:
+        """Methods and provenance, which end the page."""
+        told = (*self.results, *self.sources)
+        found = methods_of.sections(told) if self.methods else []
+        return found + (provenance_of.sections(told) if self.provenance else [])
+
+    def to_html(self) -> str:
+        """The page as one string."""
+        plotly_js = _plotly_js()
+        sections = [*self.sections(), *self.appendix()]
+        wanted = sum(section.figure is not None for section in sections)
+        blocks, figures, numbered = [], 0, 0
+        for section in sections:
+            drawn = plotly_js is not None and section.figure is not None
+            picture = pictures.embed(section.draw(), section.title) if drawn else None
+            figures += picture is not None
+            numbered += section.table is not None
+            most = None if section.title == methods_of.SETTINGS else tables.MOST_LINES
+            blocks.append(
+                {
+                    "title": section.title,
+                    "paragraphs": _paragraphs(section.text),
+                    "picture": picture and {**picture, "number": figures},
+                    "table": None
+                    if section.table is None
+                    else {**tables.lay_out(section.table, most), "number": numbered},
+                    "html": None if section.html is None else Markup(section.html),
+                    "for_papers": self.methods and section.title == methods_of.TITLE,
+                }
+            )
+        versions = provenance_of.versions(FOOTER)
+        return templates.render(
+            "page/page.html.jinja",
+            {"breakable": _breakable},
+            title=self.title,
+            intro=_paragraphs(self.intro or ""),
+            sections=blocks,
+            left_out=wanted if plotly_js is None else 0,
+            plotly_js=Markup(plotly_js) if plotly_js and figures else None,
+            numbered=numbered,
+            versions=[f"{name} {version}" for name, version in versions.items()],
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the page to one HTML file."""
+        templates.write(Path(path), self.to_html())
+
+    def __repr__(self) -> str:
+        return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'
+
+    def _repr_html_(self) -> str:
+        lines = [
+            (number, section.title) for number, section in enumerate([*self.sections(), *self.appendix()], start=1)
+        ]
+        return html_table(f"{self!r}; .save(path) writes the page", ("section", "title"), lines)
+
+
+def _paragraphs(text: str) -> Sequence[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def _plotly_js() -> str | None:
+    """plotly.js as text, or None where plotly is not installed."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        return None
+    return get_plotlyjs()
+
+
+def _breakable(name: str) -> Markup:
+    """A heading that may break behind an underscore, in print."""
+    return Markup("_<wbr>").join(escape(part) for part in str(name).split("_"))

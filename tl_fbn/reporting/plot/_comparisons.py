@@ -1,0 +1,248 @@
+"""Networks, tasks and methods beside each other, each number with what chance gives.
+
+- :func:`recurrence`        how often each network comes back, beside shuffled templates;
+- :func:`confusion_matrix`  which task a run was told to be, with accuracy, interval, chance and p;
+- :func:`connectivity`      correlations of courses; those whose interval includes 0 stand in parentheses;
+- :func:`concordance`       correlation and Dice of maps made by different methods, starred where chance gives less.
+
+Stars say p < .05 of one cell, uncorrected: of twenty cells one is expected to have a star for nothing, which titles count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn.analysis.networks.connectivity import Connectivity
+from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.recurrence import Recurrence
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+CONCORDANCE_COLUMNS = ("a", "b", "correlation", "p_correlation", "dice", "expected", "p_dice")
+
+
+def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
+    """How many sample maps bring each network back, with the mean and the 95th percentile of shuffled templates.
+
+    >>> recurrence(fbn.recurrence(atlas, recording, seed=0))                    # doctest: +SKIP
+
+    Args:
+        recurrence: Counts and their null.
+        title: Heading; by default how many networks come back more often than by chance.
+    """
+    table = recurrence_table(recurrence)
+    names, samples = [paint.verbatim(name) for name in recurrence.names], recurrence.n_samples
+    kind = recurrence.provenance.get("samples", "sample")
+    come_back = np.count_nonzero(table["p"] < 0.05)
+    go, _ = paint.plotly()
+    place = np.arange(len(names))
+    stars = ["*" if p < 0.05 else "" for p in table["p"]]
+    hover = [
+        f"{name}<br>{line['samples']:,} of {samples:,} {kind}s, {line['count']:,} maps<br>by chance "
+        f"{line['expected']:.2f}, 95 % below {line['expected_95']:.3g}<br>p {line['p']:.3g}, uncorrected"
+        for name, line in zip(names, paint.records(table), strict=True)
+    ]
+    bars = go.Bar(
+        x=place,
+        y=table["count"].to_numpy(),
+        marker={"color": paint.OKABE_ITO[0]},
+        text=stars,
+        textposition="outside",
+        cliponaxis=False,
+        name="observed (* p < .05, uncorrected)",
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    mean, high = table["expected"].to_numpy(), table["expected_95"].to_numpy()
+    chance = go.Scatter(
+        x=place,
+        y=mean,
+        mode="markers",
+        marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": paint.OKABE_ITO[1]}},
+        error_y={
+            "type": "data",
+            "array": np.maximum(high - mean, 0.0),
+            "arrayminus": np.zeros(len(mean)),
+            "color": paint.OKABE_ITO[1],
+            "thickness": 2,
+            "width": 5,
+        },
+        name="shuffled templates: mean, up to 95 %",
+        hoverinfo="skip",
+    )
+    figure.add_trace(chance)
+    short = [paint.label(name, 14) for name in recurrence.names]
+    figure.update_xaxes(tickvals=place, ticktext=short, autotickangles=[0, -45, -90], showgrid=False)
+    figure.update_xaxes(range=[-0.6, len(names) - 0.4])
+    top = max(float(recurrence.counts.max()), float(high.max()), 1.0)
+    figure.update_yaxes(title_text=f"maps of {samples:,} {kind}s", range=[0, 1.12 * top])
+    heading = title or (
+        f"{come_back} of {len(names)} networks come back more often than by chance (IoU above {recurrence.threshold:g}; "
+        f"p < .05, where chance gives at most {0.05 * len(names):.2g})"
+    )
+    return paint.finish(figure, heading, 260, min_width=160 + 26 * len(names))
+
+
+def recurrence_table(recurrence: Recurrence) -> pd.DataFrame:
+    """The numbers behind :func:`recurrence`: its own table with expected_95, the 95th percentile of shuffles."""
+    table = recurrence.to_dataframe()
+    table.insert(list(table.columns).index("expected") + 1, "expected_95", np.quantile(recurrence.null, 0.95, axis=0))
+    return table
+
+
+def confusion_matrix(identification: Identification, *, title: str | None = None) -> Figure:
+    """Which task each run was told to be: counts, coloured by their share of the true task's runs.
+
+    >>> confusion_matrix(fbn.identify_task({"sort": a, "add": b}, seed=0))      # doctest: +SKIP
+
+    Args:
+        identification: Runs told apart; ``.confusion`` is the table.
+        title: Heading; by default the accuracy with its 95 % interval, chance and p.
+    """
+    counts = np.asarray(identification.table, dtype=np.float64)
+    totals = counts.sum(1, keepdims=True)
+    share = np.where(totals > 0, counts / np.where(totals > 0, totals, 1.0), np.nan)
+    names = [paint.verbatim(name) for name in identification.tasks]
+    go, _ = paint.plotly()
+    heat = paint.matrix(
+        100 * share,
+        0,
+        100,
+        text=paint.cells(np.where(np.isfinite(share), counts, np.nan), 0),
+        customdata=[
+            [f"{n:.0f} of {total:.0f} runs of {true}<br>told to be {told}" for told, n in zip(names, line, strict=True)]
+            for true, line, total in zip(names, counts, totals[:, 0], strict=True)
+        ],
+        hovertemplate="%{customdata}<br>%{z:.3g} %<extra></extra>",
+        colorbar=paint.colour_bar("% of task"),
+    )
+    figure = go.Figure(heat)
+    rows = [
+        f"{paint.label(name)} ({total:.0f})" for name, total in zip(identification.tasks, totals[:, 0], strict=True)
+    ]
+    paint.matrix_axes(figure, [paint.label(name, 14) for name in identification.tasks], rows)
+    figure.update_xaxes(title_text="told")
+    figure.update_yaxes(title_text="true (runs)")
+    low, high = identification.interval
+    heading = title or (
+        f"{identification.accuracy:.0%} of {identification.n:,} runs told right by {identification.method} (95 % interval "
+        f"{low:.0%} to {high:.0%}; chance {identification.chance:.0%}, p {identification.p:.2g})"
+    )
+    n = len(names)
+    return paint.finish(figure, heading, 36 * n + 40, min_width=240 + 40 * n, paper=paint.NOTHING)
+
+
+def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Figure:
+    """Correlations of networks over time; in parentheses where the 95 % interval includes 0.
+
+    >>> connectivity(fbn.connectivity(recording, atlas, seed=0))                # doctest: +SKIP
+
+    Args:
+        connectivity: Correlations with intervals; ``.to_dataframe()`` is the table.
+        title: Heading; by default how many intervals leave out 0, and how many would by chance.
+    """
+    n = len(connectivity.names)
+    off = ~np.eye(n, dtype=bool)  # the diagonal stays empty: a course equals itself
+    r, low, high = (np.where(off, one, np.nan) for one in (connectivity.matrix, connectivity.low, connectivity.high))
+    sure = (low > 0) | (high < 0)
+    plain = paint.cells(r, 2)
+    text = [
+        [cell if known or not cell else f"({cell})" for cell, known in zip(*line, strict=True)]
+        for line in zip(plain, sure, strict=True)
+    ]
+    names = [paint.verbatim(name) for name in connectivity.names]
+    go, _ = paint.plotly()
+    heat = paint.matrix(
+        r,
+        -1,
+        1,
+        text=text,
+        customdata=[
+            [
+                f"{a} and {b}<br>r {r[i, j]:.3f}, 95 % interval {low[i, j]:.3f} to {high[i, j]:.3f}"
+                + ("" if sure[i, j] else "<br>includes 0")
+                for j, b in enumerate(names)
+            ]
+            for i, a in enumerate(names)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+        colorbar=paint.colour_bar("partial r" if connectivity.kind == "partial" else "r"),
+    )
+    figure = go.Figure(heat)
+    short = [paint.label(name, 14) for name in connectivity.names]
+    paint.matrix_axes(figure, short, [paint.label(name) for name in connectivity.names])
+    pairs = n * (n - 1) // 2
+    heading = title or (
+        f"Connectivity ({connectivity.kind}): {int(sure.sum()) // 2:,} of {pairs:,} intervals leave out 0, by chance about "
+        f"{0.05 * pairs:.2g}; (in parentheses) those that do not"
+    )
+    return paint.finish(figure, heading, 34 * n + 10, min_width=240 + 44 * n, paper=paint.NOTHING)
+
+
+def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
+    """Do methods point at the same units? Correlation and Dice of every two maps, starred where p < .05.
+
+    >>> concordance(fbn.concordance({"glm": contrast.t, "cgvst": scores}, seed=0))    # doctest: +SKIP
+
+    Args:
+        table: Of :func:`tl_fbn.concordance`.
+        title: Heading; by default the Dice that chance gives.
+
+    Raises:
+        ValueError: A table without those columns, without lines, or with a pair twice.
+    """
+    paint.require_lines(table, CONCORDANCE_COLUMNS, ("a", "b"), "concordance")
+    given = list(dict.fromkeys([*table["a"], *table["b"]]))
+    place = {name: i for i, name in enumerate(given)}
+    r, dice = (np.full((len(given), len(given)), np.nan) for _ in range(2))
+    r_stars, dice_stars = np.zeros(r.shape), np.zeros(r.shape)
+    hover = [np.full(r.shape, "", dtype=object) for _ in range(2)]
+    for line in paint.records(table):
+        i, j = place[line["a"]], place[line["b"]]
+        pair = f"{paint.verbatim(line['a'])} and {paint.verbatim(line['b'])}"
+        if line.get("network"):
+            pair += f"<br>best of the atlas: {paint.verbatim(line['network'])}"
+        for at in ((i, j), (j, i)):
+            r[at], dice[at] = line["correlation"], line["dice"]
+            r_stars[at], dice_stars[at] = line["p_correlation"] < 0.05, line["p_dice"] < 0.05
+            hover[0][at] = f"{pair}<br>r {line['correlation']:.3f}, p {line['p_correlation']:.3g}"
+            hover[1][at] = (
+                f"{pair}<br>dice {line['dice']:.3f}, by chance {line['expected']:.3f}, p {line['p_dice']:.3g}"
+            )
+    _, make_subplots = paint.plotly()
+    titles = ["correlation over units", "Dice of the top units"]
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16, subplot_titles=titles)
+    short, long = [paint.label(name, 14) for name in given], [paint.label(name) for name in given]
+    for column, (z, stars, words) in enumerate(((r, r_stars, hover[0]), (dice, dice_stars, hover[1])), start=1):
+        figure.add_trace(_compared(z, stars, words, signed=column == 1), row=1, col=column)
+        paint.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
+    figure.update_yaxes(showticklabels=False, row=1, col=2)
+    figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})
+    low, high = f"{table['expected'].min():.3f}", f"{table['expected'].max():.3f}"
+    heading = title or (
+        f"Concordance of {len(given)} maps; by chance Dice {low if low == high else f'{low} to {high}'} (* p < .05, "
+        "uncorrected)"
+    )
+    n = len(given)
+    return paint.finish(figure, heading, max(120, 36 * n + 10), min_width=340 + 88 * n, paper=paint.NOTHING)
+
+
+def _compared(z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
+    return paint.matrix(
+        z,
+        -1 if signed else 0,
+        1,
+        text=paint.cells(z, 2, stars),
+        customdata=words,
+        hovertemplate="%{customdata}<extra></extra>",
+        colorbar=paint.colour_bar("r" if signed else "dice"),
+    )

@@ -1,0 +1,320 @@
+"""A contrast and its threshold in one picture: where the effects are, and how they compare with no effect at all.
+
+Above the glass brain of z: units that survive have full colours, all others are paled, so that the colour bar is the
+threshold. That is exact, as every correction drawn here is a threshold on the magnitude. Where few survive they are dotted too.
+Below the histogram of z beside what would be seen were no unit different, a standard normal; with a logarithmic axis where
+what survives could not be seen otherwise. Values that depend on each other, as those of neurons do, may by chance be wider or
+narrower than that, all at once. The threshold of a permutation test holds regardless.
+
+Lines stand at the FDR threshold (Benjamini and Hochberg 1995: it depends on the data, and there is none where nothing
+survives) and at the Bonferroni threshold; of a permutation test at the quantile of the largest \\|t\\|, told as z.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from tl_fbn.analysis.glm import multiple_testing as inference
+from tl_fbn.analysis.glm.contrast import Contrast, FContrast
+from tl_fbn.analysis.glm.permutation import PermutationTest
+from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.reporting.plot import _unit_map as maps
+from tl_fbn.units import Network, UnitMap
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+Tested = Contrast | FContrast | PermutationTest
+_DOTTED, _MOST_BINS, _FINE = 150, 200, 0.01
+_RED, _BLUE, _PALE = "#b2182b", "#2166ac", "#c8c8c8"
+
+
+def contrast(
+    contrast: Tested, *, fdr: float | None = 0.05, fwe: float | None = None, title: str | None = None
+) -> Figure:
+    """Draw a contrast: the glass brain with what survives, and the histogram of its values beside no effect.
+
+    >>> contrast(fit.contrast("sort - rest"), fdr=0.05)                         # doctest: +SKIP
+    >>> contrast(fbn.max_t(recording, "sort - rest", seed=0), fwe=0.05)         # doctest: +SKIP
+
+    Args:
+        contrast: A t or F contrast of a fit, or a permutation test.
+        fdr: Expected share of false units among survivors; None to go by ``fwe`` alone. A permutation test knows no FDR.
+        fwe: Chance of any false survivor (Bonferroni; of a permutation test by its largest \\|t\\|, .05 by default). Where
+            given it decides who survives, and ``fdr`` is only drawn.
+        title: Heading; by default how many survive.
+
+    Raises:
+        TypeError: Something other than these results.
+        ValueError: A level that is no error rate, or neither.
+    """
+    shown = _Shown.of(contrast, fdr, fwe)
+    go, make_subplots = paint.plotly()
+    space, cut = shown.values.space, shown.cut
+    brain, gap, histogram = maps.height_of(space), 104, 200
+    height = brain + gap + histogram
+    counted = shown.values.values[shown.varies]
+    fine, expected = int((shown.uncorrected[shown.varies] < _FINE).sum()), _FINE * counted.size
+    about = f"{fine:,} of {counted.size:,} units have p < {_level(_FINE)}, uncorrected; were none different, about " + (
+        f"{expected:,.0f}" if expected >= 100 else f"{expected:.3g}"
+    )
+    if shown.idle:
+        about += f" ({shown.idle:,} that never vary left out)"
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        row_heights=[brain, histogram],
+        vertical_spacing=gap / height,
+        subplot_titles=["", paint.verbatim(about)],
+    )
+    limit = max(paint.colour_limit([shown.values.values]), 1.25 * cut if np.isfinite(cut) else 0.0)
+    style = {
+        "zmin": -limit,
+        "zmax": limit,
+        "colorscale": _colours(cut / limit, one_sided=shown.one_sided),
+        "colorbar": paint.colour_bar(shown.values.kind, len=brain / height, y=1, yanchor="top"),
+    }
+    figure.add_trace(maps.heat(go, shown.values, **style), row=1, col=1)
+    if 0 < shown.survives.sum() <= _DOTTED:
+        survivors = Network(space, shown.survives)
+        figure.add_trace(maps.dots(go, survivors, "survives", shown.values).update(name="survives"), row=1, col=1)
+    maps.axes(figure, space, "index", shown.values.kind, complete=True, words=True, row=1, col=1)
+    bars, curve = _histogram(go, shown, counted)
+    figure.add_trace(bars, row=2, col=1)
+    figure.add_trace(curve, row=2, col=1)
+    figure.update_xaxes(title_text="z", showgrid=False, row=2, col=1)
+    counts, coloured = np.asarray(bars.y), np.asarray(bars.marker.color) != _PALE
+    if coloured.any() and counts[coloured].max() < 0.04 * counts.max():
+        top = float(np.log10(max(counts.max(), np.max(curve.y)))) + 0.1
+        scale = {"title_text": "units (log scale)", "type": "log", "range": [np.log10(0.6), top], "dtick": 1}
+    else:
+        scale = {"title_text": "units", "rangemode": "tozero"}
+    figure.update_yaxes(**scale, row=2, col=1)
+    figure.update_layout(barmode="overlay", bargap=0)
+    paint.finish(figure, title or shown.heading(), height, min_width=600)
+    figure.update_annotations(yshift=4)
+    figure.update_layout(legend={"y": -56 / height, "yanchor": "top", "x": 0})
+    figure.update_layout(height=height + 180, margin_b=96)
+    figure.add_shape(  # grey behind the brain alone
+        type="rect", xref="x domain", yref="y domain", x0=0, x1=1, y0=0, y1=1, fillcolor=paint.NOTHING, line_width=0
+    )
+    figure.update_shapes(layer="below")
+    _lines(figure, shown)
+    return figure
+
+
+def contrast_table(contrast: Tested, *, fdr: float | None = 0.05, fwe: float | None = None) -> pd.DataFrame:
+    """The numbers behind :func:`contrast`: one line a threshold.
+
+    Returns:
+        threshold, level, at (the \\|z\\| needed to pass; NaN where none does and the data decide), units (that pass), positive,
+        negative, by_chance (units expected to pass were none different, where that is known: uncorrected).
+    """
+    shown = _Shown.of(contrast, fdr, fwe)
+    positive, tested = np.nan_to_num(shown.values.values) > 0, int(shown.varies.sum())
+    fine = (shown.uncorrected < _FINE) & shown.varies
+    at = float(stats.norm.isf(_FINE / (1 if shown.one_sided else 2)))
+    passes = [("uncorrected", _FINE, at, fine, _FINE * tested)]
+    passes += [(one.name, one.level, one.at, one.passed, np.nan) for one in shown.thresholds]
+    lines = [
+        {
+            "threshold": name,
+            "level": level,
+            "at": at,
+            "units": int(found.sum()),
+            "positive": int((found & positive).sum()),
+            "negative": int((found & ~positive).sum()),
+            "by_chance": chance,
+        }
+        for name, level, at, found, chance in passes
+    ]
+    return pd.DataFrame(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class _Threshold:
+    """A threshold and the units that pass it.
+
+    Args:
+        name: What it controls.
+        level: At which level.
+        at: The \\|z\\| that units need to pass; NaN where the data decide, and none passes.
+        passed: Which do.
+        words: More about ``at``.
+    """
+
+    name: str
+    level: float
+    at: float
+    passed: Bool[np.ndarray, " unit"]
+    words: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What the picture shows of a result.
+
+    Args:
+        name: What was asked.
+        values: z.
+        uncorrected: (unit,) p.
+        varies: (unit,) whether there is a test at all.
+        thresholds: Those drawn.
+        deciding: Which of them decides.
+        one_sided: Only positive values can pass.
+    """
+
+    name: str
+    values: UnitMap
+    uncorrected: Float[np.ndarray, " unit"]
+    varies: Bool[np.ndarray, " unit"]
+    thresholds: list[_Threshold]
+    deciding: int
+    one_sided: bool = False
+
+    @classmethod
+    def of(cls, given: Any, fdr: float | None, fwe: float | None) -> _Shown:
+        for what, level in (("fdr", fdr), ("fwe", fwe)):
+            if level is not None and not 0 < level < 1:
+                raise ValueError(f"{what}={level} is no error rate; give a number between 0 and 1, e.g. {what}=0.05")
+        if isinstance(given, PermutationTest):
+            return cls._of_permutations(given, 0.05 if fwe is None else fwe)
+        if not isinstance(given, (Contrast, FContrast)):
+            raise TypeError(
+                f"contrast draws what fit.contrast(...) or max_t(...) gives; got {type(given).__name__}. Maps: unit_map"
+            )
+        if fdr is None and fwe is None:
+            raise ValueError("contrast marks what survives a threshold; give fdr= or fwe=, e.g. fdr=0.05")
+        z, p, one_sided = given.z, given.p.values, isinstance(given, FContrast)
+        varies = np.isfinite(given.t.values if isinstance(given, Contrast) else given.statistic)
+        thresholds = []
+        if fdr is not None:
+            passed = inference.significant(p, fdr=fdr)
+            # p of at most k fdr / n passes, k being how many do: at that line, or beyond it, stand exactly these
+            tail = passed.sum() * fdr / len(p) / (1 if one_sided else 2)
+            at = float(stats.norm.isf(tail)) if passed.any() else np.nan
+            thresholds.append(_Threshold("FDR", fdr, at, passed))
+        level = fdr if fwe is None else fwe
+        assert level is not None
+        at = float(stats.norm.isf(level / len(p) / (1 if one_sided else 2)))
+        passed = inference.significant(p, fwe=level, method="bonferroni")
+        thresholds.append(_Threshold("Bonferroni", level, at, passed))
+        asked = given.expression if isinstance(given, Contrast) else ", ".join(given.expressions)
+        return cls(asked, z, p, varies, thresholds, 0 if fwe is None else len(thresholds) - 1, one_sided)
+
+    @classmethod
+    def _of_permutations(cls, given: PermutationTest, fwe: float) -> _Shown:
+        passed = given.threshold(fwe=fwe).members  # refuses levels that so few relabellings cannot show
+        n = len(given.largest)
+        reached = int(fwe * (1 + n) + 1e-9) - 1  # so many of the largest may reach a unit that passes
+        t = np.sort(given.largest)[n - 1 - reached]
+        z = UnitMap(given.space, inference.t_to_z(given.statistic, given.dof), "z", given.t.provenance)
+        at = float(inference.t_to_z(np.array([t], dtype=np.float64), given.dof)[0])
+        threshold = _Threshold("permutation FWE", fwe, at, passed, f" (|t| of {t:.2f})")
+        p = inference.t_to_p(given.statistic, given.dof)
+        return cls(given.expression, z, p, np.isfinite(given.statistic), [threshold], 0)
+
+    @property
+    def cut(self) -> float:
+        """The magnitude that units need to survive; infinite where the data allow none."""
+        at = self.thresholds[self.deciding].at
+        return np.inf if np.isnan(at) else at
+
+    @property
+    def survives(self) -> Bool[np.ndarray, " unit"]:
+        return self.thresholds[self.deciding].passed
+
+    @property
+    def idle(self) -> int:
+        """Units that never vary, and have no test."""
+        return int((~self.varies).sum())
+
+    def heading(self) -> str:
+        one, total = self.thresholds[self.deciding], len(self.varies)
+        found = int(one.passed.sum())
+        return (
+            f"{self.name}: {f'{found:,} of {total:,} units survive' if found else f'no unit of {total:,} survives'} "
+            f"{one.name} {_level(one.level)}"
+        )
+
+
+def _level(level: float) -> str:
+    """``0.05`` as ``.05``."""
+    return f"{level:g}".removeprefix("0")
+
+
+def _colours(cut: float, *, one_sided: bool) -> list[list[Any]]:
+    """Red and blue beyond ``cut`` (a share of the range), paled within it; no blue where only positive values can survive."""
+    colors = importlib.import_module("plotly.colors")
+    if not np.isfinite(cut):
+        cut = 1.0
+    edges = np.linspace(0.0, 1.0, 6)
+    pale = [(edge, 0.16 * edge) for edge in edges]
+    half = [(cut * edge, depth) for edge, depth in pale]
+    if cut < 1:
+        half += [(cut + (1 - cut) * edge, 0.45 + 0.55 * edge) for edge in edges]
+    stops = [(0.5 - place / 2, 0.5 - depth / 2) for place, depth in (pale if one_sided else half)[::-1]]
+    stops += [(0.5 + place / 2, 0.5 + depth / 2) for place, depth in half[1:]]
+    named = colors.sample_colorscale(paint.DIVERGING, [depth for _, depth in stops])
+    places = np.clip([place for place, _ in stops], 0.0, 1.0)
+    return [[round(float(place), 5), colour] for place, colour in zip(places, named, strict=True)]
+
+
+def _histogram(go: Any, shown: _Shown, values: Float[np.ndarray, " unit"]) -> tuple[Any, Any]:
+    """Bars of counts, those beyond the threshold coloured, and the curve without effects."""
+    cut = shown.cut
+    far = max(4.0, *(0.3 + one.at for one in shown.thresholds if np.isfinite(one.at)))
+    low, high = min(-far, values.min(initial=0.0)), max(far, values.max(initial=0.0))
+    width = max(0.25, (high - low) / _MOST_BINS)
+    if np.isfinite(cut) and cut > width:
+        width = cut / np.floor(cut / width)  # bars end at the threshold
+    edges = width * np.arange(int(np.floor(low / width)), int(np.ceil(high / width)) + 1)
+    # the smallest survivor stands on an edge, which rounding must not move it across
+    counts = np.histogram(values, edges - 1e-9 * np.sign(edges))[0]
+    centres = (edges[1:] + edges[:-1]) / 2
+    red, blue = centres > cut, (centres < -cut) & (not shown.one_sided)
+    bar = go.Bar(
+        x=centres,
+        y=counts,
+        width=width,
+        marker={"color": np.where(red, _RED, np.where(blue, _BLUE, _PALE)).tolist(), "line": {"width": 0}},
+        name="units",
+        showlegend=False,
+        customdata=[f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)],
+        hovertemplate="z %{customdata}<br>%{y:,} units<extra></extra>",
+    )
+    reach = 4.0 if len(values) < 20_000 else 5.5
+    x = np.linspace(-reach, reach, 89)
+    curve = go.Scatter(
+        x=x,
+        y=stats.norm.pdf(x) * width * len(values),
+        mode="lines",
+        line={"color": "#000", "width": 1.5},
+        name="no effect: N(0, 1)",
+        hovertemplate="without any effect %{y:.3g} units<extra></extra>",
+    )
+    return bar, curve
+
+
+def _lines(figure: Figure, shown: _Shown) -> None:
+    """The thresholds, both sides, in the histogram; named in the legend."""
+    go, _ = paint.plotly()
+    size = "z" if shown.one_sided else "|z|"
+    for one, dash in zip(shown.thresholds, ("dash", "dot"), strict=False):
+        nowhere = np.isnan(one.at)
+        called = f"{one.name} {_level(one.level)}: {'nothing passes' if nowhere else f'{size} of {one.at:.2f}'}"
+        line = {"color": "#000", "width": 1.5, "dash": dash}
+        named = go.Scatter(x=[None], y=[None], mode="lines", line=line, name=called + one.words, hoverinfo="skip")
+        figure.add_trace(named, row=2, col=1)
+        for side in () if nowhere else (one.at,) if shown.one_sided else (-one.at, one.at):
+            figure.add_shape(type="line", xref="x2", yref="y2 domain", x0=side, x1=side, y0=0, y1=1, line=line)

@@ -1,0 +1,167 @@
+"""What follows the dose: behaviour against the gain of a network, the amount added to it, or the number of units silenced.
+
+One panel a task. The line is the network's score at each dose, its band the 95 % interval over items; grey are the matched random networks, the line their
+median and the band their 5th to 95th percentile; dotted is the untouched model, across at its score and upright at the dose that changes nothing. The
+titles of panels give the area (mean change from the untouched model over the doses, in points or nats) and the monotonicity (rank correlation of the score with the
+distance from no dose), with p against the matched curves; neither is corrected for the number of tasks.
+
+Sizes are drawn on a logarithmic axis. A size of 0 has no place on it: it stands one step left of the smallest, and is labelled 0.
+
+The table behind it is ``dose.to_dataframe()``; area and monotonicity are in ``dose.summary()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+PARTS = ("kind", "doses", "tasks", "metric", "controls", "to_dataframe", "summary")
+AXES = {
+    "gain": "gain (1: untouched)",
+    "add": "added to each member (activation units)",
+    "add_sd": "added to each member (its standard deviations)",
+    "size": "units silenced (% of all)",
+}
+WORDS = {
+    "gain": "gain",
+    "add": "amount added",
+    "add_sd": "amount added, in standard deviations",
+    "size": "share of units silenced",
+}
+NONE = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
+
+
+def dose_response(dose: Any) -> Figure:
+    """Score against dose for every task, with intervals, matched random curves and the untouched model.
+
+    >>> dose_response(fbn.dose_response(model, network, battery, seed=0))       # doctest: +SKIP
+
+    Args:
+        dose: A :class:`tl_fbn.DoseResponse`; or a mapping of names to several that share kind, doses, tasks and metric.
+
+    Raises:
+        TypeError: Something else.
+        ValueError: An empty mapping, or responses to different doses.
+    """
+    curves = _curves(dose)
+    first = next(iter(curves.values()))
+    factor, axis, unit = panels.measure(first.metric)
+    tables, single = {name: one.to_dataframe() for name, one in curves.items()}, len(curves) == 1
+    table = next(iter(tables.values()))
+    tests = dict(zip(first.tasks, paint.records(first.summary()), strict=True)) if single else {}
+    titles = [_title(task, tests.get(task), factor) for task in first.tasks]
+    shared = "all" if factor == 100 else False  # log-likelihoods of different tasks lie far apart
+    figure, height, places = panels.grid(titles, shared_yaxes=shared, gap=104)
+    x, ticks = _places(first.kind, np.asarray(first.doses, dtype=float))
+    for number, (task, at) in enumerate(zip(first.tasks, places, strict=True)):
+        for place, (name, whole) in enumerate(tables.items()):
+            lines = whole[whole["task"] == task]
+            for trace in _traces(name, place, lines, x, curves[name], factor, unit, number == 0, single):
+                figure.add_trace(trace, **at)
+        baseline = factor * float(table.loc[table["task"] == task, "baseline"].iloc[0])
+        figure.add_trace(panels.across(x, baseline, "untouched model", showlegend=number == 0), **at)
+        if first.kind != "size":
+            panels.line_at(figure, NONE[first.kind], **at)
+        scale = {"type": "log"} | ticks if first.kind == "size" else {}
+        figure.update_xaxes(title_text=AXES[first.kind], **scale, **at)
+        figure.update_yaxes(title_text=paint.verbatim(axis) if at["col"] == 1 else None, **at)
+        if factor == 100:
+            figure.update_yaxes(range=[-4, 104], **at)
+    whose = next(iter(curves)) if single else f"{len(curves)} networks"
+    heading = f"{axis.split(' (')[0].capitalize()} of each task by {WORDS[first.kind]}: {whose}"
+    return panels.finish(figure, heading, height, min_width=320 * max(at["col"] for at in places))
+
+
+def _curves(dose: Any) -> dict[str, Any]:
+    """Names to responses that can be drawn together."""
+    wanted = "a DoseResponse, or a mapping of names to several"
+    if not isinstance(dose, Mapping):
+        panels.require(dose, (*PARTS, "network"), "dose_response", wanted)
+        return {str(dose.network): dose}
+    if not dose:
+        raise ValueError("dose_response was given an empty mapping; give at least one DoseResponse")
+    for one in dose.values():
+        panels.require(one, PARTS, "dose_response", wanted)
+    (first_name, first), *others = dose.items()
+    for name, one in others:
+        for what in ("kind", "metric", "tasks"):
+            if getattr(one, what) != getattr(first, what):
+                raise ValueError(
+                    f"dose_response draws responses of one {what} together; {first_name!r} has {getattr(first, what)!r} and {name!r} {getattr(one, what)!r}. "
+                    "Draw them apart"
+                )
+        if not np.array_equal(one.doses, first.doses):
+            given = [", ".join(f"{value:g}" for value in each.doses) for each in (first, one)]
+            raise ValueError(
+                f"dose_response draws responses to the same doses together; {first_name!r} has {given[0]} and {name!r} {given[1]}. Draw them apart"
+            )
+    return {str(name): one for name, one in dose.items()}
+
+
+def _title(task: str, test: Any, factor: float) -> str:
+    """A task and, of a single network, what its curve sums up to."""
+    if test is None:
+        return paint.label(task, 40)
+    area = f"area {factor * test['area']:+.3g}, {panels.p_words(test['p'])}"
+    rank = f"monotonicity {test['monotonicity']:+.2f}, {panels.p_words(test['monotonicity_p'])}"
+    return f'{paint.label(task, 40)}<br><span style="font-size:11px">{area}; {rank}</span>'
+
+
+def _places(kind: str, doses: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where doses stand on their axis, and the ticks of a logarithmic one."""
+    if kind != "size":
+        return doses, {}
+    positive = doses[doses > 0]
+    step = positive[1] / positive[0] if len(positive) > 1 else 3.0
+    at = 100 * np.where(doses > 0, doses, positive[0] / step)
+    return at, {"tickvals": at.tolist(), "ticktext": [f"{100 * dose:.3g}" for dose in doses]}
+
+
+def _traces(
+    name: str, place: int, lines: pd.DataFrame, x: Any, dose: Any, factor: float, unit: str, shown: bool, single: bool
+) -> list[Any]:
+    """Chance, interval and line of one network on one task."""
+    go, _ = paint.plotly()
+    colour = paint.OKABE_ITO[place % 8]
+    median, p05, p95, value, low, high = (
+        factor * lines[column].to_numpy(dtype=float)
+        for column in ("control_median", "control_p05", "control_p95", "value", "low", "high")
+    )
+    chance = f"{len(dose.controls)} matched random networks" + (": median, 5 to 95 %" if single else " each: 5 to 95 %")
+    grey = {"legendgroup": "chance", "showlegend": shown and place == 0, "name": chance}
+    hover = [
+        f"{paint.verbatim(name)}, {WORDS[dose.kind]} {at:g}, {units:,} units<br>{own:.4g} [{a:.4g}, {b:.4g}]<br>"
+        f"random networks: median {c:.4g}, 5 to 95 % {d:.4g} to {e:.4g}"
+        for at, units, own, a, b, c, d, e in zip(
+            dose.doses, lines["units"], value, low, high, median, p05, p95, strict=True
+        )
+    ]
+    own = go.Scatter(
+        x=x,
+        y=value,
+        name=f"{paint.verbatim(name)}, 95 % over items" if single else paint.verbatim(name),
+        legendgroup=f"own {place}",
+        showlegend=shown,
+        mode="lines+markers",
+        line={"color": colour, "width": 2, "dash": ("solid", "dash", "dot")[place // 8 % 3]},
+        marker={"symbol": place % 8, "size": 7},
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    inner = {"legendgroup": f"own {place}", "showlegend": False}
+    parts = [panels.band(x, p05, p95, panels.CHANCE, 0.3 if single else 0.16, **grey)]
+    if single:
+        quiet = {"color": panels.CHANCE, "width": 1.5}
+        parts.append(go.Scatter(x=x, y=median, mode="lines", line=quiet, hoverinfo="skip", showlegend=False))
+    return [*parts, panels.band(x, low, high, colour, 0.2, **inner), own]

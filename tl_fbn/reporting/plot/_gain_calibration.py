@@ -1,0 +1,162 @@
+"""A calibrated amplification: the amounts that were tried, and what the chosen one does to items that had no part in the choice.
+
+Left, on the calibration items: the change of the target with its paired 95 % interval, and, where both are in nats, the change of the other task that loses most, whose
+fall the tolerance limits; a hollow dot broke the tolerance, a ring marks the chosen amount. That change is too good, because it was chosen for it. Right, on held-out items: the
+change of every task with its interval, over what matched random networks do, which went through the same choice where they were calibrated. A dot is filled where p < .05
+(share of those that change the task as much upwards). A target measured by exact match has a panel of its own: points and nats share no axis.
+
+The tables behind it are ``calibration.to_dataframe()`` and ``calibration.held_out()``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+PARTS = ("network", "kind", "amounts", "chosen", "tasks", "metric", "controls", "about", "to_dataframe", "held_out")
+AXES = {"gain": "gain", "add": "added (activation units)", "add_sd": "added (standard deviations)"}
+NONE = {"gain": 1.0, "add": 0.0, "add_sd": 0.0}  # the amount that changes nothing
+
+
+def gain_calibration(calibration: Any) -> Figure:
+    """The amounts tried on some items, and the chosen one on others, beside matched random networks.
+
+    >>> gain_calibration(fbn.calibrate_gain(model, network, battery, seed=0))   # doctest: +SKIP
+
+    Args:
+        calibration: A :class:`tl_fbn.GainCalibration`.
+
+    Raises:
+        TypeError: Something else.
+    """
+    panels.require(calibration, PARTS, "gain_calibration", "a GainCalibration of calibrate_gain")
+    tried, held = calibration.to_dataframe(), calibration.held_out()
+    groups = [held[held["metric"] == metric] for metric in dict.fromkeys(held["metric"])]
+    titles = ["amounts tried, on the items they were chosen on"]
+    titles += ["chosen amount, on other items" + (", target" if len(groups) > 1 else ""), "other tasks, likewise"]
+    used = titles[: 1 + len(groups)]
+    height = max(190, 30 * max(len(group) for group in groups))
+    figure, height, places = panels.grid(used, height=height, aside=0.11 if len(groups) > 1 else 0.14)
+    _tried(figure, calibration, tried, places[0])
+    for number, (group, at) in enumerate(zip(groups, places[1:], strict=True)):
+        _held_out(figure, calibration, group, number == 0, at)
+    line = held.iloc[0]
+    factor, _, unit = panels.measure(calibration.metric)
+    change = f"{factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}], {panels.p_words(line['p'])}"
+    chosen = f"{calibration.kind.replace('_', ' ')} {calibration.chosen:g}: {change} on other items"
+    none = "no amount helps" if calibration.chosen == NONE[calibration.kind] else chosen
+    heading = f"Amplifying {calibration.network.name} for {calibration.tasks[0]}: {none}"
+    return panels.finish(figure, heading, height, min_width=400 * len(used))
+
+
+def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, Any]) -> None:
+    """The change of the target and of the worst other task by amount."""
+    go, _ = paint.plotly()
+    kind = calibration.kind
+    factor, _, unit = panels.measure(calibration.metric)
+    x = table[kind].to_numpy(dtype=float)
+    worst = go.Scatter(
+        x=x,
+        y=table["worst_change"],
+        mode="lines+markers",
+        line={"color": paint.OKABE_ITO[1], "dash": "dash"},
+        marker=panels.filled(table["allowed"], paint.OKABE_ITO[1], size=7, symbol="square"),
+        name="worst other task, nats a token (hollow: beyond the tolerance)",
+        customdata=[paint.verbatim(task) for task in table["worst_task"]],
+        hovertemplate="%{customdata} %{y:.3g} nats a token<extra></extra>",
+    )
+    own = panels.whiskers(
+        x,
+        factor * table["change"],
+        factor * table["low"],
+        factor * table["high"],
+        paint.OKABE_ITO[0],
+        upright=True,
+        marker=panels.filled(table["allowed"], paint.OKABE_ITO[0], size=8),
+        line={"color": paint.OKABE_ITO[0], "width": 2},
+        name=f"target, {unit}, 95 % over items",
+        customdata=[_amount_words(line, kind, factor, unit) for line in paint.records(table)],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    chosen = table[table["chosen"]]
+    ring = {"symbol": "circle-open", "size": 18, "color": "#222", "line": {"width": 2}}
+    mark = go.Scatter(
+        x=chosen[kind], y=factor * chosen["change"], mode="markers", marker=ring, name="chosen", hoverinfo="skip"
+    )
+    if len(calibration.tasks) > 1 and factor == 1:
+        figure.add_trace(worst, **at)
+        if calibration.about.get("tolerance") is not None:
+            figure.add_hline(
+                y=-float(calibration.about["tolerance"]),
+                line={"dash": "dash", "color": paint.OKABE_ITO[1], "width": 1},
+                **at,
+            )
+    figure.add_trace(own.update(mode="lines+markers"), **at)
+    figure.add_trace(mark, **at)
+    panels.line_at(figure, 0.0, upright=False, **at)
+    panels.line_at(figure, NONE[kind], **at)
+    figure.update_xaxes(title_text=AXES[kind], **at)
+    figure.update_yaxes(title_text=f"change ({paint.verbatim(unit)})", **at)
+
+
+def _amount_words(line: dict[str, Any], kind: str, factor: float, unit: str) -> str:
+    words = [
+        f"{AXES[kind]}: {line[kind]:g}{', chosen' if line['chosen'] else ''}",
+        f"{paint.verbatim(line['task'])} {factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]",
+    ]
+    if np.isfinite(line["worst_change"]):
+        words.append(f"worst other: {paint.verbatim(line['worst_task'])} {line['worst_change']:+.3g} nats a token")
+    return "<br>".join([*words, "within the tolerance" if line["allowed"] else "beyond the tolerance"])
+
+
+def _held_out(figure: Figure, calibration: Any, table: pd.DataFrame, shown: bool, at: dict[str, Any]) -> None:
+    """What the chosen amount does to each task, over matched random networks."""
+    factor, _, unit = panels.measure(table["metric"].iloc[0])
+    rows = np.arange(len(table))
+    rule = next(iter(calibration.controls))
+    went = {"calibrated": "which chose their own amounts", "chosen": "at the same amount"}.get(rule, rule)
+    n = len(calibration.controls[rule])
+    chance = panels.bars(
+        factor * table["control_p05"],
+        factor * table["control_p95"],
+        rows,
+        name=f"{n} matched random networks, {went}: 5 to 95 %",
+        legendgroup="chance",
+        showlegend=shown,
+        hoverinfo="skip",
+    )
+    figure.add_trace(chance, **at)
+    middle = panels.ticks(factor * table["control_median"], rows, name="their median", legendgroup="median")
+    figure.add_trace(middle.update(showlegend=shown, hoverinfo="skip"), **at)
+    dots = panels.whiskers(
+        factor * table["change"],
+        rows,
+        factor * table["low"],
+        factor * table["high"],
+        paint.OKABE_ITO[0],
+        marker=panels.filled(table["p"] < 0.05, paint.OKABE_ITO[0]),
+        name="the network, 95 % over items (filled: p < .05)",
+        legendgroup="own",
+        showlegend=shown,
+        customdata=[
+            f"{paint.verbatim(line['task'])}, {line['items']} items<br>{factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]<br>"
+            f"random networks: median {factor * line['control_median']:.3g}, 95 % {factor * line['control_p95']:.3g}; {panels.p_words(line['p'])}"
+            for line in paint.records(table)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    figure.add_trace(dots, **at)
+    panels.line_at(figure, 0.0, **at)
+    names = [paint.label(line["task"], 14) + (" (target)" if line["target"] else "") for line in paint.records(table)]
+    panels.name_rows(figure, names, **at)
+    figure.update_xaxes(title_text=f"change ({paint.verbatim(unit)})", **at)

@@ -1,0 +1,119 @@
+"""Pictures of a decomposition: how many networks, and how far each can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_fbn.analysis.ica.model_order import ComponentChoice
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.units import Atlas
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+
+def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Figure:
+    """What speaks for how many networks: variance against chance, and stability of each number tried.
+
+    >>> component_choice(fbn.choose_components(recording, (4, 8, 16), seed=0))  # doctest: +SKIP
+
+    Args:
+        choice: The numbers.
+        title: Heading; by default the proposal.
+    """
+    go, make_subplots = paint.plotly()
+    titles = ["share of variance of each direction", "stability of the networks of each number tried"]
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.12, subplot_titles=titles)
+    blue, orange, green = paint.OKABE_ITO[:3]
+    place = np.arange(1, len(choice.variance) + 1)
+    for name, values, style in (
+        ("data", choice.variance, {"color": blue}),
+        ("units rotated in time, largest", choice.shuffled.max(0), {"color": orange, "dash": "dot"}),
+    ):
+        line = go.Scatter(
+            x=place,
+            y=100 * values,
+            name=name,
+            mode="lines+markers",
+            line=style,
+            hovertemplate="direction %{x}: %{y:.3g} %",
+        )
+        figure.add_trace(line, row=1, col=1)
+    table = choice.table
+    for name, column, style in (
+        ("mean Iq", "mean_iq", {"color": blue}),
+        ("Iq of noise, 95 %", "noise_iq", {"color": orange, "dash": "dot"}),
+        ("share with Iq above .8", "share_stable", {"color": green, "dash": "dash"}),
+    ):
+        line = go.Scatter(
+            x=table["n_components"].to_numpy(),
+            y=table[column].to_numpy(),
+            name=name,
+            mode="lines+markers",
+            line=style,
+            hovertemplate="%{x} networks: %{y:.3f}",
+        )
+        figure.add_trace(line, row=1, col=2)
+    figure.update_xaxes(title_text="direction", row=1, col=1)
+    figure.update_xaxes(title_text="networks", row=1, col=2)
+    figure.update_yaxes(title_text="% of variance", type="log", row=1, col=1)
+    figure.update_yaxes(range=[0, 1.03], row=1, col=2)
+    figure.add_vline(x=choice.n_above_chance + 0.5, line={"dash": "dot", "color": "#444", "width": 1}, row=1, col=1)
+    figure.add_vline(x=choice.proposal, line={"dash": "dot", "color": "#444", "width": 1}, row=1, col=2)
+    doubt = "" if choice.agreed else ", in doubt"
+    heading = title or f"{choice.proposal} networks proposed{doubt}; {choice.n_above_chance} directions exceed chance"
+    return panels.finish(figure, heading, 280, min_width=720)
+
+
+def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
+    """Iq of every network, beside what noise gives.
+
+    >>> stability(fbn.find_networks(recording, 16, seed=0))                     # doctest: +SKIP
+
+    Args:
+        atlas: Of :func:`tl_fbn.find_networks`, with restarts.
+        title: Heading.
+
+    Raises:
+        ValueError: An atlas whose stability was not measured.
+    """
+    if atlas.stability is None:
+        raise ValueError("this atlas has no stability; find networks with n_restarts of 2 or more")
+    go, _ = paint.plotly()
+    weak = set(atlas.unstable)
+    names = list(atlas)
+    p = [np.nan] * len(names) if atlas.stability_p is None else atlas.stability_p.tolist()
+    colours = [paint.OKABE_ITO[1] if name in weak else paint.OKABE_ITO[0] for name in names]
+    bar = go.Bar(
+        x=np.arange(len(names)),
+        y=atlas.stability,
+        marker={"color": colours, "line": {"color": colours, "width": 2}},  # an Iq of 0 is a line, not nothing
+        customdata=[
+            f"{paint.verbatim(name)}<br>p {value:.3g} against noise" for name, value in zip(names, p, strict=True)
+        ],
+        hovertemplate="%{customdata}<br>Iq %{y:.3f}<extra></extra>",
+    )
+    figure = go.Figure(bar)
+    turn = [0, -45, -90]
+    figure.update_xaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[paint.label(name, 14) for name in names],
+        autotickangles=turn,
+        showgrid=False,
+    )
+    figure.update_yaxes(title_text="Iq", range=[min(0.0, float(atlas.stability.min())), 1.03])
+    heading = title or f"Stability of {len(names)} networks" + (
+        f"; {len(weak)} (orange) no more stable than noise" if weak else ""
+    )
+    paint.finish(figure, heading, 240, min_width=160 + 22 * len(names))
+    for level in atlas.provenance.get("iq_of_noise_95", [])[:1]:
+        figure.add_hline(y=level, line={"dash": "dot", "color": "#444", "width": 1.5})
+        where = {"x": 1, "xref": "x domain", "xanchor": "left", "y": level, "showarrow": False, "align": "left"}
+        figure.add_annotation(text="95 % of<br>noise", font={"color": "#444"}, xshift=4, **where)
+        figure.update_layout(margin_r=76)
+    return figure

@@ -1,0 +1,143 @@
+"""Lesions beside their controls, one by one: what each network costs its own task, over what every matched random network costs it.
+
+    lesion_controls(study)
+
+A row is a network and a task. Grey dots are the drops under its matched random networks, moved up and down so that equal ones do not hide each other, with
+ticks at their median and 95th percentile; the large dot is the drop under the network itself with its paired 95 % interval over items, filled where p < .05 (share
+of controls that cost at least as much, the lesion counted among them; not corrected for the number of rows). A p of 1 / (1 + controls) is as small as it
+can be: all it says is that the dot lies right of all others, and the picture shows by how far.
+
+The table behind it is :func:`controls_table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+PARTS = ("networks", "tasks", "control_scores", "control_drops", "to_dataframe")
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, spread evenly however many there are
+
+
+def lesion_controls(
+    study: Any, *, tasks: Sequence[str] | None = None, metric: str | None = None, control: str | None = None
+) -> Figure:
+    """The drop of each network's own task over the drops under its matched random networks.
+
+    >>> lesion_controls(lesion_study(model, networks, battery, seed=0))         # doctest: +SKIP
+
+    Args:
+        study: A :class:`tl_fbn.LesionStudy`.
+        tasks: Draw every network on each of these; by default each network on the task of its name, or, where none is named like a task, on every task.
+        metric: Another metric than the study's.
+        control: One kind of controls; by default every kind of the study, each in its own row.
+
+    Raises:
+        TypeError: Something else than a study.
+        ValueError: Unknown tasks, an unknown metric or kind of control.
+    """
+    go, _ = paint.plotly()
+    table = controls_table(study, tasks=tasks, metric=metric, control=control)
+    factor, _, unit = panels.measure(table["metric"].iloc[0])
+    lines, figure = paint.records(table), go.Figure()
+    kinds = list(dict.fromkeys(table["control"]))
+    spread_x, spread_y = [], []
+    for row, line in enumerate(lines):
+        drops = study.control_drops(metric, control=line["control"])
+        values = np.sort(drops[study.networks.index(line["network"]), :, study.tasks.index(line["task"])])
+        spread_x.append(factor * values)
+        spread_y.append(row + 0.62 * ((GOLDEN * np.arange(1, 1 + len(values))) % 1 - 0.5))
+    dots = go.Scatter(
+        x=np.concatenate(spread_x),
+        y=np.concatenate(spread_y),
+        mode="markers",
+        marker={"color": panels.thinned(panels.CHANCE, 0.45), "size": 5, "line": {"width": 0}},
+        name="matched random lesions",
+        hovertemplate="one random lesion: %{x:.4g}<extra></extra>",
+    )
+    figure.add_trace(dots)
+    rows = np.arange(len(lines))
+    for name, column, size, colour in (  # the longer behind the shorter, so that both show where they are one
+        ("their 95th percentile", "control_p95", 22, paint.OKABE_ITO[3]),
+        ("their median", "control_median", 13, "#222"),
+    ):
+        mark = {"symbol": "line-ns-open", "size": size, "color": colour, "line": {"width": 2}}
+        tick = go.Scatter(x=factor * table[column], y=rows, mode="markers", marker=mark, name=name, hoverinfo="skip")
+        figure.add_trace(tick)
+    own = panels.whiskers(
+        factor * table["drop"],
+        rows,
+        factor * table["low"],
+        factor * table["high"],
+        paint.OKABE_ITO[0],
+        marker=panels.filled(table["p"] < 0.05, paint.OKABE_ITO[0]),
+        name="the network itself, 95 % over items (filled: p < .05)",
+        customdata=[_words(line, factor, unit) for line in lines],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    figure.add_trace(own)
+    panels.line_at(figure, 0.0)
+    panels.name_rows(figure, [_row_name(line, len(kinds) > 1) for line in lines])
+    figure.update_xaxes(title_text=f"drop ({paint.verbatim(unit)})")
+    own_only = all(line["network"] == line["task"] for line in lines)
+    what = "its own task" if own_only else "a task"
+    return panels.finish(
+        figure, f"What silencing a network costs {what}, over its controls", 34 * len(lines) + 10, min_width=440
+    )
+
+
+def controls_table(
+    study: Any, *, tasks: Sequence[str] | None = None, metric: str | None = None, control: str | None = None
+) -> pd.DataFrame:
+    """The numbers behind :func:`lesion_controls`, one line a row of it.
+
+    Columns: network, task, metric, drop, low, high (95 % paired interval over items), control (its kind), controls (how many), control_median, control_p95,
+    control_max, p.
+    """
+    panels.require(study, PARTS, "lesion_controls", "a LesionStudy")
+    known = [name for name in study.networks if name in study.tasks]
+    unknown = [task for task in tasks or () if task not in study.tasks]
+    if unknown or (tasks is not None and not tasks):
+        raise ValueError(
+            f"lesion_controls got tasks={list(tasks or ())}; this study has {', '.join(map(repr, study.tasks))}"
+        )
+    pairs = [(name, name) for name in known]
+    if tasks is not None or not known:
+        pairs = [(name, task) for name in study.networks for task in tasks or study.tasks]
+    parts = {}
+    for kind in [control] if control is not None else list(study.control_scores):
+        table = study.to_dataframe(metric=metric, control=kind).set_index(["network", "task"])
+        drops = study.control_drops(metric, control=kind)
+        most = [drops[study.networks.index(a), :, study.tasks.index(b)].max() for a, b in pairs]
+        parts[kind] = table.loc[pairs].reset_index().assign(control=kind, controls=drops.shape[1], control_max=most)
+    columns = ["network", "task", "metric", "drop", "low", "high", "control", "controls"]
+    columns += ["control_median", "control_p95", "control_max", "p"]
+    whole = pd.DataFrame({column: pd.concat([part[column] for part in parts.values()]) for column in columns})
+    return whole.sort_index(kind="stable").reset_index(drop=True)  # kinds of one pair one below the other
+
+
+def _row_name(line: dict[str, Any], several: bool) -> str:
+    who = paint.label(line["network"])
+    task = "" if line["network"] == line["task"] else f": {paint.label(line['task'], 14)}"
+    return f"{who}{task}, {paint.verbatim(line['control'])}" if several else f"{who}{task}"
+
+
+def _words(line: dict[str, Any], factor: float, unit: str) -> str:
+    drop, low, high, median, p95, most = (
+        factor * line[name] for name in ("drop", "low", "high", "control_median", "control_p95", "control_max")
+    )
+    return (
+        f"without {paint.verbatim(line['network'])}: {paint.verbatim(line['task'])}<br>drop {drop:.3g} {paint.verbatim(unit)} [{low:.3g}, {high:.3g}]<br>"
+        f"{line['controls']} random lesions ({paint.verbatim(line['control'])}): median {median:.3g}, 95 % {p95:.3g}, largest {most:.3g}<br>{panels.p_words(line['p'])}"
+    )

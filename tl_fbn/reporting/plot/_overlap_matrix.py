@@ -1,0 +1,153 @@
+"""How much networks overlap, beside what chance gives.
+
+Chance. Two random sets with ``a_l`` and ``b_l`` units in layer ``l`` of width ``w_l`` are expected to share
+``E|A & B| = sum_l a_l b_l / w_l`` units, so their expected Dice is ``2 E|A & B| / (|A| + |B|)``. That expectation stands
+in the title and the hover text of every overlap. It is no test: with a seed the null is drawn as ``tl_fbn.overlap`` draws
+it, and each pair gets its exact p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tl_fbn.analysis.networks.overlap import overlap
+from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.units import Network
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+
+def overlap_matrix(
+    networks: Mapping[str, Network], *, seed: int | None = None, n_draws: int = 1000, title: str | None = None
+) -> Figure:
+    """Dice overlap of every two networks, 0 (disjoint) to 1 (equal), with what chance gives.
+
+    The title gives the range of the chance levels, hovering that of each pair. With a seed the null is drawn too: the
+    matrix on the right shows the overlap that 95 % of layer-matched random pairs stay below, and stars mark pairs that share more
+    units than chance gives with p < .05 (exact, not corrected for the number of pairs). Sizes stand behind the names.
+
+    >>> overlap_matrix(atlas, seed=0)                                           # doctest: +SKIP
+
+    Args:
+        networks: An atlas, or names to two or more networks of one space.
+        seed: Of the null; None draws none.
+        n_draws: Random pairs drawn for each pair of networks.
+        title: Heading; by default the number of stars, or the chance levels.
+    """
+    sets = paint.named_networks(networks, "overlap_matrix")
+    pairs = dice_table(sets, seed=seed, n_draws=n_draws)
+    place = {name: i for i, name in enumerate(sets)}
+    dice = np.full((len(sets), len(sets)), np.nan)  # the diagonal stays empty: a network equals itself
+    chance, stars = dice.copy(), np.zeros(dice.shape, dtype=int)
+    hover = np.full(dice.shape, "", dtype=object)
+    for line in paint.records(pairs):
+        at = ([place[line["a"]], place[line["b"]]], [place[line["b"]], place[line["a"]]])
+        dice[at] = line["dice"]
+        words = (
+            f"{paint.verbatim(line['a'])} and {paint.verbatim(line['b'])}<br>{line['shared']:,} units in both<br>"
+            f"dice {line['dice']:.3f}, by chance {line['chance']:.3f}"
+        )
+        if seed is not None:
+            chance[at], stars[at] = line["chance_95"], int(line["p"] < 0.05)
+            words += f"; 95 % of chance below {line['chance_95']:.3f}<br>p {line['p']:.3g}, uncorrected"
+        hover[at] = words
+    go, make_subplots = paint.plotly()
+    short = [paint.label(name, 14) for name in sets]
+    sizes = [f"{paint.label(name)} ({len(network):,})" for name, network in sets.items()]
+    low, high = f"{pairs['chance'].min():.3f}", f"{pairs['chance'].max():.3f}"
+    heading = title or f"Dice overlap; layer-matched random sets give {low if low == high else f'{low} to {high}'}"
+    width = 240 + 38 * len(sets)
+    if seed is None:
+        figure = go.Figure(_dice(dice, hover, None))
+        paint.matrix_axes(figure, short, sizes)
+    else:
+        titles = ["dice (* p < .05, uncorrected)", "95 % of random pairs stay below"]
+        figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.03, subplot_titles=titles)
+        figure.add_trace(_dice(dice, hover, stars), row=1, col=1)
+        figure.add_trace(_dice(chance, hover, None).update(showscale=False), row=1, col=2)
+        paint.matrix_axes(figure, short, sizes, row=1, col=1)
+        paint.matrix_axes(figure, short, [""] * len(sets), row=1, col=2)
+        figure.update_yaxes(showticklabels=False, row=1, col=2)
+        width += 38 * len(sets)
+        if title is None:
+            heading = (
+                f"{np.count_nonzero(pairs['p'] < 0.05):,} of {len(pairs):,} pairs overlap more than chance (p < .05, where "
+                f"chance alone gives at most {0.05 * len(pairs):.3g})"
+            )
+    return paint.finish(figure, heading, 34 * len(sets) + 10, min_width=width, paper=paint.NOTHING)
+
+
+def _dice(dice: Float[np.ndarray, "network network"], hover: np.ndarray, stars: np.ndarray | None) -> Any:
+    return paint.matrix(
+        dice,
+        0,
+        1,
+        text=paint.cells(dice, 2, stars),
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        colorbar=paint.colour_bar("dice"),
+    )
+
+
+def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_draws: int = 1000) -> pd.DataFrame:
+    """The numbers behind :func:`overlap_matrix`: a, b, shared (units in both), dice, chance (its expectation).
+
+    With a seed also chance_95 (95th percentile of the drawn null) and p (exact, uncorrected).
+
+    Args:
+        networks: An atlas, or names to two or more networks of one space.
+        seed: Of the null; None draws none.
+        n_draws: Random pairs drawn for each pair of networks, at least 19.
+
+    Raises:
+        ValueError: Fewer than two networks, networks of different spaces, or too few draws.
+    """
+    sets = paint.named_networks(networks, "overlap_matrix")
+    if len(sets) < 2:
+        raise ValueError(f"overlap needs two networks or more; got {', '.join(map(repr, sets))} alone")
+    if seed is not None and n_draws < 19:
+        raise ValueError(f"n_draws={n_draws} has no 95th percentile; give at least 19, better 1,000")
+    for left, right in combinations(sets.values(), 2):
+        left.space.require_same(right.space, "compare")
+    shared, dice, chance = dice_of_all(sets)
+    lines = []
+    for number, ((i, a), (j, b)) in enumerate(combinations(enumerate(sets), 2)):
+        line = {
+            "a": a,
+            "b": b,
+            "shared": int(shared[i, j]),
+            "dice": float(dice[i, j]),
+            "chance": float(chance[i, j]),
+        }
+        if seed is not None:
+            drawn = overlap(sets[a], sets[b], seed=seed + number, n_null=n_draws)
+            line |= {"chance_95": float(np.quantile(drawn.null, 0.95)), "p": drawn.p}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def dice_of_all(sets: Mapping[str, Network]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shared units, Dice, and what Dice layer-matched random sets are expected to have, of every two networks of one space.
+
+    Three (network, network) arrays; NaN where both networks are empty.
+    """
+    n = len(sets)
+    shared, expected = np.zeros((n, n)), np.zeros((n, n))
+    sizes = np.array([len(network) for network in sets.values()], dtype=np.float64)
+    for parts in zip(*(network.by_layer() for network in sets.values()), strict=True):
+        inside = np.array(parts, dtype=np.float32)
+        counts = inside.sum(1, dtype=np.float64)
+        shared += inside @ inside.T
+        expected += np.outer(counts, counts) / max(inside.shape[1], 1)
+    together = sizes[:, None] + sizes
+    together[together == 0] = np.nan
+    return shared, 2 * shared / together, 2 * expected / together

@@ -1,0 +1,176 @@
+"""What pruning left of a model: units of each layer, parameters and, where they are given, time and scores, before and after.
+
+A :class:`tl_fbn.PruneReport` knows sizes. What the small model can still do, and how fast it is, are measurements of yours: give the tables of
+``battery.evaluate(model)`` and ``battery.evaluate(small)``, and two times in seconds, and they are drawn beside. Scores stand over chance, a tick: a task that falls to
+it is lost. Nothing is tested here; the controls of a pruning are random networks of the same size (:func:`tl_fbn.retention_curve`).
+
+The table behind it is :func:`prune_table` (layers are in ``report.to_dataframe()``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+PARTS = ("kept", "heads", "n_before", "n_after", "ratio", "to_dataframe")
+SCORE_COLUMNS = ("task", "exact_match", "log_likelihood")
+BEFORE, AFTER = "#b9b9b9", paint.OKABE_ITO[0]
+
+
+def prune(
+    report: Any,
+    *,
+    before: pd.DataFrame | None = None,
+    after: pd.DataFrame | None = None,
+    seconds: tuple[float, float] | None = None,
+) -> Figure:
+    """Neurons, heads, parameters, time and scores of a model before and after pruning.
+
+    >>> small = fbn.prune(model, keep=network)                                  # doctest: +SKIP
+    >>> prune(small.pruned, before=battery.evaluate(model), after=battery.evaluate(small))   # doctest: +SKIP
+
+    Args:
+        report: A :class:`tl_fbn.PruneReport`, as a pruned model carries it.
+        before: ``battery.evaluate`` of the intact model.
+        after: The same of the small one, of the same tasks.
+        seconds: Time of the same work before and after.
+
+    Raises:
+        TypeError: Something else than a report.
+        ValueError: One of two tables of scores, tables of other tasks, times that are not positive.
+    """
+    go, _ = paint.plotly()
+    whole = prune_table(report, before=before, after=after, seconds=seconds)
+    layers, scores = report.to_dataframe(), panels.lines_where(whole, whole["what"] == "score")
+    sizes = panels.lines_where(whole, whole["what"].isin(("parameters", "time")))
+    parts = [("neurons", "neurons", "kept")] + ([("heads", "heads", "heads_kept")] if "heads" in layers else [])
+    titles = [f"{what} of each layer" for what, _, _ in parts]
+    titles += ["parameters" + (" and time" if seconds else "")] + (["scores"] if len(scores) else [])
+    figure, height, places = panels.grid(titles, columns=4, height=max(200, 34 * len(scores)), aside=0.12)
+    for number, ((what, full, kept), at) in enumerate(zip(parts, places, strict=False)):
+        for name, column, colour, width in (("before", full, BEFORE, 0.86), ("after", kept, AFTER, 0.5)):
+            bar = go.Bar(
+                x=layers["layer"],
+                y=layers[column],
+                width=width,
+                marker={"color": colour},
+                name=name,
+                legendgroup=name,
+                showlegend=number == 0,
+                hovertemplate=f"layer %{{x}}: %{{y:,}} {what} {name}<extra></extra>",
+            )
+            figure.add_trace(bar, **at)
+        figure.update_xaxes(title_text="layer", dtick=-(-len(layers) // 12), showgrid=False, **at)
+        figure.update_yaxes(title_text=what, rangemode="tozero", **at)
+    at, rows = places[len(parts)], np.arange(len(sizes))
+    for name, share, colour, width in (
+        ("before", np.full(len(sizes), 100.0), BEFORE, 0.7),
+        ("after", 100 * sizes["after"].to_numpy() / sizes["before"].to_numpy(), AFTER, 0.42),
+    ):
+        bar = go.Bar(
+            x=share,
+            y=rows,
+            orientation="h",
+            width=width,
+            marker={"color": colour},
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            text=[f"{value:.0f} %" for value in share] if name == "after" else None,
+            textposition="inside",
+            textangle=0,
+            customdata=[f"{line['name']}: {line[name]:,.4g} {name}" for line in paint.records(sizes)],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+        figure.add_trace(bar, **at)
+    panels.name_rows(figure, sizes["name"].tolist(), **at)
+    figure.update_xaxes(title_text="% of before", range=[0, 104], **at)
+    if len(scores):
+        _scores(figure, scores, places[-1])
+    figure.update_layout(barmode="overlay")
+    heading = (
+        f"{report.kept.space.model} pruned: {report.n_before:,} to {report.n_after:,} parameters (-{report.ratio:.1%})"
+    )
+    return panels.finish(figure, heading, height, min_width=330 * len(titles))
+
+
+def prune_table(
+    report: Any,
+    *,
+    before: pd.DataFrame | None = None,
+    after: pd.DataFrame | None = None,
+    seconds: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """The numbers behind :func:`prune`, one line each.
+
+    Columns: what (neurons, heads, parameters, time or score), name, unit, before, after, chance (of scores).
+    """
+    panels.require(report, PARTS, "prune", "the PruneReport of a pruned model (small.pruned)")
+    lines: list[tuple[str, str, str, float, float, float]] = []
+    for what, network in (("neurons", report.kept), ("heads", report.heads)):
+        if network is not None:
+            lines.append((what, what, what, network.space.n_units, len(network), np.nan))
+    lines.append(("parameters", "parameters", "parameters", report.n_before, report.n_after, np.nan))
+    if seconds is not None:
+        if len(seconds) != 2 or not min(seconds) > 0:
+            raise ValueError(f"seconds={seconds} must be two times above 0: before, after")
+        lines.append(("time", "time", "seconds", float(seconds[0]), float(seconds[1]), np.nan))
+    if (before is None) != (after is None):
+        raise ValueError("prune draws scores before and after; give battery.evaluate of both models")
+    if before is not None and after is not None:
+        old, new = (paint.require_lines(table, SCORE_COLUMNS, ("task",), "prune") for table in (before, after))
+        if list(old["task"]) != list(new["task"]):
+            raise ValueError(
+                f"prune needs scores of the same tasks; before has {', '.join(old['task'])}, after {', '.join(new['task'])}"
+            )
+        metric = "exact_match" if np.isfinite(old["exact_match"].to_numpy(dtype=float)).all() else "log_likelihood"
+        for a, b in zip(paint.records(old), paint.records(new), strict=True):
+            chance = float(a.get("chance", np.nan)) if metric == "exact_match" else np.nan
+            lines.append(("score", a["task"], metric, a[metric], b[metric], chance))
+    return pd.DataFrame(lines, columns=["what", "name", "unit", "before", "after", "chance"])
+
+
+def _scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
+    """One row a task: a hollow dot before, a filled one after, a tick for chance."""
+    go, _ = paint.plotly()
+    factor, axis, _ = panels.measure(table["unit"].iloc[0])
+    old, new = factor * table["before"].to_numpy(dtype=float), factor * table["after"].to_numpy(dtype=float)
+    rows, gap = np.arange(len(table)), np.full(len(table), np.nan)
+    way = go.Scatter(
+        x=np.stack([old, new, gap], axis=1).ravel(),
+        y=np.stack([rows, rows, gap], axis=1).ravel(),
+        mode="lines",
+        line={"color": "#bbb", "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_trace(way, **at)
+    if np.isfinite(table["chance"]).any():
+        chance = panels.ticks(factor * table["chance"], rows, name="chance", hovertemplate="chance %{x:.3g}")
+        figure.add_trace(chance, **at)
+    for name, x, marker in (
+        ("score before", old, panels.filled([False] * len(rows), "#666", size=9)),
+        ("score after", new, panels.filled([True] * len(rows), AFTER, size=9)),
+    ):
+        dots = go.Scatter(
+            x=x,
+            y=rows,
+            mode="markers",
+            marker=marker,
+            name=name,
+            customdata=[paint.verbatim(task) for task in table["name"]],
+            hovertemplate=f"%{{customdata}} {name.split()[1]}: %{{x:.4g}}<extra></extra>",
+        )
+        figure.add_trace(dots, **at)
+    panels.name_rows(figure, [paint.label(task, 14) for task in table["name"]], **at)
+    figure.update_xaxes(title_text=paint.verbatim(axis), **({"range": [-4, 104]} if factor == 100 else {}), **at)

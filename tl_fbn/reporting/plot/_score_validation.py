@@ -1,0 +1,90 @@
+"""Which score to believe: each score beside what lesions measure, and beside chance.
+
+Three panels, one row a score, best first. *Rank correlation* of the score with the effects of silencing single units, and its median when the score is
+shuffled within layers; *recall* of the truly strongest units, and its layer-matched expectation; the *joint drop* when the score's own top units are silenced
+together, over the median and 95th percentile of matched random sets. A dot is filled where p < .05 (recall has no test); p stands in the hover text and the
+table and is not corrected for the number of scores.
+
+The table behind it is ``validation.to_dataframe()``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+PARTS = ("task", "names", "effects", "top_effects", "about", "to_dataframe")
+
+
+def score_validation(validation: Any) -> Figure:
+    """Every score's rank correlation, recall and joint drop, each beside its chance.
+
+    >>> score_validation(fbn.validate_scores(model, scores, battery, "sort", seed=0))   # doctest: +SKIP
+
+    Args:
+        validation: A :class:`tl_fbn.Validation`.
+
+    Raises:
+        TypeError: Something else.
+    """
+    panels.require(validation, PARTS, "score_validation", "a Validation of validate_scores")
+    table = validation.to_dataframe()
+    factor, _, unit = panels.measure(validation.about["metric"])
+    titles = ["rank correlation with single lesions", "strongest units found", "top units silenced together"]
+    rows = np.arange(len(table))
+    figure, height, places = panels.grid(titles, height=34 * len(table) + 14, aside=0.04)
+    measured = (
+        ("Spearman's rho", 1.0, "spearman", "spearman_by_chance", "spearman_by_chance_p95", "spearman_p"),
+        ("recall (%)", 100.0, "recall", "recall_by_chance", None, None),
+        (f"drop ({unit})", factor, "top_drop", "control_median", "control_p95", "p"),
+    )
+    names = [paint.verbatim(name) for name in table["score"]]
+    for number, (at, (axis, scale, own, chance, p95, p)) in enumerate(zip(places, measured, strict=True)):
+        middle, values = scale * table[chance].to_numpy(), scale * table[own].to_numpy()
+        ends = None if p95 is None else scale * table[p95].to_numpy()
+        if ends is not None:
+            bar = panels.bars(
+                middle,
+                ends,
+                rows,
+                name="chance: to 95 %",
+                legendgroup="to 95",
+                showlegend=number == 0,
+                hoverinfo="skip",
+            )
+            figure.add_trace(bar, **at)
+        shown = {"name": "chance: median or expectation", "legendgroup": "chance", "showlegend": number == 0}
+        figure.add_trace(panels.ticks(middle, rows, hoverinfo="skip", **shown), **at)
+        passed = np.ones(len(table), dtype=bool) if p is None else table[p].to_numpy() < 0.05
+        tests = [""] * len(table) if p is None else [f", {panels.p_words(value)}" for value in table[p]]
+        dots = panels.whiskers(
+            values,
+            rows,
+            values,
+            values,
+            paint.OKABE_ITO[0],
+            marker=panels.filled(passed, paint.OKABE_ITO[0]),
+            name="the score (hollow: p of .05 or more; recall is not tested)",
+            showlegend=number == 0,
+            customdata=[
+                f"{name}: {axis} {value:.3g}{test}<br>by chance {low:.3g}{'' if ends is None else f', 95 % {ends[i]:.3g}'}"
+                for i, (name, value, test, low) in enumerate(zip(names, values, tests, middle, strict=True))
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+        figure.add_trace(dots, **at)
+        panels.line_at(figure, 0.0, **at)
+        panels.name_rows(figure, [paint.label(name) for name in table["score"]], shown=number == 0, **at)
+        figure.update_xaxes(title_text=paint.verbatim(axis), **at)
+    tried = int(np.isfinite(validation.effects).sum())
+    heading = f"Scores against lesions of {validation.task}: {tried:,} units silenced one by one"
+    return panels.finish(figure, heading, height, min_width=820)

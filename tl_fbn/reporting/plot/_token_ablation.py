@@ -1,0 +1,160 @@
+"""Do special tokens find task neurons? What networks found on each set of tokens take of their own task.
+
+    special_tokens(fbn.token_ablation(model, chats, battery, seed=0))
+
+Special tokens stand next to as many random ones, because that is the comparison that answers the question: where the two do not differ, it is not their being
+special that finds neurons. Each mean over tasks has an interval over items only: the standard error of a task's drop is its 95 % interval's length over 3.92, those of
+the tasks add up as independent, and the tasks are taken as they are. The bar of chance goes from the mean over tasks of the random networks' medians to that of their
+95th percentiles: more than 95 % of means of random networks lie below its end.
+
+The table behind it is :func:`tokens_table`. Nothing is tested here but what the table has tested: *isolated*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.reporting.plot import _panels as panels
+from tl_fbn.reporting.plot import _theme as paint
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+else:
+    Figure = Any  # run-time type checks must not need plotly
+
+ABLATION_COLUMNS = ("variant", "tokens", "task", "drop", "low", "high", "control_median", "control_p95", "isolated")
+ORDER = ("special", "random", "all", "content", "answer")  # the question first, then what it is compared with
+WIDTHS = 3.92  # standard errors in a 95 % interval
+
+
+def special_tokens(table: pd.DataFrame) -> Figure:
+    """Own task lost to networks found on each set of tokens, beside matched random networks, one panel a variant.
+
+    >>> special_tokens(fbn.token_ablation(model, chats, battery, seed=0))       # doctest: +SKIP
+
+    Args:
+        table: Of :func:`tl_fbn.token_ablation`; drops are in nats a token where a baseline is below 0, else in points of exact match.
+
+    Raises:
+        ValueError: Columns are missing, or a variant, set of tokens and task occur twice.
+    """
+    go, _ = paint.plotly()
+    means = tokens_table(table)
+    factor, _, unit = panels.measure(means["metric"].iloc[0])
+    variants, sets = list(dict.fromkeys(means["variant"])), list(dict.fromkeys(means["tokens"]))
+    titles = [paint.label(variant, 30) for variant in variants]
+    figure, height, places = panels.grid(titles, height=34 * len(sets) + 14, shared_xaxes="all", aside=0.09)
+    for number, (variant, at) in enumerate(zip(variants, places, strict=True)):
+        lines = panels.lines_where(means, means["variant"] == variant)
+        rows = np.array([sets.index(which) for which in lines["tokens"]], dtype=float)
+        first = {"showlegend": number == 0}
+        chance = panels.bars(
+            factor * lines["control_median"],
+            factor * lines["control_p95"],
+            rows,
+            name="matched random networks: median to 95 %",
+            legendgroup="chance",
+            hoverinfo="skip",
+            **first,
+        )
+        figure.add_trace(chance, **at)
+        each = panels.lines_where(table, table["variant"] == variant)
+        nth = each.groupby("tokens").cumcount() / max(1, len(set(each["task"])) - 1)
+        dots = go.Scatter(
+            x=factor * each["drop"],
+            y=[sets.index(str(which)) for which in each["tokens"]] + 0.5 * (nth.to_numpy() - 0.5),
+            mode="markers",
+            marker=panels.filled(each["isolated"], "#555555", size=6),
+            name="one task (filled: isolated)",
+            legendgroup="task",
+            customdata=[_task_words(line, factor, unit) for line in paint.records(each)],
+            hovertemplate="%{customdata}<extra></extra>",
+            **first,
+        )
+        figure.add_trace(dots, **at)
+        colours = [paint.OKABE_ITO[3] if which == "special" else paint.OKABE_ITO[0] for which in lines["tokens"]]
+        for colour, whose in ((paint.OKABE_ITO[3], "special tokens"), (paint.OKABE_ITO[0], "other tokens")):
+            mine = np.array([each == colour for each in colours])
+            some = panels.lines_where(lines, mine)
+            own = panels.whiskers(
+                factor * some["drop"],
+                rows[mine],
+                factor * some["low"],
+                factor * some["high"],
+                colour,
+                marker={"color": colour, "size": 11, "symbol": "diamond" if "special" in whose else "circle"},
+                name=f"{whose}, mean of tasks, 95 % over items",
+                legendgroup=whose,
+                customdata=[_mean_words(line, factor, unit) for line in paint.records(some)],
+                hovertemplate="%{customdata}<extra></extra>",
+                **first,
+            )
+            figure.add_trace(own, **at)
+        _counts(figure, lines, rows, at)
+        names = [paint.label(f"as many {which}" if which == "random" else which) for which in sets]
+        panels.name_rows(figure, names, shown=at["col"] == 1, **at)
+        panels.line_at(figure, 0.0, **at)
+        figure.update_xaxes(title_text=f"own task lost ({paint.verbatim(unit)})", showticklabels=True, **at)
+    panels.finish(
+        figure,
+        "What networks found on each set of tokens take of their own task",
+        height,
+        min_width=320 * max(at["col"] for at in places),
+    )
+    return figure.update_layout(margin_r=76)
+
+
+def tokens_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The numbers behind :func:`special_tokens`, one line a variant and set of tokens.
+
+    Columns: variant, tokens, tasks (how many), isolated (how many of them), metric, drop (mean over tasks), low, high (95 % over items), control_median and
+    control_p95 (means over tasks).
+    """
+    paint.require_lines(table, ABLATION_COLUMNS, ("variant", "tokens", "task"), "special_tokens")
+    inferred = "log_likelihood" if "baseline" in table and bool((table["baseline"] < 0).any()) else "exact_match"
+    measured = str(table["metric"].iloc[0]) if "metric" in table else inferred  # older tables do not say
+    known = [which for which in ORDER if which in set(table["tokens"])]
+    sets = known + [which for which in dict.fromkeys(table["tokens"]) if which not in known]
+    lines = []
+    for variant in dict.fromkeys(table["variant"]):
+        for which in sets:
+            part = panels.lines_where(table, (table["variant"] == variant) & (table["tokens"] == which))
+            if not len(part):
+                continue
+            error = float(np.linalg.norm((part["high"] - part["low"]) / WIDTHS) / len(part))
+            mean, median, p95 = (float(np.mean(part[name])) for name in ("drop", "control_median", "control_p95"))
+            ends = mean - error * WIDTHS / 2, mean + error * WIDTHS / 2
+            first = (str(variant), str(which), len(part), sum(map(bool, part["isolated"])), measured)
+            lines.append((*first, mean, *ends, median, p95))
+    columns = ["variant", "tokens", "tasks", "isolated", "metric", "drop", "low", "high"]
+    return pd.DataFrame(lines, columns=[*columns, "control_median", "control_p95"])
+
+
+def _counts(figure: Figure, lines: pd.DataFrame, rows: np.ndarray, at: dict[str, Any]) -> None:
+    """How many tasks are isolated, to the right of each row."""
+    place = {"x": 1, "xref": "x domain", "xanchor": "left", "xshift": 6, "showarrow": False, **at}
+    figure.add_annotation(text="isolated", y=-0.5, yanchor="bottom", font={"color": "#444"}, **place)
+    for line, row in zip(paint.records(lines), rows, strict=True):
+        figure.add_annotation(text=f"{line['isolated']} of {line['tasks']}", y=row, **place)
+
+
+def _task_words(line: dict[str, Any], factor: float, unit: str) -> str:
+    drop, low, high, p95 = (factor * line[name] for name in ("drop", "low", "high", "control_p95"))
+    verdict = "isolated" if line["isolated"] else "not isolated"
+    return (
+        f"{paint.verbatim(line['task'])}, {paint.verbatim(line['tokens'])} tokens<br>"
+        f"lost {drop:.3g} {unit} [{low:.3g}, {high:.3g}]; 95 % of random networks {p95:.3g}<br>{verdict}"
+    )
+
+
+def _mean_words(line: dict[str, Any], factor: float, unit: str) -> str:
+    drop, low, high, median, p95 = (
+        factor * line[name] for name in ("drop", "low", "high", "control_median", "control_p95")
+    )
+    return (
+        f"{paint.verbatim(line['tokens'])} tokens, mean of {line['tasks']} tasks<br>lost {drop:.3g} {unit} [{low:.3g}, {high:.3g}]<br>"
+        f"random networks: median {median:.3g}, 95 % {p95:.3g}<br>{line['isolated']} of {line['tasks']} isolated"
+    )
