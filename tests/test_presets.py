@@ -11,10 +11,10 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import FastICA
 
 import tl_fbn as fbn
+from tests.acquisition.scan.test_scanner import token_prompts, worded
 from tests.conftest import SHARED, bridged, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
 from tests.oracle.sources import planted
-from tests.test_scanner import token_prompts, worded
 from tl_fbn.acquisition.model.sites import resolve_site
 
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import tl_fbn as fbn
+from tests.acquisition.scan.test_scanner import small_design
 from tests.conftest import tiny_model
 from tests.faults.disturbed import N_RUNS
-from tests.test_scanner import small_design
 from tl_fbn.acquisition.recording import store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,77 @@
+"""One row a prompt: later equals at scan time, tables count prompts, prompts that were cut are flagged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tl_fbn as fbn
+from tests.acquisition.scan.test_scanner import small_design
+from tests.conftest import blocks, tiny_model
+from tl_fbn.acquisition.recording.pooling import pool_rows, pooled_tables
+
+STARTS = np.array([0, 3, 4])
+
+
+def test_rows_are_pooled_by_prompt() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+    np.testing.assert_array_equal(pool_rows(values, STARTS, 6, "last"), values[[2, 3, 5]])
+    np.testing.assert_array_equal(pool_rows(values, STARTS, 6, "mean"), [[2, 3], [6, 7], [9, 10]])
+
+
+def test_tables_count_prompts() -> None:
+    rows = pd.DataFrame(
+        {
+            "prompt": [7, 7, 7, 8, 9, 9],
+            "block": [0, 0, 0, 1, 1, 1],
+            "trial_type": ["a", "a", "a", "b", "b", "b"],
+            "surprisal": [np.nan, 1.0, 3.0, np.nan, np.nan, 4.0],
+            "flags": ["bos", "", "", "", "", "special cut"],
+        }
+    )
+    events, table = pooled_tables(blocks(["a", "b"], 3), rows, STARTS, 6)
+    assert events.to_dict("list") == {"onset": [0, 1], "duration": [1, 2], "trial_type": ["a", "b"]}
+    assert table["prompt"].tolist() == [7, 8, 9]
+    assert table["n_tokens"].tolist() == [3, 1, 2]
+    assert table["trial_type"].tolist() == ["a", "b", "b"]
+    np.testing.assert_array_equal(table["surprisal"], [2.0, np.nan, 4.0])
+    assert table["flags"].tolist() == ["", "", "cut"]
+
+
+@pytest.mark.parametrize("how", ["last", "mean"])
+def test_pooling_at_scan_time_equals_pooling_later(how: str, tmp_path) -> None:
+    model = tiny_model()
+    whole = fbn.Scanner(model).scan(small_design(), tmp_path / "whole", progress=False)
+    at_once = fbn.Scanner(model, pool=how).scan(small_design(), tmp_path / how, progress=False)
+    later = whole.pool(how)  # type: ignore[arg-type]
+    assert len({whole.key, at_once.key, later.key}) == 3
+    assert at_once.n_rows == later.n_rows < whole.n_rows
+    for a, b in zip(at_once, later, strict=True):
+        np.testing.assert_allclose(a.read(), b.read(), rtol=1e-5, atol=1e-6)
+        pd.testing.assert_frame_equal(a.rows, b.rows, check_exact=False)
+        pd.testing.assert_frame_equal(a.events, b.events)
+    plan = fbn.Scanner(model, pool=how).plan(small_design())
+    assert (plan.n_rows, plan.n_bytes) == (at_once.n_rows, 4 * at_once.n_rows * at_once.space.n_units)
+
+
+def test_a_localizer_on_pooled_prompts_finds_the_units_that_differ() -> None:
+    rng = np.random.default_rng(0)
+    signal = np.repeat(np.tile([0.0, 1.0], 8), 10)[:, None] * (np.arange(20) < 5)
+    rows = [pd.DataFrame({"prompt": np.arange(160) // 5})] * 2
+    recording = fbn.Recording.from_arrays(
+        [[signal + 0.5 * rng.normal(size=(160, 20))] for _ in range(2)],
+        events=[blocks(["a", "b"] * 8, 10)] * 2,
+        rows=rows,
+    )
+    contrast = fbn.fit_glm(recording.pool("mean"), noise="ols").contrast("b - a", level="token")
+    assert contrast.threshold(fwe=0.05).members.tolist() == [True] * 5 + [False] * 15
+
+
+def test_what_cannot_be_pooled_says_so(noise_recording, unchecked) -> None:
+    with pytest.raises(ValueError, match="pool='first' is none of 'last', 'mean'"):
+        noise_recording.pool("first")
+    with pytest.raises(ValueError, match="row table's column prompt"):
+        noise_recording.pool("mean")
+    with pytest.raises(ValueError, match="pool='sum' is none of 'token', 'last', 'mean'"):
+        fbn.Scanner(tiny_model(), pool="sum")

@@ -1,0 +1,170 @@
+"""Rivals of CGVST against weight gradients, completeness, TransformerLens's own attribution patching and lesions."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tl_fbn as fbn
+from tests.attribution.test_cgvst import GROUPS, IDS, planted_model, relative
+from tests.conftest import bridged, tiny_llama, tiny_model
+from tests.oracle.architectures import architecture
+from tests.oracle.weight_gradients import DOWN, rough, weight_gradients
+
+FLAT = [sorted(at for group in groups for at in group) for groups in GROUPS]
+
+
+@pytest.mark.parametrize("label", ["Llama", "Qwen2", "OPT", "GPT2"])
+def test_taylor_is_weight_times_weight_gradient_of_the_outgoing_weights(label: str) -> None:
+    one, plain = rough(label)
+    expected: Any = 0.0
+    signed: Any = 0.0
+    for ids, at in zip(IDS, FLAT, strict=True):
+        parts = weight_gradients(one, plain, DOWN, ids, [at])  # (d_model, neuron)
+        row = np.concatenate([(weight * gradient).sum(0) for weight, gradient in parts])
+        expected += np.abs(row)
+        signed -= row / len(IDS)
+    model = one.bridged(plain)
+    assert relative(fbn.taylor(model, IDS, FLAT, progress=False).values, expected) < 1e-6
+    assert relative(fbn.gradient_x_activation(model, IDS, FLAT, progress=False).values, signed) < 1e-6
+
+
+def likelihoods(model: Any, item: list[int], at: list[int]) -> float:
+    with torch.no_grad():
+        log_probs = model(torch.tensor([item]))[0].log_softmax(-1)
+    return float(np.mean([float(log_probs[p - 1, item[p]]) for p in at]))
+
+
+def test_first_order_effects_are_those_of_small_lesions() -> None:
+    """A gain of 1 - epsilon on one neuron costs epsilon times its gradient times activation."""
+    one, plain = rough("GPT2")
+    model = one.bridged(plain)
+    scores = fbn.gradient_x_activation(model, IDS[:1], FLAT[:1], progress=False)
+    before = likelihoods(model, IDS[0], FLAT[0])
+    for unit in (3, 40, 70):
+        with fbn.amplify(model, fbn.Network.from_indices(scores.space, [unit]), gain=1 - 1e-5):
+            assert (before - likelihoods(model, IDS[0], FLAT[0])) / 1e-5 == pytest.approx(scores.values[unit], rel=1e-3)
+
+
+def test_integrated_gradients_add_up_to_the_lesion_of_the_layer() -> None:
+    one, plain = rough("GPT2")
+    model = one.bridged(plain)
+    ids, at = IDS[:1], FLAT[:1]
+    scores = fbn.integrated_gradients(model, ids, at, n_steps=100, progress=False)
+    plainly = fbn.gradient_x_activation(model, ids, at, progress=False)
+    before = likelihoods(model, ids[0], at[0])
+    for layer in range(2):
+        network = fbn.Network.from_indices(scores.space, range(scores.space.n_units)).restrict(layers=[layer])
+        with fbn.inhibit(model, network):
+            lost = before - likelihoods(model, ids[0], at[0])
+        total = scores.by_layer()[layer].sum()
+        assert total == pytest.approx(lost, rel=1e-3)
+        assert abs(plainly.by_layer()[layer].sum() - lost) > 10 * abs(total - lost)
+
+
+def test_integrated_gradients_in_batches_are_those_one_by_one() -> None:
+    one, plain = rough("GPT2")
+    model = one.bridged(plain)
+    single, batch = (
+        fbn.integrated_gradients(model, IDS, FLAT, n_steps=3, progress=False, batch_size=size).values for size in (1, 3)
+    )
+    assert relative(batch, single) < 1e-12
+
+
+def pairs() -> tuple[list[list[int]], list[list[int]], list[tuple[int, int]]]:
+    rng = np.random.default_rng(0)
+    clean = [rng.integers(3, 49, n).tolist() for n in (6, 9, 7)]
+    corrupted = [[*ids[:2], (ids[2] + 5) % 49, *ids[3:]] for ids in clean]
+    return clean, corrupted, [(4, 9), (11, 3), (20, 21)]
+
+
+@pytest.mark.parametrize("positions", ["last", "all"])
+def test_attribution_patching_agrees_with_transformer_lens(positions: str) -> None:
+    try:
+        from transformer_lens.tools.analysis.attribution_patching import cache_activation_and_gradient
+    except ImportError:
+        pytest.skip("this TransformerLens has no attribution patching")
+    model = bridged(tiny_llama()).to(torch.float64)
+    clean, corrupted, answers = pairs()
+    found = fbn.attribution_patching(model, clean, corrupted, answers, positions=positions, progress=False)  # type: ignore[arg-type]
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(2)]
+    expected = np.zeros(96)
+    for one, other, (right, wrong) in zip(clean, corrupted, answers, strict=True):
+
+        def metric(logits: torch.Tensor, right: int = right, wrong: int = wrong) -> torch.Tensor:
+            return logits[0, -1, right] - logits[0, -1, wrong]
+
+        _, cache = model.run_with_cache(torch.tensor([one]), names_filter=names)
+        theirs = cache_activation_and_gradient(
+            model, torch.tensor([other]), metric, names_filter=lambda name: name in names
+        )
+        for layer, name in enumerate(names):
+            product = ((cache[name] - theirs.activations[name]) * theirs.gradients[name])[0]
+            rows = product[-1:] if positions == "last" else product
+            expected[48 * layer : 48 * (layer + 1)] += rows.sum(0).detach().numpy() / 3
+    assert relative(found.values, expected) < 1e-6
+
+
+def test_attribution_patching_works_on_opt() -> None:
+    opt = architecture("OPT")
+    clean, corrupted, answers = pairs()
+    found = fbn.attribution_patching(opt.bridged(opt.build()), clean, corrupted, answers, progress=False)
+    assert (found.values != 0).mean() > 0.2
+
+
+def test_attribution_patching_reads_strings(demo_model: Any) -> None:
+    clean = ["[INST] copy : a b c [/INST]", "[INST] copy : d e f [/INST]"]
+    corrupted = ["[INST] upper : a b c [/INST]", "[INST] upper : d e f [/INST]"]
+    scores = fbn.attribution_patching(demo_model, clean, corrupted, [("a", "A"), ("d", "D")], progress=False)
+    assert scores.provenance["n_pairs"] == 2 and len(scores.provenance["prompts"]) == 8
+    with fbn.inhibit(demo_model, scores.top(20)):
+        left = fbn.Battery.from_pairs({"copy": [("[INST] copy : a b c [/INST]", "a b c")]}).evaluate(demo_model)
+    assert np.isfinite(left.log_likelihood[0])
+
+
+def test_planted_task_neurons_are_ranked_first() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    units = {0: [3, 11, 30], 1: [7, 40]}
+    model, items, positions = planted_model(units)
+    truth = np.zeros(96)
+    truth[[layer * 48 + unit for layer, which in units.items() for unit in which]] = 1
+    clean, corrupted = [ids[:6] for ids in items], [[*ids[:5], 4] for ids in items]
+    maps = {
+        "gradient x activation": fbn.gradient_x_activation(model, items, positions, progress=False),
+        "taylor": fbn.taylor(model, items, positions, progress=False),
+        "integrated gradients": fbn.integrated_gradients(model, items, positions, progress=False),
+        "attribution patching": fbn.attribution_patching(model, clean, corrupted, [(2, 9)] * 20, progress=False),
+        "all tokens": fbn.cgvst(model, items, tokens="all", progress=False),
+    }
+    for name, scores in maps.items():
+        assert roc_auc_score(truth, scores.values) >= 0.99, name
+    by_chance = [roc_auc_score(truth, fbn.random_scores(model, seed=seed).values) for seed in range(40)]
+    assert np.mean(by_chance) == pytest.approx(0.5, abs=0.07)
+
+
+def test_random_scores_depend_on_the_seed_only() -> None:
+    model = tiny_model()
+    assert np.array_equal(fbn.random_scores(model, seed=1).values, fbn.random_scores(model, seed=1).values)
+    assert not np.array_equal(fbn.random_scores(model, seed=1).values, fbn.random_scores(model, seed=2).values)
+
+
+def test_refusals(demo_model: Any) -> None:
+    clean, corrupted, answers = pairs()
+    model = tiny_model()
+    with pytest.raises(ValueError, match="n_steps=0 is no path"):
+        fbn.integrated_gradients(model, IDS, FLAT, n_steps=0)
+    with pytest.raises(ValueError, match="got 3, 2 and 3"):
+        fbn.attribution_patching(model, clean, corrupted[:2], answers)
+    with pytest.raises(ValueError, match="pair 0 has 6 clean and 9 corrupted tokens"):
+        fbn.attribution_patching(model, clean[:1], corrupted[1:2], answers[:1])
+    with pytest.raises(ValueError, match="begin with the same token"):
+        fbn.attribution_patching(model, clean[:1], corrupted[:1], [(4, 4)])
+    with pytest.raises(ValueError, match="give token ids for both"):
+        fbn.attribution_patching(demo_model, clean[:1], corrupted[:1], [("a", "b")])
+    with pytest.raises(ValueError, match="positions='first' is none of"):
+        inspect.unwrap(fbn.attribution_patching)(model, clean, corrupted, answers, positions="first")

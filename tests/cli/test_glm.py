@@ -1,0 +1,153 @@
+"""``tl-fbn glm``: the numbers are the library's, and what cannot go together is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tl_fbn as fbn
+from tests.cli.test_console import answer, invoke, planted, refused
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("glm") / "r"
+    planted(path)
+    return path
+
+
+def test_planted_units_are_found_and_saved(folder):
+    found = answer("glm", folder, "a - b", "--fwe", "0.01")
+    (contrast,) = found["contrasts"]
+    network = fbn.Network.load(contrast["network"])
+    assert network.indices.tolist() == [3, 27]
+    assert contrast["per_layer"] == [1, 1]
+    assert (contrast["survivors"], contrast["positive"], contrast["tested"]) == (2, 2, 50)
+    assert contrast["chance"] == "The chance that any of them is false is at most 0.01."
+    expected = fbn.fit_glm(fbn.Recording.open(folder)).contrast("a - b")
+    saved = fbn.Contrast.load(contrast["contrast"])
+    assert np.array_equal(saved.estimate, expected.estimate)
+    assert contrast["dof"] == expected.dof
+    assert fbn.GLMFit.load(found["fit"]).columns == found["columns"]
+    assert str(folder / "results") in found["fit"]
+
+
+def test_the_text_says_what_was_tested_and_against_which_chance(folder):
+    text = invoke("glm", folder, "a - b", "--name", "task").stdout
+    assert 'a - b, network "task": ' in text
+    assert "of 50 units pass" in text
+    assert "One estimate a block, tested over blocks: it speaks about prompts of this kind." in text
+    assert "a share of 0.05 is expected to be false" in text
+    assert "layer  units  task\n    0     20 " in text
+    assert f"  {folder / 'results' / 'network-task.safetensors'}\n" in f"{text}\n"
+
+
+def test_several_contrasts_options_and_another_folder(folder, tmp_path):
+    options = ("--noise", "ols", "--drift", "none", "--no-position", "--level", "run", "--no-save-fit")
+    names = ("--name", "up", "--name", "down")
+    found = answer(
+        "glm", folder, "a - b", "b - a", *options, *names, "--top", "2", "--positive", "-o", tmp_path / "out"
+    )
+    fit = fbn.fit_glm(fbn.Recording.open(folder), noise="ols", drift="none", position=False)
+    for line, expression in zip(found["contrasts"], ("a - b", "b - a"), strict=True):
+        expected = fit.contrast(expression, level="run").threshold(top=2, two_sided=False)
+        assert fbn.Network.load(line["network"]) == expected
+    assert "fit" not in found
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "contrast-down.safetensors",
+        "contrast-up.safetensors",
+        "network-down.safetensors",
+        "network-up.safetensors",
+    ]
+
+
+def test_fits_of_one_recording_stand_side_by_side(folder, tmp_path):
+    asked = ("glm", folder, "a - b", "-o", tmp_path)
+    options = ("--noise", "ols", "--drift", "none", "--confound", "spikes", "--no-position")
+    files = [
+        answer(*asked)["fit"],
+        answer(*asked, *options)["fit"],
+        answer(*asked, "--lags", "3", "--kernel", "fir", "--level", "token")["fit"],
+    ]
+    assert [name.rpartition("/")[2] for name in files] == [
+        "glm.safetensors",
+        "glm-noise-ols-no-drift-no-position-confounds-spikes.safetensors",
+        "glm-kernel-fir-n_lags-3.safetensors",
+    ]
+    assert fbn.GLMFit.load(files[1]).noise_model == "ols"
+
+
+def test_largest_effects(folder, tmp_path):
+    (line,) = answer("glm", folder, "a - b", "--top", "0.1", "--by", "effect", "--positive", "-o", tmp_path)[
+        "contrasts"
+    ]
+    expected = fbn.fit_glm(fbn.Recording.open(folder)).contrast("a - b").effect.top(0.1)
+    assert fbn.Network.load(line["network"]) == expected
+    assert line["chance"] == "Chosen by the largest effect, not tested: 5 units whatever the data."
+
+
+def test_permutations(folder, tmp_path):
+    asked = ("glm", folder, "a - b", "--permutations", "199", "--seed", "3", "-o", tmp_path)
+    (line,) = answer(*asked)["contrasts"]
+    expected = fbn.max_t(fbn.Recording.open(folder), "a - b", n_permutations=199, seed=3)
+    assert line["largest_t_by_chance"] == pytest.approx(np.quantile(expected.largest, 0.95))
+    assert fbn.Network.load(line["network"]) == expected.threshold(fwe=0.05)
+    assert np.array_equal(fbn.PermutationTest.load(line["permutations"]).largest, expected.largest)
+    assert "In 0.95 of 199 relabellings the largest |t|" in invoke(*asked).stdout
+
+
+def test_an_f_test(folder, tmp_path):
+    (line,) = answer("glm", folder, "a", "b", "--f-test", "--name", "any", "-o", tmp_path)["contrasts"]
+    expected = fbn.fit_glm(fbn.Recording.open(folder)).contrast(["a", "b"])
+    assert line["expression"] == ["a", "b"]
+    assert np.array_equal(fbn.FContrast.load(line["contrast"]).statistic, expected.statistic)
+    assert line["survivors"] == len(expected.threshold(fdr=0.05))
+
+
+def test_nothing_found_is_said_and_saved(folder, tmp_path):
+    (line,) = answer("glm", folder, "a - b", "--fdr", "0.05", "--min-effect", "100", "-o", tmp_path)["contrasts"]
+    assert line["survivors"] == 0
+    assert len(fbn.Network.load(line["network"])) == 0
+
+
+@pytest.mark.usefixtures("unchecked")  # the type checker of tests knows the words a user may get wrong
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["a - c"], 'names "c", which is no column of the design; columns: a, b'),
+        (["a - "], "cannot be read"),
+        (["a - b", "--fdr", "2"], "no error rate"),
+        (["a - b", "--fdr", "0.1", "--top", "3"], "--fdr and --top are ways to choose units"),
+        (["a - b", "--top", "1.5"], "--top 1.5 is neither"),
+        (["a - b", "--top", "51"], "asks for 51 units"),
+        (["a - b", "--by", "effect"], "effect goes with --top"),
+        (["a - b", "--by", "size", "--top", "3"], "--by size cannot be"),
+        (["a - b", "--level", "prompt"], "level='prompt' is none of"),
+        (["a - b", "--noise", "pink"], "noise='pink' is none of"),
+        (["a - b", "--confound", "surprisal"], "needs surprisal in the row table"),
+        (["a - b", "--permutations", "99", "--fdr", "0.1"], "give it with --fwe"),
+        (["a - b", "--permutations", "3"], "--permutations"),
+        (["a", "--permutations", "99"], "compares conditions with nothing"),
+        (["a - b", "--f-test", "--positive"], "--f-test has no direction"),
+        (["a - b", "b - a", "--f-test"], "follow from each other"),
+        (["a - b", "b - a", "--name", "x"], "1 names for 2 contrasts"),
+        (["a - b", "a -  b"], "would be saved as one file"),
+        (["a - b", "--site", "attn.out"], "site 'attn.out' was not recorded"),
+        (["a - b", "--answer-after", "[/INST]"], "token"),
+    ],
+)
+def test_what_cannot_be_is_refused(asked, words, folder, tmp_path):
+    assert words in refused("glm", folder, *asked, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_of_several_sites_asks_which(tmp_path, demo_model):
+    prompts = {name: fbn.prompts(name, n=60) for name in ("sort", "rest")}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=2, tokens_per_block=12, seed=0)
+    fbn.Scanner(demo_model, site=["mlp.neurons", "attn.heads"]).scan(design, tmp_path / "r", progress=False)
+    assert "holds the sites mlp.neurons, attn.heads; choose one with --site" in refused(
+        "glm", tmp_path / "r", "sort - rest"
+    )
+    found = answer("glm", tmp_path / "r", "sort - rest", "--site", "attn.heads")
+    assert fbn.Network.load(found["contrasts"][0]["network"]).space.site == "attn.heads"
+    assert found["fit"].endswith("glm-attn.heads.safetensors")  # beside that of another site

@@ -1,0 +1,91 @@
+"""``tl-fbn networks``: the atlas is the library's, and its table says what to trust."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tl_fbn as fbn
+from tests.cli.test_console import answer, invoke, planted, refused
+from tl_fbn.cli.networks import _brief
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks") / "r"
+    planted(path)
+    return path
+
+
+def test_the_atlas_is_the_librarys(folder):
+    options = ("--restarts", "5", "--noise-sets", "2", "--drop-first", "1", "--standardize", "yes", "--seed", "2")
+    found = answer("networks", folder, "-k", "3", *options, "--threshold", "2")
+    expected = fbn.find_networks(
+        fbn.Recording.open(folder), 3, seed=2, n_restarts=5, n_null=2, drop_first=1, standardize=True, threshold=2.0
+    )
+    atlas = fbn.Atlas.load(found["atlas"])
+    assert np.allclose(atlas.maps, expected.maps)
+    assert [line["network"] for line in found["networks"]] == list(expected)
+    assert [line["stability"] for line in found["networks"]] == pytest.approx(expected.stability.tolist())
+    assert found["unstable"] == expected.unstable
+    assert found["atlas"].endswith("results/atlas-spatial-3.safetensors")
+    assert any(set(range(40, 45)) <= set(network.indices) for network in atlas.values())  # what was planted
+
+
+def test_the_table_and_what_to_trust(folder, tmp_path):
+    text = invoke("networks", folder, "-k", "2", "--restarts", "5", "--name", "mine", "-o", tmp_path).stdout
+    assert text.startswith("network  units  share  explained  stability")
+    assert "Networks of matched noise reach a stability of" in text
+    assert f"Saved as {tmp_path / 'atlas-mine.safetensors'}" in text
+    once = invoke("networks", folder, "-k", "2", "--restarts", "1", "-o", tmp_path).stdout
+    assert "Stability was not measured; --restarts 20 does." in once
+    bare = answer("networks", folder, "-k", "2", "--restarts", "3", "--noise-sets", "0", "-o", tmp_path)
+    assert bare["unstable"] is None
+
+
+def test_a_number_is_proposed(folder, tmp_path):
+    asked = ("networks", folder, "-k", "auto", "--candidates", "2,3,400", "--restarts", "3", "-o", tmp_path)
+    found = answer(*asked)
+    choice = fbn.ComponentChoice.load(found["choice"])
+    expected = fbn.choose_components(fbn.Recording.open(folder), (2, 3), seed=0)
+    assert found["n_components"] == choice.proposal == expected.proposal
+    assert [line["n_components"] for line in found["candidates"]] == [2, 3]
+    assert "left out, for want of rows or units: 400" in invoke(*asked).stderr
+
+
+def test_layers_by_themselves(folder, tmp_path):
+    found = answer("networks", folder, "-k", "2", "--by-layer", "--restarts", "1", "-o", tmp_path)
+    assert [line["network"] for line in found["networks"]] == ["L00N00", "L00N01", "L01N00", "L01N01"]
+
+
+def test_many_layers_are_told_by_where_most_units_are():
+    space = fbn.UnitSpace("mlp.neurons", (10,) * 40)
+    network = fbn.Network.from_indices(space, [*range(130, 135), *range(300, 303), 7])
+    brief = _brief(fbn.Atlas.from_networks({"a": network}).to_dataframe())
+    assert list(brief) == ["network", "units", "share", "layers with most units"]
+    assert brief["layers with most units"].tolist() == ["13 (5), 30 (3), 0 (1)"]
+
+
+@pytest.mark.usefixtures("unchecked")  # the type checker of tests knows the words a user may get wrong
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["-k", "400"], "Record more, or ask for fewer networks"),
+        (["-k", "1"], "-k 1 is no number of networks; give a whole number of at least 2, or auto"),
+        (["-k", "many"], "-k many is no number"),
+        (["-k", "auto", "--candidates", "2,x"], "--candidates x is no number"),
+        (["-k", "auto", "--candidates", "400"], "allow at most 49 networks"),
+        (["-k", "2", "--method", "magic"], "method='magic' is none of"),
+        (["-k", "2", "--standardize", "maybe"], "none of no, yes, robust"),
+        (["-k", "2", "--threshold", "magic"], "none of 'percentile', 'mixture'"),
+        (["-k", "2", "--threshold", "-1"], "must be above 0"),
+        (["-k", "2", "--by-layer", "--window", "2"], "give one of them"),
+        (["-k", "2", "--window", "9"], "9 layers a window"),
+        (["-k", "2", "--clip", "-1"], "clip=-1.0 above 0"),
+        (["-k", "2", "--pool", "first"], "pool='first' is none of"),
+        ([], "Missing option '-k'"),
+    ],
+)
+def test_what_cannot_be_is_refused(asked, words, folder, tmp_path):
+    assert words in refused("networks", folder, *asked, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
