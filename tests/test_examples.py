@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.paths import ROOT
+
 SCRIPTS = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 NOTEBOOKS = [script.with_suffix(".ipynb") for script in SCRIPTS]
 by_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

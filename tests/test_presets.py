@@ -11,8 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import FastICA
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import token_prompts, worded
-from tests.conftest import SHARED, bridged, tiny_llama, tiny_model
+from tests.helpers.designs import token_prompts
+from tests.helpers.models import bridged, tiny_llama, tiny_model, worded
+from tests.helpers.paths import SHARED
 from tests.oracle.architectures import architecture
 from tests.oracle.sources import planted
 from tl_fbn.acquisition.model.sites import resolve_site

@@ -14,8 +14,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import tl_fbn as fbn
-from tests.reporting.page.test_layout_of_result import contrast, dose, results, study
-from tests.reporting.plot.test_plot import TOY, lesions
+from tests.helpers.results import contrast, dose, lesions, results, study
+from tests.helpers.units import TOY
 from tl_fbn import files
 from tl_fbn import results as saved
 from tl_fbn.reporting.page.report import Report

@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.bench_glm import stored_noise
+from tests.helpers.recordings import stored_noise
 from tl_fbn.analysis import parallel
 from tl_fbn.analysis.glm import permutation_schemes as relabelling
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.attribution import backward as gradients
-from tl_fbn.attribution.backward import LossItem, batches, frozen, per_item, propagate
+from tl_fbn.attribution import cross_entropy
+from tl_fbn.attribution.backward import batches, frozen, per_item, propagate
 from tl_fbn.attribution.cgvst import gradient_points
+from tl_fbn.attribution.cross_entropy import LossItem
 
 ITEMS = [
     LossItem.next_tokens([3, 9, 4, 17, 22, 5], [[1, 3], [5]]),
@@ -41,7 +43,7 @@ def direct(model: Any, item: LossItem) -> float:
 def test_losses_and_gradients_are_those_of_plain_autograd(
     build: Any, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gradients, "_ELEMENTS", elements)
+    monkeypatch.setattr(cross_entropy, "_ELEMENTS", elements)
     model = build().to(torch.float64)
     _, points = gradient_points(model, "mlp.neurons")
     found: dict[int, torch.Tensor] = {}
@@ -81,38 +83,16 @@ def test_the_unembedding_sees_scored_positions_only() -> None:
     assert seen[1] == (2, 6, 50)  # a hook of the user's might look at all of them
 
 
-def test_chunked_entropies_pass_gradcheck() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
-    rows, targets = torch.tensor([0, 4, 4, 5]), torch.tensor([1, 2, 6, 0])
-    assert torch.autograd.gradcheck(lambda values: gradients._Entropies.apply(values, rows, targets, False), logits)
-
-
-def test_a_gradient_in_the_place_of_the_logits_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "_ELEMENTS", 14)  # two rows at a time
-    torch.manual_seed(0)
-    start, scales = torch.randn(2, 3, 7, requires_grad=True), torch.tensor([1.0, -0.5, 2.0, 1.0])
-    rows, targets = torch.tensor([4, 0, 4, 5]), torch.tensor([2, 1, 6, 0])
-    found = []
-    for ours in (False, True):
-        logits = start * 1.0
-        kept = logits.detach()
-        losses: torch.Tensor = gradients._Entropies.apply(logits, rows, targets, ours)  # type: ignore[assignment]
-        found += torch.autograd.grad(losses @ scales, start)
-        assert torch.equal(kept, start) != ours
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
-    expected = torch.nn.functional.cross_entropy(start.flatten(0, 1)[rows], targets, reduction="none") @ scales
-    torch.testing.assert_close(found[0], torch.autograd.grad(expected, start)[0])
-
-
 def test_logits_that_somebody_may_look_at_again_are_left_alone() -> None:
     model = tiny_model()
-    assert gradients._ours(model, model(torch.tensor([[1, 2]])))
-    assert not gradients._ours(model, model(torch.tensor([[1, 2]])).tanh())  # its derivative is made of its result
-    assert not gradients._ours(model, model(torch.tensor([[1, 2]])).tanh()[None])
-    assert not gradients._ours(model, torch.zeros(1, 2, 50))
+    assert gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])))
+    assert not gradients._logits_are_seen_by_nobody_else(
+        model, model(torch.tensor([[1, 2]])).tanh()
+    )  # its derivative is made of its result
+    assert not gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])).tanh()[None])
+    assert not gradients._logits_are_seen_by_nobody_else(model, torch.zeros(1, 2, 50))
     with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", lambda tensor, hook: None)]):
-        assert not gradients._ours(model, model(torch.tensor([[1, 2]])))
+        assert not gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])))
     seen: list[torch.Tensor] = []
     handle = model.unembed.original_component.register_forward_hook(lambda module, given, out: seen.append(out))
     _, points = gradient_points(model, "mlp.neurons")

@@ -12,23 +12,18 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.gradients import GROUPS, IDS, planted_model, relative
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.oracle.architectures import MIXTURES, architecture
 from tests.oracle.templates import CHATML, character_tokenizer
 from tests.oracle.weight_gradients import GATE, UP, loss_of, rough, weight_gradients
 from tl_fbn.attribution.cgvst import Variant, cgvst
 
 SHAPES = ("Llama", "Qwen2", "OPT", "GPT2")
-IDS = [[3, 9, 4, 17, 22, 5, 8, 30, 11, 41, 6, 2], [7, 7, 21, 40, 3, 9, 12], [5, 19, 33, 8, 2, 14, 27, 6, 44]]
-GROUPS = [[[1, 3, 4], [8, 11]], [[2], [4, 6]], [[1, 2, 3, 5], [7]]]
 
 
 def score(model: Any, **options: Any) -> fbn.UnitMap:
     return fbn.cgvst(model, IDS, positions=GROUPS, progress=False, **options)
-
-
-def relative(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 @pytest.mark.parametrize("label", SHAPES)
@@ -245,35 +240,6 @@ def test_long_items_are_left_out_and_counted(demo_model: Any) -> None:
     kept = [chat for chat, length in zip(chats, lengths, strict=True) if length <= limit]
     assert scores.provenance["skipped_as_too_long"] == 30 - len(kept) > 0
     assert np.allclose(scores.values, fbn.cgvst(demo_model, kept, progress=False).values)
-
-
-def planted_model(task_units: dict[int, list[int]]) -> tuple[Any, list[list[int]], list[list[list[int]]]]:
-    """A model in which, behind the token 1, only the given neurons say what comes next.
-
-    Token 1 is followed by a token that the residual stream cannot predict but through these units: their incoming weights
-    read a direction that token 1 alone has, their outgoing weights write the next token's unembedding, and every other
-    neuron is weak.
-    """
-    model = tiny_llama().double()
-    generator = torch.Generator().manual_seed(0)
-    planted = sum(map(len, task_units.values()))
-    with torch.no_grad():
-        mark = model.model.embed_tokens.weight[1]
-        mark.copy_(torch.randn(32, generator=generator, dtype=torch.float64))
-        answer = model.lm_head.weight[2]
-        for layer, block in enumerate(model.model.layers):
-            block.self_attn.o_proj.weight.mul_(0.1)
-            for each in (block.mlp.up_proj, block.mlp.gate_proj, block.mlp.down_proj):
-                each.weight.mul_(0.05)
-            for unit in task_units.get(layer, []):
-                block.mlp.up_proj.weight[unit] = mark / mark.norm()
-                block.mlp.gate_proj.weight[unit] = mark / mark.norm()
-                block.mlp.down_proj.weight[:, unit] = (
-                    0.3 * answer / answer.norm() / planted
-                )  # so that layer 1 still sees the mark
-    rng = np.random.default_rng(0)
-    items = [[*rng.integers(3, 49, 5).tolist(), 1, 2, *rng.integers(3, 49, 3).tolist()] for _ in range(20)]
-    return bridged(model), items, [[6]] * 20
 
 
 @pytest.mark.parametrize("variant", ["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"])

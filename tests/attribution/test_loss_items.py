@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.attribution.loss_items import Prepared, prepare
 

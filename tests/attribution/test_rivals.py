@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.attribution.test_cgvst import GROUPS, IDS, planted_model, relative
-from tests.conftest import bridged, tiny_llama, tiny_model
+from tests.helpers.gradients import GROUPS, IDS, planted_model, relative
+from tests.helpers.models import bridged, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
 from tests.oracle.weight_gradients import DOWN, rough, weight_gradients
 

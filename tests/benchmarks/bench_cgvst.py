@@ -25,7 +25,7 @@ import torch
 import tl_fbn as fbn
 from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
-from tests.conftest import bridged
+from tests.helpers.models import bridged
 
 SHAPES = {"8x128": (8, 128), "1x1024": (1, 1024)}
 N_SPECIAL = {128: 21, 1024: 42}  # three and six turns of seven special tokens

@@ -32,8 +32,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.bench_glm import stored_noise
 from tests.benchmarks.lines import Line
+from tests.helpers.recordings import stored_noise
 
 N_RUNS = 4
 

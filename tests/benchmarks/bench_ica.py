@@ -92,7 +92,7 @@ def bench(n_networks: int, repeats: int) -> tuple[dict[str, float], dict[str, fl
 
 def print_large(units: int, rows: int, n_networks: int) -> None:
     """Decompose a recording from disk; prints seconds and the peak memory in MB."""
-    from tests.benchmarks.bench_glm import stored_noise
+    from tests.helpers.recordings import stored_noise
 
     with tempfile.TemporaryDirectory() as folder:
         recording = stored_noise(Path(folder), units, rows, n_sources=n_networks)

@@ -30,7 +30,8 @@ import tl_fbn as fbn
 from tests.benchmarks.bench_cgvst import gpt2
 from tests.benchmarks.bench_prune import pruned_mlp_speed
 from tests.benchmarks.lines import Line
-from tests.conftest import blocks, bridged
+from tests.helpers.models import bridged
+from tests.helpers.recordings import blocks
 
 
 def reference_of(space: fbn.UnitSpace) -> fbn.Recording:

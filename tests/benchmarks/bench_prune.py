@@ -19,7 +19,7 @@ import torch
 import tl_fbn as fbn
 from tests.benchmarks.bench_cgvst import gpt2
 from tests.benchmarks.measure import medians
-from tests.conftest import bridged
+from tests.helpers.models import bridged
 from tl_fbn.intervention.pruning.mlp_surgery import inner
 from tl_fbn.intervention.pruning.prune import prune
 

@@ -30,7 +30,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.benchmarks.lines import Line
-from tests.conftest import bridged
+from tests.helpers.models import bridged
 
 BATCH, LENGTH, VOCABULARY = 8, 512, 32_000
 

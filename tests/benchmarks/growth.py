@@ -35,9 +35,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.bench_glm import stored_noise
 from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, peak_memory
+from tests.helpers.recordings import stored_noise
 
 ROWS = (4_096, 16_384, 65_536, 262_144)
 UNITS = (9_216, 36_864, 176_128, 704_512)

@@ -26,8 +26,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.benchmarks.bench_glm import stored_noise
 from tests.benchmarks.bench_scanner import design_of, gpt2_small
+from tests.helpers.recordings import stored_noise
 
 OWNERS = ("tl_fbn", "transformer_lens", "transformers", "torch", "numpy", "scipy", "pandas", "joblib")
 
@@ -65,7 +65,7 @@ def ica(folder: Path) -> Callable[[], Any]:
 def cgvst(folder: Path) -> Callable[[], Any]:
     """8 items of 128 tokens, all scored, GPT-2 small's shape."""
     from tests.benchmarks.bench_cgvst import gpt2, items_of, ours
-    from tests.conftest import bridged
+    from tests.helpers.models import bridged
 
     model, (ids, positions) = bridged(gpt2()), items_of("8x128", "all")
     return lambda: ours(model, ids, positions)

@@ -12,7 +12,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.browser import Opened, opened
-from tests.reporting.page.test_layout_of_result import contrast, dose, results, study
+from tests.helpers.results import contrast, dose, results, study
 from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace

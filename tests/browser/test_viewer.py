@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
 from tests.helpers.browser import opened
-from tests.reporting.plot.test_plot import HOSTILE
+from tests.helpers.figures import HOSTILE
+from tests.helpers.recordings import blocks
 from tl_fbn.reporting.viewer.viewer import view
 from tl_fbn.units import Network, UnitMap, UnitSpace
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.cli.test_console import answer, invoke, refused
+from tests.helpers.cli import answer, invoke, refused
 
 
 @pytest.fixture(scope="module")

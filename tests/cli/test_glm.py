@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.cli.test_console import answer, invoke, planted, refused
+from tests.helpers.cli import answer, invoke, planted, refused
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.cli.test_console import answer, invoke, refused
+from tests.helpers.cli import answer, invoke, refused
 from tl_fbn.cli import result_files as places
 
 SMALL = ("--controls", "3", "--items", "8")

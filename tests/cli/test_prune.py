@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.cli.test_console import answer, invoke, refused
+from tests.helpers.cli import answer, invoke, refused
 from tl_fbn import cli
 
 

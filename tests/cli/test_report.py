@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.cli.test_console import answer, invoke, planted, refused, run
+from tests.helpers.cli import answer, invoke, planted, refused, run
 from tl_fbn.cli.report import _maps
 
 

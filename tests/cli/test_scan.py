@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tl_fbn as fbn
-from tests.cli.test_console import ENVIRONMENT, answer, invoke, refused, run
+from tests.helpers.cli import ENVIRONMENT, answer, invoke, refused, run
 
 SMALL = ("--runs", "3", "--cycles", "2", "--tokens-per-block", "12", "--no-progress")
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from tests.acquisition.scan.test_scanner import small_design
-from tests.conftest import tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.scan.scanner import Scanner

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import small_design
-from tests.conftest import tiny_model
-from tests.faults.test_scan import assert_the_same
+from tests.helpers.committed import assert_the_same
+from tests.helpers.designs import small_design
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.recording import store
 
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import small_design
-from tests.conftest import tiny_model
 from tests.faults.disturbed import N_RUNS
+from tests.helpers.committed import assert_the_same, contents
+from tests.helpers.designs import small_design
+from tests.helpers.models import tiny_model
+from tests.helpers.paths import ROOT
 from tl_fbn.acquisition.recording import store
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 KILLS = ["while laying out", "while filling", "while hashing", "before the rename", "between runs"]
@@ -52,27 +53,6 @@ def scan(folder: Path, moment: str) -> tuple[int, dict[str, Any]]:
     out, err = process.communicate(timeout=120)
     assert process.returncode in (0, -signal.SIGKILL), err[-2000:]
     return process.returncode, json.loads(out) if out else {}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of the committed runs."""
-    runs = [store.run_folder(folder, number) for number in store.committed_runs(folder)]
-    return {f"{run.name}/{file.name}": file.read_bytes() for run in runs for file in sorted(run.iterdir())}
-
-
-def assert_the_same(found: Path, undisturbed: Path) -> None:
-    """Data and tables byte for byte; run.json but for time; nothing else lies about."""
-    fbn.Recording.open(found).verify()
-    a, b = contents(found), contents(undisturbed)
-    assert a.keys() == b.keys()
-    for name in a:
-        if name.endswith(store.ABOUT_RUN):
-            one, other = json.loads(a[name]), json.loads(b[name])
-            assert {**one, "seconds": 0} == {**other, "seconds": 0}, name
-        else:
-            assert a[name] == b[name], name
-    assert (found / store.ABOUT).read_bytes() == (undisturbed / store.ABOUT).read_bytes()
-    assert sorted(file.name for file in found.iterdir()) == sorted(file.name for file in undisturbed.iterdir())
 
 
 @pytest.fixture(scope="module")

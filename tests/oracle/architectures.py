@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.conftest import bridged
+from tests.helpers.models import bridged
 
 VOCABULARY, D_MODEL, D_MLP, N_HEADS, N_LAYERS = 61, 32, 48, 4, 2
 D_HEAD = D_MODEL // N_HEADS

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import SHARED
+from tests.helpers.chats import TURN, TWO
+from tests.helpers.paths import SHARED
 from tests.oracle.templates import CHATML, DEMO, GEMMA, LLAMA_2, LLAMA_3, character_tokenizer
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
-
-TURN = [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "c"}]
-TWO = [*TURN, {"role": "user", "content": "de"}, {"role": "assistant", "content": "fgh"}]
 
 # positions counted by hand in the rendered text; <s>, </s> and marks are one token, anything else one token a character
 COUNTED = {

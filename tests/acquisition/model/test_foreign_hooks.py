@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.model.foreign_hooks import watching
 
 POINT = "blocks.0.mlp.hook_post"

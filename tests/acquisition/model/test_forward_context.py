@@ -7,11 +7,10 @@ import gc
 import pytest
 import torch
 
-from tests.conftest import bridged, tiny_llama, tiny_model
+from tests.helpers.models import CPU, bridged, tiny_llama, tiny_model
 from tl_fbn.acquisition.model.forward_context import Reading, declared, listen
 
 IDS = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
-CPU = torch.device("cpu")
 
 
 def seen_by(model, lease, act) -> list[tuple[int, int, list[int]]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.model import host
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import CountedForwards, small_design
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model.sites import HEADS, SITES, by_head, resolve_site
 from tl_fbn.attribution.cgvst import gradient_points, mlp_inputs
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, decoding_mode
 
 TEXTS = [[5, 1, 7, 30], [2, 9], [40, 3, 3, 8, 21]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.model.sites import SITES, resolve_site
 
 WIDTH = {

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import tl_fbn as fbn
-from tests.acquisition.model.test_chat_template import TURN, TWO
+from tests.helpers.chats import TURN, TWO
 from tests.oracle.templates import DEMO, GEMMA, LLAMA_2, character_tokenizer
 
 

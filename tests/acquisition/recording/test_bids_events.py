@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn import files
 
 EVENTS = blocks(["sort", "rest", "sort"], 7)

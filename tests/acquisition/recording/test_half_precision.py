@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.models import TORCH
 from tl_fbn.acquisition.recording.half_precision import HalfArray, finite_rows
-
-TORCH = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @pytest.mark.parametrize("kind", TORCH)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording.memory_maps import Mapped, hand_back, mapped, place_of
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import small_design
-from tests.conftest import blocks, tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import tiny_model
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording.pooling import pool_rows, pooled_tables
 
 STARTS = np.array([0, 3, 4])

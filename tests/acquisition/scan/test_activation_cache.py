@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks, bridged, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_llama, tiny_model
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.scan import activation_cache as cache_view
 
 ALL_SITES = ["mlp.neurons", "resid.post", "attn.heads", "attn.out", "blocks.{layer}.attn.hook_z"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import small_design, token_prompts
-from tests.conftest import bridged, tiny_gpt2, tiny_model
+from tests.helpers.designs import small_design, token_prompts
+from tests.helpers.models import bridged, tiny_gpt2, tiny_model
 from tl_fbn.acquisition.scan import content_key as keys
 
 

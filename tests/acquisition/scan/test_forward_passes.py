@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import CountedForwards, small_design, token_prompts
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.designs import small_design, token_prompts
+from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model import host
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import CountedForwards, small_design
-from tests.conftest import tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import CountedForwards, tiny_model
 from tl_fbn.acquisition.recording import store
 
 

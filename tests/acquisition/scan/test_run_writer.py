@@ -8,11 +8,9 @@ import torch
 from safetensors import safe_open
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import small_design
-from tests.conftest import bridged, tiny_llama, tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import TORCH, bridged, tiny_llama, tiny_model
 from tl_fbn.acquisition.recording import store
-
-TORCH = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @pytest.mark.parametrize("dtype", TORCH)

@@ -9,32 +9,11 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model, worded
 from tests.oracle.architectures import architecture
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.scan import scanner as scanner_module
-
-
-def token_prompts(n: int, *, seed: int = 0, longest: int = 12, vocabulary: int = 50) -> list[list[int]]:
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, vocabulary, rng.integers(3, longest + 1)).tolist() for _ in range(n)]
-
-
-def small_design(*, seed: int = 0, n_runs: int = 2, **options) -> fbn.BlockDesign:
-    prompts = {"a": token_prompts(60, seed=1), "b": token_prompts(60, seed=2)}
-    return fbn.block_design(prompts, n_runs=n_runs, n_cycles=2, tokens_per_block=20, seed=seed, **options)
-
-
-class CountedForwards:
-    """Counts forward passes of a model without touching its hooks."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.n = 0
-        self._handle = model.register_forward_pre_hook(self._count)
-
-    def _count(self, module: torch.nn.Module, inputs: object) -> None:
-        self.n += 1
-
 
 DOWN_PROJECTIONS = {
     "llama": (tiny_llama, "mlp.down_proj"),
@@ -303,20 +282,6 @@ def test_recording_json_holds_fields_and_prompts(model, tmp_path):
     }
     assert len(recording.provenance()["prompts"]) > 10
     assert tiny_model().cfg.n_layers == recording.space.n_layers
-
-
-def worded(path, model, *, bos=None, template=None):
-    """A Hugging Face folder of a model with a tokenizer of words w0, w1, ...; with BOS w1 if asked for."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(model.config.vocab_size)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=bos, add_bos_token=bos is not None)
-    tokenizer.chat_template = template
-    tokenizer.save_pretrained(path)
-    model.save_pretrained(path)
-    return path
 
 
 def words(first, n=12):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.acquisition.scan.test_scanner import CountedForwards, small_design
-from tests.conftest import bridged, tiny_gpt2, tiny_model
+from tests.helpers.designs import small_design
+from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_model
 
 
 def shifted_model(offset: float = 1000.0):

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tl_fbn.acquisition.scan.writer_thread import Background
+from tl_fbn.acquisition.scan.writer_thread import WriterThread
 
 
 def test_jobs_run_in_order_on_another_thread() -> None:
@@ -19,7 +19,7 @@ def test_jobs_run_in_order_on_another_thread() -> None:
         seen.append(i)
         threads.add(threading.get_ident())
 
-    with Background() as worker:
+    with WriterThread() as worker:
         for i in range(50):
             worker.submit(partial(job, i))
         worker.join()
@@ -34,7 +34,7 @@ def test_an_error_comes_back_and_later_jobs_are_dropped() -> None:
     def fail() -> None:
         raise OSError("disk")
 
-    with pytest.raises(OSError, match="disk"), Background() as worker:
+    with pytest.raises(OSError, match="disk"), WriterThread() as worker:
         worker.submit(fail)
         worker.submit(partial(seen.append, 1))
     assert seen == []
@@ -49,7 +49,7 @@ def test_leaving_by_an_exception_drops_what_has_not_begun() -> None:
         time.sleep(0.1)
         seen.append(0)
 
-    with pytest.raises(KeyboardInterrupt), Background() as worker:
+    with pytest.raises(KeyboardInterrupt), WriterThread() as worker:
         worker.submit(slow)
         worker.submit(partial(seen.append, 1))
         begun.wait()
@@ -66,14 +66,14 @@ def test_who_submits_faster_than_the_worker_works_waits() -> None:
         may_go.wait()
         waiting.pop()
 
-    def submit_all(worker: Background) -> None:
+    def submit_all(worker: WriterThread) -> None:
         nonlocal most
         for i in range(6):
             worker.submit(job, 100)
             waiting.append(i)
             most = max(most, len(waiting))
 
-    with Background(backlog=250) as worker:
+    with WriterThread(backlog=250) as worker:
         thread = threading.Thread(target=submit_all, args=(worker,))
         thread.start()
         time.sleep(0.2)
@@ -85,6 +85,6 @@ def test_who_submits_faster_than_the_worker_works_waits() -> None:
 
 def test_a_job_larger_than_the_backlog_still_runs() -> None:
     seen: list[int] = []
-    with Background(backlog=10) as worker:
+    with WriterThread(backlog=10) as worker:
         worker.submit(partial(seen.append, 1), 1000)
     assert seen == [1]

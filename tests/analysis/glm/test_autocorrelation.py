@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.benchmarks.calibration import ar1_noise
+from tests.helpers.noise import ar1_noise
 from tests.oracle.regression import covariance
 from tl_fbn.analysis.glm.autocorrelation import GRID, expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.glm.moments import Basis, Moments

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.analysis.glm.confounds import confound_columns, spike_rows
 
 EVENTS = blocks(["a", "b"] * 3, 8)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording.recording import Run
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, design_matrix, longest_cycle
 

@@ -44,18 +44,3 @@ def test_a_cosine_at_two_block_lengths_removes_half_of_the_task() -> None:
     cheap, dear = (drift_cost(boxcars, cosine_drift(240, cutoff))[0, 1] for cutoff in (160, 40))
     assert cheap < 0.05
     assert dear > 0.45
-
-
-def test_optimise_order_finds_a_better_order() -> None:
-    prompts = {"a": [[1, 2, 3, i] for i in range(80)], "b": [[2, 3, 4, i] for i in range(80)]}
-
-    def make(seed: int) -> fbn.BlockDesign:
-        return fbn.block_design(prompts, n_runs=2, n_cycles=5, tokens_per_block=8, order="random", seed=seed)
-
-    best, table = fbn.optimise_order(make, "a - b", n=20, seed=3)
-    assert len(table) == 20
-    assert table["share"].iloc[0] == 1
-    assert table["efficiency"].iloc[0] >= table["efficiency"].iloc[-1]
-    assert best.schedule == make(int(table["seed"].iloc[0])).schedule
-    with pytest.raises(ValueError, match='names "c"'):
-        fbn.optimise_order(make, "a - c", n=2, seed=0)

@@ -1,58 +1,25 @@
-"""The GLM against statsmodels and nilearn, against planted effects, and against pure noise."""
+"""The GLM against statsmodels and nilearn: token, block and run level, several runs, and edges."""
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.linalg import block_diag
 
 import tl_fbn as fbn
-from tests.benchmarks.calibration import ar1_noise, false_positives, null_recording
-from tests.conftest import blocks
+from tests.helpers.fits import noise_of, prompts_of, recording_of, three_runs
+from tests.helpers.noise import ar1_noise
+from tests.helpers.recordings import blocks
 from tests.oracle.regression import coefficients, gls, gls_f, ols
-from tl_fbn.acquisition.recording.recording import Run
 
 some = settings(max_examples=30, deadline=None, derandomize=True)
-
-
-def prompts_of(n_rows: int, length: int, seed: int = 0) -> pd.DataFrame:
-    """A row table of prompts of about this many rows."""
-    lengths = np.random.default_rng(seed).integers(length - 3, length + 4, size=n_rows)
-    prompt = np.repeat(np.arange(n_rows), lengths)[:n_rows]
-    position = np.concatenate([np.arange(n) for n in lengths])[:n_rows]
-    return pd.DataFrame({"prompt": prompt, "position": position})
-
-
-def noise_of(run: Run) -> np.ndarray:
-    return run.read().astype(np.float64)
-
-
-def recording_of(
-    activations: list[np.ndarray], events: list[pd.DataFrame], rows: list[pd.DataFrame] | None = None
-) -> fbn.Recording:
-    return fbn.Recording.from_arrays([[y] for y in activations], events=events, rows=rows)
-
-
-def three_runs(*, n_units: int = 4, rho: float = 0.4, prompts: bool = True) -> fbn.Recording:
-    """Runs of 96 to 160 rows, with a drift, an effect in unit 0, and a mean that no two runs share."""
-    activations, events, rows = [], [], []
-    for number, pairs in enumerate((6, 8, 10)):
-        n_rows = 16 * pairs
-        y = ar1_noise(rho, n_rows, n_units, seed=number) + 3 * number
-        y[:, 0] += np.tile(np.repeat([0.8, 0.0], 8), pairs)
-        activations.append(y + np.linspace(0, 1, n_rows)[:, None])
-        events.append(blocks(["a", "b"] * pairs, 8))
-        rows.append(prompts_of(n_rows, 6, number))
-    return recording_of(activations, events, rows if prompts else None)
 
 
 # Token level against statsmodels
@@ -270,90 +237,6 @@ def test_run_level_is_a_one_sample_t_test_of_the_runs() -> None:
     assert contrast.dof == 2
 
 
-# Planted truth and error rates
-
-
-@pytest.mark.parametrize("level", ["token", "block"])
-def test_planted_units_are_found_with_their_signs(level: str) -> None:
-    n_units, planted = 400, 40
-    activations, events = [], []
-    for number in range(4):
-        y = ar1_noise(0.5, 240, n_units, seed=50 + number) + 10
-        task = np.tile(np.repeat([1.0, 0.0], 20), 6)[:, None]
-        y[:, :planted] += task * np.where(np.arange(planted) % 2, -1.5, 1.5)
-        activations.append(y)
-        events.append(blocks(["task", "rest"] * 6, 20))
-    contrast = fbn.fit_glm(recording_of(activations, events)).contrast("task - rest", level=level)  # type: ignore[arg-type]
-    network = contrast.threshold(fdr=0.05)
-    assert network.members[:planted].mean() > 0.95
-    assert network.members[planted:].sum() <= 0.15 * planted
-    np.testing.assert_array_equal(
-        network.signed[:planted][network.members[:planted]],
-        np.where(np.arange(planted) % 2, -1, 1)[network.members[:planted]],
-    )
-    assert np.abs(contrast.effect.values[:planted]).mean() == pytest.approx(1.5, abs=0.1)
-    bonferroni = contrast.threshold(fwe=0.05)
-    assert len(bonferroni - network) == 0
-    assert bonferroni.members[planted:].sum() <= 1
-
-
-def band(n: int) -> float:
-    """Four standard errors of a share of .05."""
-    return 4 * np.sqrt(0.05 * 0.95 / n)
-
-
-@pytest.mark.parametrize("block", [50, 100])
-@pytest.mark.parametrize("rho", [0.0, 0.3, 0.8])
-def test_token_level_is_calibrated_on_ar1_noise(rho: float, block: int) -> None:
-    recording = null_recording(rho, block=block, n_units=2000, seed=block)
-    for drift in (True, False):
-        share = false_positives(recording, "ar1", drift=drift)
-        assert 0.047 - band(2000) < share < 0.055 + band(2000)
-    if rho > 0:
-        assert false_positives(recording, "ols", drift=False) > 0.10
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("block", [50, 100])
-@pytest.mark.parametrize("rho", [0.0, 0.3, 0.5, 0.8])
-def test_token_level_is_calibrated_to_the_third_digit(rho: float, block: int) -> None:
-    recording = null_recording(rho, block=block, n_units=20_000, seed=round(1000 * rho) + block)
-    for drift in (True, False):
-        assert 0.045 < false_positives(recording, "ar1", drift=drift) < 0.057
-        independent = false_positives(recording, "ols", drift=drift)
-        assert independent == pytest.approx({0.0: 0.05, 0.3: 0.15, 0.5: 0.26, 0.8: 0.50}[rho], abs=0.03)
-        assert rho == 0 or independent > 0.10
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.6])
-def test_block_level_is_calibrated(rho: float) -> None:
-    """Contexts of six rows in blocks of eighteen, in shuffled order: noise starts afresh in every context."""
-    rng = np.random.default_rng(5)
-    activations, events, rows = [], [], []
-    for _ in range(3):
-        pieces = [ar1_noise(rho, 6, 2000, seed=int(rng.integers(2**31))) for _ in range(60)]
-        activations.append(np.concatenate(pieces))
-        events.append(blocks(list(rng.permutation(["a", "b"] * 10)), 18))
-        rows.append(pd.DataFrame({"prompt": np.repeat(np.arange(60), 6), "position": list(range(6)) * 60}))
-    fit = fbn.fit_glm(recording_of(activations, events, rows))
-    for level in ("block", "token"):
-        assert np.mean(fit.contrast("a - b", level=level).p.values < 0.05) == pytest.approx(
-            0.05, abs=0.004 + band(2000)
-        )
-
-
-def test_block_level_holds_where_noise_is_not_ar1() -> None:
-    """Every block has a level of its own: rows within it are then no replicates, which only the block level knows."""
-    rng = np.random.default_rng(6)
-    activations = [
-        rng.normal(size=(200, 2000)) + np.repeat(rng.normal(size=(20, 2000)), 10, axis=0) * 0.7 for _ in range(3)
-    ]
-    recording = recording_of(activations, [blocks(list(rng.permutation(["a", "b"] * 10)), 10) for _ in range(3)])
-    fit = fbn.fit_glm(recording, drift="none")
-    assert np.mean(fit.contrast("a - b").p.values < 0.05) == pytest.approx(0.05, abs=0.002 + band(2000))
-    assert np.mean(fit.contrast("a - b", level="token").p.values < 0.05) > 0.08
-
-
 # Edges
 
 
@@ -445,102 +328,3 @@ def test_tables_and_words() -> None:
 
 
 # Bad input
-
-
-def test_unknown_noise_and_level(noise_recording: fbn.Recording) -> None:
-    with pytest.raises(ValueError, match="noise='arma' is none of 'ar1', 'ar1_pooled', 'newey_west', 'ols'"):
-        inspect.unwrap(fbn.fit_glm)(noise_recording, noise="arma")  # as where types are not checked
-    with pytest.raises(ValueError, match="replicates='tokens' is none of 'blocks', 'prompts'"):
-        inspect.unwrap(fbn.fit_glm)(noise_recording, replicates="tokens")
-    fit = fbn.fit_glm(noise_recording)
-    with pytest.raises(ValueError, match="level='prompt' is none of 'block', 'token', 'run'"):
-        inspect.unwrap(fbn.GLMFit.contrast)(fit, "a - b", level="prompt")
-
-
-def test_columns_of_your_own_beside_the_default_design(noise_recording: fbn.Recording) -> None:
-    rng = np.random.default_rng(0)
-    extra = [pd.DataFrame({"mood": rng.normal(size=run.n_rows)}) for run in noise_recording]
-    fit = fbn.fit_glm(noise_recording, extra=extra)
-    plain = fbn.fit_glm(noise_recording).designs
-    mine = [matrix.assign(mood=more["mood"]) for matrix, more in zip(plain, extra, strict=True)]
-    theirs = fbn.fit_glm(noise_recording, design=mine)
-    for expression in ("mood", "a - b"):
-        ours = fit.contrast(expression, level="token").t.values
-        np.testing.assert_array_equal(ours, theirs.contrast(expression, level="token").t.values)
-    with pytest.raises(ValueError, match=r"extra has a column 'a', and so has the design of run 0 \(a, b.*rename it"):
-        fbn.fit_glm(noise_recording, extra=[pd.DataFrame({"a": more["mood"]}) for more in extra])
-    with pytest.raises(ValueError, match="the design of run 0 has 3 rows, the run 80"):
-        fbn.fit_glm(noise_recording, extra=[more.iloc[:3] for more in extra])
-    with pytest.raises(ValueError, match="with design= put them into your own matrices"):
-        fbn.fit_glm(noise_recording, design=mine, extra=extra)
-
-
-def test_bad_contrasts(noise_recording: fbn.Recording) -> None:
-    fit = fbn.fit_glm(noise_recording)
-    with pytest.raises(
-        ValueError, match=r'names "aa", which is no column of the design; columns: a, b, .*Did you mean "a"'
-    ):
-        fit.contrast("aa - b")
-    with pytest.raises(ValueError, match="is not linear in the columns"):
-        fit.contrast("a * b")
-    with pytest.raises(ValueError, match=r"needs at least 3; 'a - b' is estimable in 2\. Record more runs"):
-        fit.contrast("a - b", level="run")
-
-
-def test_contrast_that_cannot_be_estimated(noise_recording: fbn.Recording) -> None:
-    design = fbn.design_matrix(noise_recording[0], drift="none").assign(one=1.0)
-    fit = fbn.fit_glm(noise_recording, design=[design] * 2)
-    with pytest.raises(
-        ValueError, match=r"'a' is estimable in no run \(run 0: not estimable: the columns it names are"
-    ):
-        fit.contrast("a", level="token")
-    assert np.isfinite(fit.contrast("a - b", level="token").t.values).all()
-    assert fit.runs[0].dof == 78
-
-
-def test_what_varies_within_blocks_has_no_block_level() -> None:
-    fit = fbn.fit_glm(three_runs())
-    with pytest.raises(
-        ValueError, match="'a - position' names position, which varies within blocks; use level=\"token\""
-    ):
-        fit.contrast("a - position")
-    assert np.isfinite(fit.contrast("position", level="token").t.values).all()
-
-
-def test_too_few_blocks() -> None:
-    y = np.random.default_rng(9).normal(size=(40, 2))
-    fit = fbn.fit_glm(recording_of([y], [blocks(["a", "b"], 20)]))
-    with pytest.raises(ValueError, match="level=\"block\" has 2 blocks for 'a - b' and as many regressors"):
-        fit.contrast("a - b")
-    assert fit.contrast("a - b", level="token").dof == 38
-
-
-def test_no_events_but_a_design_of_ones_own() -> None:
-    y = np.random.default_rng(10).normal(size=(40, 2))
-    recording = recording_of([y], [blocks([], 20)])
-    with pytest.raises(ValueError, match="this run has no events, so no condition to model"):
-        fbn.fit_glm(recording)
-    design = pd.DataFrame({"x": np.linspace(-1, 1, 40), "one": 1.0})
-    fit = fbn.fit_glm(recording, noise="ols", design=design)  # one run needs no list
-    expected = sm.OLS(noise_of(recording[0])[:, 0], design.to_numpy()).fit().tvalues[0]
-    assert fit.contrast("x", level="token").t.values[0] == pytest.approx(expected, rel=1e-9)
-    with pytest.raises(ValueError, match='level="block" tests over blocks, but run 0 has no events; use level="token"'):
-        fit.contrast("x")
-
-
-def test_designs_that_do_not_fit(noise_recording: fbn.Recording) -> None:
-    design = pd.DataFrame({"x": np.ones(80)})
-    with pytest.raises(ValueError, match="1 design matrices for 2 runs; give one a run"):
-        fbn.fit_glm(noise_recording, design=[design])
-    with pytest.raises(ValueError, match="the design of run 1 has 79 rows, the run 80; give one line a row"):
-        fbn.fit_glm(noise_recording, design=[design, design[1:]])
-    with pytest.raises(ValueError, match="the design of run 0 has missing or infinite values"):
-        fbn.fit_glm(noise_recording, design=[design.replace(1.0, np.nan), design])
-    with pytest.raises(ValueError, match="the design of run 0 names a column twice: x, x"):
-        fbn.fit_glm(noise_recording, design=[pd.concat([design, design], axis=1), design])
-    with pytest.raises(ValueError, match="the design of run 0 has no columns"):
-        fbn.fit_glm(noise_recording, design=[design[[]], design])
-    with pytest.raises(ValueError, match="run 0 has 80 rows for 80 regressors"):
-        fbn.fit_glm(noise_recording, design=[pd.DataFrame(np.eye(80)).add_prefix("x")] * 2)
-    with pytest.raises(ValueError, match=r"cutoff=30 rows is shorter than two full cycles of the design \(40 rows\)"):
-        fbn.fit_glm(noise_recording, cutoff=30)

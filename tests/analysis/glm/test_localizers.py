@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 
 
 def recorded(seed: int = 0, n_runs: int = 2) -> tuple[fbn.Recording, list[np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.analysis.glm.newey_west import default_maxlags
 
 

@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 
 ORDERS = ["a", "b", "b", "a", "a", "b"], ["b", "a", "b", "a", "b", "a"]
 

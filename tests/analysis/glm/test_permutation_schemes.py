@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.analysis.glm import permutation_schemes as relabelling
 from tl_fbn.analysis.glm.permutation_schemes import Relabellings
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tests.oracle.regression import coefficients, gls
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import RunFit, RunModel, fit_run, is_estimable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tests.oracle.sources import planted
 
 

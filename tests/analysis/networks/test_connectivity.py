@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 
 SPACE = fbn.UnitSpace("mlp.neurons", (3,), model="external")
 ATLAS = fbn.Atlas.from_networks({name: fbn.Network.from_indices(SPACE, [i]) for i, name in enumerate("abc")})

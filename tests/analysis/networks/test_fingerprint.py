@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.analysis.networks.fingerprint import _aligned
 from tl_fbn.demo import train
 

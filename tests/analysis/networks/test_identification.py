@@ -1,35 +1,15 @@
-"""Telling tasks apart: planted tasks are told, noise is at chance, prompts on both sides are refused; ICC by hand."""
+"""Telling tasks apart: planted tasks are told, noise is at chance, prompts on both sides are refused."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
-from tl_fbn.analysis.networks.identification import icc_2_1, run_maps
+from tests.helpers.tasks import recordings
+from tl_fbn.analysis.networks.identification import run_maps
 
 METHODS = ["correlation", "dice", "activation"]
-
-
-def recordings(strength: float, *, n_tasks: int = 4, n_runs: int = 4, seed: int = 0, tokens: bool = False):
-    """Tasks whose condition moves units of its own (and some that all share), against rest."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for task in range(n_tasks):
-        runs, events, rows = [], [], []
-        for run in range(n_runs):
-            y = rng.normal(size=(120, 80))
-            on = np.repeat(np.arange(12) % 2 == 0, 10)
-            y[np.ix_(on, np.arange(task * 10, task * 10 + 10))] += strength
-            y[np.ix_(on, np.arange(60, 80))] += 1.0
-            runs.append([y])
-            events.append(blocks([f"task{task}", "rest"] * 6, 10))
-            first = 1000 * task + 200 * run
-            rows.append(pd.DataFrame({"prompt": np.repeat(np.arange(12), 10), "token_id": first + np.arange(120)}))
-        found[f"task{task}"] = fbn.Recording.from_arrays(runs, events=events, rows=rows if tokens else None)
-    return found
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -86,23 +66,6 @@ def test_networks_found_on_these_prompts_are_refused(demo_model, tmp_path):
     assert fbn.identify_task(found, seed=0).accuracy >= 0.75
     with pytest.raises(ValueError, match=r"prompts of these recordings were used to find the network of 'sort'"):
         fbn.identify_task(found, networks=networks, seed=0)
-
-
-def test_reliability_separates_planted_tasks_from_noise():
-    table = fbn.reliability(recordings(1.0)).set_index("task")
-    assert (table["correlation_within"] > table["correlation_between"]).all()
-    assert (table["discriminability"] > 0.9).all()
-    assert (table["icc"] > 0.5).all()
-    noise = fbn.reliability(recordings(0.0, seed=3))
-    assert 0.3 < noise["discriminability"].mean() < 0.7
-
-
-def test_icc_by_the_textbook():
-    """Shrout and Fleiss (1979), table 2: six targets, four judges; ICC(2,1) = .29."""
-    ratings = np.array(
-        [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=float
-    )
-    assert icc_2_1(ratings) == pytest.approx(0.29, abs=0.005)
 
 
 def test_refusals():

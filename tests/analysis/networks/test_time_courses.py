@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 
 SPACE = fbn.UnitSpace("mlp.neurons", (30, 20), model="external")
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import SHARED, tiny_model
+from tests.helpers.models import tiny_model
+from tests.helpers.paths import BLIMP, SHARED
 from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem, Task
-
-BLIMP = SHARED / "data" / "blimp"
 
 
 def reference(model, before: tuple[int, ...], answer: tuple[int, ...]) -> tuple[bool, float]:

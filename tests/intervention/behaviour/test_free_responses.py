@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.intervention.behaviour import parsers
 from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem, Task
 from tl_fbn.intervention.behaviour.free_responses import Responses, judge

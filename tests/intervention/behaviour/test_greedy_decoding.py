@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import bridged, tiny_gpt2, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_model
 from tl_fbn.acquisition.model.sampling import decoding_mode
 from tl_fbn.intervention.behaviour import greedy_decoding as writing
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, end_of_answer, write

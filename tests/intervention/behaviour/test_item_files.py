@@ -6,10 +6,8 @@ import json
 
 import pytest
 
-from tests.conftest import SHARED
+from tests.helpers.paths import BLIMP
 from tl_fbn.intervention.behaviour.battery import Battery, BatteryItem
-
-BLIMP = SHARED / "data" / "blimp"
 
 
 @pytest.fixture

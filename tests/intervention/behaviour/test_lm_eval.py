@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 import tl_fbn as fbn
-from tests.conftest import tiny_model
+from tests.helpers.models import tiny_model
 from tl_fbn.intervention.behaviour.lm_eval import evaluate_harness
 
 

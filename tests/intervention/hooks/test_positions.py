@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.models import CPU
 from tl_fbn.acquisition.model.forward_context import Reading
 from tl_fbn.intervention.hooks.positions import where
-
-CPU = torch.device("cpu")
 
 
 class Model:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks
+from tests.helpers.models import CPU
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.model.forward_context import Reading
 from tl_fbn.intervention.hooks.replacements import N_DRAWS, N_TEXTS, Replacement, standard_deviation
 
-CPU = torch.device("cpu")
 LENGTHS = [3, 5]
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.pruning import IDS
 from tests.oracle.architectures import architecture
 from tl_fbn.intervention.pruning.finetuning import only_network
 from tl_fbn.intervention.pruning.mlp_surgery import inner
 
-IDS = torch.tensor([[5, 7, 11, 13, 2, 40], [3, 3, 9, 1, 17, 29]])
 MODELS = {
     "native": tiny_model,
     "llama": lambda: bridged(tiny_llama()),

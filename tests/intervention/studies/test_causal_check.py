@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.benchmarks import stories_truth
-from tests.conftest import SHARED, tiny_model
-from tests.intervention.studies.test_lesion import own_words, rigged  # noqa: F401
+from tests.helpers import story_pronouns
+from tests.helpers.models import own_words, tiny_model
+from tests.helpers.paths import SHARED
 
 
-def test_each_map_is_a_source_network(rigged):  # noqa: F811
+def test_each_map_is_a_source_network(rigged):
     model, neuron = rigged
     space = fbn.Scanner(model).space
     planted, signed = np.zeros(120), np.zeros(120)
@@ -53,7 +53,7 @@ def test_refusals():
 )
 def test_on_a_real_model_the_most_significant_neurons_do_nothing_and_those_gradients_name_do():
     """He/she agreement, found on two sentence frames, scored on four others with other names."""
-    table = stories_truth.table(SHARED / "models" / "stories260K", tops=(0.03,)).set_index(["metric", "network"])
+    table = story_pronouns.table(SHARED / "models" / "stories260K", tops=(0.03,)).set_index(["metric", "network"])
     for metric in ("exact_match", "log_likelihood"):
         causal = table.loc[(metric, "gradient x activation")]
         assert causal["drop"] > causal["control_worst"]  # beyond all of 100 layer-matched controls

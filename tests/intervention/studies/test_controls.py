@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks, bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.recordings import blocks
 from tl_fbn.intervention.studies.controls import balance, rotated_lesion
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])

@@ -10,11 +10,9 @@ import pytest
 from scipy import stats
 
 import tl_fbn as fbn
-from tests.attribution.test_cgvst import planted_model
-from tests.conftest import blocks
+from tests.helpers.gradients import UNITS, planted_model
+from tests.helpers.recordings import blocks
 from tl_fbn.intervention.studies.dose_response import sham_networks
-
-UNITS = {0: [3, 11, 30], 1: [7, 40]}
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.attribution.test_cgvst import planted_model
-from tests.conftest import blocks, tiny_model
+from tests.helpers.gradients import UNITS, planted_model
+from tests.helpers.models import tiny_model
+from tests.helpers.recordings import blocks
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
 from tl_fbn.intervention.studies.gain_calibration import calibrate_gain, split_items
 from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration
 
-UNITS = {0: [3, 11, 30], 1: [7, 40]}
 OPTIONS: dict[str, Any] = {"seed": 0, "progress": False, "n_bootstrap": 200}
 
 

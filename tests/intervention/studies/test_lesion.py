@@ -4,47 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 import tl_fbn as fbn
-from tests.conftest import blocks, tiny_model
+from tests.helpers.models import own_words
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.intervention.behaviour.battery import Battery
-
-
-def own_words(model, n: int = 20, seed: int = 0) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Prompts with what the model itself says next, so that its exact match is 1."""
-    rng = np.random.default_rng(seed)
-    pairs = []
-    for _ in range(n):
-        before = tuple(rng.integers(0, 50, 5).tolist())
-        with torch.no_grad():
-            pairs.append((before, (int(model(torch.tensor([before]))[0, -1].argmax()),)))
-    return pairs
-
-
-@pytest.fixture(scope="module")
-def rigged():
-    """A model in which one neuron of layer 1 decides every answer: it is always on and pushes its direction out hard."""
-    model = tiny_model(d_mlp=60)
-    neuron = 7
-    with torch.no_grad():
-        model.blocks[1].mlp.W_in[:, neuron] = 0.0
-        model.blocks[1].mlp.b_in[neuron] = 5.0
-        model.blocks[1].mlp.W_out[neuron] = 4.0 * torch.randn(16, generator=torch.Generator().manual_seed(1))
-    return model, neuron
-
-
-@pytest.fixture(scope="module")
-def study(rigged):
-    model, neuron = rigged
-    space = fbn.Scanner(model).space
-    networks = {
-        "task": fbn.Network.from_indices(space, [(1, neuron)], name="task"),
-        "other": fbn.Network.from_indices(space, [(1, 30), (0, 2)], name="other"),
-    }
-    battery = Battery.from_pairs({"task": own_words(model, seed=0), "second": own_words(model, seed=1)})
-    return fbn.lesion_study(model, networks, battery, n_controls=99, seed=0, progress=False)
 
 
 def test_a_planted_neuron_beats_its_controls(study):
@@ -55,30 +20,6 @@ def test_a_planted_neuron_beats_its_controls(study):
     assert planted["p"] <= 0.05
     assert planted["control_p95"] < 0.3
     assert idle["p"] > 0.05
-
-
-def test_table_is_arithmetic_on_the_scores(study):
-    table = study.to_dataframe()
-    assert list(table.columns[:9]) == [
-        "network",
-        "task",
-        "metric",
-        "baseline",
-        "lesioned",
-        "drop",
-        "control_median",
-        "control_p95",
-        "p",
-    ]
-    assert len(table) == 4
-    np.testing.assert_allclose(table["drop"], table["baseline"] - table["lesioned"])
-    row = table.iloc[1]
-    drops = study.baseline[1, 0] - study.controls[0, :, 1, 0]
-    assert row["p"] == pytest.approx((1 + (drops >= row["drop"] - 1e-12).sum()) / 100)
-    assert row["control_median"] == pytest.approx(np.median(drops))
-    likelihood = study.to_dataframe(metric="log_likelihood")
-    assert set(likelihood["metric"]) == {"log_likelihood"}
-    np.testing.assert_allclose(likelihood["baseline"], np.tile(study.baseline[:, 1], 2))
 
 
 def test_lesioned_scores_equal_a_lesion_done_by_hand(rigged, study):
@@ -129,19 +70,6 @@ def test_p_of_random_networks_is_uniform_or_conservative(rigged):
         assert (p <= alpha).mean() <= alpha + 2.6 * np.sqrt(alpha * (1 - alpha) / len(p))
 
 
-def test_dissociation_is_the_interaction(rigged):
-    model, neuron = rigged
-    space = fbn.Scanner(model).space
-    battery = Battery.from_pairs({"x": own_words(model, seed=0), "y": own_words(model, seed=1)})
-    networks = {"x": fbn.Network.from_indices(space, [(1, neuron)]), "y": fbn.Network.from_indices(space, [(0, 3)])}
-    result = fbn.lesion_study(model, networks, battery, n_controls=30, seed=0, progress=False)
-    drops, found = result.drops(), result.dissociation("x", "y")
-    assert found["interaction"] == pytest.approx(drops[0, 0] - drops[0, 1] + drops[1, 1] - drops[1, 0])
-    assert 1 / 31 <= found["p"] <= 1
-    with pytest.raises(ValueError, match="'z' must name a network and a task"):
-        result.dissociation("x", "z")
-
-
 def test_evaluating_on_discovery_prompts_is_refused(demo_model, tmp_path):
     shown = fbn.prompts("sort", n=12)
     design = fbn.block_design(
@@ -178,14 +106,6 @@ def test_a_question_alone_counts_as_the_prompt(demo_model):
         fbn.lesion_study(demo_model, {"n": network}, fbn.demo.battery(n=2), n_controls=1, seed=0, progress=False)
 
 
-def test_save_and_load(study, tmp_path):
-    study.save(tmp_path / "study")
-    loaded = fbn.LesionStudy.load(tmp_path / "study")
-    assert loaded.to_dataframe().equals(study.to_dataframe())
-    assert repr(loaded) == repr(study)
-    assert "<table>" in study._repr_html_()
-
-
 def test_refusals(rigged):
     model, _ = rigged
     battery = Battery.from_pairs({"task": own_words(model, n=2)})
@@ -198,99 +118,7 @@ def test_refusals(rigged):
         fbn.lesion_study(model, {"n": network}, battery, metric="accuracy", seed=0)
 
 
-# what the study became: item-level results, intervals, tests, other controls, plans, resuming
-
-
-def test_intervals_are_a_paired_bootstrap_and_mcnemar_is_statsmodels(study):
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    table = study.to_dataframe().set_index(["network", "task"])
-    before, after = study.baseline_items[:20, 0], study.lesioned_items[0, :20, 0]
-    rng = np.random.default_rng([0, 0])
-    means = (before - after)[rng.integers(0, 20, (1000, 20))].mean(1)
-    line = table.loc[("task", "task")]
-    np.testing.assert_allclose([line["low"], line["high"]], np.quantile(means, [0.025, 0.975]))
-    assert line["low"] <= line["drop"] <= line["high"]
-    counts = [[((before == a) & (after == b)).sum() for b in (1, 0)] for a in (1, 0)]
-    assert line["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
-    assert table.loc[("other", "task"), "mcnemar_p"] > 0.05
-    assert (table["chance"] > 0).all()
-    assert (table["constant"] > 0).all()
-    assert set(study.about["flags"]) == {"", "task", "other"}
-
-
-def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
-    rng = np.random.default_rng(0)
-    space = fbn.Scanner(demo_model).space
-    networks = {
-        name: fbn.Network.from_indices(space, np.sort(rng.choice(space.n_units, 300, replace=False)))
-        for name in ("sort", "add")
-    }
-    battery = fbn.demo.battery(n=12).select(["sort", "add", "copy"])
-    study = fbn.lesion_study(demo_model, networks, battery, n_controls=2, seed=0, progress=False)
-    drops, summary = study.drops(), study.summary().set_index("network")
-    for i, name in enumerate(("sort", "add")):
-        own, others = drops[i, i], np.delete(drops[i], i)
-        line = summary.loc[name]
-        assert line["selectivity"] == pytest.approx(own - others.mean())
-        assert line["low"] <= line["selectivity"] <= line["high"]
-        assert line["isi"] == pytest.approx(max(0.0, np.log(max(own, 1e-12) / (max(others.mean(), 0) + 0.01))))
-        assert line["other_worst"] == others.max()
-    pairs = study.dissociations()
-    assert pairs[["first", "second"]].to_numpy().tolist() == [["sort", "add"]]
-    single = study.dissociation("sort", "add")
-    assert pairs["interaction"][0] == single["interaction"]
-    assert single["low"] <= single["interaction"] <= single["high"]
-
-
-def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.LesionStudy:
-    """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like tasks."""
-    n, _, k = own.shape
-    baseline = np.ones((n * k, 2))
-    lesioned = 1 - own.reshape(n, n * k)[..., None] * np.ones(2)
-    flat = 1 - controls.reshape(n, controls.shape[1], n * k)[..., None] * np.ones(2)
-    names = tuple("abcdefgh"[:n])
-    return fbn.LesionStudy(
-        names,
-        names,
-        np.full(n, k),
-        baseline,
-        lesioned,
-        {"random": np.stack([1 - controls.mean(3)] * 2, axis=-1)},
-        {"random": flat.mean(1)},
-        {},
-        np.full((1 + n, n, 3), np.nan),
-        "exact_match",
-        np.ones((n, 1), dtype=int),
-        dict.fromkeys(names, "disjoint"),
-        {"seed": 0, "n_bootstrap": 400},
-    )
-
-
-def test_a_double_dissociation_needs_both_sides():
-    rng = np.random.default_rng(0)
-    controls = (rng.random((2, 150, 2, 60)) < 0.1).astype(float)
-    both = np.array([[0.8, 0.1], [0.1, 0.7]])
-    one = np.array([[0.8, 0.1], [0.6, 0.65]])  # b's network hurts a as much as its own task
-    for rates, expected in ((both, True), (one, False)):
-        own = (rng.random((2, 2, 60)) < rates[:, :, None]).astype(float)
-        found = made_up(own, controls).dissociation("a", "b")
-        assert found["p"] < 0.01
-        assert found["double"] is expected
-
-
-def test_equivalence_rejects_no_more_than_it_says():
-    """At the margin itself, random lesions are called harmless in at most 5 % of studies; far below it, nearly always."""
-    rng = np.random.default_rng(0)
-    calls = {0.05: [], 0.0: []}
-    for effect, found in calls.items():
-        for _ in range(300):
-            of_item, of_control = rng.normal(0, 0.1, (1, 1, 1, 40)), rng.normal(0, 0.03, (1, 60, 1, 1))
-            drops = effect + of_item + of_control + rng.normal(0, 0.1, (1, 60, 1, 40))
-            study = made_up(np.zeros((1, 1, 40)), drops)
-            found.append(bool(study.equivalence(margin=0.05)["equivalent"][0]))
-    assert np.mean(calls[0.05]) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
-    assert np.mean(calls[0.0]) > 0.6
+# Other controls, plans, resuming
 
 
 def test_rivals_and_other_controls_stand_beside_each_network(rigged):

@@ -10,10 +10,8 @@ import pytest
 from scipy import stats
 
 import tl_fbn as fbn
-from tests.attribution.test_cgvst import planted_model
+from tests.helpers.gradients import UNITS, planted_model
 from tl_fbn.intervention.studies.score_validation import _sampled
-
-UNITS = {0: [3, 11, 30], 1: [7, 40]}
 
 
 @pytest.fixture(scope="module")

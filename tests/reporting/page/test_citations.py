@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import tl_fbn as fbn
-from tests.attribution.test_cgvst import GROUPS, IDS
-from tests.conftest import tiny_model
+from tests.helpers.gradients import GROUPS, IDS
+from tests.helpers.models import tiny_model
 from tests.oracle.architectures import architecture
 from tl_fbn.reporting.page import citations as attributions
 

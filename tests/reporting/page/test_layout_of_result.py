@@ -11,102 +11,14 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.reporting.plot.test_plot import TOY, lesions
-from tl_fbn.analysis.glm.contrast import Contrast
-from tl_fbn.analysis.networks.connectivity import Connectivity
-from tl_fbn.analysis.networks.fingerprint import Fingerprint
-from tl_fbn.analysis.networks.identification import Identification
-from tl_fbn.analysis.networks.recurrence import Recurrence
-from tl_fbn.intervention.pruning.prune_report import PruneReport
-from tl_fbn.intervention.studies.dose_response import DoseResponse
-from tl_fbn.intervention.studies.lesion_results import LesionStudy
-from tl_fbn.intervention.studies.score_validation import Validation
+from tests.helpers.results import contrast, lesions, results, study
+from tests.helpers.units import TOY
 from tl_fbn.reporting import plot as figures
 from tl_fbn.reporting.page import layouts
 from tl_fbn.reporting.page.layout_of_result import sections_of
 from tl_fbn.units import Atlas, Network
 
 pytest.importorskip("plotly")
-RNG = np.random.default_rng(0)
-
-
-def dose() -> DoseResponse:
-    about = {"seed": 0, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"}
-    items = RNG.random((3, 8)).round()
-    return DoseResponse(
-        "sort",
-        "gain",
-        np.array([0.0, 1.0, 2.0]),
-        np.full(3, 4),
-        ("a", "b"),
-        np.array([4, 4]),
-        "exact_match",
-        np.ones(8),
-        items,
-        RNG.random((5, 3, 2)),
-        about,
-    )
-
-
-def study() -> LesionStudy:
-    tasks, networks = ("sort", "add"), ("sort", "add")
-    base, cut = np.ones((8, 2)), RNG.random((2, 8, 2)).round()
-    return LesionStudy(
-        networks=networks,
-        tasks=tasks,
-        counts=np.array([4, 4]),
-        baseline_items=base,
-        lesioned_items=cut,
-        control_scores={"random": RNG.random((2, 5, 2, 2))},
-        control_items={"random": RNG.random((2, 8, 2))},
-        rivals={},
-        monitors=np.zeros((3, 2, 3)),
-        metric="exact_match",
-        sizes=np.array([[2, 0, 2], [1, 0, 1]]),
-        discovery={"sort": "disjoint", "add": "discovery prompts unknown"},
-        about={"seed": 3, "n_bootstrap": 20, "method": "mean", "positions": "last", "n_controls": 5},
-    )
-
-
-def contrast(**about: Any) -> Contrast:
-    return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
-
-
-def results() -> list[Any]:
-    null = RNG.integers(0, 3, (19, 2))
-    matrix = np.array([[1.0, 0.3], [0.3, 1.0]])
-    kept = Network.from_indices(TOY, [0, 1, 4])
-    return [
-        contrast(noise="ar1"),
-        dose(),
-        study(),
-        Recurrence(("N0", "N1"), np.array([5, 1]), np.array([4, 1]), 6, null, 0.2, "dual", 1, {"seed": 1}),
-        Connectivity(("N0", "N1"), "pearson", matrix, matrix - 0.1, matrix + 0.1, {"seed": 1}),
-        Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
-        Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
-        PruneReport(kept, None, 1000, 800, 1e-6, about={"protected": []}),
-        Validation(
-            space=TOY,
-            task="sort",
-            names=("t",),
-            scores=np.arange(10.0)[None],
-            effects=RNG.random(10),
-            groups=RNG.integers(0, 10, (5, 3)),
-            group_effects=RNG.random(5),
-            tops=np.arange(10)[None] < 3,
-            top_effects=RNG.random(1),
-            controls=RNG.random((1, 5)),
-            about={
-                "metric": "log_likelihood",
-                "method": "zero",
-                "seed": 0,
-                "baseline": 1.0,
-                "n_items": 4,
-                "n_shuffles": 9,
-                "n_recall": 1,
-            },
-        ),
-    ]
 
 
 @pytest.mark.parametrize("result", results(), ids=lambda one: type(one).__name__)
@@ -118,11 +30,6 @@ def test_a_result_is_drawn_with_the_picture_of_its_kind(result: Any) -> None:
     assert getattr(figures, layouts.PICTURES[type(result).__name__]) in names
     for one in drawn:
         assert one.draw().data
-
-
-def test_every_named_picture_exists() -> None:
-    named = {*layouts.PICTURES.values(), *(picture for _, _, _, picture, _ in layouts._TABLES)}
-    assert named <= set(figures.__all__)
 
 
 def test_a_lesion_study_has_controls_matrix_and_pairs() -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.reporting.page.test_layout_of_result import contrast, dose, study
-from tests.reporting.plot.test_plot import TOY
+from tests.helpers.results import contrast, dose, study
+from tests.helpers.units import TOY
 from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.reporting.page import provenance
 from tl_fbn.units import Network, UnitMap

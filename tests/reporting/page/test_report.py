@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,43 +14,16 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
-from tests.reporting.plot.test_plot import HOSTILE, TOY, Study, lesions
+from tests.helpers.figures import HOSTILE
+from tests.helpers.pages import Outline
+from tests.helpers.results import Study, lesions
+from tests.helpers.units import TOY
 from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.reporting import plot as figures
 from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 plotly = pytest.importorskip("plotly")
-
-
-class Outline(HTMLParser):
-    """Tags with their attributes, and the text inside scripts, of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.text: list[str] = []
-        self.inside = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.inside = tag == "script"
-        if self.inside:
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = False
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.scripts[-1] += data
-        else:
-            self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def plotly_js() -> str:
@@ -71,11 +43,6 @@ def outline(report: Report) -> Outline:
     pictures = len(re.findall('class="plot"', html))
     assert html.count(plotly_js()) == (1 if pictures else 0)
     return Outline(html.replace(plotly_js(), "PLOTLY"))
-
-
-@pytest.fixture(scope="module")
-def scores() -> UnitMap:
-    return UnitMap(TOY, np.arange(10.0) - 4, "t", {"method": "glm", "level": "block"})
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +238,6 @@ def test_tables_with_known_columns_get_their_picture() -> None:
 
 def test_a_plotly_figure_is_a_result(scores: UnitMap) -> None:
     assert len(outline(Report("R", figures.unit_map(scores))).all("figure")) == 1
-
-
-@pytest.mark.parametrize("wrong", [3, object(), UnitMap, {"a": 1}, {}, [1, 2]])
-def test_what_cannot_be_shown_is_refused_at_once(scores: UnitMap, wrong: object) -> None:
-    with pytest.raises(TypeError, match=r"result 2 of this report is of type .*; a report shows a Section"):
-        Report("R", scores, wrong)
 
 
 def test_the_title_comes_first(scores: UnitMap) -> None:

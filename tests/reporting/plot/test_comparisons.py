@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tl_fbn.analysis.networks.concordance import concordance as concordance_of
 from tl_fbn.analysis.networks.connectivity import Connectivity
 from tl_fbn.analysis.networks.identification import Identification
-from tl_fbn.analysis.networks.overlap import concordance as concordance_of
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.reporting.plot._comparisons import concordance, confusion_matrix, connectivity, recurrence, recurrence_table
 from tl_fbn.units import UnitMap, UnitSpace

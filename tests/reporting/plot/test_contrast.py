@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_fbn.analysis.glm.contrast import Contrast, FContrast
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.analysis.glm.f_contrast import FContrast
 from tl_fbn.analysis.glm.permutation import PermutationTest
 from tl_fbn.reporting.plot._contrast import contrast, contrast_table
 from tl_fbn.units import UnitMap, UnitSpace

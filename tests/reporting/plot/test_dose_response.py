@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.figures import BOLD
 from tl_fbn.reporting import plot as figures
 
 pytest.importorskip("plotly")
 
-HOSTILE = "<b>bold</b>"
-TASKS = ("sort", HOSTILE)
+TASKS = ("sort", BOLD)
 
 
 def response(kind: Any = "gain", doses: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0), **changed: Any) -> fbn.DoseResponse:
@@ -65,7 +65,7 @@ def test_titles_carry_the_tests_and_names_stay_text() -> None:
     assert f"area {100 * line['area']:+.3g}, p = {line['p']:.2g}" in first
     assert f"monotonicity {line['monotonicity']:+.2f}" in first
     assert second.startswith("&lt;b&gt;bold")
-    assert HOSTILE not in str(figure.to_json())
+    assert BOLD not in str(figure.to_json())
 
 
 def test_sizes_are_logarithmic_and_zero_has_a_place() -> None:

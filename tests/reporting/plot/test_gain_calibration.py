@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.figures import BOLD
 from tl_fbn.reporting import plot as figures
 
 pytest.importorskip("plotly")
-
-HOSTILE = "<b>bold</b>"
 
 
 def calibration(**changed: Any) -> fbn.GainCalibration:
@@ -29,7 +28,7 @@ def calibration(**changed: Any) -> fbn.GainCalibration:
         kind="gain",
         amounts=np.array([1.0, 2.0, 3.0]),
         chosen=2.0,
-        tasks=("sort", HOSTILE),
+        tasks=("sort", BOLD),
         metric="log_likelihood",
         counts=np.full((2, 2), 8),
         calibration=tried,
@@ -59,7 +58,7 @@ def test_amounts_and_held_out_changes() -> None:
     chance = traces["40 matched random networks, which chose their own amounts: 5 to 95 %"]
     np.testing.assert_allclose(np.array(chance.base, dtype=float) + chance.x, one.held_out()["control_p95"])
     assert "gain 2: +0.4 nats" in figure.layout.title.text
-    assert HOSTILE not in str(figure.to_json())
+    assert BOLD not in str(figure.to_json())
 
 
 def test_points_and_nats_share_no_axis_and_no_amplification_says_so() -> None:

@@ -1,10 +1,12 @@
-"""Profiles of maps over layers: the quantiles are those of the magnitudes. Those of networks: test_figures."""
+"""Profiles of maps over layers: the quantiles are those of the magnitudes, shares of networks are percent of the layer."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from tests.helpers.units import TOY
+from tl_fbn.reporting import plot as figures
 from tl_fbn.reporting.plot._layer_profile import layer_profile, profile_table
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
@@ -50,3 +52,22 @@ def test_mixtures_and_too_many_maps_are_refused() -> None:
         layer_profile({"a": one, "b": Network.from_indices(SPACE, [0])})
     with pytest.raises(ValueError, match="up to 16 maps"):
         layer_profile({str(i): one for i in range(17)})
+
+
+def test_layer_profile_is_percent_of_the_layer() -> None:
+    network = Network.from_indices(TOY, [0, 4, 5, 6], name="n")
+    np.testing.assert_array_equal(figures.layer_profile(network).data[0].y, [25.0, np.nan, 50.0])
+    np.testing.assert_array_equal(figures.layer_profile(network, share=False).data[0].y, [1, 0, 3])
+    figure = figures.layer_profile(network)
+    assert figure.layout.shapes[0].y0 == pytest.approx(40.0)  # 4 of 10, if spread evenly
+    assert "40 %" in figure.layout.annotations[0].text
+
+
+def test_more_networks_than_colours_become_a_matrix() -> None:
+    sets = {f"N{i:02d}": Network.from_indices(TOY, [i % 10, (i + 1) % 10]) for i in range(9)}
+    (heat,) = figures.layer_profile(sets).data
+    assert (heat.type, heat.zmin, heat.zmax) == ("heatmap", 0, 50)
+    np.testing.assert_allclose(heat.z[:4], [[50, np.nan, 0]] * 3 + [[25, np.nan, 100 / 6]])
+    assert "layer 2: 1 of 6 units" in heat.customdata[3][2]
+    bars = figures.layer_profile(dict(list(sets.items())[:8])).data
+    assert {bar.type for bar in bars} == {"bar"} and len({bar.marker.color for bar in bars}) == 8

@@ -6,18 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers.figures import BOLD
 from tl_fbn.reporting import plot as figures
 
 pytest.importorskip("plotly")
-
-HOSTILE = "<b>bold</b>"
 
 
 def table() -> pd.DataFrame:
     lines = [
         (n, 10 * n, 0.1 * n, task, "exact_match", 0.9, 0.2 * n, 0.1, 0.0, 0.3)
         for n in (4, 1, 2)
-        for task in ("sort", HOSTILE)
+        for task in ("sort", BOLD)
     ]
     columns = ["networks", "units", "share", "task", "metric", "baseline", "value"]
     return pd.DataFrame(lines, columns=[*columns, "control_median", "control_p05", "control_p95"])
@@ -32,7 +31,7 @@ def test_curves_stand_beside_random_sets() -> None:
     np.testing.assert_allclose(band.y, [30] * 3 + [0] * 3)
     untouched = next(trace for trace in figure.data if trace.name == "untouched model")
     assert list(untouched.y) == [90, 90]
-    assert "alone are kept" in figure.layout.title.text and HOSTILE not in str(figure.to_json())
+    assert "alone are kept" in figure.layout.title.text and BOLD not in str(figure.to_json())
 
 
 def test_the_mode_is_stated_only_where_it_is_known() -> None:

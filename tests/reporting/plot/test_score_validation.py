@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.figures import BOLD
 from tl_fbn.reporting import plot as figures
 
 pytest.importorskip("plotly")
-
-HOSTILE = "<b>bold</b>"
 
 
 def validation() -> fbn.Validation:
@@ -22,7 +21,7 @@ def validation() -> fbn.Validation:
     return fbn.Validation(
         space=space,
         task="sort",
-        names=(HOSTILE, "truth"),
+        names=(BOLD, "truth"),
         scores=scores,
         effects=effects,
         groups=groups,
@@ -50,7 +49,7 @@ def test_each_panel_is_a_column_beside_its_chance() -> None:
         np.testing.assert_allclose(np.array(bar.base, dtype=float) + bar.x, table[column])
     assert [colour == "white" for colour in dots[0].marker.color] == [False, True]  # truth first, noise hollow
     assert list(figure.layout.yaxis.ticktext) == ["truth", "&lt;b&gt;bold&lt;/b&gt;"]
-    assert HOSTILE not in str(figure.to_json()) and figure.layout.xaxis3.title.text == "drop (nats)"
+    assert BOLD not in str(figure.to_json()) and figure.layout.xaxis3.title.text == "drop (nats)"
 
 
 def test_refusals() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import blocks
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
 from tl_fbn.reporting.plot._time_courses import course_table, extremes, time_courses

@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers.figures import BOLD
 from tl_fbn.reporting import plot as figures
 from tl_fbn.reporting.plot import _token_ablation as ablations
 
 pytest.importorskip("plotly")
-
-HOSTILE = "<b>bold</b>"
 
 
 def table() -> pd.DataFrame:
@@ -19,7 +18,7 @@ def table() -> pd.DataFrame:
     drops = {"answer": (0.9, 0.9), "special": (0.1, 0.3), "random": (0.5, 0.7)}
     lines = [
         (variant, tokens, task, drop, drop > 0.4)
-        for variant in ("row_sum", HOSTILE)
+        for variant in ("row_sum", BOLD)
         for tokens, pair in drops.items()
         for task, drop in zip(("sort", "add"), pair, strict=True)
     ]
@@ -51,7 +50,7 @@ def test_special_stands_beside_random_with_chance_and_counts() -> None:
     assert [colour == "white" for colour in dots.marker.color] == [False, False, True, True, False, False]
     notes = [note.text for note in figure.layout.annotations]
     assert notes.count("0 of 2") == 2 and notes.count("2 of 2") == 4
-    assert HOSTILE not in str(figure.to_json())
+    assert BOLD not in str(figure.to_json())
 
 
 def test_log_likelihood_is_in_nats() -> None:

@@ -7,16 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.helpers.figures import BOLD
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
 from tl_fbn.reporting import plot as figures
 from tl_fbn.reporting.plot import _token_strip as token_views
 
 pytest.importorskip("plotly")
 
-HOSTILE = "<b>bold</b>"
 
-
-def layout(words: tuple[str, ...] = ("[INST]", " sort", HOSTILE, "[/INST]", " ok\n", "end"), **changed) -> TokenLayout:
+def layout(words: tuple[str, ...] = ("[INST]", " sort", BOLD, "[/INST]", " ok\n", "end"), **changed) -> TokenLayout:
     kinds = ("special", "content", "content", "special", "answer", "")[: len(words)]
     return TokenLayout(tuple(range(7, 7 + len(words))), words, kinds, np.zeros(len(words), dtype=int), **changed)
 
@@ -29,7 +28,7 @@ def test_kinds_have_the_colours_of_the_layout_and_hover_says_the_rest() -> None:
     assert list(special.marker.line.width) == [0, 2]
     assert special.customdata[1] == "3: '[/INST]'<br>special, turn 0, id 10<br>scored in group 1"
     assert figure.layout.title.text == "6 tokens by kind; 1 scored (framed)"
-    assert HOSTILE not in str(figure.to_json())
+    assert BOLD not in str(figure.to_json())
 
 
 def test_cells_follow_in_reading_order_and_wrap() -> None:

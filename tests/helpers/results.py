@@ -1,0 +1,157 @@
+"""A small result of every kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tl_fbn as fbn
+from tests.helpers.figures import BOLD
+from tests.helpers.units import TOY
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.analysis.networks.connectivity import Connectivity
+from tl_fbn.analysis.networks.fingerprint import Fingerprint
+from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.recurrence import Recurrence
+from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.intervention.studies.dose_response import DoseResponse
+from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.units import Network
+
+
+def lesions(**columns: object) -> pd.DataFrame:
+    """A lesion study of two networks and two tasks: own drops .5 and .25, others .01."""
+    table = pd.DataFrame(
+        [
+            ("sort", "sort", 0.5, 0.009),
+            ("sort", "add", 0.01, 0.6),
+            ("add", "sort", 0.01, 0.05),
+            ("add", "add", 0.25, 0.049),
+        ],
+        columns=["network", "task", "drop", "p"],
+    )
+    table = table.assign(metric="exact_match", baseline=0.9, control_median=0.02, control_p95=0.08)
+    return table.assign(lesioned=table["baseline"] - table["drop"], **columns)
+
+
+class Study:
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+
+    def to_dataframe(self) -> pd.DataFrame:
+        return self.table
+
+
+RNG = np.random.default_rng(0)
+
+
+def dose() -> DoseResponse:
+    about = {"seed": 0, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"}
+    items = RNG.random((3, 8)).round()
+    return DoseResponse(
+        "sort",
+        "gain",
+        np.array([0.0, 1.0, 2.0]),
+        np.full(3, 4),
+        ("a", "b"),
+        np.array([4, 4]),
+        "exact_match",
+        np.ones(8),
+        items,
+        RNG.random((5, 3, 2)),
+        about,
+    )
+
+
+def study() -> LesionStudy:
+    tasks, networks = ("sort", "add"), ("sort", "add")
+    base, cut = np.ones((8, 2)), RNG.random((2, 8, 2)).round()
+    return LesionStudy(
+        networks=networks,
+        tasks=tasks,
+        counts=np.array([4, 4]),
+        baseline_items=base,
+        lesioned_items=cut,
+        control_scores={"random": RNG.random((2, 5, 2, 2))},
+        control_items={"random": RNG.random((2, 8, 2))},
+        rivals={},
+        monitors=np.zeros((3, 2, 3)),
+        metric="exact_match",
+        sizes=np.array([[2, 0, 2], [1, 0, 1]]),
+        discovery={"sort": "disjoint", "add": "discovery prompts unknown"},
+        about={"seed": 3, "n_bootstrap": 20, "method": "mean", "positions": "last", "n_controls": 5},
+    )
+
+
+def contrast(**about: Any) -> Contrast:
+    return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
+
+
+def results() -> list[Any]:
+    null = RNG.integers(0, 3, (19, 2))
+    matrix = np.array([[1.0, 0.3], [0.3, 1.0]])
+    kept = Network.from_indices(TOY, [0, 1, 4])
+    return [
+        contrast(noise="ar1"),
+        dose(),
+        study(),
+        Recurrence(("N0", "N1"), np.array([5, 1]), np.array([4, 1]), 6, null, 0.2, "dual", 1, {"seed": 1}),
+        Connectivity(("N0", "N1"), "pearson", matrix, matrix - 0.1, matrix + 0.1, {"seed": 1}),
+        Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
+        Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
+        PruneReport(kept, None, 1000, 800, 1e-6, about={"protected": []}),
+        Validation(
+            space=TOY,
+            task="sort",
+            names=("t",),
+            scores=np.arange(10.0)[None],
+            effects=RNG.random(10),
+            groups=RNG.integers(0, 10, (5, 3)),
+            group_effects=RNG.random(5),
+            tops=np.arange(10)[None] < 3,
+            top_effects=RNG.random(1),
+            controls=RNG.random((1, 5)),
+            about={
+                "metric": "log_likelihood",
+                "method": "zero",
+                "seed": 0,
+                "baseline": 1.0,
+                "n_items": 4,
+                "n_shuffles": 9,
+                "n_recall": 1,
+            },
+        ),
+    ]
+
+
+def controlled_study(
+    tasks: tuple[str, ...] = ("sort", "add", BOLD), n_controls: int = 120, **changed: Any
+) -> fbn.LesionStudy:
+    """20 items a task, all right at first. A network costs its own task 80 %, but the last one nothing; controls cost up to 20 %."""
+    k, rng = len(tasks), np.random.default_rng(0)
+    items = np.ones((20 * k, 2))
+    lesioned = np.ones((k, 20 * k, 2))
+    for i in range(k - 1):
+        lesioned[i, 20 * i : 20 * i + 16] = 0.0
+    controls = np.round(rng.uniform(0.8, 1.0, (k, n_controls, k, 2)), 2)
+    spread = np.repeat(controls.mean(1), 20, axis=1)
+    made = fbn.LesionStudy(
+        networks=tasks,
+        tasks=tasks,
+        counts=np.full(k, 20),
+        baseline_items=items,
+        lesioned_items=lesioned,
+        control_scores={"random": controls, "activity": controls[:, :50] - 0.1},
+        control_items={"random": spread, "activity": spread},
+        rivals={},
+        monitors=np.zeros((1 + k, k, 3)),
+        metric="exact_match",
+        sizes=np.full((k, 2), 5),
+        discovery=dict.fromkeys(tasks, "disjoint"),
+        about={"seed": 0, "n_bootstrap": 200},
+    )
+    return replace(made, **changed)

@@ -1,0 +1,163 @@
+"""The viewer's data: known answers for packing, courses, text and overlaps; what fits is kept."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tl_fbn as fbn
+from tests.helpers.recordings import blocks
+from tests.helpers.viewers import ROWS, SPACE, planted, signed
+from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.reporting.plot._overlap_matrix import dice_table
+from tl_fbn.reporting.viewer.data import gaps, indices_of, overlaps, packed, unpacked, viewer_data
+from tl_fbn.units import Atlas, Network, UnitMap
+
+
+def kept(data: dict) -> list[int]:
+    return [unit["index"] for unit in data["units"]]
+
+
+def words(listed: dict) -> list[str]:
+    import base64
+
+    places = np.frombuffer(base64.b64decode(listed["data"]), f"<u{listed['bits'] // 8}")
+    return [listed["words"][place] for place in places]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("centred", [False, True])
+def test_packing_rounds_by_at_most_half_a_scale(bits: int, centred: bool) -> None:
+    values = np.random.default_rng(0).normal(3, 2, 500)
+    pack = packed(values, bits, centred=centred)
+    top = {8: 127, 16: 32767}[bits]
+    largest = np.ptp(values) / 2 if centred else np.abs(values).max()
+    assert pack["scale"] == pytest.approx(largest / top)
+    assert np.abs(unpacked(pack) - values).max() <= pack["scale"] / 2 * (1 + 1e-9)
+
+
+def test_packing_keeps_nan_and_takes_infinity_for_the_largest() -> None:
+    found = unpacked(packed(np.array([np.nan, np.inf, -np.inf, 0.0, -4.0, 2.0]), 16))
+    np.testing.assert_allclose(found, [np.nan, 4, -4, 0, -4, 2], atol=1e-4)
+    assert np.isnan(unpacked(packed(np.array([np.nan, np.nan]), 8))).all()
+    np.testing.assert_array_equal(unpacked(packed(np.full(3, 7.5), 8, centred=True)), [7.5] * 3)
+
+
+@pytest.mark.parametrize("indices", [[], [0], [254], [255], [510, 511], [0, 255, 256, 511, 40_000], range(600)])
+def test_sets_of_units_survive_their_packing(indices) -> None:
+    assert indices_of(gaps(np.array(indices, dtype=np.int64))).tolist() == list(indices)
+
+
+def test_a_networks_course_is_the_signed_mean_of_its_members_over_all_runs() -> None:
+    network = viewer_data(planted(), signed())["networks"][0]
+    time = np.arange(ROWS) / 10
+    expected = (1 + 11 - 4 + time) / 3
+    expected = np.concatenate([expected, 10 * expected])
+    np.testing.assert_allclose(unpacked(network["course"]), expected, atol=network["course"]["scale"])
+    assert network["course"]["middle"] == pytest.approx(np.median(expected))
+    assert network["course"]["far"] == pytest.approx(np.percentile(np.abs(expected - np.median(expected)), 99))
+    assert [indices_of(part).tolist() for part in network["members"]] == [[], [1, 11], [4]]
+
+
+def test_units_asked_for_are_kept_first_and_the_others_by_strength_in_turn() -> None:
+    maps = {
+        "m": UnitMap(SPACE, np.array([0, 9, 0, 8, 0, 0, 0, 0, 0, 0, 0, -7.0]), "t"),
+        "n": UnitMap(SPACE, np.array([np.nan, 0, 6, 0, 0, 5, 0, 0, 0, 0, 0, 0]), "t"),
+    }
+    assert kept(viewer_data(planted(), maps=maps, units=[(1, 4)], max_units=5)) == [1, 2, 3, 5, 9]
+    data = viewer_data(planted(), signed(), units=np.array([[0, 2], [1, 6]]), max_units=2)
+    assert kept(data) == [2, 11]
+    course = data["units"][1]["course"]
+    expected = np.concatenate([11 + np.arange(ROWS) / 10, 110 + np.arange(ROWS)])
+    np.testing.assert_allclose(unpacked(course), expected, atol=course["scale"] / 2 * 1.001)
+
+
+def test_members_are_ranked_by_their_own_map() -> None:
+    values = np.array([0, 1, 0, 0, -3, 0, 0, 0, 0, 0, 0, 2.0])
+    own = viewer_data(planted(), {"signed": signed()}, maps={"signed": UnitMap(SPACE, values, "z")}, max_units=1)
+    assert own["networks"][0]["map"] == 0 and kept(own) == [4]
+    from_atlas = Atlas(SPACE, {"a": signed(), "b": signed()}, np.array([values, -values]))
+    data = viewer_data(planted(), from_atlas, maps={"b": UnitMap(SPACE, values, "z")})
+    assert [one["map"] for one in data["networks"]] == [0, 1]
+    assert [(one["name"], one["kind"]) for one in data["maps"]] == [("a", "loading"), ("b", "loading"), ("b", "z")]
+    np.testing.assert_allclose(unpacked(data["maps"][1]), -values, atol=1e-4)
+
+
+def test_rows_of_all_runs_stand_one_behind_the_other() -> None:
+    text = viewer_data(planted(), signed())["text"]
+    assert text["rows"] == 24 and text["runs"] == [[0, 0], [12, 1]] and text["conditions"] == ["a", "b"]
+    assert text["blocks"] == [[0, 6, 0], [6, 12, 1], [12, 18, 0], [18, 24, 1]]
+    assert text["contexts"] == list(range(0, 24, 3)) and text["prompts"] == ["0", "1", "2", "3"] * 2
+    assert words(text["token"]) == [f"\u0120w{row % 4}" for row in range(12)] * 2
+    assert words(text["flags"])[:4] == ["bos", "", "", "bos"]
+    np.testing.assert_allclose(unpacked(text["surprisal"])[:12], np.arange(12) / 4, atol=0.01)
+    one = viewer_data(planted(), signed(), run=1)
+    assert one["text"]["runs"] == [[0, 1]] and one["text"]["rows"] == 12
+    assert unpacked(one["networks"][0]["course"])[0] == pytest.approx(80 / 3, abs=1e-3)
+
+
+def test_recordings_without_a_row_table_fall_back_to_row_numbers(noise_recording: fbn.Recording) -> None:
+    text = viewer_data(noise_recording, maps=UnitMap(noise_recording.space, np.arange(12.0), "t"))["text"]
+    assert text["token"] is text["flags"] is text["position"] is text["prompts"] is text["surprisal"] is None
+    assert text["contexts"] == [0, 80]
+
+
+def test_tokens_that_are_missing_are_empty_words() -> None:
+    rows = pd.DataFrame({"token": ["a", None, float("nan"), 3], "position": [0.0, np.nan, 1.0, 2.0]}, dtype=object)
+    rows["position"] = rows["position"].astype(float)
+    recording = fbn.Recording.from_arrays([[np.ones((4, 3))]], events=[blocks(["x"], 4)], rows=[rows])
+    data = viewer_data(recording, maps=UnitMap(recording.space, np.ones(3), "t"))
+    assert words(data["text"]["token"]) == ["a", "", "", "3"] and data["text"]["position"] is None
+    assert data["units"][0]["course"]["far"] == 1.0  # a course that never moves still has a scale
+
+
+def test_overlaps_agree_with_the_table_of_the_report() -> None:
+    rng = np.random.default_rng(0)
+    sets = {
+        name: Network(SPACE, rng.random(12) < share, name=name)
+        for name, share in zip("abc", (0.2, 0.5, 0.8), strict=True)
+    }
+    sets["none"] = Network(SPACE, np.zeros(12, bool))
+    sets["void"] = Network(SPACE, np.zeros(12, bool))
+    found, names = overlaps(sets), list(sets)
+    for line in dice_table(sets).to_dict("records"):
+        i, j = names.index(line["a"]), names.index(line["b"])
+        for what in ("dice", "chance"):
+            value = found[what][i][j]
+            assert value == found[what][j][i]
+            assert (np.nan if value is None else value) == pytest.approx(line[what], abs=1e-4, nan_ok=True)
+
+
+def test_reading_is_partial(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, read = [], Run.read
+
+    def watched(self, *, units=None, rows=None):
+        asked.append((list(units), rows.stop - rows.start))
+        return read(self, units=units, rows=rows)
+
+    monkeypatch.setattr(Run, "read", watched)
+    recording = fbn.Recording.from_arrays([[np.ones((2500, 4))]], events=[blocks(["x"], 2500)])
+    viewer_data(recording, Network.from_indices(recording.space, [1]), units=[3], max_units=2)
+    assert asked == [([1, 3], 1024)] * 3
+
+
+def test_rows_that_do_not_fit_are_left_out_by_whole_contexts_and_said_so() -> None:
+    runs = [[np.random.default_rng(0).normal(size=(30_000, 3))]] * 2
+    rows = pd.DataFrame({"prompt": np.arange(30_000) // 7})
+    recording = fbn.Recording.from_arrays(runs, events=[blocks(["x"], 30_000)] * 2, rows=[rows, rows])
+    data = viewer_data(recording, Network.from_indices(recording.space, [0]), megabytes=0.5)
+    n_rows = data["text"]["rows"]
+    assert 10_000 < n_rows < 30_000 and n_rows % 7 == 0
+    assert data["text"]["runs"] == [[0, 0]] and data["text"]["blocks"] == [[0, n_rows, 0]]
+    assert len(unpacked(data["networks"][0]["course"])) == n_rows
+    assert f"Of 60,000 rows the first {n_rows:,} are kept" in " ".join(data["notes"])
+    assert len(json.dumps(data)) < 0.5e6
+
+
+def test_a_run_may_be_a_number_of_numpy() -> None:
+    run = inspect.unwrap(viewer_data)
+    assert run(planted(), signed(), run=np.int64(1))["text"]["runs"] == [[0, 1]]
