@@ -88,7 +88,7 @@ fbn.plot.stability(atlas)
 # prompt" and so on. A correlation of 1 means that the network is high in all prompts of that task and low in all others.
 
 # %%
-courses = fbn.time_courses(other_prompts, atlas, how="regression")
+courses = fbn.networks.time_courses(other_prompts, atlas, how="regression")
 values = np.concatenate([run.layer(0) for run in courses])
 task_of = np.concatenate([run.rows["trial_type"] for run in courses])
 r = pd.DataFrame({task: np.corrcoef(values.T, task_of == task)[-1, :-1] for task in tasks}, index=list(atlas))
@@ -103,7 +103,7 @@ assert (best[["add", "count", "sort", "upper"]] > 0.85).all() and best["copy"] <
 
 # %%
 of_tasks = {task: atlas[r[task].abs().idxmax()] for task in ("add", "count", "sort", "upper")}
-fbn.plot.time_courses(other_prompts, of_tasks, run=0, standardise=True)
+fbn.plot.time_courses(other_prompts, of_tasks, run=0, standardize=True)
 
 # %% [markdown]
 # **What to see.** The mean activity of four networks over the prompts of one run (new ones), blocks of tasks behind them. Here a row is a prompt. Each network
@@ -121,7 +121,7 @@ fbn.plot.time_courses(other_prompts, of_tasks, run=0, standardise=True)
 
 # %%
 again = fbn.find_networks(other_prompts, 8, method="temporal", seed=1)
-pairs = fbn.match_networks(atlas, again, seed=0)
+pairs = fbn.networks.match_networks(atlas, again, seed=0)
 pairs.round(3)
 
 # %%

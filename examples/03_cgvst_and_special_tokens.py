@@ -77,7 +77,7 @@ assert after < before / 2
 
 # %%
 battery = fbn.demo.battery(n=30, seed=1).select(tasks)
-table = fbn.token_ablation(
+table = fbn.studies.token_ablation(
     model,
     chats,
     battery,
@@ -123,10 +123,10 @@ scores = {
     "answer, gradient x activation": fbn.cgvst(
         model, chats["sort"], tokens="answer", variant="grad_x_act", progress=False
     ),
-    "random": fbn.random_scores(model, seed=0),
+    "random": fbn.attribution.random_scores(model, seed=0),
 }
 validation = fbn.validate_scores(
-    model, scores, battery, "sort", n_units=100, n_groups=40, n_controls=20, n_shuffles=200, seed=0, progress=False
+    model, scores, battery, "sort", n_units=100, n_groups=40, n_controls=20, n_null=200, seed=0, progress=False
 )
 fbn.plot.score_validation(validation)
 

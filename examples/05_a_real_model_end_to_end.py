@@ -143,7 +143,7 @@ positions = [[len(fbn.token_layout(model, text).ids) - 1] for text in answered] 
 maps = {
     "effect": fbn.UnitMap(contrast.space, np.abs(contrast.effect.values), "|effect|", contrast.effect.provenance),
     "t": contrast.t,
-    "gradient x activation": fbn.gradient_x_activation(model, answered, positions, progress=False),
+    "gradient x activation": fbn.attribution.gradient_x_activation(model, answered, positions, progress=False),
 }
 if not small:
     del maps["effect"]

@@ -165,6 +165,6 @@ def test_settings_of_interventions_reach_the_functions_that_take_them(demo_model
     assert answers.to_dataframe()["exact_match"].all()
     scores = fbn.UnitMap(space, np.random.default_rng(0).normal(size=space.n_units), "z")
     with pytest.raises(ValueError, match="protect"):  # a model of three layers has none left to prune
-        fbn.keep_for_ratio(demo_model, scores, **fnp.ratio)
-    kept = fbn.keep_for_ratio(demo_model, scores, ratio=0.05)
+        fbn.pruning.keep_for_ratio(demo_model, scores, **fnp.ratio)
+    kept = fbn.pruning.keep_for_ratio(demo_model, scores, ratio=0.05)
     assert fbn.prune(demo_model, keep=kept).pruned.n_after < 0.96 * 353_760

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.metadata
 import importlib.util
+import inspect
 import os
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +30,12 @@ HEAVY = (
     "safetensors",
     "plotly",
     "jinja2",
+)
+
+NAMESPACES = (
+    *("acquisition", "analysis", "analysis.glm", "analysis.ica", "analysis.networks", "attribution", "intervention"),
+    *("intervention.hooks", "intervention.behaviour", "intervention.studies", "intervention.pruning"),
+    *("reporting", "reporting.plot"),
 )
 
 
@@ -62,6 +74,35 @@ def test_every_public_name_is_there() -> None:
         if name == "plot" and importlib.util.find_spec("plotly") is None:
             continue
         assert getattr(fbn, name) is not None
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_every_name_of_a_namespace_is_there_and_no_module_hides_it(name: str) -> None:
+    folder = importlib.import_module(f"tl_fbn.{name}")
+    stub = ast.parse(Path(str(folder.__file__)).with_suffix(".pyi").read_text(encoding="utf-8"))
+    homes = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(homes) == set(folder.__all__) and len(set(folder.__all__)) == len(folder.__all__)
+    modules = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+    for public, home in homes.items():
+        # lazy_loader lets a function win over the module it stands in, and over no other
+        assert public not in modules or home in (public, None), f"{public} is hidden by {name}/{public}.py"
+        if name != "reporting.plot" or importlib.util.find_spec("plotly"):
+            assert getattr(folder, public) is not None
+    for module in modules:
+        importlib.import_module(f"tl_fbn.{name}.{module}")
+    assert all(not inspect.ismodule(getattr(folder, public)) for public, home in homes.items() if home is not None)
+
+
+def test_flat_names_are_those_of_their_namespaces() -> None:
+    for space in (fbn.glm, fbn.ica, fbn.networks, fbn.attribution, fbn.hooks, fbn.behaviour, fbn.studies, fbn.pruning):
+        for name in set(space.__all__) & set(fbn.__all__):
+            assert getattr(space, name) is getattr(fbn, name)
+    modules = [name for name in fbn.__all__ if inspect.ismodule(getattr(fbn, name))]
+    assert len(fbn.__all__) - len(modules) <= 52
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert fbn.__version__ == importlib.metadata.version("tl-fbn")
 
 
 def test_unknown_names_list_the_known() -> None:

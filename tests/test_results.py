@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from tests.helpers.units import TOY
 from tl_fbn import files
 from tl_fbn import results as saved
 from tl_fbn.reporting.page.report import Report
+from tl_fbn.results import result_class, result_names
 from tl_fbn.units import Atlas, Network, UnitMap
 
 
@@ -49,10 +51,12 @@ def test_every_kind_comes_back_as_itself(tmp_path: Path) -> None:
 
 def test_everything_public_that_can_be_saved_is_known() -> None:
     nouns = {name: noun for name in fbn.__all__ if inspect.isclass(noun := getattr(fbn, name))}
+    for space in (fbn.glm, fbn.ica, fbn.networks, fbn.attribution, fbn.behaviour, fbn.studies, fbn.pruning):
+        nouns |= {name: noun for name in space.__all__ if inspect.isclass(noun := getattr(space, name))}
     can = {name for name, noun in nouns.items() if hasattr(noun, "save") and hasattr(noun, "load")}
-    assert can <= set(saved.HOMES)
+    assert len(can) > 30 and can <= set(saved.result_names())
     for name in can:
-        assert saved._home(name) is nouns[name]
+        assert saved.result_class(name) is nouns[name]
 
 
 def test_a_folder_comes_in_the_order_of_the_argument(folder: Path) -> None:
@@ -81,7 +85,7 @@ def test_a_folder_makes_a_page(folder: Path) -> None:
 
 def test_the_report_of_a_pruned_model_is_loaded_without_the_model(tmp_path: Path) -> None:
     report = results()[7]
-    arrays, described = report.to_about()
+    arrays, described = report._pack_()
     files.write_result(tmp_path / saved.PRUNED, "Pruned", arrays, {"report": described})
     assert repr(saved.load(tmp_path)) == repr(report)
 
@@ -167,3 +171,15 @@ def test_no_result_takes_the_name_of_another(tmp_path: Path) -> None:
     for ending in ("csv", "tsv"):
         (tmp_path / f"x.{ending}").write_text("a\n1\n")
     assert sorted(saved.load_results(tmp_path)) == ["x.csv", "x.csv.safetensors", "x.tsv"]
+
+
+def test_every_public_result_shows_itself_in_a_notebook() -> None:
+    nouns = {name: result_class(name) for name in result_names()}
+    assert len(nouns) > 30
+    assert all(callable(getattr(noun, "_repr_html_", None)) for noun in nouns.values())
+
+
+@pytest.mark.parametrize("result", results(), ids=lambda one: type(one).__name__)
+def test_notebook_tables_are_small(result: Any) -> None:
+    html = result._repr_html_()
+    assert html.count("<table") == 1 and len(html) < 20_000

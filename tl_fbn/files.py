@@ -19,6 +19,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from tl_fbn.errors import InputError, InputTypeError
+
 FORMAT_VERSION = 1
 
 
@@ -68,17 +70,17 @@ def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarra
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, was not saved by tl_fbn, holds another noun or a newer format.
+        InputError: The file is damaged, was not saved by tl_fbn, holds another noun or a newer format.
     """
     path = Path(path)
     held, about = _described(path)
     if held != noun:
-        raise ValueError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
+        raise InputError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in list(file.keys())}
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
+        raise InputError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
     return arrays, about
 
 
@@ -95,18 +97,18 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
+        raise InputError(f"{path} is damaged or no result file ({error}); load a file saved by tl_fbn") from error
     if "tl_fbn" not in metadata:
-        raise ValueError(f"{path} is a safetensors file, but none that tl_fbn saved; load a file saved by tl_fbn")
+        raise InputError(f"{path} is a safetensors file, but none that tl_fbn saved; load a file saved by tl_fbn")
     try:
         header = json.loads(metadata["tl_fbn"])
         version, held, about = int(header["format"]), header["noun"], header["about"]
         if not isinstance(held, str) or not isinstance(about, dict):
-            raise TypeError("neither a name nor a description")
+            raise InputTypeError("neither a name nor a description")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
+        raise InputError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
     if version > FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} has format version {version}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
         )
     return held, about
@@ -115,4 +117,6 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    raise TypeError(f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts")
+    raise InputTypeError(
+        f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts"
+    )

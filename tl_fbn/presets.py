@@ -26,12 +26,17 @@ from typing import Any
 import pandas as pd
 
 from tl_fbn.acquisition.design.stimuli import fields
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
+from tl_fbn.errors import InputError
 from tl_fbn.units import html_table
+from tl_fbn.units.result import Result
+from tl_fbn.units.space import Provenance
 
 
 @dataclass(frozen=True, repr=False)
-class Preset:
+class Preset(Result, step="settings"):
     """Settings of one paper.
 
     Args:
@@ -49,7 +54,7 @@ class Preset:
         inhibit: Options of :func:`tl_fbn.inhibit`.
         amplify: Options of :func:`tl_fbn.amplify`.
         respond: Options of :meth:`tl_fbn.Battery.respond`.
-        ratio: Options of :func:`tl_fbn.keep_for_ratio`.
+        ratio: Options of :func:`tl_fbn.pruning.keep_for_ratio`.
     """
 
     name: str
@@ -68,13 +73,19 @@ class Preset:
     respond: Mapping[str, Any] = field(default_factory=dict)
     ratio: Mapping[str, Any] = field(default_factory=dict)
 
-    def sites(self, model: Any) -> list[str]:
+    @property
+    def provenance(self) -> Provenance:
+        """The paper the settings are from."""
+        return {"source": self.source}
+
+    def sites(self, model: HookedModel) -> list[str]:
         """Those of the preset's sites that a model has.
 
         Raises:
-            TypeError: The model cannot be hooked.
-            ValueError: It has none of them.
+            InputTypeError: The model cannot be hooked.
+            InputError: It has none of them.
         """
+        host.require_model(model)
         found = []
         for site in self.site_names:
             try:
@@ -83,7 +94,7 @@ class Preset:
                 continue
             found.append(site)
         if not found:
-            raise ValueError(f"this model has none of the sites of {self.name}: {', '.join(self.site_names)}")
+            raise InputError(f"this model has none of the sites of {self.name}: {', '.join(self.site_names)}")
         return found
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -91,6 +102,12 @@ class Preset:
         lines = [(what, value, "stated") for what, value in self.stated.items()]
         lines += [(what, value, "our choice") for what, value in self.unknown.items()]
         return pd.DataFrame(lines, columns=["setting", "value", "source"])
+
+    def _methods_(self) -> list[str]:
+        return [
+            f"Settings follow {self.source} where it states them ({len(self.stated)}); where it does not ({len(self.unknown)}), they are our choice, marked below. "
+            "This is not a reproduction."
+        ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = f"After {self.source}. What the paper does not state is our choice, so this is not a reproduction."
@@ -266,7 +283,7 @@ s0_fnf = Preset(
         {
             "mixed pairs": _MIXED,
             "tokenizers that differ": "courses are aligned by characters; the notebook cuts the longer text",
-            "decision": "fbn.calibrate on pairs that are known; the paper's .9642 and the notebook's .596 for one pair do not agree",
+            "decision": "fbn.networks.calibrate_fingerprint on pairs that are known; the paper's .9642 and the notebook's .596 for one pair do not agree",
         }
     ),
     site_names=("resid.post",),

@@ -5,8 +5,8 @@
     fbn.Report("Sorting", *results.values()).save("sort.html")
     results.skipped                                  # file name -> why it was left out
 
-Every noun's ``.save`` writes its name into the file; :data:`HOMES` says where it lives. A recording is a folder, a pruned model is one too (its
-report is loaded, not its weights), a table is a .csv or .tsv. Nothing is unpickled and no model is loaded.
+Every result writes the name of its class into its file (:mod:`tl_fbn.units.result`); the public names say where that class lives. A recording is a folder, a
+pruned model is one too (its report is loaded, not its weights), a table is a .csv or .tsv. Nothing is unpickled and no model is loaded.
 
 What it does not do: go into subfolders that are no recording or pruned model.
 """
@@ -17,46 +17,25 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
+import tl_fbn
 from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError
 from tl_fbn.units import html_table
+from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 
-# in the order of the argument: what is earlier here is earlier on the page
-HOMES = {
-    "BlockDesign": "tl_fbn.acquisition.design.block_design",
-    "Recording": "tl_fbn.acquisition.recording.recording",
-    "GLMFit": "tl_fbn.analysis.glm.fit",
-    "Contrast": "tl_fbn.analysis.glm.contrast",
-    "FContrast": "tl_fbn.analysis.glm.contrast",
-    "PermutationTest": "tl_fbn.analysis.glm.permutation",
-    "ComponentChoice": "tl_fbn.analysis.ica.model_order",
-    "Atlas": "tl_fbn.units",
-    "Network": "tl_fbn.units",
-    "Recurrence": "tl_fbn.analysis.networks.recurrence",
-    "SampleMaps": "tl_fbn.analysis.networks.dual_regression",
-    "Connectivity": "tl_fbn.analysis.networks.connectivity",
-    "Overlap": "tl_fbn.analysis.networks.overlap",
-    "Identification": "tl_fbn.analysis.networks.identification",
-    "Fingerprint": "tl_fbn.analysis.networks.fingerprint",
-    "UnitMap": "tl_fbn.units",
-    "ItemScores": "tl_fbn.attribution.item_scores",
-    "Validation": "tl_fbn.intervention.studies.score_validation",
-    "Responses": "tl_fbn.intervention.behaviour.free_responses",
-    "LesionStudy": "tl_fbn.intervention.studies.lesion_results",
-    "DoseResponse": "tl_fbn.intervention.studies.dose_response",
-    "GainCalibration": "tl_fbn.intervention.studies.gain_calibration_results",
-    "PruneReport": "tl_fbn.intervention.pruning.prune_report",
-    "DataFrame": "",
-}
-"""Nouns that can be saved, and the module of each."""
-
-PRUNED = "tl_fbn_pruned.safetensors"  # the file of a pruned model's folder; see intervention.checkpoint
+PRUNED = "tl_fbn_pruned.safetensors"  # the file of a pruned model's folder; see intervention.pruning.checkpoint
 TABLES = {".csv": ",", ".tsv": "\t"}
+NAMESPACES = (
+    *("units", "acquisition", "analysis.glm", "analysis.ica", "analysis.networks", "attribution"),
+    *("intervention.behaviour", "intervention.studies", "intervention.pruning"),
+)
+"""Folders whose public names are searched for the class of a file that nobody has imported yet."""
 
 
 class SavedResults(dict[str, Any]):
@@ -96,14 +75,15 @@ def load(path: str | os.PathLike) -> Any:
 
     Raises:
         FileNotFoundError: There is nothing at the path.
-        ValueError: The file is damaged, none of ours, of a newer format, or part of something unfinished.
+        InputError: The file is damaged, none of ours, of a newer format, or part of something unfinished.
     """
+    path = Path(path)
     try:
-        return _loaded(Path(path))
+        return _loaded(path)
     except (ValueError, OSError, ImportError, MemoryError):
         raise
     except Exception as error:  # whatever else falls out of a description that is not what we write
-        raise ValueError(
+        raise InputError(
             f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of it"
         ) from error
 
@@ -111,26 +91,56 @@ def load(path: str | os.PathLike) -> Any:
 def _loaded(path: Path) -> Any:
     """What :func:`load` loads; of a damaged file any error."""
     if path.is_dir():
-        if (path / store.ABOUT).is_file():
-            return Recording.open(path)
-        if (path / PRUNED).is_file():
-            arrays, about = files.read_result(path / PRUNED, "Pruned")
-            return _home("PruneReport").from_about(arrays, about["report"])
-        raise ValueError(
-            f"{path} is a folder, but no recording and no pruned model; load_results(folder) loads what is in it"
-        )
+        return _loaded_folder(path)
     if path.suffix.lower() in TABLES and path.is_file():
         try:
             return pd.read_csv(path, sep=TABLES[path.suffix.lower()])
-        except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-            raise ValueError(
+        except ValueError as error:  # pandas' own errors are ValueErrors
+            raise InputError(
                 f"{path} is no table ({error}); give a .csv or .tsv with a line of column names"
             ) from error
     noun = files.noun_of(path)
-    if noun not in HOMES:
-        known = ", ".join(name for name, home in HOMES.items() if home)
-        raise ValueError(f"{path} holds a {noun}, which is no result to load; results: {known}")
-    return _home(noun).load(path)
+    found = result_class(noun)
+    if found is None:
+        raise InputError(f"{path} holds a {noun}, which is no result to load; results: {', '.join(result_names())}")
+    if found is Recording:
+        raise InputError(f"{path} is damaged: it says it holds a Recording, which is a folder; load another copy of it")
+    return found.load(path)
+
+
+def _loaded_folder(path: Path) -> Any:
+    if (path / store.ABOUT).is_file():
+        return Recording.open(path)
+    if (path / PRUNED).is_file():
+        arrays, about = files.read_result(path / PRUNED, "Pruned")
+        report = result_class("PruneReport")
+        assert report is not None
+        return report._unpack_(arrays, about["report"])
+    raise InputError(
+        f"{path} is a folder, but no recording and no pruned model; load_results(folder) loads what is in it"
+    )
+
+
+def result_class(noun: str) -> type[Result] | None:
+    """The class of results with a name; it is imported where nobody has done so yet. None where there is no such class."""
+    for name in NAMESPACES:
+        if noun not in RESULT_CLASSES:
+            folder = importlib.import_module(f"{tl_fbn.__name__}.{name}")
+            if noun in getattr(folder, "__all__", ()):
+                getattr(folder, noun)
+    return RESULT_CLASSES.get(noun)
+
+
+def result_names() -> list[str]:
+    """Names of all public classes of results."""
+    found = set(RESULT_CLASSES)
+    for name in NAMESPACES:
+        folder = importlib.import_module(f"{tl_fbn.__name__}.{name}")
+        nouns = [noun for noun in getattr(folder, "__all__", ()) if noun[0].isupper()]
+        found |= {
+            noun for noun in nouns if isinstance(kind := getattr(folder, noun), type) and issubclass(kind, Result)
+        }
+    return sorted(found)
 
 
 def load_results(folder: str | os.PathLike) -> SavedResults:
@@ -146,7 +156,7 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: Nothing in it is a result.
+        InputError: Nothing in it is a result.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -165,11 +175,10 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
             skipped[path.name] = str(error)
     if not found:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:5])
-        raise ValueError(
+        raise InputError(
             f"no result in {folder} ({reasons or 'it is empty'}); give a folder with files saved by tl_fbn"
         )
-    order = list(HOMES)
-    placed = sorted(found, key=lambda path: (order.index(type(found[path]).__name__), path.name))
+    placed = sorted(found, key=lambda path: (*place_in_argument(found[path]), path.name))
     stems = [path.stem if path.is_file() else path.name for path in placed]
     taken = [
         *stems,
@@ -179,5 +188,8 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
     return SavedResults({name: found[path] for name, path in zip(names, placed, strict=True)}, skipped)
 
 
-def _home(noun: str) -> Any:
-    return getattr(importlib.import_module(HOMES[noun]), noun)
+def place_in_argument(result: Any) -> tuple[int, str]:
+    """Where a result comes in an argument: by its step, then by its kind; tables come last."""
+    steps = get_args(Step)
+    step = getattr(result, "_step_", None)
+    return (steps.index(step) if step in steps else len(steps)), type(result).__name__

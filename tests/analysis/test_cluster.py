@@ -39,7 +39,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> fbn.Recording:
 
 @pytest.mark.parametrize("what", ["GLM", "networks", "permutations"])
 def test_an_analysis_is_the_same(what: str, cluster, recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_WORTH", 1)
+    monkeypatch.setattr(parallel, "_MIN_NUMBERS_FOR_THREADS", 1)
     monkeypatch.setattr(relabelling, "UNITS", 256)
 
     def found() -> np.ndarray:

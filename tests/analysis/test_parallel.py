@@ -47,7 +47,7 @@ def test_a_fit_does_not_depend_on_threads(noise, monkeypatch: pytest.MonkeyPatch
     recording = fbn.Recording.from_arrays([layers], events=[blocks(["a", "b"] * 4, 20)])
     with threadpool_limits(1):
         alone = fbn.fit_glm(recording, noise=noise).contrast("a - b", level="token")
-    monkeypatch.setattr(parallel, "_WORTH", 1)
+    monkeypatch.setattr(parallel, "_MIN_NUMBERS_FOR_THREADS", 1)
     with threadpool_limits(4), joblib.parallel_config(n_jobs=3):
         beside = fbn.fit_glm(recording, noise=noise).contrast("a - b", level="token")
     np.testing.assert_array_equal(alone.t.values, beside.t.values)
@@ -58,7 +58,7 @@ def test_an_atlas_does_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) ->
     recording, _, _ = planted(6, noise=1.0)
     with threadpool_limits(1):
         alone = fbn.find_networks(recording, 6, seed=0)
-    monkeypatch.setattr(parallel, "_WORTH", 1)
+    monkeypatch.setattr(parallel, "_MIN_NUMBERS_FOR_THREADS", 1)
     with threadpool_limits(2), joblib.parallel_config(n_jobs=3):
         beside = fbn.find_networks(recording, 6, seed=0)
     assert alone.stability.min() > 0.9

@@ -41,7 +41,7 @@ def test_row_sums_and_norms_equal_autograds_weight_gradients(label: str) -> None
     model = one.bridged(plain)
     for variant, values in expected.items():
         assert relative(score(model, variant=variant).values, values) < 1e-6, variant
-    items = fbn.item_scores(model, IDS, positions=GROUPS, variant="row_sum", progress=False, batch_size=2)
+    items = fbn.attribution.item_scores(model, IDS, positions=GROUPS, variant="row_sum", progress=False, batch_size=2)
     assert relative(items.values, np.array(by_item)) < 1e-6
     signed = np.array(by_item)
     error = signed.std(0, ddof=1) / np.sqrt(3)
@@ -72,7 +72,9 @@ def test_gradient_times_activation_equals_weight_times_weight_gradient(label: st
         rows = np.concatenate([(weight * gradient).sum(1) for weight, gradient in parts])
         if one.name != "Llama" and one.name != "Qwen2":  # their up projections have no bias
             biases = [block_bias(one, block) for block in one.layers(plain)]
-            delta = fbn.item_scores(model, [ids], positions=[groups], variant="grad", progress=False).values[0]
+            delta = fbn.attribution.item_scores(
+                model, [ids], positions=[groups], variant="grad", progress=False
+            ).values[0]
             rows = rows + delta * np.concatenate(biases)
         expected += np.abs(rows)
     assert relative(score(model, variant="grad_x_act").values, expected) < 1e-6
@@ -87,7 +89,7 @@ def block_bias(one: Any, block: Any) -> np.ndarray:
 @pytest.mark.parametrize("label", SHAPES)
 def test_finite_differences_agree(label: str) -> None:
     one, plain = rough(label)
-    found = fbn.item_scores(
+    found = fbn.attribution.item_scores(
         one.bridged(plain), IDS[:1], positions=GROUPS[:1], variant="row_sum", progress=False
     ).values[0]
     from operator import attrgetter
@@ -299,7 +301,7 @@ def cut_off(model: Any, name: str) -> Iterator[None]:
         yield
 
 
-def test_refusals_say_what_to_do(demo_model: Any) -> None:
+def test_refusals_say_what_to_do(demo_model: Any, unchecked: None) -> None:
     model = tiny_model()
     plain = inspect.unwrap(cgvst)
     with pytest.raises(ValueError, match="items is empty"):
@@ -339,9 +341,9 @@ def test_refusals_say_what_to_do(demo_model: Any) -> None:
     with pytest.raises(ValueError, match="batch_size=0"):
         fbn.cgvst(model, [[1, 2]], positions=[[1]], batch_size=0, progress=False)
     for wrong, message in (
-        ({"variant": "rowsum"}, "variant='rowsum' is none of"),
-        ({"site": "mlp"}, "site='mlp' is none of"),
-        ({"aggregate": "sum"}, "aggregate='sum' is none of"),
+        ({"variant": "rowsum"}, "variant must be 'row_sum', 'row_l1', 'row_l2', 'grad_x_act' or 'grad'; got 'rowsum'"),
+        ({"site": "mlp"}, "site must be 'mlp.up', 'mlp.pre' or 'mlp.neurons'; got 'mlp'"),
+        ({"aggregate": "sum"}, "aggregate must be 'sum_abs', 'mean_abs', 'abs_mean', 'mean' or 't'; got 'sum'"),
     ):
         with pytest.raises(ValueError, match=message):
             plain(model, [[1, 2]], [[1]], **wrong)

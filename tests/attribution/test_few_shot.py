@@ -61,16 +61,16 @@ def test_readers(tmp_path: Path) -> None:
         "Instances": [{"input": "a", "output": ["b", "c"]}, {"input": "d", "output": "e"}],
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
-    expected = [fbn.Example("Do\nit.", "a", "b"), fbn.Example("Do\nit.", "d", "e")]
+    expected = [fbn.attribution.Example("Do\nit.", "a", "b"), fbn.attribution.Example("Do\nit.", "d", "e")]
     assert fbn.read_examples(tmp_path / "task.json") == expected
     (tmp_path / "rows.jsonl").write_text(
         '{"instruction": "Do\\nit.", "input": "a", "output": "b"}\n\n{"input": "d", "output": "e"}\n'
     )
-    assert fbn.read_examples(tmp_path / "rows.jsonl") == [expected[0], fbn.Example("", "d", "e")]
+    assert fbn.read_examples(tmp_path / "rows.jsonl") == [expected[0], fbn.attribution.Example("", "d", "e")]
     (tmp_path / "rows.csv").write_text('\ufeffinput,output\n"a, b",c\nd,e\n', encoding="utf-8")
-    assert fbn.read_examples(tmp_path / "rows.csv", instruction="X", n=1) == [fbn.Example("X", "a, b", "c")]
+    assert fbn.read_examples(tmp_path / "rows.csv", instruction="X", n=1) == [fbn.attribution.Example("X", "a, b", "c")]
     (tmp_path / "rows.tsv").write_text("output\tinput\tinstruction\nb\ta\tDo\n")
-    assert fbn.read_examples(tmp_path / "rows.tsv") == [fbn.Example("Do", "a", "b")]
+    assert fbn.read_examples(tmp_path / "rows.tsv") == [fbn.attribution.Example("Do", "a", "b")]
 
 
 def test_chats_of_one_turn_become_shots_and_a_battery(demo_model: Any) -> None:
@@ -115,7 +115,7 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
         fbn.few_shot_chats([[{"role": "user", "content": "a"}]], seed=0, n_shots=0)
     with pytest.raises(ValueError, match="give tokenizer="):
         fbn.few_shot_chats(ROWS, seed=0, max_tokens=5)
-    with pytest.raises(ValueError, match="instruction='last' is none of"):
+    with pytest.raises(ValueError, match="instruction must be 'first', 'every' or 'system'; got 'last'"):
         inspect.unwrap(fbn.few_shot_chats)(ROWS, seed=0, instruction="last")
     with pytest.raises(FileNotFoundError, match="no file at"):
         fbn.read_examples(tmp_path / "none.json")

@@ -29,8 +29,8 @@ def test_taylor_is_weight_times_weight_gradient_of_the_outgoing_weights(label: s
         expected += np.abs(row)
         signed -= row / len(IDS)
     model = one.bridged(plain)
-    assert relative(fbn.taylor(model, IDS, FLAT, progress=False).values, expected) < 1e-6
-    assert relative(fbn.gradient_x_activation(model, IDS, FLAT, progress=False).values, signed) < 1e-6
+    assert relative(fbn.attribution.taylor(model, IDS, FLAT, progress=False).values, expected) < 1e-6
+    assert relative(fbn.attribution.gradient_x_activation(model, IDS, FLAT, progress=False).values, signed) < 1e-6
 
 
 def likelihoods(model: Any, item: list[int], at: list[int]) -> float:
@@ -43,7 +43,7 @@ def test_first_order_effects_are_those_of_small_lesions() -> None:
     """A gain of 1 - epsilon on one neuron costs epsilon times its gradient times activation."""
     one, plain = rough("GPT2")
     model = one.bridged(plain)
-    scores = fbn.gradient_x_activation(model, IDS[:1], FLAT[:1], progress=False)
+    scores = fbn.attribution.gradient_x_activation(model, IDS[:1], FLAT[:1], progress=False)
     before = likelihoods(model, IDS[0], FLAT[0])
     for unit in (3, 40, 70):
         with fbn.amplify(model, fbn.Network.from_indices(scores.space, [unit]), gain=1 - 1e-5):
@@ -54,8 +54,8 @@ def test_integrated_gradients_add_up_to_the_lesion_of_the_layer() -> None:
     one, plain = rough("GPT2")
     model = one.bridged(plain)
     ids, at = IDS[:1], FLAT[:1]
-    scores = fbn.integrated_gradients(model, ids, at, n_steps=100, progress=False)
-    plainly = fbn.gradient_x_activation(model, ids, at, progress=False)
+    scores = fbn.attribution.integrated_gradients(model, ids, at, n_steps=100, progress=False)
+    plainly = fbn.attribution.gradient_x_activation(model, ids, at, progress=False)
     before = likelihoods(model, ids[0], at[0])
     for layer in range(2):
         network = fbn.Network.from_indices(scores.space, range(scores.space.n_units)).restrict(layers=[layer])
@@ -70,7 +70,8 @@ def test_integrated_gradients_in_batches_are_those_one_by_one() -> None:
     one, plain = rough("GPT2")
     model = one.bridged(plain)
     single, batch = (
-        fbn.integrated_gradients(model, IDS, FLAT, n_steps=3, progress=False, batch_size=size).values for size in (1, 3)
+        fbn.attribution.integrated_gradients(model, IDS, FLAT, n_steps=3, progress=False, batch_size=size).values
+        for size in (1, 3)
     )
     assert relative(batch, single) < 1e-12
 
@@ -90,7 +91,7 @@ def test_attribution_patching_agrees_with_transformer_lens(positions: str) -> No
         pytest.skip("this TransformerLens has no attribution patching")
     model = bridged(tiny_llama()).to(torch.float64)
     clean, corrupted, answers = pairs()
-    found = fbn.attribution_patching(model, clean, corrupted, answers, positions=positions, progress=False)  # type: ignore[arg-type]
+    found = fbn.attribution.attribution_patching(model, clean, corrupted, answers, positions=positions, progress=False)  # type: ignore[arg-type]
     names = [f"blocks.{layer}.mlp.hook_post" for layer in range(2)]
     expected = np.zeros(96)
     for one, other, (right, wrong) in zip(clean, corrupted, answers, strict=True):
@@ -112,14 +113,16 @@ def test_attribution_patching_agrees_with_transformer_lens(positions: str) -> No
 def test_attribution_patching_works_on_opt() -> None:
     opt = architecture("OPT")
     clean, corrupted, answers = pairs()
-    found = fbn.attribution_patching(opt.bridged(opt.build()), clean, corrupted, answers, progress=False)
+    found = fbn.attribution.attribution_patching(opt.bridged(opt.build()), clean, corrupted, answers, progress=False)
     assert (found.values != 0).mean() > 0.2
 
 
 def test_attribution_patching_reads_strings(demo_model: Any) -> None:
     clean = ["[INST] copy : a b c [/INST]", "[INST] copy : d e f [/INST]"]
     corrupted = ["[INST] upper : a b c [/INST]", "[INST] upper : d e f [/INST]"]
-    scores = fbn.attribution_patching(demo_model, clean, corrupted, [("a", "A"), ("d", "D")], progress=False)
+    scores = fbn.attribution.attribution_patching(
+        demo_model, clean, corrupted, [("a", "A"), ("d", "D")], progress=False
+    )
     assert scores.provenance["n_pairs"] == 2 and len(scores.provenance["prompts"]) == 8
     with fbn.inhibit(demo_model, scores.top(20)):
         left = fbn.Battery.from_pairs({"copy": [("[INST] copy : a b c [/INST]", "a b c")]}).evaluate(demo_model)
@@ -135,36 +138,42 @@ def test_planted_task_neurons_are_ranked_first() -> None:
     truth[[layer * 48 + unit for layer, which in units.items() for unit in which]] = 1
     clean, corrupted = [ids[:6] for ids in items], [[*ids[:5], 4] for ids in items]
     maps = {
-        "gradient x activation": fbn.gradient_x_activation(model, items, positions, progress=False),
-        "taylor": fbn.taylor(model, items, positions, progress=False),
-        "integrated gradients": fbn.integrated_gradients(model, items, positions, progress=False),
-        "attribution patching": fbn.attribution_patching(model, clean, corrupted, [(2, 9)] * 20, progress=False),
+        "gradient x activation": fbn.attribution.gradient_x_activation(model, items, positions, progress=False),
+        "taylor": fbn.attribution.taylor(model, items, positions, progress=False),
+        "integrated gradients": fbn.attribution.integrated_gradients(model, items, positions, progress=False),
+        "attribution patching": fbn.attribution.attribution_patching(
+            model, clean, corrupted, [(2, 9)] * 20, progress=False
+        ),
         "all tokens": fbn.cgvst(model, items, tokens="all", progress=False),
     }
     for name, scores in maps.items():
         assert roc_auc_score(truth, scores.values) >= 0.99, name
-    by_chance = [roc_auc_score(truth, fbn.random_scores(model, seed=seed).values) for seed in range(40)]
+    by_chance = [roc_auc_score(truth, fbn.attribution.random_scores(model, seed=seed).values) for seed in range(40)]
     assert np.mean(by_chance) == pytest.approx(0.5, abs=0.07)
 
 
 def test_random_scores_depend_on_the_seed_only() -> None:
     model = tiny_model()
-    assert np.array_equal(fbn.random_scores(model, seed=1).values, fbn.random_scores(model, seed=1).values)
-    assert not np.array_equal(fbn.random_scores(model, seed=1).values, fbn.random_scores(model, seed=2).values)
+    assert np.array_equal(
+        fbn.attribution.random_scores(model, seed=1).values, fbn.attribution.random_scores(model, seed=1).values
+    )
+    assert not np.array_equal(
+        fbn.attribution.random_scores(model, seed=1).values, fbn.attribution.random_scores(model, seed=2).values
+    )
 
 
 def test_refusals(demo_model: Any) -> None:
     clean, corrupted, answers = pairs()
     model = tiny_model()
     with pytest.raises(ValueError, match="n_steps=0 is no path"):
-        fbn.integrated_gradients(model, IDS, FLAT, n_steps=0)
+        fbn.attribution.integrated_gradients(model, IDS, FLAT, n_steps=0)
     with pytest.raises(ValueError, match="got 3, 2 and 3"):
-        fbn.attribution_patching(model, clean, corrupted[:2], answers)
+        fbn.attribution.attribution_patching(model, clean, corrupted[:2], answers)
     with pytest.raises(ValueError, match="pair 0 has 6 clean and 9 corrupted tokens"):
-        fbn.attribution_patching(model, clean[:1], corrupted[1:2], answers[:1])
+        fbn.attribution.attribution_patching(model, clean[:1], corrupted[1:2], answers[:1])
     with pytest.raises(ValueError, match="begin with the same token"):
-        fbn.attribution_patching(model, clean[:1], corrupted[:1], [(4, 4)])
+        fbn.attribution.attribution_patching(model, clean[:1], corrupted[:1], [(4, 4)])
     with pytest.raises(ValueError, match="give token ids for both"):
-        fbn.attribution_patching(demo_model, clean[:1], corrupted[:1], [("a", "b")])
-    with pytest.raises(ValueError, match="positions='first' is none of"):
-        inspect.unwrap(fbn.attribution_patching)(model, clean, corrupted, answers, positions="first")
+        fbn.attribution.attribution_patching(demo_model, clean[:1], corrupted[:1], [("a", "b")])
+    with pytest.raises(ValueError, match="positions must be 'last' or 'all'; got 'first'"):
+        inspect.unwrap(fbn.attribution.attribution_patching)(model, clean, corrupted, answers, positions="first")

@@ -219,7 +219,7 @@ def test_hostile_names_run_nothing(tmp_path: Path) -> None:
     recording = fbn.Recording.from_arrays(
         [[rng.normal(size=(20, 8))] * 2], events=[events], rows=[rows], model=HOSTILE[0]
     )
-    courses = fbn.time_courses(recording, networks)
+    courses = fbn.networks.time_courses(recording, networks)
     path = tmp_path / "hostile.html"
     written = Section(HOSTILE[0], "\n\n".join(HOSTILE), figure=maps, table=table)
     Report(HOSTILE[0], recording, courses, test, atlas, maps, lesioned, written, intro=HOSTILE[1]).save(path)

@@ -75,11 +75,11 @@ def test_texts_with_literal_spans(tmp_path, demo_model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--variant", "magic"], "variant='magic' is none of"),
-        (["--tokens", "magic"], "tokens='magic' is none of"),
+        (["--variant", "magic"], "variant must be 'row_sum', 'row_l1', 'row_l2', 'grad_x_act' or 'grad'; got 'magic'"),
+        (["--tokens", "magic"], "tokens must be 'special', 'all', 'answer', 'content' or 'random'; got 'magic'"),
         (["--top", "2000"], "asks for 2000 units"),
         (["--top", "x"], "--top x is neither"),
-        (["--groups", "x"], "--groups x is none of turns, none, or a number"),
+        (["--groups", "x"], "--groups must be turns, none or a number of positions; got x"),
         (["--specific"], "--specific compares tasks; give the chats of at least two"),
         (["--name", "a", "--name", "b"], "2 names for 1 files of chats"),
         (["--at", "mlp.neurons", "--variant", "row_sum"], "variant='row_sum' is made of"),

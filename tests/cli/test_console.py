@@ -191,7 +191,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, demo_model):
     assert "n_controls: 20 there, 39 here" in refused(*study[:-4], "--controls", "39", "--items", "60")
     assert run(*study).returncode == 0
     assert not parts.exists()  # the study is saved
-    assert fbn.LesionStudy.load(tmp_path / "lesions-sort-demo.safetensors").controls.shape[1] == 20
+    assert fbn.studies.LesionStudy.load(tmp_path / "lesions-sort-demo.safetensors").controls.shape[1] == 20
 
 
 def test_tables_line_up_and_are_short():

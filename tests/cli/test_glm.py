@@ -25,10 +25,10 @@ def test_planted_units_are_found_and_saved(folder):
     assert (contrast["survivors"], contrast["positive"], contrast["tested"]) == (2, 2, 50)
     assert contrast["chance"] == "The chance that any of them is false is at most 0.01."
     expected = fbn.fit_glm(fbn.Recording.open(folder)).contrast("a - b")
-    saved = fbn.Contrast.load(contrast["contrast"])
+    saved = fbn.glm.Contrast.load(contrast["contrast"])
     assert np.array_equal(saved.estimate, expected.estimate)
     assert contrast["dof"] == expected.dof
-    assert fbn.GLMFit.load(found["fit"]).columns == found["columns"]
+    assert fbn.glm.GLMFit.load(found["fit"]).columns == found["columns"]
     assert str(folder / "results") in found["fit"]
 
 
@@ -74,7 +74,7 @@ def test_fits_of_one_recording_stand_side_by_side(folder, tmp_path):
         "glm-noise-ols-no-drift-no-position-confounds-spikes.safetensors",
         "glm-kernel-fir-n_lags-3.safetensors",
     ]
-    assert fbn.GLMFit.load(files[1]).noise_model == "ols"
+    assert fbn.glm.GLMFit.load(files[1]).noise == "ols"
 
 
 def test_largest_effects(folder, tmp_path):
@@ -92,7 +92,7 @@ def test_permutations(folder, tmp_path):
     expected = fbn.max_t(fbn.Recording.open(folder), "a - b", n_permutations=199, seed=3)
     assert line["largest_t_by_chance"] == pytest.approx(np.quantile(expected.largest, 0.95))
     assert fbn.Network.load(line["network"]) == expected.threshold(fwe=0.05)
-    assert np.array_equal(fbn.PermutationTest.load(line["permutations"]).largest, expected.largest)
+    assert np.array_equal(fbn.glm.PermutationTest.load(line["permutations"]).largest, expected.largest)
     assert "In 0.95 of 199 relabellings the largest |t|" in invoke(*asked).stdout
 
 
@@ -100,7 +100,7 @@ def test_an_f_test(folder, tmp_path):
     (line,) = answer("glm", folder, "a", "b", "--f-test", "--name", "any", "-o", tmp_path)["contrasts"]
     expected = fbn.fit_glm(fbn.Recording.open(folder)).contrast(["a", "b"])
     assert line["expression"] == ["a", "b"]
-    assert np.array_equal(fbn.FContrast.load(line["contrast"]).statistic, expected.statistic)
+    assert np.array_equal(fbn.glm.FContrast.load(line["contrast"]).statistic, expected.statistic)
     assert line["survivors"] == len(expected.threshold(fdr=0.05))
 
 
@@ -122,8 +122,8 @@ def test_nothing_found_is_said_and_saved(folder, tmp_path):
         (["a - b", "--top", "51"], "asks for 51 units"),
         (["a - b", "--by", "effect"], "effect goes with --top"),
         (["a - b", "--by", "size", "--top", "3"], "--by size cannot be"),
-        (["a - b", "--level", "prompt"], "level='prompt' is none of"),
-        (["a - b", "--noise", "pink"], "noise='pink' is none of"),
+        (["a - b", "--level", "prompt"], "level must be 'block', 'token' or 'run'; got 'prompt'"),
+        (["a - b", "--noise", "pink"], "noise must be 'ar1', 'ar1_pooled', 'newey_west' or 'ols'; got 'pink'"),
         (["a - b", "--confound", "surprisal"], "needs surprisal in the row table"),
         (["a - b", "--permutations", "99", "--fdr", "0.1"], "give it with --fwe"),
         (["a - b", "--permutations", "3"], "--permutations"),

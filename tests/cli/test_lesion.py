@@ -40,7 +40,7 @@ def test_the_study_is_the_librarys(folder, demo_model):
     found = answer(*asked, *SMALL, "--seed", "4")
     networks = {task: fbn.Network.load(folder / f"network-{task}.safetensors") for task in ("sort", "add")}
     expected = fbn.lesion_study(demo_model, networks, fbn.demo.battery(n=8), n_controls=3, seed=4, progress=False)
-    study = fbn.LesionStudy.load(found["study"])
+    study = fbn.studies.LesionStudy.load(found["study"])
     assert np.array_equal(study.drops(), expected.drops())
     assert np.array_equal(study.controls, expected.controls)
     assert [line["p"] for line in found["lesions"]] == expected.to_dataframe()["p"].tolist()
@@ -183,7 +183,7 @@ def test_units_of_another_model_are_refused_before_anything_is_written(tmp_path)
         (["--control-kind", "magic"], "must be different ones of"),
         (["--control-kind", "activity"], "needs reference="),
         (["--method", "mean"], 'method="mean" needs reference='),
-        (["--method", "magic"], "method='magic' is none of"),
+        (["--method", "magic"], "method must be 'zero', 'mean', 'position_mean', 'resample' or 'noise'; got 'magic'"),
         (["--positions", "first"], "first"),
         (["--metric", "magic"], "metric='magic'"),
         (["--only", "add"], "no network is called add; networks: sort"),

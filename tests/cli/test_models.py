@@ -26,7 +26,7 @@ def test_dtypes_of_models(monkeypatch):
     import torch
 
     assert cli.load_model("demo", dtype="bfloat16").blocks[0].mlp.W_in.dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="none of float32, bfloat16, float16"):
+    with pytest.raises(ValueError, match="dtype of a model must be 'float32', 'bfloat16' or 'float16'; got"):
         cli.load_model("demo", dtype="int8")
 
 

@@ -46,7 +46,7 @@ def test_the_table_and_what_to_trust(folder, tmp_path):
 def test_a_number_is_proposed(folder, tmp_path):
     asked = ("networks", folder, "-k", "auto", "--candidates", "2,3,400", "--restarts", "3", "-o", tmp_path)
     found = answer(*asked)
-    choice = fbn.ComponentChoice.load(found["choice"])
+    choice = fbn.ica.ComponentChoice.load(found["choice"])
     expected = fbn.choose_components(fbn.Recording.open(folder), (2, 3), seed=0)
     assert found["n_components"] == choice.proposal == expected.proposal
     assert [line["n_components"] for line in found["candidates"]] == [2, 3]
@@ -75,14 +75,14 @@ def test_many_layers_are_told_by_where_most_units_are():
         (["-k", "many"], "-k many is no number"),
         (["-k", "auto", "--candidates", "2,x"], "--candidates x is no number"),
         (["-k", "auto", "--candidates", "400"], "allow at most 49 networks"),
-        (["-k", "2", "--method", "magic"], "method='magic' is none of"),
-        (["-k", "2", "--standardize", "maybe"], "none of no, yes, robust"),
+        (["-k", "2", "--method", "magic"], "method must be 'spatial', 'temporal' or 'canica'; got 'magic'"),
+        (["-k", "2", "--standardize", "maybe"], "--standardize must be no, yes or robust"),
         (["-k", "2", "--threshold", "magic"], "none of 'percentile', 'mixture'"),
         (["-k", "2", "--threshold", "-1"], "must be above 0"),
         (["-k", "2", "--by-layer", "--window", "2"], "give one of them"),
         (["-k", "2", "--window", "9"], "9 layers a window"),
         (["-k", "2", "--clip", "-1"], "clip=-1.0 above 0"),
-        (["-k", "2", "--pool", "first"], "pool='first' is none of"),
+        (["-k", "2", "--pool", "first"], "pool must be 'last' or 'mean'; got 'first'"),
         ([], "Missing option '-k'"),
     ],
 )

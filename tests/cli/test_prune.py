@@ -13,7 +13,7 @@ from tl_fbn import cli
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, demo_model):
     path = tmp_path_factory.mktemp("prune")
-    scores = fbn.random_scores(demo_model, seed=0)
+    scores = fbn.attribution.random_scores(demo_model, seed=0)
     scores.save(path / "map.safetensors")
     network = scores.top(0.1, name="tenth")
     network.save(path / "network.safetensors")
@@ -48,7 +48,7 @@ def test_a_network_is_removed_and_the_checkpoint_is_a_model(folder, demo_model, 
     assert torch.allclose(small(ids), expected(ids), atol=1e-4)
     after = fbn.demo.battery(n=5).evaluate(expected)["exact_match"].tolist()
     assert [line["after"] for line in found["scores"]] == after
-    assert fbn.PruneReport.load(found["result"]).n_after == expected.pruned.n_after
+    assert fbn.pruning.PruneReport.load(found["result"]).n_after == expected.pruned.n_after
     text = invoke(*asked).stdout  # into the same folder again
     assert "Checked: its logits differ from those of the masked model by at most" in text
     assert "layer  neurons  kept  removed" in text
@@ -70,7 +70,7 @@ def test_heads(tmp_path, demo_model):
     space = fbn.Scanner(demo_model, site="attn.heads").space
     fbn.Network.from_indices(space, [0]).save(tmp_path / "heads.safetensors")
     found = answer("prune", "demo", tmp_path / "heads.safetensors", "--remove", "-o", tmp_path / "small")
-    report = fbn.PruneReport.load(found["result"])
+    report = fbn.pruning.PruneReport.load(found["result"])
     assert report.heads is not None
     assert len(report.heads) == space.n_units - 1
     assert found["units_kept"] == 1152

@@ -58,7 +58,7 @@ def test_the_viewer(folder, tmp_path):
     html = Path(found["viewer"]).read_text()
     assert Path(found["viewer"]) == tmp_path / "viewer.html"
     assert all(name in html for name in ("N00", "N01", "task"))
-    contrast = fbn.Contrast.load(folder / "results" / "contrast-task.safetensors")
+    contrast = fbn.glm.Contrast.load(folder / "results" / "contrast-task.safetensors")
     atlas = fbn.Atlas.load(next((folder / "results").glob("atlas-*")))
     maps = _maps({"contrast-task": contrast, "network-task": atlas["N00"].rename("its name")}, [atlas])
     assert list(maps) == ["N00", "N01", "its name"]  # every network has the map it was cut from

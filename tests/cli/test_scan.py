@@ -72,10 +72,10 @@ def test_prompts_of_the_package(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--order", "sideways"], "order='sideways' is none of"),
+        (["--order", "sideways"], "order must be 'alternate', 'off/on/off' or 'random'; got 'sideways'"),
         (["--site", "mlp.nonsense"], "mlp.nonsense"),
         (["--temperature", "1"], "give generate=True with it"),
-        (["--model-dtype", "int8"], "none of float32, bfloat16, float16"),
+        (["--model-dtype", "int8"], "dtype of a model must be 'float32', 'bfloat16' or 'float16'; got 'int8'"),
         (["--runs", "400"], "are needed for 400 runs"),
         (["--layer", "9"], "layer"),
     ],
@@ -91,7 +91,7 @@ def test_the_demo_as_json(tmp_path):
     finished = run("demo", "--out", "d", *small, "--json", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
-    study = fbn.LesionStudy.load(tmp_path / "d" / "lesions.safetensors")
+    study = fbn.studies.LesionStudy.load(tmp_path / "d" / "lesions.safetensors")
     assert [line["drop"] for line in found["lesions"]] == study.to_dataframe()["drop"].tolist()
     assert (tmp_path / found["page"]).stat().st_size > 10_000
     assert "1/4 scan" in finished.stderr

@@ -32,7 +32,7 @@ def test_tables_and_page_tell_the_same_story(result, tmp_path):
         "amplification.csv",
     }
     assert fbn.Atlas.load(found.folder / "atlas.safetensors")["sort"] == found.atlas["sort"]
-    np.testing.assert_array_equal(fbn.GLMFit.load(found.folder / "glm.safetensors").rho, found.fit.rho)
+    np.testing.assert_array_equal(fbn.glm.GLMFit.load(found.folder / "glm.safetensors").rho, found.fit.rho)
 
 
 def test_lesions_are_in_whole_points_beside_chance(result) -> None:

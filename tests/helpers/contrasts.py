@@ -24,7 +24,7 @@ def recorded(n_runs: int = 1, n_units: int = 6, seed: int = 0, rho: float = 0.4)
     return fbn.Recording.from_arrays(runs, events=[blocks(ORDER, 10)] * n_runs)
 
 
-def columns_of(fit: fbn.GLMFit, run: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def columns_of(fit: fbn.glm.GLMFit, run: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The design, and the contrasts over its columns."""
     names = list(fit.designs[run].columns)
     weights = np.zeros((2, len(names)))

@@ -39,6 +39,10 @@ def lesions(**columns: object) -> pd.DataFrame:
 
 
 class Study:
+    """Somebody else's result, which names the picture it wants."""
+
+    _picture_ = "lesion_matrix"
+
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
@@ -83,7 +87,7 @@ def study() -> LesionStudy:
         metric="exact_match",
         sizes=np.array([[2, 0, 2], [1, 0, 1]]),
         discovery={"sort": "disjoint", "add": "discovery prompts unknown"},
-        about={"seed": 3, "n_bootstrap": 20, "method": "mean", "positions": "last", "n_controls": 5},
+        provenance={"seed": 3, "n_bootstrap": 20, "method": "mean", "positions": "last", "n_controls": 5},
     )
 
 
@@ -103,7 +107,7 @@ def results() -> list[Any]:
         Connectivity(("N0", "N1"), "pearson", matrix, matrix - 0.1, matrix + 0.1, {"seed": 1}),
         Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
-        PruneReport(kept, None, 1000, 800, 1e-6, about={"protected": []}),
+        PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         Validation(
             space=TOY,
             task="sort",
@@ -115,13 +119,13 @@ def results() -> list[Any]:
             tops=np.arange(10)[None] < 3,
             top_effects=RNG.random(1),
             controls=RNG.random((1, 5)),
-            about={
+            provenance={
                 "metric": "log_likelihood",
                 "method": "zero",
                 "seed": 0,
                 "baseline": 1.0,
                 "n_items": 4,
-                "n_shuffles": 9,
+                "n_null": 9,
                 "n_recall": 1,
             },
         ),
@@ -130,7 +134,7 @@ def results() -> list[Any]:
 
 def controlled_study(
     tasks: tuple[str, ...] = ("sort", "add", BOLD), n_controls: int = 120, **changed: Any
-) -> fbn.LesionStudy:
+) -> fbn.studies.LesionStudy:
     """20 items a task, all right at first. A network costs its own task 80 %, but the last one nothing; controls cost up to 20 %."""
     k, rng = len(tasks), np.random.default_rng(0)
     items = np.ones((20 * k, 2))
@@ -139,7 +143,7 @@ def controlled_study(
         lesioned[i, 20 * i : 20 * i + 16] = 0.0
     controls = np.round(rng.uniform(0.8, 1.0, (k, n_controls, k, 2)), 2)
     spread = np.repeat(controls.mean(1), 20, axis=1)
-    made = fbn.LesionStudy(
+    made = fbn.studies.LesionStudy(
         networks=tasks,
         tasks=tasks,
         counts=np.full(k, 20),
@@ -152,6 +156,6 @@ def controlled_study(
         metric="exact_match",
         sizes=np.full((k, 2), 5),
         discovery=dict.fromkeys(tasks, "disjoint"),
-        about={"seed": 0, "n_bootstrap": 200},
+        provenance={"seed": 0, "n_bootstrap": 200},
     )
     return replace(made, **changed)

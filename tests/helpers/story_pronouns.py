@@ -48,7 +48,7 @@ def maps_of(model: Any) -> dict[str, fbn.UnitMap]:
         recording = fbn.Scanner(model).scan(design, Path(folder, "r"), progress=False)
         fit = fbn.fit_glm(recording)
         pooled = recording.pool("last")
-        t, difference = fbn.welch_t(pooled, "he", "she"), fbn.activation_difference(pooled, "he", "she")
+        t, difference = fbn.glm.welch_t(pooled, "he", "she"), fbn.glm.activation_difference(pooled, "he", "she")
     magnitude = fbn.UnitMap(difference.space, np.abs(difference.values), "difference", difference.provenance)
     asked = [f"{text} {right}" for text, right, _ in shown]
     last = [[len(model.tokenizer(one).input_ids) - 1] for one in asked]
@@ -56,7 +56,7 @@ def maps_of(model: Any) -> dict[str, fbn.UnitMap]:
         "t": t,
         "glm t": fit.contrast("he - she", level="token").t,
         "difference": magnitude,
-        "gradient x activation": fbn.gradient_x_activation(model, asked, last, progress=False),
+        "gradient x activation": fbn.attribution.gradient_x_activation(model, asked, last, progress=False),
     }
 
 

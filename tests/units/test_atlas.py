@@ -52,7 +52,7 @@ def test_atlas_comes_back_from_its_file(tmp_path: Path, atlas: Atlas, bare: bool
     assert list(loaded) == list(saved)
     assert loaded == saved
     for name, network in saved.items():
-        np.testing.assert_array_equal(loaded[name].signed, network.signed)
+        np.testing.assert_array_equal(loaded[name].signs, network.signs)
         assert loaded[name].provenance == dict(network.provenance)
     if bare:
         assert loaded.maps is loaded.stability is None

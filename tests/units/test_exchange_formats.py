@@ -34,7 +34,7 @@ def test_a_network_comes_back_from_its_json(tmp_path: Path, way: str) -> None:
     back = Network.from_json(source)
     assert back == SIGNED
     assert (back.name, back.space.model, back.space.weights) == ("sort - rest", "toy", "d1ge57")
-    assert np.array_equal(back.signed, SIGNED.signed)
+    assert np.array_equal(back.signs, SIGNED.signs)
     assert back.provenance["prompts"] == ["p", "q"]
     assert Network.from_json(source, SPACE, name="other").name == "other"
 
@@ -77,13 +77,13 @@ MASKS = [[False, True, False, True], [], [True, False, False, False, False, True
 def test_what_others_release_loads_in_one_line(released: Any) -> None:
     network = Network.from_json(released, SPACE)
     assert network.indices.tolist() == [1, 3, 4, 9]
-    assert not network.signed.any()
+    assert not network.signs.any()
     assert "prompts" not in network.provenance  # unknown, not none
 
 
 def test_signs_follow_the_order_in_which_units_are_listed() -> None:
     network = Network.from_json({"units": [[3, 1], [], []], "signs": [[-1, 1], [], []]}, SPACE)
-    assert network.signed[[1, 3]].tolist() == [1, -1]
+    assert network.signs[[1, 3]].tolist() == [1, -1]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_atlas_comes_back_from_its_json(tmp_path: Path) -> None:
     back = Atlas.from_json(tmp_path / "atlas.json")
     assert list(back) == ["z", "a"]
     assert dict(back) == dict(given)
-    assert np.array_equal(back["z"].signed, SIGNED.signed)
+    assert np.array_equal(back["z"].signs, SIGNED.signs)
     assert back["z"].provenance["prompts"] == ["p", "q"]
     assert (back.unstable, back.provenance) == (["a"], {"converged": False})
     assert back.stability is not None and np.array_equal(back.stability, [0.9, math.nan], equal_nan=True)

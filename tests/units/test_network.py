@@ -60,10 +60,10 @@ def test_counts_agree_with_members(drawn: tuple) -> None:
     assert a.share == len(a) / a.space.n_units
     table = a.to_dataframe()
     assert [a.space.index(row.layer, row.unit) for row in table.itertuples()] == a.indices.tolist()
-    assert table["sign"].tolist() == a.signed[a.indices].tolist()
+    assert table["sign"].tolist() == a.signs[a.indices].tolist()
     assert a.positive() | a.negative() | (a - a.positive() - a.negative()) == a
-    assert (a.positive().signed >= 0).all()
-    assert (a.negative().signed <= 0).all()
+    assert (a.positive().signs >= 0).all()
+    assert (a.negative().signs <= 0).all()
     layers = range(a.space.n_layers)
     assert a.restrict(layers=layers) == a
     assert len(a.restrict(layers=[])) == 0
@@ -76,12 +76,12 @@ def test_counts_agree_with_members(drawn: tuple) -> None:
 @given(drawn=signed)
 def test_signs_survive_unless_two_maps_disagree(drawn: tuple) -> None:
     a, b, _ = networks_of(drawn)
-    for unit, (mine, theirs) in enumerate(zip(a.signed.tolist(), b.signed.tolist(), strict=True)):
+    for unit, (mine, theirs) in enumerate(zip(a.signs.tolist(), b.signs.tolist(), strict=True)):
         agreed = 0 if mine * theirs == -1 else mine or theirs
-        assert (a | b).signed[unit] == agreed
-        assert (a & b).signed[unit] == (agreed if a.members[unit] and b.members[unit] else 0)
-        assert (a - b).signed[unit] == (0 if b.members[unit] else mine)
-    assert not (~a).signed.any()
+        assert (a | b).signs[unit] == agreed
+        assert (a & b).signs[unit] == (agreed if a.members[unit] and b.members[unit] else 0)
+        assert (a - b).signs[unit] == (0 if b.members[unit] else mine)
+    assert not (~a).signs.any()
 
 
 def test_from_indices_takes_flat_indices_and_pairs() -> None:
@@ -145,7 +145,7 @@ def test_members_signs_and_layers_that_do_not_fit() -> None:
 
 def test_signs_outside_the_set_are_dropped() -> None:
     network = Network(TOY, np.arange(10) < 2, np.full(10, -1, dtype=np.int8))
-    assert network.signed.tolist() == [-1, -1, *[0] * 8]
+    assert network.signs.tolist() == [-1, -1, *[0] * 8]
 
 
 def test_provenance_of_combinations() -> None:
@@ -168,8 +168,8 @@ def test_network_comes_back_from_its_file(tmp_path: Path) -> None:
     network.save(tmp_path / "deep" / "a.net")
     loaded = Network.load(tmp_path / "deep" / "a.net")
     assert loaded == network
-    assert loaded.signed.tolist() == [1, -1, 0, 0, 0, 0, 0, 0, 0, 1]
-    assert loaded.signed.dtype == np.int8
+    assert loaded.signs.tolist() == [1, -1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert loaded.signs.dtype == np.int8
     assert (loaded.name, dict(loaded.provenance)) == (network.name, dict(network.provenance))
 
 

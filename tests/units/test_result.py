@@ -89,7 +89,7 @@ def test_every_kind_of_field_comes_back_from_its_file(tmp_path: Path) -> None:
     assert back.extra is None and dict(back.provenance) == {"seed": 1, "prompts": ["p"]}
 
 
-def test_a_class_is_known_by_its_name_its_step_and_its_picture() -> None:
+def test_a_class_is_known_by_its_name_its_step_and_its_picture(unchecked: None) -> None:
     inner, outer = classes()
     assert RESULT_CLASSES["Inner"] is inner and RESULT_CLASSES["Outer"] is outer
     assert (outer._step_, outer._picture_) == ("comparison", "overlap_matrix")

@@ -24,7 +24,7 @@ def test_networks_that_were_chosen_alike_share_a_sentence() -> None:
     assert said == [
         "Networks a, b and c (1 to 2 units): units of the contrast a - b at the block level with a false discovery rate of 0.05 "
         "(Benjamini-Hochberg).",
-        "Network x (1 units): how they were chosen is not recorded.",
+        "Network x (1 unit): how they were chosen is not recorded.",
     ]
     assert "Networks a and b (2 units each)" in sentences([network("a", [0, 1]), network("b", [2, 3])])[0]
 
@@ -35,7 +35,7 @@ def test_a_selection_of_the_largest_is_told_of_the_map_it_was_made_of() -> None:
     assert how_chosen(scores.top(0.2, two_sided=True).provenance).startswith(
         "the 20 % of the units with the largest |t|"
     )
-    assert "1 units of every layer with" in how_chosen(scores.top(1, per_layer=True).provenance)
+    assert "1 unit of every layer with" in how_chosen(scores.top(1, per_layer=True).provenance)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def test_top_takes_exactly_the_largest(drawn: tuple, n: int, two_sided: bool) ->
     network = scores.top(n, two_sided=two_sided)
     assert network.indices.tolist() == expected
     signs = np.sign(scores.values[network.indices])
-    np.testing.assert_array_equal(network.signed[network.indices], signs)
-    assert not network.signed[~network.members].any()
+    np.testing.assert_array_equal(network.signs[network.indices], signs)
+    assert not network.signs[~network.members].any()
 
 
 @QUICK
@@ -72,7 +72,7 @@ def test_top_known_answers() -> None:
     scores = UnitMap(TOY, np.array([3.0, -9.0, 3.0, 0.0, 1.0, 2.0, 3.0, np.nan, -1.0, 5.0]), "t")
     assert scores.top(3).indices.tolist() == [0, 2, 9]  # 3.0 three times: the lower indices win
     assert scores.top(2, two_sided=True).indices.tolist() == [1, 9]
-    assert scores.top(2, two_sided=True).signed.tolist() == [0, -1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert scores.top(2, two_sided=True).signs.tolist() == [0, -1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert scores.top(0.5).indices.tolist() == [0, 2, 5, 6, 9]
     assert scores.top(2, per_layer=True).indices.tolist() == [0, 2, 6, 9]
     assert scores.top(0.5, per_layer=True).per_layer().tolist() == [2, 0, 3]

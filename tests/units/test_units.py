@@ -56,7 +56,7 @@ def test_lists_and_numpy_integers_serve_where_nobody_checks_types(tmp_path: Path
     assert picked.indices.tolist() == [1, 2]
     picked.save(tmp_path / "a.net")
     assert Network.load(tmp_path / "a.net").provenance["selection"]["top"] == 2
-    assert Network(space, [True, False, True], [1, 0, -1]).signed.tolist() == [1, 0, -1]
+    assert Network(space, [True, False, True], [1, 0, -1]).signs.tolist() == [1, 0, -1]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -19,9 +19,12 @@ import joblib
 import numpy as np
 from joblib.parallel import LokyBackend, get_active_backend
 from threadpoolctl import ThreadpoolController
+from tqdm.auto import tqdm
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
-_WORTH = 4_000_000  # numbers to be looked at, below which starting a thread costs more than it saves
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+BAR_AFTER = 2.0  # seconds after which an analysis shows its bar; what is quicker shows none
+_MIN_NUMBERS_FOR_THREADS = 4_000_000  # numbers to be looked at, below which starting a thread costs more than it saves
 
 
 class Asked(NamedTuple):
@@ -41,7 +44,12 @@ def asked_for() -> Asked | None:
 
 
 def each(
-    function: Callable[[Item], Result], items: Iterable[Item], *, size: int, products: bool = False
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    size: int,
+    products: bool = False,
+    bar: tqdm | None = None,
 ) -> list[Result]:
     """A function of every item, in order.
 
@@ -50,20 +58,31 @@ def each(
         items: What it is called with.
         size: How many numbers are looked at in all; small work is done here and now.
         products: The work is matrix products and little else, which numpy spreads over threads better than we do.
+        bar: Moves on by one with every result.
     """
     items = list(items)
-    if size < _WORTH or len(items) < 2:
-        return [function(item) for item in items]
     asked = asked_for()
+    if size < _MIN_NUMBERS_FOR_THREADS or len(items) < 2:
+        return _counted(map(function, items), bar)
     if asked is not None:
-        return list(_elsewhere(function, items, asked))
+        return _counted(_elsewhere(function, items, asked), bar)
     if products:
-        return [function(item) for item in items]
+        return _counted(map(function, items), bar)
     pools = ThreadpoolController().select(user_api="blas")
     threads = max([pool["num_threads"] for pool in pools.info()], default=1)
     workers = min(threads, len(items))
     with pools.limit(limits=max(1, threads // workers)), ThreadPoolExecutor(workers) as executor:
-        return list(executor.map(function, items))
+        return _counted(executor.map(function, items), bar)
+
+
+def _counted(results: Iterable[Result], bar: tqdm | None) -> list[Result]:
+    """The results, each of which moves the bar."""
+    found = []
+    for result in results:
+        found.append(result)
+        if bar is not None:
+            bar.update()
+    return found
 
 
 def summed(
@@ -77,7 +96,7 @@ def summed(
         size: As for :func:`each`.
     """
     items = list(items)
-    asked = asked_for() if size >= _WORTH and len(items) > 1 else None
+    asked = asked_for() if size >= _MIN_NUMBERS_FOR_THREADS and len(items) > 1 else None
     found = iter(map(function, items) if asked is None else _elsewhere(function, items, asked))
     total = tuple(np.array(part) for part in next(found))
     for parts in found:

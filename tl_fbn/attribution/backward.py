@@ -18,57 +18,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel, inner_model
+from tl_fbn.attribution.cross_entropy import LossItem, losses_of, wide
+from tl_fbn.errors import InputError
 
-_ELEMENTS = 1 << 22  # of logits at a time
-_FORGETFUL = {"Addmm", "Mm", "Bmm", "Add", "Mul", "Div", "ToCopy"}  # operations that keep no result for the way back
+_KEEPS_NO_RESULT = {
+    "Addmm",
+    "Mm",
+    "Bmm",
+    "Add",
+    "Mul",
+    "Div",
+    "ToCopy",
+}  # operations whose way back does not need their result
 Take = Callable[[int, torch.Tensor, torch.Tensor], None]
-
-
-@dataclass(frozen=True)
-class LossItem:
-    """A text and what it is scored on.
-
-    Args:
-        ids: Token ids.
-        at: Positions whose logits are used.
-        targets: The token scored at each.
-        weights: Its weight in the loss.
-    """
-
-    ids: tuple[int, ...]
-    at: tuple[int, ...]
-    targets: tuple[int, ...]
-    weights: tuple[float, ...]
-
-    @classmethod
-    def next_tokens(
-        cls, ids: Sequence[int], groups: Sequence[Sequence[int]], weights: Sequence[float] | None = None
-    ) -> LossItem:
-        """The sum over groups of the mean cross-entropy of the tokens at their positions, each given those before it.
-
-        Args:
-            ids: Token ids.
-            groups: Positions, each at least 1 and none group empty.
-            weights: One a group; 1 each by default.
-        """
-        pairs = [
-            (position, weight / len(group))
-            for group, weight in zip(groups, weights or [1.0] * len(groups), strict=True)
-            for position in group
-        ]
-        return cls(
-            tuple(ids),
-            tuple(position - 1 for position, _ in pairs),
-            tuple(int(ids[position]) for position, _ in pairs),
-            tuple(weight for _, weight in pairs),
-        )
 
 
 def batches(items: Sequence[LossItem], size: int) -> Iterator[list[int]]:
@@ -78,7 +49,7 @@ def batches(items: Sequence[LossItem], size: int) -> Iterator[list[int]]:
 
 
 def propagate(
-    model: Any,
+    model: HookedModel,
     items: Sequence[LossItem],
     points: Mapping[int, str],
     take: Take,
@@ -104,81 +75,111 @@ def propagate(
         (batch,) loss of each item.
 
     Raises:
-        ValueError: No gradient reaches a point, or it fired twice.
+        InputError: No gradient reaches a point, or it fired twice.
     """
-    fired: dict[int, int] = {}
-    leaves: list[torch.Tensor] = []
-
-    def enter(layer: int) -> Callable[..., torch.Tensor]:
-        def hook_point(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
-            if layer in fired:
-                raise ValueError(_misfired(points[layer], "twice"))
-            fired[layer] = 0
-            tensor = tensor if edit is None else edit(layer, tensor)
-            if not tensor.requires_grad:
-                tensor = tensor.detach().requires_grad_(True)
-                leaves.append(tensor)
-            value = tensor.detach()
-
-            def back(gradient: torch.Tensor | None) -> None:
-                if gradient is not None:
-                    fired[layer] += 1
-                    take(layer, gradient.detach(), value)
-
-            tensor.register_hook(back)
-            return tensor
-
-        return hook_point
-
-    def show(layer: int) -> Callable[..., None]:
-        def hook_point(tensor: torch.Tensor, hook: Any) -> None:
-            assert see is not None
-            see(layer, tensor.detach())
-
-        return hook_point
-
-    def whole(name: str) -> Callable[..., None]:
-        def hook_point(tensor: torch.Tensor, hook: Any) -> None:
-            if not tensor.requires_grad:  # the residual stream would carry gradients past it, and nobody would notice
-                raise ValueError(_no_gradient(model, f"nothing passes back through {name}"))
-
-        return hook_point
-
-    kept = sorted({position for item in items for position in item.at})
-    hooks = [(name, show(layer)) for layer, name in (watch or {}).items()]
-    hooks += [(name, enter(layer)) for layer, name in points.items()]
-    hooks += [(name, whole(name)) for name in _sublayers(model, points)]
-    hooks += _before_unembedding(model, kept)
-    ids, mask, _ = host.pad_batch([item.ids for item in items], host.model_device(model))
+    backward = _BackwardPass(model, dict(points), take, dict(watch or {}), see, edit)
     with torch.inference_mode(False), torch.enable_grad(), frozen(model):
-        with model.hooks(fwd_hooks=hooks):
-            logits = host.forward(model, ids.clone(), mask.clone())
-        assert logits is not None
-        losses = _losses(logits, items, kept, ids.shape[1], ours=_ours(model, logits))
-        del logits
-        missing = [points[layer] for layer in points if layer not in fired]
-        if missing:
-            raise ValueError(_misfired(missing[0], "never"))
-        if not losses.requires_grad:
-            raise ValueError(_no_gradient(model, "the loss does not depend on the MLPs by any differentiable path"))
-        if hole := _hole(losses):
-            raise ValueError(_no_gradient(model, f"{hole} has none to give"))
+        losses = backward.forward(items)
         if ready is not None:
             ready()
-        try:
-            torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-        except (RuntimeError, NotImplementedError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise ValueError(_no_gradient(model, str(error).strip().splitlines()[0])) from error
-    silent = [points[layer] for layer in points if fired[layer] != 1]
-    if silent:
-        raise ValueError(_no_gradient(model, f"none arrived at {silent[0]}"))
+        backward.run(losses)
     return losses.detach()
 
 
+@dataclass
+class _BackwardPass:
+    """One pass forward and backward: what its hooks have seen so far.
+
+    Args:
+        model: The model.
+        points: Layer to the hook point at which the gradient is wanted.
+        take: Called with layer, gradient and activation.
+        watch: Layer to a hook point that is shown to ``see``.
+        see: Called with layer and activation.
+        edit: Replaces the activation of a point.
+        gradients: Layer to the number of gradients that have come back to its point; absent where it has not fired.
+        leaves: The tensors at which the graph begins.
+    """
+
+    model: HookedModel
+    points: dict[int, str]
+    take: Take
+    watch: dict[int, str]
+    see: Callable[[int, torch.Tensor], None] | None
+    edit: Callable[[int, torch.Tensor], torch.Tensor] | None
+    gradients: dict[int, int] = field(default_factory=dict)
+    leaves: list[torch.Tensor] = field(default_factory=list)
+
+    def forward(self, items: Sequence[LossItem]) -> Float[torch.Tensor, " batch"]:
+        """Losses of the items, with a graph from the first point on."""
+        kept = sorted({position for item in items for position in item.at})
+        ids, mask, _ = host.pad_batch([item.ids for item in items], host.model_device(self.model))
+        with self.model.hooks(fwd_hooks=[*self._hooks(), *_before_unembedding(self.model, kept)]):
+            logits = host.forward(self.model, ids.clone(), mask.clone())
+        assert logits is not None
+        overwrite = _logits_are_seen_by_nobody_else(self.model, logits)
+        losses = losses_of(logits, items, kept, ids.shape[1], overwrite=overwrite)
+        for layer, name in self.points.items():
+            if layer not in self.gradients:
+                raise InputError(_misfired(name, "never"))
+        self._require_graph(losses)
+        return losses
+
+    def run(self, losses: Float[torch.Tensor, " batch"]) -> None:
+        """The way back: every point's gradient is handed to ``take`` as it comes by."""
+        try:
+            torch.autograd.grad(losses.sum(), self.leaves, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise InputError(_no_gradient(self.model, str(error).strip().splitlines()[0])) from error
+        for layer, name in self.points.items():
+            if self.gradients[layer] != 1:
+                raise InputError(_no_gradient(self.model, f"none arrived at {name}"))
+
+    def _hooks(self) -> list[tuple[str, Callable[..., Any]]]:
+        hooks: list[tuple[str, Callable[..., Any]]] = []
+        hooks += [(name, partial(self._show, layer=layer)) for layer, name in self.watch.items()]
+        hooks += [(name, partial(self._enter, layer=layer)) for layer, name in self.points.items()]
+        hooks += [(name, partial(self._require_gradient, name=name)) for name in _sublayers(self.model, self.points)]
+        return hooks
+
+    def _enter(self, tensor: torch.Tensor, hook: Any, layer: int) -> torch.Tensor:
+        """At a point: begin the graph here if it has not begun, and wait for the gradient."""
+        if layer in self.gradients:
+            raise InputError(_misfired(self.points[layer], "twice"))
+        self.gradients[layer] = 0
+        if self.edit is not None:
+            tensor = self.edit(layer, tensor)
+        if not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_(True)
+            self.leaves.append(tensor)
+        tensor.register_hook(partial(self._arrive, layer=layer, value=tensor.detach()))
+        return tensor
+
+    def _arrive(self, gradient: torch.Tensor | None, layer: int, value: torch.Tensor) -> None:
+        if gradient is not None:
+            self.gradients[layer] += 1
+            self.take(layer, gradient.detach(), value)
+
+    def _show(self, tensor: torch.Tensor, hook: Any, layer: int) -> None:
+        assert self.see is not None
+        self.see(layer, tensor.detach())
+
+    def _require_gradient(self, tensor: torch.Tensor, hook: Any, name: str) -> None:
+        if not tensor.requires_grad:  # the residual stream would carry gradients past it, and nobody would notice
+            raise InputError(_no_gradient(self.model, f"nothing passes back through {name}"))
+
+    def _require_graph(self, losses: torch.Tensor) -> None:
+        if not losses.requires_grad:
+            why = "the loss does not depend on the MLPs by any differentiable path"
+            raise InputError(_no_gradient(self.model, why))
+        if operation := _operation_without_backward(losses):
+            raise InputError(_no_gradient(self.model, f"{operation} has none to give"))
+
+
 @contextmanager
-def frozen(model: Any) -> Iterator[None]:
+def frozen(model: HookedModel) -> Iterator[None]:
     """No parameter wants a gradient inside; afterwards those that did, do."""
     wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -190,14 +191,14 @@ def frozen(model: Any) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _sublayers(model: Any, points: Mapping[int, str]) -> list[str]:
+def _sublayers(model: HookedModel, points: Mapping[int, str]) -> list[str]:
     """Outputs of attention and MLP that gradients must pass: those above the first point."""
     first = min(points)
     names = [f"blocks.{layer}.hook_{part}_out" for layer in points for part in ("attn", "mlp") if layer > first]
     return [name for name in names if name in model.hook_dict]
 
 
-def _before_unembedding(model: Any, kept: list[int]) -> list[tuple[str, Any]]:
+def _before_unembedding(model: HookedModel, kept: list[int]) -> list[tuple[str, Any]]:
     """A hook that leaves the unembedding only the positions that are scored; none where others might be in the way."""
     names = [name for name in ("unembed.hook_in", "ln_final.hook_normalized") if name in model.hook_dict]
     if not names or host.foreign_hooks(model):
@@ -209,89 +210,19 @@ def _before_unembedding(model: Any, kept: list[int]) -> list[tuple[str, Any]]:
     return [(names[0], keep)]
 
 
-def _losses(
-    logits: Float[torch.Tensor, "batch pos vocab"],
-    items: Sequence[LossItem],
-    kept: list[int],
-    longest: int,
-    *,
-    ours: bool = False,
-) -> Float[torch.Tensor, " batch"]:
-    """Losses of items; ``ours``: their gradient may be written over the logits."""
-    place = {position: number for number, position in enumerate(kept)} if logits.shape[1] != longest else None
-    at = [position if place is None else place[position] for item in items for position in item.at]
-    owner = torch.tensor([number for number, item in enumerate(items) for _ in item.at], device=logits.device)
-    rows = owner * logits.shape[1] + torch.tensor(at, device=logits.device)
-    targets = torch.tensor([target for item in items for target in item.targets], device=logits.device)
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    weights = torch.tensor([w for item in items for w in item.weights], device=logits.device, dtype=wide)
-    entropies: Any = _Entropies.apply(logits, rows, targets, ours)
-    return torch.zeros(len(items), device=logits.device, dtype=wide).index_add(0, owner, entropies * weights)
-
-
-def _ours(model: Any, logits: torch.Tensor) -> bool:
-    """Whether nobody looks at the logits again: no hook of the user's, nor what made them (as tanh does, and a product does not)."""
+def _logits_are_seen_by_nobody_else(model: HookedModel, logits: torch.Tensor) -> bool:
+    """Whether nobody needs the logits again: no hook of the user's, nor the operation that made them (tanh would, a product does not)."""
     unembed = getattr(model, "unembed", None)
-    makers = (model, getattr(model, "original_model", None), unembed, getattr(unembed, "original_component", None))
+    makers = (model, inner_model(model), unembed, getattr(unembed, "original_component", None))
     if host.foreign_hooks(model) or any(getattr(one, "_forward_hooks", None) for one in makers):
         return False
     node = logits.grad_fn
     while node is not None and "View" in node.name():
         node = node.next_functions[0][0]
-    return node is not None and node.name().removesuffix("Backward0") in _FORGETFUL
+    return node is not None and node.name().removesuffix("Backward0") in _KEEPS_NO_RESULT
 
 
-class _Entropies(torch.autograd.Function):
-    """Cross-entropies of some rows of the logits, a few rows at a time in both directions.
-
-    The stock function keeps the rows, their log-softmax and two gradients, each as large as the logits, which are larger than all activations
-    of a small model; this one keeps the logits and makes one gradient, in their place if they are ours.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, ours: bool) -> torch.Tensor:
-        ctx.save_for_backward(logits, rows, targets)
-        ctx.ours = ours
-        flat = logits.flatten(0, 1)
-        n, found = _n_rows(flat), []
-        for some, wanted in zip(rows.split(n), targets.split(n), strict=True):
-            values = _wide(flat.index_select(0, some))
-            found.append(values.logsumexp(-1) - values.gather(-1, wanted[:, None])[:, 0])
-        return torch.cat(found)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        logits, rows, targets = ctx.saved_tensors
-        flat = logits.detach().flatten(0, 1)
-        made = flat if ctx.ours else torch.zeros_like(flat)
-        order = rows.argsort(stable=True)  # a row may be scored more than once
-        scales, targets = gradients[0][order], targets[order]
-        scored, owner, counts = rows[order].unique_consecutive(return_inverse=True, return_counts=True)
-        totals = torch.zeros(len(scored), dtype=scales.dtype, device=scales.device).index_add(0, owner, scales)
-        if ctx.ours:
-            others = torch.ones(len(flat), dtype=torch.bool, device=flat.device).index_fill(0, scored, False)
-            made.masked_fill_(others[:, None], 0)
-        n, first = _n_rows(flat), 0
-        sizes = [int(part.sum()) for part in counts.split(n)]
-        parts = (each.split(sizes) for each in (owner, targets, scales))
-        for some, total, of, wanted, scale in zip(scored.split(n), totals.split(n), *parts, strict=True):
-            share = _wide(flat.index_select(0, some)).softmax(-1).mul_(total[:, None])
-            share.index_put_((of - first, wanted), -scale, accumulate=True)
-            made.index_copy_(0, some, share.to(made.dtype))
-            first += len(some)
-        return made.view_as(logits), None, None, None
-
-
-def _n_rows(flat: torch.Tensor) -> int:
-    """How many rows of logits are looked at together."""
-    return max(1, _ELEMENTS // flat.shape[-1])
-
-
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _hole(losses: torch.Tensor) -> str:
+def _operation_without_backward(losses: torch.Tensor) -> str:
     """The first operation below the losses that has no backward pass and would pass back zeros under a mere warning."""
     waiting, seen = [losses.grad_fn], set()
     while waiting:
@@ -309,7 +240,7 @@ def _misfired(name: str, how: str) -> str:
     return f"hook {name!r} fired {how} in one forward pass where once is needed; switch gradient checkpointing off"
 
 
-def _no_gradient(model: Any, why: str) -> str:
+def _no_gradient(model: HookedModel, why: str) -> str:
     return (
         f"no gradient reaches the MLPs of {host.model_label(model)}: {why}. Quantised weights and serving kernels often have no backward "
         "pass; load the model in float32 or bfloat16"
@@ -320,7 +251,7 @@ def per_item(
     gradient: Float[torch.Tensor, "batch pos unit"], factor: torch.Tensor | None = None
 ) -> Float[torch.Tensor, "batch unit"]:
     """Sum over positions of the gradient, times a factor (batch, pos) or (batch, pos, unit); at least float32."""
-    gradient = _wide(gradient)
+    gradient = wide(gradient)
     if factor is None:
         return gradient.sum(1)
     factor = factor.to(gradient.dtype)

@@ -23,12 +23,12 @@ variant       score of an item                             is
 ``grad``      sum_t delta_tj                               the gradient alone
 ============= ============================================ ==========================================================
 
-**Where the released formula cannot work.** sum_d h is the sum of a normalised vector. Under LayerNorm without an affine
+**Where the released formula cannot work.** sum_d h is the sum of a normalized vector. Under LayerNorm without an affine
 part (Galactica, a model at initialisation, or one whose norms were folded into the weights, as TransformerLens's compatibility mode
 does) it is zero and so is every score: this is detected and refused, and without a variant asked for ``row_l1`` is used.
 
 **What the score is not.** It compares no two tasks: the released masks of eight tasks share six times as many neurons as
-chance would have them. :func:`tl_fbn.specific_scores` and :func:`tl_fbn.task_unique` make it specific. And it is not causal before
+chance would have them. :func:`tl_fbn.specific_scores` and :func:`tl_fbn.networks.task_unique` make it specific. And it is not causal before
 a lesion says so.
 """
 
@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -45,28 +45,50 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Items
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Groups, Tokens
-from tl_fbn.attribution.backward import LossItem, batches, per_item, propagate
-from tl_fbn.attribution.item_scores import Aggregate, ItemScores, Sums, check_aggregate
+from tl_fbn.attribution.aggregation import Aggregate, ItemScores, Sums, check_aggregate
+from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.loss_items import prepare
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
-Site = Literal["mlp.up", "mlp.pre", "mlp.neurons"]
+ScoredSite = Literal["mlp.up", "mlp.pre", "mlp.neurons"]
 ROWS = ("row_sum", "row_l1", "row_l2")
 VANISHING = 1e-4
 _CHUNK = 1 << 24  # elements of a weight gradient at a time
 
 
+class TextOptions(TypedDict, total=False):
+    """How texts are laid out and their positions weighed, for those who pass it on; :func:`cgvst` explains each."""
+
+    groups: Groups
+    weight: float
+    spans: Sequence[str] | None
+    bos_eos: bool
+    max_tokens: int | None
+
+
+class ScoreOptions(TextOptions, total=False):
+    """What every gradient score of the projections takes, for those who pass it on; :func:`cgvst` explains each."""
+
+    tokens: Tokens
+    variant: Variant | None
+    site: ScoredSite
+    seed: int | None
+
+
 def cgvst(
-    model: Any,
+    model: HookedModel,
     items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens = "special",
     variant: Variant | None = None,
-    site: Site = "mlp.up",
+    site: ScoredSite = "mlp.up",
     groups: Groups = "turns",
     weight: float = 1.0,
     aggregate: Aggregate = "sum_abs",
@@ -108,7 +130,7 @@ def cgvst(
         (unit,) scores over ``mlp.neurons``, whatever the site, in units of the loss (nats) per unit of what is differentiated.
 
     Raises:
-        ValueError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum`` where it
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum`` where it
             is zero by construction, a model without gradients.
 
     Source: Song et al. 2024, EMNLP, pp. 7101-7113, and the released code.
@@ -118,8 +140,8 @@ def cgvst(
         model,
         items,
         positions,
-        variant,
-        site,
+        variant=variant,
+        site=site,
         tokens=tokens,
         groups=groups,
         weight=weight,
@@ -129,7 +151,7 @@ def cgvst(
         seed=seed,
     )
     if aggregate == "t" and len(work.items) < 2:
-        raise ValueError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
+        raise InputError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
     sums = Sums(work.space.n_units)
     for _, values in work.scored(batch_size, progress):
         sums.add(values)
@@ -138,56 +160,39 @@ def cgvst(
 
 
 def item_scores(
-    model: Any,
+    model: HookedModel,
     items: Items,
     positions: Sequence[Any] | None = None,
     *,
-    tokens: Tokens = "special",
-    variant: Variant | None = None,
-    site: Site = "mlp.up",
-    groups: Groups = "turns",
-    weight: float = 1.0,
-    spans: Sequence[str] | None = None,
-    bos_eos: bool = True,
-    max_tokens: int | None = None,
     batch_size: int = 8,
-    seed: int | None = None,
     progress: bool = True,
+    **options: Unpack[ScoreOptions],
 ) -> ItemScores:
     """The scores that :func:`cgvst` aggregates, one row an item, signed where the variant is.
 
     ::
 
-        items = fbn.item_scores(model, fbn.chats("sort", n=64))
+        items = fbn.attribution.item_scores(model, fbn.chats("sort", n=64))
         items.split_half(seed=0)
 
     Takes items x units x 4 bytes. Its ``.map(aggregate)`` is what :func:`cgvst` returns, its ``.split_half(...)`` says how
     steady the ranking is.
 
     Args:
-        model, items, positions, tokens, variant, site: As for :func:`cgvst`.
-        groups, weight, spans, bos_eos, max_tokens, batch_size, seed, progress: As for :func:`cgvst`.
+        model: A TransformerLens model in eval mode.
+        items: Chats (lists of messages with role and content), strings, or lists of token ids.
+        positions: For every item, the positions that are scored, as for :func:`cgvst`.
+        batch_size: Items in a pass; changes nothing but speed and memory.
+        progress: Show a bar.
+        **options: tokens, variant, site, groups, weight, spans, bos_eos, max_tokens and seed, as for :func:`cgvst`.
 
     Returns:
         (item, unit) scores, float32.
 
     Raises:
-        ValueError: As :func:`cgvst`.
+        InputError: As :func:`cgvst`.
     """
-    work = _work(
-        model,
-        items,
-        positions,
-        variant,
-        site,
-        tokens=tokens,
-        groups=groups,
-        weight=weight,
-        spans=spans,
-        bos_eos=bos_eos,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
+    work = _work(model, items, positions, **options)
     values: Float[np.ndarray, "item unit"] = np.zeros((len(work.items), work.space.n_units), dtype=np.float32)
     for numbers, scores in work.scored(batch_size, progress):
         values[numbers] = scores
@@ -198,7 +203,7 @@ def item_scores(
 class _Work:
     """What is scored and how; the variant may be settled by the first pass."""
 
-    model: Any
+    model: HookedModel
     items: list[LossItem]
     space: UnitSpace
     points: dict[int, str]
@@ -210,7 +215,7 @@ class _Work:
     def scored(self, batch_size: int, progress: bool) -> Iterator[tuple[list[int], Float[np.ndarray, "item unit"]]]:
         """Numbers and scores of the items of each pass."""
         if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} holds no item; give at least 1")
+            raise InputError(f"batch_size={batch_size} holds no item; give at least 1")
         host.require_eval(self.model, "a gradient score")
         with tqdm(total=len(self.items), desc=f"{self.variant}", unit="item", disable=not progress) as bar:
             for numbers in batches(self.items, batch_size):
@@ -266,36 +271,60 @@ class _Work:
             "row_sum is zero for every neuron there"
         )
         if self.settled:
-            raise ValueError(f'{why}; use variant="row_l1" or "grad_x_act"')
+            raise InputError(f'{why}; use variant="row_l1" or "grad_x_act"')
         self.variant, self.settled = "row_l1", True
         self.about["variant_reason"] = f"row_l1 instead of the released row_sum: {why}"
 
 
-def _work(model: Any, items: Any, positions: Sequence[Any] | None, variant: Any, site: Any, **scored: Any) -> _Work:
-    """What is scored and how, checked; ``scored`` says which tokens, as for :func:`tl_fbn.attribution.loss_items.prepare`."""
-    if variant is not None and variant not in get_args(Variant):
-        raise ValueError(f"variant={variant!r} is none of {', '.join(map(repr, get_args(Variant)))}")
+def _work(
+    model: HookedModel,
+    items: Any,
+    positions: Sequence[Any] | None,
+    *,
+    variant: Variant | None = None,
+    site: ScoredSite = "mlp.up",
+    tokens: Tokens = "special",
+    groups: Groups = "turns",
+    weight: float = 1.0,
+    spans: Sequence[str] | None = None,
+    bos_eos: bool = True,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+) -> _Work:
+    """What is scored and how, checked; arguments as for :func:`cgvst`."""
+    if variant is not None:
+        one_of(variant, Variant, "variant")
     neurons, points = gradient_points(model, site)
     chosen: Variant = variant or ("grad_x_act" if site == "mlp.neurons" else "row_sum")
     if site == "mlp.neurons" and chosen in ROWS:
-        raise ValueError(
+        raise InputError(
             f'variant={chosen!r} is made of the gradient of the weights that lead into a neuron; use site="mlp.up", or '
             'variant="grad_x_act" or "grad"'
         )
-    prepared = prepare(model, items, positions, **scored)
+    prepared = prepare(
+        model,
+        items,
+        positions,
+        tokens=tokens,
+        groups=groups,
+        weight=weight,
+        spans=spans,
+        bos_eos=bos_eos,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
     inputs = mlp_inputs(model, list(points)) if chosen in ROWS else {}
     about = {"site": site, **prepared.provenance}
     return _Work(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
 
 
-def gradient_points(model: Any, site: str) -> tuple[UnitSpace, dict[int, str]]:
+def gradient_points(model: HookedModel, site: str) -> tuple[UnitSpace, dict[int, str]]:
     """The space of MLP neurons and, for each layer that has some, the hook point of the site whose gradient scores them.
 
     Raises:
-        ValueError: An unknown site, or a model without MLP neurons.
+        InputError: An unknown site, or a model without MLP neurons.
     """
-    if site not in get_args(Site):
-        raise ValueError(f"site={site!r} is none of {', '.join(map(repr, get_args(Site)))}")
+    one_of(site, ScoredSite, "site")
     neurons = resolve_site(model, "mlp.neurons")
     gated = any(name.endswith(".mlp.hook_pre_linear") for name in model.hook_dict)
     own = "mlp.pre" if site == "mlp.up" and not gated else site  # W_in is the up projection of an ungated MLP
@@ -303,7 +332,7 @@ def gradient_points(model: Any, site: str) -> tuple[UnitSpace, dict[int, str]]:
     return neurons.space, {layer: names[layer] for layer in neurons.hook_names}
 
 
-def mlp_inputs(model: Any, layers: Sequence[int]) -> dict[int, str]:
+def mlp_inputs(model: HookedModel, layers: Sequence[int]) -> dict[int, str]:
     """The hook point of each layer's MLP input: what the up projection reads."""
     found = {}
     for layer in layers:
@@ -311,7 +340,7 @@ def mlp_inputs(model: Any, layers: Sequence[int]) -> dict[int, str]:
         names = [f"blocks.{layer}.mlp.in.hook_in", f"blocks.{layer}.ln2.hook_normalized"]
         have = [name for name in names if name in model.hook_dict]
         if not have:
-            raise ValueError(
+            raise InputError(
                 f"layer {layer} of {host.model_label(model)} has no hook at its MLP's input ({' or '.join(names)}); use "
                 'variant="grad_x_act" or "grad"'
             )

@@ -22,15 +22,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.acquisition.model.contexts import render
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import html_table
 
-Place = Literal["first", "every", "system"]
+InstructionPlace = Literal["first", "every", "system"]
 Message = dict[str, str]
 
 
@@ -95,20 +96,20 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
         n: Only the first rows.
 
     Raises:
-        ValueError: A file of another shape, a row without input or output, or none.
+        InputError: A file of another shape, a row without input or output, or none.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a .json, .jsonl, .csv or .tsv file")
     readers = {".json": _natural_instructions, ".jsonl": _lines, ".csv": _table, ".tsv": _table}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"{path} ends with {path.suffix or 'nothing'}; endings that can be read: {', '.join(readers)}")
+        raise InputError(f"{path} ends with {path.suffix or 'nothing'}; endings that can be read: {', '.join(readers)}")
     found = []
     for where, row in readers[path.suffix.lower()](path):
         example = _example(row, f"{path}, {where}")
         found.append(example if instruction is None else Example(instruction, example.input, example.output))
     if not found:
-        raise ValueError(f"{path} has no rows; each needs an input and an output")
+        raise InputError(f"{path} has no rows; each needs an input and an output")
     return found[:n]
 
 
@@ -118,7 +119,7 @@ def few_shot_chats(
     seed: int,
     n_shots: int = 5,
     n: int | None = None,
-    instruction: Place = "first",
+    instruction: InstructionPlace = "first",
     tokenizer: Any = None,
     bos_eos: bool = True,
     max_tokens: int | None = None,
@@ -140,15 +141,14 @@ def few_shot_chats(
         max_tokens: Longer chats are left out and counted in ``.about``.
 
     Raises:
-        ValueError: Too few rows for the shots, a row that is none of these, or ``max_tokens`` without a tokenizer.
+        InputError: Too few rows for the shots, a row that is none of these, or ``max_tokens`` without a tokenizer.
     """
-    if instruction not in get_args(Place):
-        raise ValueError(f"instruction={instruction!r} is none of {', '.join(map(repr, get_args(Place)))}")
+    one_of(instruction, InstructionPlace, "instruction")
     rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
     if n_shots < 0 or len(rows) < n_shots + 1:
-        raise ValueError(f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}")
+        raise InputError(f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}")
     if max_tokens is not None and tokenizer is None:
-        raise ValueError("max_tokens= counts tokens; give tokenizer=model.tokenizer too")
+        raise InputError("max_tokens= counts tokens; give tokenizer=model.tokenizer too")
     rng = np.random.default_rng(seed)
     made: list[list[Message]] = []
     skipped = 0
@@ -161,14 +161,14 @@ def few_shot_chats(
             continue
         made.append(chat)
     if not made:
-        raise ValueError(
+        raise InputError(
             f"all {len(rows[:n])} chats are longer than max_tokens={max_tokens}; raise it, or use fewer shots or shorter rows"
         )
     about = {"n_shots": n_shots, "seed": seed, "instruction": instruction}
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
 
 
-def _chat(turns: Sequence[Example], place: Place) -> list[Message]:
+def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
     chat = [{"role": "system", "content": turns[-1].instruction}] if place == "system" and turns[-1].instruction else []
     for number, turn in enumerate(turns):
         told = turn.instruction and (place == "every" or (place == "first" and number == 0))
@@ -189,7 +189,7 @@ def _example(row: Any, where: str) -> Example:
     elif len(row) and isinstance(row[0], Mapping):
         chat = as_chat(row)
         if [role for role, _ in chat] != ["user", "assistant"]:
-            raise ValueError(
+            raise InputError(
                 f"{where} is a chat of {', '.join(role for role, _ in chat)}; an example is one turn: user, assistant"
             )
         row = ("", chat[0][1], chat[1][1])
@@ -199,7 +199,7 @@ def _example(row: Any, where: str) -> Example:
         or not all(isinstance(part, str) for part in row)
         or not (row[1] and row[2])
     ):
-        raise ValueError(
+        raise InputError(
             f"{where} is {str(row)[:80]}; an example has an instruction (may be empty), an input and an output"
         )
     return Example(*row)
@@ -210,7 +210,7 @@ def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
         task = json.loads(path.read_text(encoding="utf-8"))
         definition, instances = task["Definition"], task["Instances"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is no Natural-Instructions task ({error!r}); it has a Definition and Instances"
         ) from error
     told = definition if isinstance(definition, str) else "\n".join(definition)
@@ -227,11 +227,11 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number} is no JSON ({error}); each line is an object with input and output"
             ) from error
         if not isinstance(row, Mapping):
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number} is a {type(row).__name__}; each line is an object with input and output"
             )
         yield f"line {number}", row
@@ -241,7 +241,7 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
         if not {"input", "output"} <= set(reader.fieldnames or []):
-            raise ValueError(
+            raise InputError(
                 f"{path} has the columns {', '.join(reader.fieldnames or []) or 'none'}; it needs input and output"
             )
         for row in reader:

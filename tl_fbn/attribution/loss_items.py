@@ -16,8 +16,10 @@ import torch
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
-from tl_fbn.attribution.backward import LossItem
+from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Prepared:
 
 
 def prepare(
-    model: Any,
+    model: HookedModel,
     items: Any,
     positions: Sequence[Any] | None,
     *,
@@ -57,7 +59,7 @@ def prepare(
         items = [_plain(item) for item in items]
     _check_items(items, positions, tokens)
     n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = tokenizer_of(model)
     layouts = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, d_vocab=d_vocab)
     scored: list[LossItem] = []
     kept: list[int] = []
@@ -72,7 +74,7 @@ def prepare(
             try:
                 grouped = layout.grouped(tokens, groups, seed=seed)
             except ValueError as error:
-                raise ValueError(f"item {number}: {error}") from error
+                raise InputError(f"item {number}: {error}") from error
         else:
             grouped = _given(positions[number], len(layout.ids), number)
         weights = [1.0] * len(grouped) if len(grouped) < 2 else [weight, 1.0]
@@ -81,7 +83,7 @@ def prepare(
         n_positions += sum(map(len, grouped))
         digests.update(_digests(layout, beginning(tokenizer, d_vocab)))
     if not scored:
-        raise ValueError(
+        raise InputError(
             f"all {len(items)} items are longer than max_tokens={max_tokens}; raise it, or use fewer shots or shorter items"
         )
     provenance = {
@@ -105,36 +107,36 @@ def _plain(value: Any) -> Any:
 
 def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> None:
     if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
-        raise ValueError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
+        raise InputError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
     if not len(items):
-        raise ValueError("items is empty; give at least one chat, string or list of token ids")
+        raise InputError("items is empty; give at least one chat, string or list of token ids")
     first = items[0]
     if isinstance(first, Mapping) and "role" in first:
-        raise ValueError("items is one chat; give a list of chats, [chat]")
+        raise InputError("items is one chat; give a list of chats, [chat]")
     if isinstance(first, (int, np.integer)):
-        raise ValueError("items is one list of token ids; give a list of such lists, [ids]")
+        raise InputError("items is one list of token ids; give a list of such lists, [ids]")
     for number, item in enumerate(items):
         if not isinstance(item, (str, Sequence)) or not len(item):
-            raise ValueError(
+            raise InputError(
                 f"item {number} is {str(item)[:60]!r}; an item is a chat, a string or a list of token ids, not empty"
             )
     if positions is not None and len(positions) != len(items):
-        raise ValueError(f"positions has {len(positions)} entries for {len(items)} items; give one a item")
+        raise InputError(f"positions has {len(positions)} entries for {len(items)} items; give one a item")
     if positions is not None and tokens != "special":
-        raise ValueError(f"positions= says which tokens are scored, and so does tokens={tokens!r}; give one of them")
+        raise InputError(f"positions= says which tokens are scored, and so does tokens={tokens!r}; give one of them")
 
 
 def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int | None) -> None:
     n = len(layout.ids)
     if n_ctx is not None and n > n_ctx:
-        raise ValueError(
+        raise InputError(
             f"item {number} has {n} tokens, the model's context holds {n_ctx}; use fewer shots, shorter items, or "
             f"max_tokens={n_ctx}, which leaves such items out and counts them"
         )
     if n < 2:
-        raise ValueError(f"item {number} has {n} token; a prediction needs at least 2")
+        raise InputError(f"item {number} has {n} token; a prediction needs at least 2")
     if d_vocab is not None and not 0 <= min(layout.ids) <= max(layout.ids) < d_vocab:
-        raise ValueError(
+        raise InputError(
             f"item {number} has token ids {min(layout.ids)} to {max(layout.ids)}, the vocabulary is 0 to {d_vocab - 1}"
         )
 
@@ -144,15 +146,15 @@ def _given(positions: Any, n: int, number: int) -> list[list[int]]:
     entries = [_plain(entry) for entry in _plain(positions)]
     nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
     if nested and len(entries) > 2:
-        raise ValueError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
+        raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
     groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
         if not 0 <= at < n:
-            raise ValueError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
+            raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
     groups = [[at for at in group if at] for group in groups]
     groups = [group for group in groups if group]
     if not groups:
-        raise ValueError(
+        raise InputError(
             f"item {number} has no position behind its first token, which nothing predicts; give positions from 1 to {n - 1}"
         )
     return groups

@@ -11,8 +11,8 @@ function                   score of a neuron with activation a
 ``random_scores``          nothing: uniform noise
 ========================== ====================================================================================================
 
-With :func:`tl_fbn.cgvst` itself (``tokens="all"`` is plain gradient variation), and :func:`tl_fbn.lape`, :func:`tl_fbn.welch_t` and
-:func:`tl_fbn.activation_difference` on recordings, that is what a task's neurons are usually looked for with.
+With :func:`tl_fbn.cgvst` itself (``tokens="all"`` is plain gradient variation), and :func:`tl_fbn.glm.lape`, :func:`tl_fbn.glm.welch_t` and
+:func:`tl_fbn.glm.activation_difference` on recordings, that is what a task's neurons are usually looked for with.
 :func:`tl_fbn.validate_scores` compares them with lesions.
 
 Signed maps are positive where the neuron helps: zeroing it is predicted to lower the log-likelihood. Cost: one forward and one
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -35,32 +35,43 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Tokens
-from tl_fbn.attribution.backward import LossItem, batches, per_item, propagate
-from tl_fbn.attribution.cgvst import cgvst, gradient_points
-from tl_fbn.attribution.item_scores import Aggregate, Sums, check_aggregate
+from tl_fbn.attribution.aggregation import Aggregate, Sums, check_aggregate
+from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.cgvst import TextOptions, cgvst, gradient_points
+from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.loss_items import prepare
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitMap
 
 Text = str | Sequence[int]
-Where = Literal["last", "all"]
+PatchedPositions = Literal["last", "all"]
+
+
+class RivalOptions(TextOptions, total=False):
+    """What gradient scores of the neurons take, for those who pass it on; :func:`tl_fbn.cgvst` explains each."""
+
+    batch_size: int
+    seed: int | None
+    progress: bool
 
 
 def gradient_x_activation(
-    model: Any,
+    model: HookedModel,
     items: Items,
     positions: Sequence[Any] | None = None,
     *,
     tokens: Tokens | None = None,
     aggregate: Aggregate = "mean",
-    **options: Any,
+    **options: Unpack[RivalOptions],
 ) -> UnitMap:
     """Gradient times activation at the neurons: what zeroing each would cost, to first order.
 
     ::
 
-        scores = fbn.gradient_x_activation(model, fbn.chats("sort", n=32))
+        scores = fbn.attribution.gradient_x_activation(model, fbn.chats("sort", n=32))
         scores.top(0.05)
 
     Args:
@@ -69,15 +80,15 @@ def gradient_x_activation(
         positions: As for :func:`tl_fbn.cgvst`.
         tokens: Which tokens' log-likelihood is explained; by default the answers'.
         aggregate: ``"mean"`` (signed: nats that are lost), or any of :func:`tl_fbn.cgvst`.
-        **options: Further options of :func:`tl_fbn.cgvst`.
+        **options: groups, weight, spans, bos_eos, max_tokens, batch_size, seed and progress, as for :func:`tl_fbn.cgvst`.
 
     Returns:
         (unit,) nats; positive where the neuron helps.
 
     Raises:
-        ValueError: As :func:`tl_fbn.cgvst`.
+        InputError: As :func:`tl_fbn.cgvst`.
     """
-    settings: dict[str, Any] = {"groups": None} | options
+    settings: RivalOptions = {"groups": None, **options}
     found = cgvst(
         model,
         items,
@@ -92,12 +103,20 @@ def gradient_x_activation(
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
-def taylor(model: Any, items: Items, positions: Sequence[Any] | None = None, **options: Any) -> UnitMap:
+def taylor(
+    model: HookedModel,
+    items: Items,
+    positions: Sequence[Any] | None = None,
+    *,
+    tokens: Tokens | None = None,
+    aggregate: Aggregate = "sum_abs",
+    **options: Unpack[RivalOptions],
+) -> UnitMap:
     """First-order Taylor score of the outgoing weights, sum over items of abs(dL/dw w), as Leng and Xiong (2024) use it.
 
     ::
 
-        scores = fbn.taylor(model, fbn.chats("sort", n=32))
+        scores = fbn.attribution.taylor(model, fbn.chats("sort", n=32))
 
     sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`.
 
@@ -105,21 +124,22 @@ def taylor(model: Any, items: Items, positions: Sequence[Any] | None = None, **o
         model: A model in eval mode.
         items: Chats, strings or token ids.
         positions: As for :func:`tl_fbn.cgvst`.
-        **options: Further options of :func:`gradient_x_activation`.
+        tokens: Which tokens' log-likelihood is explained; by default the answers'.
+        aggregate: How items are put together; the sum of magnitudes by default, or any of :func:`tl_fbn.cgvst`.
+        **options: groups, weight, spans, bos_eos, max_tokens, batch_size, seed and progress, as for :func:`tl_fbn.cgvst`.
 
     Returns:
         (unit,) scores, at least 0.
 
     Raises:
-        ValueError: As :func:`tl_fbn.cgvst`.
+        InputError: As :func:`tl_fbn.cgvst`.
     """
-    settings: dict[str, Any] = {"aggregate": "sum_abs"} | options
-    found = gradient_x_activation(model, items, positions, **settings)
+    found = gradient_x_activation(model, items, positions, tokens=tokens, aggregate=aggregate, **options)
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
 
 
 def integrated_gradients(
-    model: Any,
+    model: HookedModel,
     items: Items,
     positions: Sequence[Any] | None = None,
     *,
@@ -137,7 +157,7 @@ def integrated_gradients(
 
     ::
 
-        scores = fbn.integrated_gradients(model, fbn.chats("sort", n=32), n_steps=20)
+        scores = fbn.attribution.integrated_gradients(model, fbn.chats("sort", n=32), n_steps=20)
 
     Over the units of one layer they add up to what is lost when the whole layer is zero (with enough steps): a saturated neuron gets its share,
     which the gradient alone denies it.
@@ -149,22 +169,22 @@ def integrated_gradients(
         tokens: Which tokens' log-likelihood is explained; by default the answers'.
         n_steps: Points on the path (Dai et al. 2022: 20); here the middles of as many equal parts.
         aggregate: ``"mean"`` (signed: nats), or any of :func:`tl_fbn.cgvst`.
-        spans: As for :func:`tl_fbn.cgvst`.
-        bos_eos: Likewise.
-        max_tokens: Likewise.
-        batch_size: Likewise.
-        seed: Of ``tokens="random"``.
+        spans: Literal special texts, by default the chat template's own.
+        bos_eos: False: beginning and end of text are empty in the template.
+        max_tokens: Longer items are left out and counted; by default an item beyond the context is an error.
+        batch_size: Items in a pass; changes nothing but speed and memory.
+        seed: Seed of ``tokens="random"``, which needs one.
         progress: Show a bar.
 
     Returns:
         (unit,) nats; positive where the neuron helps.
 
     Raises:
-        ValueError: As for :func:`tl_fbn.cgvst`, or no step.
+        InputError: As for :func:`tl_fbn.cgvst`, or no step.
     """
     check_aggregate(aggregate)
     if n_steps < 1:
-        raise ValueError(f"n_steps={n_steps} is no path; give at least 1, better 20")
+        raise InputError(f"n_steps={n_steps} is no path; give at least 1, better 20")
     host.require_eval(model, "integrated gradients")
     space, points = gradient_points(model, "mlp.neurons")
     prepared = prepare(
@@ -216,12 +236,12 @@ def _scaled(layer: int, tensor: torch.Tensor, scale: float) -> torch.Tensor:
 
 
 def attribution_patching(
-    model: Any,
+    model: HookedModel,
     clean: Sequence[Text],
     corrupted: Sequence[Text],
     answers: Sequence[tuple[Any, Any]],
     *,
-    positions: Where = "last",
+    positions: PatchedPositions = "last",
     batch_size: int = 8,
     progress: bool = True,
 ) -> UnitMap:
@@ -229,7 +249,7 @@ def attribution_patching(
 
     ::
 
-        effect = fbn.attribution_patching(model, ["Anna said that"], ["Peter said that"], [(" she", " he")])
+        effect = fbn.attribution.attribution_patching(model, ["Anna said that"], ["Peter said that"], [(" she", " he")])
 
     The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
 
@@ -247,28 +267,27 @@ def attribution_patching(
         (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
 
     Raises:
-        ValueError: No pairs, pairs of different lengths, or answers that begin with the same token.
+        InputError: No pairs, pairs of different lengths, or answers that begin with the same token.
     """
-    if positions not in get_args(Where):
-        raise ValueError(f"positions={positions!r} is none of {', '.join(map(repr, get_args(Where)))}")
+    one_of(positions, PatchedPositions, "positions")
     if not len(clean) or not len(clean) == len(corrupted) == len(answers):
-        raise ValueError(
+        raise InputError(
             f"attribution_patching needs as many clean as corrupted prompts and pairs of answers; got {len(clean)}, {len(corrupted)} and {len(answers)}"
         )
     host.require_eval(model, "attribution patching")
-    tokenizer, d_vocab = getattr(model, "tokenizer", None), host.vocabulary_size(model)
+    tokenizer, d_vocab = tokenizer_of(model), host.vocabulary_size(model)
     bos = beginning(tokenizer, d_vocab)
     pairs: list[tuple[tuple[int, ...], LossItem]] = []
     digests: set[str] = set()
     for number, (one, other, both) in enumerate(zip(clean, corrupted, answers, strict=True)):
         ids, changed = (encode(tokenizer, _prompt(text), d_vocab=d_vocab) for text in (one, other))
         if len(ids) != len(changed):
-            raise ValueError(
+            raise InputError(
                 f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; a position must be the same in both"
             )
         right, wrong = (_first_token(tokenizer, one, answer, ids, d_vocab) for answer in both)
         if right == wrong:
-            raise ValueError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
+            raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
         last = len(ids) - 1
         pairs.append((ids, LossItem(changed, (last, last), (right, wrong), (1.0, -1.0))))
         digests.update(digests_of(_prompt(one), ids, bos), digests_of(_prompt(other), changed, bos))
@@ -290,7 +309,10 @@ def attribution_patching(
 
 
 def _patched(
-    model: Any, pairs: Sequence[tuple[tuple[int, ...], LossItem]], points: dict[int, str], positions: Where
+    model: HookedModel,
+    pairs: Sequence[tuple[tuple[int, ...], LossItem]],
+    points: dict[int, str],
+    positions: PatchedPositions,
 ) -> dict[int, Float[np.ndarray, "pair unit"]]:
     """(a_clean - a_corrupted) times the metric's gradient, by layer."""
     clean: dict[int, torch.Tensor] = {}
@@ -321,16 +343,16 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
     if not isinstance(answer, str):
         return int(answer)
     if not isinstance(prompt, str):
-        raise ValueError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
+        raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
     whole = encode(tokenizer, f"{prompt.rstrip()} {answer.lstrip()}", d_vocab=d_vocab)
     if whole[: len(ids)] != ids or len(whole) <= len(ids):
-        raise ValueError(
+        raise InputError(
             f"answer {answer!r} merges with the end of its prompt, so it has no first token of its own; give token ids"
         )
     return whole[len(ids)]
 
 
-def random_scores(model: Any, *, seed: int) -> UnitMap:
+def random_scores(model: HookedModel, *, seed: int) -> UnitMap:
     """Uniform noise over a model's MLP neurons: what a score must beat.
 
     >>> import tl_fbn as fbn
@@ -345,7 +367,7 @@ def random_scores(model: Any, *, seed: int) -> UnitMap:
         (unit,) numbers from 0 to 1.
 
     Raises:
-        ValueError: The model has no MLP neurons that a hook can reach.
+        InputError: The model has no MLP neurons that a hook can reach.
     """
     space = resolve_site(model, "mlp.neurons").space
     values = np.random.default_rng(seed).random(space.n_units)

@@ -9,9 +9,10 @@ import typer
 
 from tl_fbn.cli import input_files as texts
 from tl_fbn.cli import result_files as places
-from tl_fbn.cli.console import WHOLE, BadInput, Console, table
+from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import BatchSize, Device, Json, Model, ModelDtype, Progress, Seed, amount
+from tl_fbn.errors import InputError
 
 SHORT = "Score neurons by gradients at the special tokens of chats."
 
@@ -96,9 +97,11 @@ def command(
         size = amount(top, "--top")
         assert size is not None
         if specific and len(chats) < 2:
-            raise BadInput("--specific compares tasks; give the chats of at least two")
+            raise InputError("--specific compares tasks; give the chats of at least two")
         if name and len(name) != len(chats):
-            raise BadInput(f"{len(name)} names for {len(chats)} files of chats; give --name once a file, or not at all")
+            raise InputError(
+                f"{len(name)} names for {len(chats)} files of chats; give --name once a file, or not at all"
+            )
         names = name or [texts.name_of(one) for one in chats]
         places.differing(names)
         read = {task: texts.read_chats(source, items) for task, source in zip(names, chats, strict=True)}
@@ -168,7 +171,7 @@ def _groups(text: str) -> Any:
     if text in ("turns", "none"):
         return None if text == "none" else "turns"
     if not text.isdecimal():
-        raise BadInput(f"--groups {text} is none of turns, none, or a number of positions")
+        raise InputError(f"--groups must be turns, none or a number of positions; got {text}")
     return int(text)
 
 

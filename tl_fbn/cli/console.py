@@ -9,8 +9,8 @@ status 2    input that a user can mend: one line, ``tl-fbn: what was given; what
 status 130  interrupted: one line that says what is kept
 =========== ======================================================================================================
 
-Which errors can a user mend? Those that this package raised on purpose (every one of its messages is written for the user), files that cannot be read
-or written, and bad usage. An error that fell out of an expression, here or in a library, is a bug, whatever its type: it keeps its traceback.
+Which errors can a user mend? :class:`tl_fbn.InputError` and what is made of it (every such message is written for the user), files that cannot be read
+or written, and bad usage. Any other error is a bug, whatever its type: it keeps its traceback.
 
 Where a launcher such as ``torchrun`` runs several processes, only the first prints; the others name themselves when they fail.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dis
 import json
 import math
 import os
@@ -33,16 +32,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from tl_fbn.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGE = Path(__file__).resolve().parents[1]
 NOTHING = "nothing was changed"
 WHOLE = "files that were saved are whole, and the same command starts again"
-
-
-class BadInput(Exception):
-    """What a user can mend, in one line."""
 
 
 class Stopped(Exception):
@@ -100,17 +96,8 @@ def ended(work: Callable[[], None]) -> int:
 
 
 def mendable(error: BaseException) -> bool:
-    """Whether an error was raised on purpose by this package, or is about a file that cannot be read or written."""
-    if isinstance(error, (BadInput, OSError, UnicodeError, csv.Error)):
-        return True
-    trace = error.__traceback__
-    if trace is None or isinstance(error, AssertionError):
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    raised = dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"  # a statement, not an expression that failed
-    return raised and PACKAGE in Path(code.co_filename).resolve().parents
+    """Whether an error is about input, or about a file that cannot be read or written."""
+    return isinstance(error, (InputError, OSError, UnicodeError, csv.Error))
 
 
 def _words_of(error: BaseException) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tl_fbn.cli import result_files as places
-from tl_fbn.cli.console import WHOLE, BadInput, Console, table
+from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.options import Json, Out, Progress, RecordingFolder, Seed, Site, amount
+from tl_fbn.errors import InputError
 
 if TYPE_CHECKING:
     from tl_fbn.analysis.glm.fit import GLMFit
@@ -112,7 +113,9 @@ def command(
         asked: list[Any] = [expression] if f_test else list(expression)
         titles = [", ".join(one) if isinstance(one, list) else one for one in asked]
         if name and len(name) != len(asked):
-            raise BadInput(f"{len(name)} names for {len(asked)} contrasts; give --name once a contrast, or not at all")
+            raise InputError(
+                f"{len(name)} names for {len(asked)} contrasts; give --name once a contrast, or not at all"
+            )
         names = name or titles
         places.differing(names)
         recording = places.open_recording(folder, site)
@@ -167,9 +170,10 @@ def command(
 
 def _unusual(settings: dict[str, Any], answer_after: str | None) -> str:
     """What differs from the default fit, for a file of its own: fits of one recording stand side by side."""
+    from tl_fbn.analysis.glm.design_matrix import design_matrix
     from tl_fbn.analysis.glm.fit import fit_glm
 
-    defaults = inspect.signature(fit_glm).parameters
+    defaults = {**inspect.signature(design_matrix).parameters, **inspect.signature(fit_glm).parameters}
     words = [] if answer_after is None else [f"after-{answer_after}"]
     for option, value in settings.items():
         if value != defaults[option].default:
@@ -198,17 +202,17 @@ def _rule(
     given = {"--fdr": fdr, "--fwe": fwe, "--top": top}
     chosen = [option for option, value in given.items() if value is not None]
     if len(chosen) > 1:
-        raise BadInput(f"{' and '.join(chosen)} are ways to choose units; give one of them")
+        raise InputError(f"{' and '.join(chosen)} are ways to choose units; give one of them")
     if by not in ("t", "effect") or (by == "effect" and (top is None or f_test)):
-        raise BadInput(f"--by {by} cannot be: it is t or effect, and effect goes with --top and single contrasts")
+        raise InputError(f"--by {by} cannot be: it is t or effect, and effect goes with --top and single contrasts")
     if permutations is not None and (fdr is not None or top is not None or method is not None or f_test):
-        raise BadInput(
+        raise InputError(
             "--permutations corrects over units by the largest t: give it with --fwe, and without --fdr, --top, --method and --f-test"
         )
     if f_test and (positive or min_effect):
-        raise BadInput("--f-test has no direction and no single effect; leave --positive and --min-effect out")
+        raise InputError("--f-test has no direction and no single effect; leave --positive and --min-effect out")
     if by == "effect" and min_effect:
-        raise BadInput("--min-effect is for tests; --top --by effect takes the largest effects anyway")
+        raise InputError("--min-effect is for tests; --top --by effect takes the largest effects anyway")
     rule: dict[str, Any] = {"fwe": 0.05} if permutations is not None else {"fdr": 0.05}
     if chosen:
         rule = {"fdr": {"fdr": fdr}, "fwe": {"fwe": fwe}, "top": {"top": amount(top, "--top")}}[chosen[0][2:]]

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_fbn.cli.console import BadInput
+from tl_fbn.errors import InputError
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery
@@ -44,13 +44,13 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
     conditions: dict[str, list[Any]] = {}
     for where, line in _lines(Path(source), _PROMPT):
         if not isinstance(line, dict) or not isinstance(line.get("condition"), str) or not line["condition"]:
-            raise BadInput(f"{where} names no condition; {_PROMPT}")
+            raise InputError(f"{where} names no condition; {_PROMPT}")
         if "messages" in line:
             prompt: Any = _messages(line["messages"], where, _PROMPT)
         else:
             prompt = line.get("prompt")
             if not isinstance(prompt, str) or not prompt.strip():
-                raise BadInput(f"{where} has neither a prompt nor messages; {_PROMPT}")
+                raise InputError(f"{where} has neither a prompt nor messages; {_PROMPT}")
         conditions.setdefault(line["condition"], []).append(prompt)
     return conditions
 
@@ -62,7 +62,7 @@ def read_chats(source: str, n: int | None = None) -> list[Any]:
 
         names = _names(source)
         if len(names) > 1:
-            raise BadInput(
+            raise InputError(
                 f"{source} names {len(names)} tasks; give one argument a task, e.g. {DEMO}{names[0]} {DEMO}{names[1]}"
             )
         return list(chats(names[0]))[:n]
@@ -74,7 +74,7 @@ def read_chats(source: str, n: int | None = None) -> list[Any]:
             line = line["text"]
         if isinstance(line, str):
             if not line.strip():
-                raise BadInput(f"{where} is an empty text; {_CHAT}")
+                raise InputError(f"{where} is an empty text; {_CHAT}")
             found.append(line)
         else:
             found.append(_messages(line, where, _CHAT))
@@ -111,7 +111,7 @@ def read_battery(sources: Sequence[str], *, n: int | None, tasks: Sequence[str] 
                 one = Battery.from_jsonl(source, **reading)
         for name, task in one.tasks.items():
             if name in found:
-                raise BadInput(
+                raise InputError(
                     f"{source} has a task {name!r}, and so has another battery; give their files other names"
                 )
             found[name] = task
@@ -123,7 +123,7 @@ def read_battery(sources: Sequence[str], *, n: int | None, tasks: Sequence[str] 
 def _names(source: str) -> list[str]:
     names = [name.strip() for name in source.removeprefix(DEMO).split(",") if name.strip()]
     if not names:
-        raise BadInput(f"{source!r} names no task; give e.g. {DEMO}sort,rest")
+        raise InputError(f"{source!r} names no task; give e.g. {DEMO}sort,rest")
     return names
 
 
@@ -133,7 +133,7 @@ def _text(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} is no text in UTF-8 ({error})") from error
+        raise InputError(f"{path} is no text in UTF-8 ({error})") from error
 
 
 def _lines(path: Path, allowed: str) -> Iterator[tuple[str, Any]]:
@@ -148,10 +148,10 @@ def _lines(path: Path, allowed: str) -> Iterator[tuple[str, Any]]:
             try:
                 yield f"{path}, line {number}", json.loads(text)
             except json.JSONDecodeError as error:
-                raise BadInput(f"{path}, line {number} is no JSON ({error}); {allowed}") from error
+                raise InputError(f"{path}, line {number} is no JSON ({error}); {allowed}") from error
             held = True
     if not held:
-        raise BadInput(f"{path} has no lines; {allowed}")
+        raise InputError(f"{path} has no lines; {allowed}")
 
 
 def _messages(given: Any, where: str, allowed: str) -> list[dict[str, str]]:
@@ -166,5 +166,5 @@ def _messages(given: Any, where: str, allowed: str) -> list[dict[str, str]]:
     if not good:
         shown = json.dumps(given, ensure_ascii=False)
         shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
-        raise BadInput(f"{where} holds {shown}, no chat; {allowed}")
+        raise InputError(f"{where} holds {shown}, no chat; {allowed}")
     return [{"role": one["role"], "content": one["content"]} for one in given]

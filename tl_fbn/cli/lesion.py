@@ -221,7 +221,7 @@ def _words(study: LesionStudy) -> str:
         lines.append(
             f"What {', '.join(unknown)} was found on is unknown, so nothing shows that these items are others."
         )
-    before = study.about.get("flags", {}).get("", {})  # what was wrong already is no lesion's doing
+    before = study.provenance.get("flags", {}).get("", {})  # what was wrong already is no lesion's doing
     lines += [f"Without a lesion, {task}: {flag}" for task, flag in before.items() if flag]
     flags = zip(*(every[column].tolist() for column in ("network", "task", "flag")), strict=True)
     lines += [f"{one} silenced, {task}: {flag}" for one, task, flag in flags if flag and flag != before.get(task)]

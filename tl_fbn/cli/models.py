@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tl_fbn.errors import InputError, either
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -21,13 +23,13 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
         progress: Let transformers show a bar while it loads.
 
     Raises:
-        ValueError: An unknown dtype or device, no such folder, or a model that cannot be loaded.
+        InputError: An unknown dtype or device, no such folder, or a model that cannot be loaded.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"model dtype {dtype!r} is none of {', '.join(DTYPES)}")
+        raise InputError(f"dtype of a model must be {either(DTYPES)}; got {dtype!r}")
     folder = Path(name)
     if name != "demo" and not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise ValueError(f"no folder at {name}; give a folder with a Hugging Face model, or a name such as gpt2")
+        raise InputError(f"no folder at {name}; give a folder with a Hugging Face model, or a name such as gpt2")
     if name == "demo" or folder.is_dir():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched
     import torch
@@ -48,7 +50,7 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
             model = TransformerBridge.boot_transformers(source, dtype=getattr(torch, dtype), device=device)
     except (OSError, ValueError, RuntimeError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(
+        raise InputError(
             f"TransformerLens cannot load {name!r} ({first}); give a model name or a folder it can load"
         ) from error
     if name == "demo":
@@ -76,12 +78,12 @@ def _device(device: str | None) -> str | None:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
     kind = device.partition(":")[0]
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: there is no CUDA GPU here; give cpu, or leave --device out")
+        raise InputError(f"device {device!r}: there is no CUDA GPU here; give cpu, or leave --device out")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used ({first}); give cpu, cuda or cuda:0") from error
+        raise InputError(f"device {device!r} cannot be used ({first}); give cpu, cuda or cuda:0") from error
     return device
 
 
@@ -89,5 +91,5 @@ def _pruned(folder: Path, dtype: str, device: str | None) -> Any:
     from tl_fbn.intervention.pruning.checkpoint import load_pruned
 
     if dtype != "float32":
-        raise ValueError(f"{folder} is a pruned model, which loads in the dtype it was saved in; leave --dtype out")
+        raise InputError(f"{folder} is a pruned model, which loads in the dtype it was saved in; leave --dtype out")
     return load_pruned(folder, device=device or "cpu")

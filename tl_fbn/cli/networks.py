@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from tl_fbn.cli import result_files as places
-from tl_fbn.cli.console import WHOLE, BadInput, Console, table
+from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.options import Json, Out, Progress, RecordingFolder, Seed, Site
+from tl_fbn.errors import InputError
 
 SHORT = "Find networks without a task, by independent components."
 CANDIDATES = (4, 8, 16, 32)
@@ -74,9 +75,9 @@ def command(
     console = Console(json, progress)
     with console.working(WHOLE):
         if by_layer and window is not None:
-            raise BadInput("--by-layer and --window are two ways to decompose layers; give one of them")
+            raise InputError("--by-layer and --window are two ways to decompose layers; give one of them")
         if standardize not in ("no", "yes", "robust"):
-            raise BadInput(f"--standardize {standardize} is none of no, yes, robust")
+            raise InputError(f"--standardize must be no, yes or robust; got {standardize}")
         preparation: dict[str, Any] = {
             "method": method,
             "standardize": {"no": False, "yes": True, "robust": "robust"}[standardize],
@@ -119,7 +120,7 @@ def command(
         atlas.save(path)
     full = atlas.to_dataframe().rename(columns={"stability_p": "p"})
     if by_layer is False and window is None:
-        full.insert(3, "explained", atlas.provenance["explained"])
+        full.insert(3, "explained", atlas.explained)
     shown = full if atlas.space.n_layers <= MOST_LAYERS else _brief(full)
     console.result(
         f"{proposed}{table(shown, decimals={'share': '.1%', 'explained': '.1%', 'stability': '.2f'})}\n\n{_trust(atlas)}\nSaved as {path}",
@@ -127,10 +128,10 @@ def command(
         atlas=path,
         n_components=number,
         method=method,
-        converged=atlas.provenance["converged"],
+        converged=atlas.converged,
         networks=full,
         unstable=atlas.unstable if atlas.stability_p is not None else None,
-        iq_of_noise_95=atlas.provenance["iq_of_noise_95"],
+        noise_iq=[] if atlas.noise_iq is None else atlas.noise_iq.tolist(),
     )
 
 
@@ -151,7 +152,7 @@ def _choose(recording: Any, tried: list[int], console: Console, **options: Any) 
     most = min(recording.n_rows - len(recording), recording.space.n_units - 1)
     fitting = [number for number in tried if number <= most]
     if not fitting:
-        raise BadInput(
+        raise InputError(
             f"--candidates {','.join(map(str, tried))}: {recording.n_rows} rows and {recording.space.n_units} units allow at most {most} networks"
         )
     if len(fitting) < len(tried):
@@ -161,7 +162,7 @@ def _choose(recording: Any, tried: list[int], console: Console, **options: Any) 
 
 def _number(text: str, option: str) -> int:
     if not text.strip().isdecimal() or int(text) < 2:
-        raise BadInput(
+        raise InputError(
             f"{option} {text} is no number of networks; give a whole number of at least 2"
             + (", or auto" if option == "-k" else "")
         )
@@ -177,17 +178,13 @@ def _limit(text: str) -> Any:
 
 
 def _trust(atlas: Any) -> str:
-    words = (
-        []
-        if atlas.provenance["converged"]
-        else ["The final rotation did not converge: take fewer networks, or more rows."]
-    )
+    words = [] if atlas.converged else ["The final rotation did not converge: take fewer networks, or more rows."]
     if atlas.stability is None:
         words.append("Stability was not measured; --restarts 20 does.")
     elif atlas.stability_p is None:
         words.append("Stability was not compared with noise; leave --noise-sets out.")
     else:
-        noise = max(atlas.provenance["iq_of_noise_95"])
+        noise = max(atlas.noise_iq)
         words.append(
             f"Networks of matched noise reach a stability of {noise:.2f} (95th percentile). "
             + (

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tl_fbn.errors import InputError
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Progress = Annotated[
     bool | None,
@@ -45,7 +47,7 @@ def amount(text: str | None, option: str) -> int | float | None:
     """A number of units (``57``) or a share of them (``0.05``).
 
     Raises:
-        ValueError: Neither.
+        InputError: Neither.
     """
     if text is None:
         return None
@@ -56,5 +58,5 @@ def amount(text: str | None, option: str) -> int | float | None:
     if number >= 1 and number.is_integer() and "." not in text:
         return int(number)
     if not 0 < number < 1:
-        raise ValueError(f"{option} {text} is neither a number of units (57) nor a share of them (0.05)")
+        raise InputError(f"{option} {text} is neither a number of units (57) nor a share of them (0.05)")
     return number

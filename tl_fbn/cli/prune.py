@@ -9,9 +9,10 @@ import typer
 
 from tl_fbn.cli import input_files as texts
 from tl_fbn.cli import result_files as places
-from tl_fbn.cli.console import BadInput, Console, table
+from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.models import load_model, loading
 from tl_fbn.cli.options import Device, Json, Model, ModelDtype, Progress
+from tl_fbn.errors import InputError
 
 SHORT = "Cut units out of a model and write the smaller one."
 
@@ -67,7 +68,7 @@ def command(
     console = Console(json, progress)
     with console.working(f"{out} may be half written: delete it, or run the same command again"):
         if ratio is not None and remove:
-            raise BadInput("--ratio says how much goes, --remove which units; give one of them")
+            raise InputError("--ratio says how much goes, --remove which units; give one of them")
         _refuse_occupied(out)
         given, name = _chosen(Path(network), only or (), ratio)
         recording = None if compensate is None else places.open_recording(compensate, _neurons_of(compensate))
@@ -122,9 +123,9 @@ def _refuse_occupied(folder: Path) -> None:
     from tl_fbn.results import PRUNED
 
     if folder.is_file():
-        raise BadInput(f"{folder} is a file; give a folder for the checkpoint")
+        raise InputError(f"{folder} is a file; give a folder for the checkpoint")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PRUNED).exists():
-        raise BadInput(f"{folder} holds something that is no pruned model; give another folder")
+        raise InputError(f"{folder} holds something that is no pruned model; give another folder")
 
 
 def _neurons_of(folder: Path) -> str | None:
@@ -146,9 +147,9 @@ def _chosen(path: Path, only: Any, ratio: float | None) -> tuple[Any, str]:
             if ratio is not None
             else "a network or an atlas (a map of scores goes with --ratio)"
         )
-        raise BadInput(f"{path} holds a {type(result).__name__}; give {wanted}")
+        raise InputError(f"{path} holds a {type(result).__name__}; give {wanted}")
     if only and (not isinstance(result, Atlas) or ratio is not None):
-        raise BadInput("--only chooses networks of an atlas, without --ratio")
+        raise InputError("--only chooses networks of an atlas, without --ratio")
     if isinstance(result, Atlas) and ratio is None:
         names = list(only) or list(result)
         return result.union(names, name="+".join(names) if len(names) < 4 else path.stem), path.stem

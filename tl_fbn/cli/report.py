@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from tl_fbn.cli import result_files as places
-from tl_fbn.cli.console import BadInput, Console, table
+from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.options import Json, Progress
+from tl_fbn.errors import InputError
 
 SHORT = "Write one page of everything saved in a folder."
 
@@ -48,9 +49,9 @@ def command(
 
         page = out or folder[0] / "report.html"
         if page.is_dir():
-            raise BadInput(f"{page} is a folder; give the page's file, e.g. {page / 'report.html'}")
+            raise InputError(f"{page} is a folder; give the page's file, e.g. {page / 'report.html'}")
         if viewer and page.name.lower() == "viewer.html":
-            raise BadInput(f"{page} is where --viewer puts the viewer; give the page another name with --out")
+            raise InputError(f"{page} is where --viewer puts the viewer; give the page another name with --out")
         report = Report(title or f"Results in {', '.join(map(str, folder))}", *found.values(), intro=intro)
         report.save(page)
         shown = _viewer(folder, found, page.parent / "viewer.html", console) if viewer else None
@@ -71,7 +72,7 @@ def command(
 def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
     """Recordings and results by name, in the order of the argument."""
     from tl_fbn.acquisition.recording.recording import Recording
-    from tl_fbn.results import HOMES, load_results
+    from tl_fbn.results import load_results, place_in_argument
 
     found: dict[str, Any] = {}
     for folder in folders:
@@ -81,7 +82,7 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
         if at != folder:
             found[f"{folder}"] = Recording.open(folder)
         if not at.is_dir():
-            raise BadInput(f"no results in {at}; tl-fbn glm, networks, cgvst and lesion write them")
+            raise InputError(f"no results in {at}; tl-fbn glm, networks, cgvst and lesion write them")
         results = load_results(at)
         for name, why in results.skipped.items():
             console.note(f"left out: {at / name} ({' '.join(why.split())})")
@@ -89,8 +90,7 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
             f"{folder}: {name}" if len(folders) > 1 or name in found else name: result
             for name, result in results.items()
         }
-    order = list(HOMES)
-    return dict(sorted(found.items(), key=lambda one: order.index(type(one[1]).__name__)))
+    return dict(sorted(found.items(), key=lambda one: place_in_argument(one[1])))
 
 
 def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
@@ -99,14 +99,14 @@ def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console:
 
     at = next((folder for folder in folders if (folder / "recording.json").exists()), None)
     if at is None:
-        raise BadInput(
+        raise InputError(
             f"--viewer shows networks over a recorded text, and none of {', '.join(map(str, folders))} is a recording"
         )
     recording = found[f"{at}"]
     atlases = [one for one in found.values() if isinstance(one, Atlas) and one.space.site in recording.sites]
     networks = [one for one in found.values() if isinstance(one, Network) and one.space.site in recording.sites]
     if not atlases and not networks:
-        raise BadInput(f"--viewer needs networks, and there are none of {at}; tl-fbn glm and networks write them")
+        raise InputError(f"--viewer needs networks, and there are none of {at}; tl-fbn glm and networks write them")
     first = [*atlases, *networks][0].space
     recording = recording.site(first.site)
     named = [(name, one) for atlas in atlases for name, one in atlas.items()] + [(one.name, one) for one in networks]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_fbn.cli.console import BadInput
+from tl_fbn.errors import InputError
 
 if TYPE_CHECKING:
     from tl_fbn.acquisition.recording.recording import Recording
@@ -27,7 +27,7 @@ def open_recording(folder: Path, site: str | None = None) -> Recording:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It holds several sites and none was chosen, or not the one that was.
+        InputError: It holds several sites and none was chosen, or not the one that was.
     """
     from tl_fbn.acquisition.recording.recording import Recording
 
@@ -37,7 +37,7 @@ def open_recording(folder: Path, site: str | None = None) -> Recording:
     if site is not None:
         return recording.site(site)
     if len(recording.sites) > 1:
-        raise BadInput(f"{folder} holds the sites {', '.join(recording.sites)}; choose one with --site")
+        raise InputError(f"{folder} holds the sites {', '.join(recording.sites)}; choose one with --site")
     return recording
 
 
@@ -57,16 +57,16 @@ def differing(names: Sequence[str], option: str = "--name") -> None:
     files = [file_for(Path(), "", name).name for name in names]
     twice = sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1})
     if twice:
-        raise BadInput(f"{' and '.join(map(repr, twice))} would be saved as one file; give each another {option}")
+        raise InputError(f"{' and '.join(map(repr, twice))} would be saved as one file; give each another {option}")
 
 
 def writable(folder: Path) -> Path:
     """A folder that can be made or written to: better asked now than after an hour."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     if not there.is_dir():
-        raise BadInput(f"{there} is a file; give a folder with --out")
+        raise InputError(f"{there} is a file; give a folder with --out")
     if not os.access(there, os.W_OK):
-        raise BadInput(f"{there} cannot be written to; give another folder with --out")
+        raise InputError(f"{there} cannot be written to; give another folder with --out")
     return folder
 
 
@@ -84,7 +84,7 @@ def load_networks(sources: Sequence[str], only: Sequence[str] = ()) -> tuple[dic
         only: Only these.
 
     Raises:
-        ValueError: Nothing there, a file of something else, or two networks of one name.
+        InputError: Nothing there, a file of something else, or two networks of one name.
     """
     found: dict[str, Network] = {}
     origin: dict[str, Path] = {}
@@ -94,24 +94,24 @@ def load_networks(sources: Sequence[str], only: Sequence[str] = ()) -> tuple[dic
         there = _networks_at(path)
         if member is not None:
             if member not in there:
-                raise BadInput(f"no network is called {member!r} in {path}; networks: {', '.join(there)}")
+                raise InputError(f"no network is called {member!r} in {path}; networks: {', '.join(there)}")
             there = {member: there[member]}
         if name is not None:
             if len(there) > 1:
-                raise BadInput(
+                raise InputError(
                     f"{path} holds {len(there)} networks, which cannot all be called {name!r}; leave {name}= out"
                 )
             there = dict(zip([name], there.values(), strict=True))
         for own, network in there.items():
             if own in found:
-                raise BadInput(
+                raise InputError(
                     f"two networks are called {own!r}, in {origin[own]} and {path}; call one of them otherwise with NAME=FILE"
                 )
             found[own], origin[own] = network.rename(own), path
         folder = folder or (path.parent if path.is_file() else results_of(path))
     unknown = [name for name in only if name not in found]
     if unknown:
-        raise BadInput(f"no network is called {', '.join(unknown)}; networks: {', '.join(found)}")
+        raise InputError(f"no network is called {', '.join(unknown)}; networks: {', '.join(found)}")
     assert folder is not None
     return {name: network for name, network in found.items() if not only or name in only}, folder
 
@@ -146,11 +146,11 @@ def _networks_at(path: Path) -> dict[str, Network]:
         results: list[Any] = list(load_results(results_of(path)).values())
         networks = [one for one in results if isinstance(one, (Network, Atlas))]
         if not networks:
-            raise BadInput(f"no networks in {results_of(path)}; tl-fbn glm, networks and cgvst write them")
+            raise InputError(f"no networks in {results_of(path)}; tl-fbn glm, networks and cgvst write them")
     else:
         one = load_result(path)
         if not isinstance(one, (Network, Atlas)):
-            raise BadInput(
+            raise InputError(
                 f"{path} holds a {type(one).__name__}, neither a network nor an atlas; give a network-*.safetensors or atlas-*.safetensors"
             )
         networks = [one]
@@ -158,6 +158,6 @@ def _networks_at(path: Path) -> dict[str, Network]:
     for one in networks:
         for name, network in one.items() if isinstance(one, Atlas) else [(one.name, one)]:
             if name in found:
-                raise BadInput(f"two networks in {path} are called {name!r}; give their files, as NAME=FILE")
+                raise InputError(f"two networks in {path} are called {name!r}; give their files, as NAME=FILE")
             found[name] = network
     return found

@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +32,7 @@ from tqdm.auto import tqdm
 from tl_fbn import demo
 from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
 from tl_fbn.acquisition.design.stimuli import formal, prompts, topics
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.scanner import Scanner
@@ -67,7 +67,7 @@ class Experiment:
         batch_size: Items in a forward pass.
     """
 
-    model: Any
+    model: HookedModel
     conditions: Mapping[str, list[str]]
     battery: Battery
     amplified: Battery
@@ -122,7 +122,7 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
     )
 
 
-def topic_experiment(model: Any) -> Experiment:
+def topic_experiment(model: HookedModel) -> Experiment:
     """Any model on topics of short English stories, the first 40 passages to find networks and the rest to score them."""
     bank = topics()
     conditions = {name: list(passages[:DISCOVERY_PASSAGES]) for name, passages in bank.items()}

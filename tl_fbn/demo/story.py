@@ -185,7 +185,7 @@ def _methods(result: DemoResult, n_controls: int) -> str:
     fit = result.fit
     return (
         f"Activations at {fit.space.site} were modelled unit by unit with one boxcar a condition, the position in the context and slow cosine "
-        f"drift (noise: {fit.noise_model}, one autocorrelation a unit, mean {float(fit.rho.mean()):.2f}; contexts are independent prompts). Networks are the "
+        f"drift (noise: {fit.noise}, one autocorrelation a unit, mean {float(fit.rho.mean()):.2f}; contexts are independent prompts). Networks are the "
         "units with the largest conjunction of effects; no significance threshold enters. Prompts for discovery and items for scoring "
         f"are disjoint by construction and checked by digest. Exact match is teacher-forced. Lesions set activations to zero, {n_controls} controls a "
         "network are drawn without regard to membership. Our choices, not taken from a paper: the conjunction, the share of 5 %, the "

@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Bool, Int8
 
 from tl_fbn import files
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.units.space import UnitSpace
 
 _FORMS = "a list (layer) of lists of units, or an object of layers to lists of units"
@@ -62,7 +63,7 @@ def parsed(source: Any) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{where} is no JSON ({error}); give what to_json wrote, or {_FORMS}") from error
+        raise InputError(f"{where} is no JSON ({error}); give what to_json wrote, or {_FORMS}") from error
 
 
 def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:
@@ -70,14 +71,14 @@ def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:
     stated = None
     if isinstance(about, Mapping) and "widths" in about:
         if "site" not in about:
-            raise ValueError("this JSON gives widths but no site; add one, for instance mlp.neurons")
+            raise InputError("this JSON gives widths but no site; add one, for instance mlp.neurons")
         widths = about["widths"]
         if not isinstance(widths, Sequence) or not all(type(one) is int for one in widths):
-            raise ValueError(f"widths {widths!r} are no list of numbers of units; give one integer a layer")
+            raise InputError(f"widths {widths!r} are no list of numbers of units; give one integer a layer")
         stated = UnitSpace(str(about["site"]), tuple(widths), about.get("model", "unknown"), about.get("weights"))
     if stated is None:
         if space is None:
-            raise ValueError(
+            raise InputError(
                 "this JSON does not say where its units are (it has no site and widths); give space=UnitSpace(site, widths), "
                 "or scanner.space"
             )
@@ -109,7 +110,7 @@ def read_members(
         signs: The same with one sign a listed unit; None where none is known.
 
     Raises:
-        ValueError: Another number of layers, or a list that is none; a unit that is no integer, is listed twice or is not in its layer;
+        InputError: Another number of layers, or a list that is none; a unit that is no integer, is listed twice or is not in its layer;
             signs that do not match.
     """
     members, values = np.zeros(space.n_units, dtype=bool), np.zeros(space.n_units, dtype=np.int8)
@@ -121,7 +122,7 @@ def read_members(
         if signed is not None:
             given = signed.get(layer, [])
             if len(given) != len(found) or any(isinstance(one, bool) or one not in (-1, 0, 1) for one in given):
-                raise ValueError(
+                raise InputError(
                     f"layer {layer} lists {len(found)} units and the signs {given}; give -1, 0 or 1 a unit"
                 )
             values[found] = given
@@ -136,14 +137,14 @@ def _by_layer(space: UnitSpace, given: Any, what: str) -> dict[int, list[Any]]:
             layer = _layer_of(key)
             if layer in found or not 0 <= layer < space.n_layers:
                 trouble = "comes twice" if layer in found else f"is not in {space.describe()}"
-                raise ValueError(
+                raise InputError(
                     f"layer {layer} (from the key {key!r} of {what}) {trouble}; layers: 0 to {space.n_layers - 1}"
                 )
             found[layer] = _listed(listed, f"layer {layer} of {what}")
         return found
     layers = _listed(given, what)
     if len(layers) != space.n_layers:
-        raise ValueError(
+        raise InputError(
             f"{what} has {len(layers)} layers, {space.describe()} has {space.n_layers}; give {_FORMS}. {_TOO_MANY}"
         )
     return {layer: _listed(listed, f"layer {layer} of {what}") for layer, listed in enumerate(layers)}
@@ -152,7 +153,7 @@ def _by_layer(space: UnitSpace, given: Any, what: str) -> dict[int, list[Any]]:
 def _listed(value: Any, what: str) -> list[Any]:
     plain = value.tolist() if hasattr(value, "tolist") else value  # arrays, and tensors on any device
     if isinstance(plain, (str, bytes, Mapping)) or not isinstance(plain, Sequence):
-        raise ValueError(f"{what} is {plain!r}, no list; give {_FORMS}")
+        raise InputError(f"{what} is {plain!r}, no list; give {_FORMS}")
     return list(plain)
 
 
@@ -160,28 +161,28 @@ def _units_of(space: UnitSpace, layer: int, listed: list[Any]) -> list[int]:
     width = space.widths[layer]
     if listed and all(isinstance(one, bool) for one in listed):
         if len(listed) != width:
-            raise ValueError(f"layer {layer} is a mask of {len(listed)} units, {space.describe()} has {width} there")
+            raise InputError(f"layer {layer} is a mask of {len(listed)} units, {space.describe()} has {width} there")
         return [unit for unit, member in enumerate(listed) if member]
     units: list[int] = []
     for place, one in enumerate(listed):
         if isinstance(one, (list, tuple)) or getattr(one, "ndim", 0):
-            raise ValueError(f"layer {layer}, entry {place} is a list itself. {_TOO_MANY}")
+            raise InputError(f"layer {layer}, entry {place} is a list itself. {_TOO_MANY}")
         try:
             if isinstance(one, bool):
                 raise TypeError
             units.append(operator.index(one))
         except TypeError:
-            raise ValueError(
+            raise InputError(
                 f"layer {layer}, entry {place} is {one!r}, no integer; units are numbered from 0"
             ) from None
         if not 0 <= units[-1] < width:
-            raise ValueError(
+            raise InputError(
                 f"layer {layer}, entry {place}: unit {units[-1]} is not in {space.describe()}; that layer has {width} units, "
                 "numbered from 0"
             )
     if len(set(units)) < len(units):
         twice = next(unit for place, unit in enumerate(units) if unit in units[:place])
-        raise ValueError(
+        raise InputError(
             f"layer {layer} lists unit {twice} twice; list it once (a mask is of booleans, not of 0 and 1)"
         )
     return units
@@ -193,7 +194,7 @@ def _layer_of(key: Any) -> int:
         return int(key)
     numbers = re.findall(r"(?:^|[._])(\d+)(?=$|[._])", key) if isinstance(key, str) else []
     if len(numbers) != 1:
-        raise ValueError(
+        raise InputError(
             f"the key {key!r} names no layer; keys are layer numbers, or hook and module names with one number in them"
         )
     return int(numbers[0])
@@ -211,4 +212,6 @@ def _plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise TypeError(f"provenance holds {value!r}, which JSON has no form for; give numbers, strings, lists or mappings")
+    raise InputTypeError(
+        f"provenance holds {value!r}, which JSON has no form for; give numbers, strings, lists or mappings"
+    )

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from tl_fbn.errors import InputError
+
 
 def html_table(caption: str, head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     """A small escaped HTML table for notebooks."""
@@ -33,12 +35,12 @@ def frame_columns(
     """The columns layer, unit and ``value`` of a table, or an error that names the line at fault."""
     missing = [name for name in ("layer", "unit", value) if name not in table.columns]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"the table has the columns {', '.join(map(str, table.columns)) or 'none'}, but no {' and no '.join(missing)}; it needs layer, "
             f"unit and {value} (value= names another column)"
         )
     if table.empty:
-        raise ValueError("the table has no lines; give one a unit")
+        raise InputError("the table has no lines; give one a unit")
     numbers = {}
     for name in ("layer", "unit", value):
         found = pd.Series(pd.to_numeric(table[name], errors="coerce")).to_numpy(np.float64, na_value=np.nan)
@@ -50,7 +52,7 @@ def frame_columns(
         if wrong.any():
             line = int(np.argmax(wrong))
             what = "number" if name == value else "whole number"
-            raise ValueError(
+            raise InputError(
                 f"line {line} has the {name} {table[name].tolist()[line]!r}, no {what}; {name} needs one in every line"
             )
         numbers[name] = found
@@ -65,7 +67,7 @@ def complete_widths(layers: Int[np.ndarray, " line"], units: Int[np.ndarray, " l
         width = int(there.max(initial=-1)) + 1
         if width == 0 or there.size < width:
             lost = f"unit {np.setdiff1d(np.arange(width), there)[0]} of layer {layer}" if width else f"layer {layer}"
-            raise ValueError(
+            raise InputError(
                 f"{lost} is not in the table, so that it cannot tell how wide the layers are; give space=UnitSpace(site, widths), and "
                 "what is missing becomes NaN"
             )
@@ -79,6 +81,6 @@ def refuse_repeated(flat: np.ndarray, layers: np.ndarray, units: np.ndarray) -> 
     if repeated.any():
         line = int(np.argmax(repeated))
         first = int(np.argmax(flat == flat[line]))
-        raise ValueError(
+        raise InputError(
             f"layer {layers[line]}, unit {units[line]} is in line {first} and in line {line}; give one line a unit"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,14 +12,21 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
-from tl_fbn import files
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.units import exchange_formats as exchange
+from tl_fbn.units import selection_prose
 from tl_fbn.units.html_tables import html_table
+from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
 
 
+def _no_signs() -> Int8[np.ndarray, " none"]:
+    """What stands for "no sign is known" until the constructor has one 0 a unit."""
+    return np.zeros(0, np.int8)
+
+
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Result, step="networks", picture="layer_profile"):
     """A named set of units.
 
     >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
@@ -31,7 +38,7 @@ class Network:
     Args:
         space: Where the units are.
         members: (unit,) booleans.
-        signs: (unit,) -1, 0 or 1; 0 outside the set and where no sign is known.
+        signs: (unit,) -1, 0 or 1; 0 outside the set and where no sign is known, as everywhere by default.
         name: A name for tables and pictures.
         provenance: Method, threshold, recording key, seed and, under ``"prompts"``, digests of the prompts the
             network was found on (absent: unknown).
@@ -39,22 +46,23 @@ class Network:
 
     space: UnitSpace
     members: Bool[np.ndarray, " unit"]
-    signs: Int8[np.ndarray, " unit"] | None = None
+    signs: Int8[np.ndarray, " unit"] = field(default_factory=_no_signs)
     name: str = "network"
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         members = np.array(self.members)  # a copy: whoever made the mask may use it again
         if members.dtype != np.bool_ or members.shape != (self.space.n_units,):
-            raise ValueError(
+            raise InputError(
                 f"members of a network in {self.space.describe()} are {self.space.n_units} booleans; got "
                 f"{members.dtype} of shape {members.shape}. Network.from_indices takes indices"
             )
-        signs = np.zeros(members.shape, np.int8) if self.signs is None else np.asarray(self.signs, dtype=np.int8)
+        given = np.asarray([] if self.signs is None else self.signs, dtype=np.int8)
+        signs = given if given.size else np.zeros(members.shape, np.int8)
         if signs.shape != members.shape:
-            raise ValueError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
+            raise InputError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
         if ((signs < -1) | (signs > 1)).any():
-            raise ValueError(
+            raise InputError(
                 f"signs are -1, 0 or 1; got {np.setdiff1d(signs, [-1, 0, 1]).tolist()}. np.sign makes them"
             )
         object.__setattr__(self, "members", members)
@@ -84,12 +92,6 @@ class Network:
         return np.flatnonzero(self.members)
 
     @property
-    def signed(self) -> Int8[np.ndarray, " unit"]:
-        """The signs, which the constructor has filled in."""
-        assert self.signs is not None
-        return self.signs
-
-    @property
     def share(self) -> float:
         """Members as a share of all units."""
         return len(self) / self.space.n_units
@@ -115,11 +117,11 @@ class Network:
 
     def positive(self) -> Network:
         """Only members whose sign is +1 (more active under the contrast)."""
-        return replace(self, members=self.members & (self.signed > 0), name=f"{self.name} (+)")
+        return replace(self, members=self.members & (self.signs > 0), name=f"{self.name} (+)")
 
     def negative(self) -> Network:
         """Only members whose sign is -1."""
-        return replace(self, members=self.members & (self.signed < 0), name=f"{self.name} (-)")
+        return replace(self, members=self.members & (self.signs < 0), name=f"{self.name} (-)")
 
     def __len__(self) -> int:
         return int(self.members.sum())
@@ -137,16 +139,16 @@ class Network:
         return self._combine(other, "-", operator.gt)  # in self and not in other
 
     def __invert__(self) -> Network:
-        return Network(self.space, ~self.members, None, f"~{self.name}", self.provenance)
+        return Network(self.space, ~self.members, name=f"~{self.name}", provenance=self.provenance)
 
     def _combine(self, other: Network, sign: str, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Network:
         if not isinstance(other, Network):
-            raise TypeError(
+            raise InputTypeError(
                 f"a network combines with a network; got {type(other).__name__}. Select units with .top first"
             )
         self.space.require_same(other.space)
         members = rule(self.members, other.members)
-        mine, theirs = self.signed, other.signed
+        mine, theirs = self.signs, other.signs
         # a unit that two maps sign differently has no sign
         signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
         name = f"{self.name} {sign} {other.name}"
@@ -174,21 +176,8 @@ class Network:
             {
                 "layer": layers,
                 "unit": self.indices - np.array(self.space.offsets)[layers],
-                "sign": self.signed[self.indices],
+                "sign": self.signs[self.indices],
             }
-        )
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {"space": self.space.about(), "name": self.name, "provenance": dict(self.provenance)}
-        files.write_result(path, "Network", {"members": self.members, "signs": self.signed}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Network:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Network")
-        return cls(
-            UnitSpace.from_about(about["space"]), arrays["members"], arrays["signs"], about["name"], about["provenance"]
         )
 
     def to_json(self, path: str | os.PathLike | None = None) -> str:
@@ -215,7 +204,7 @@ class Network:
         return exchange.written({"name": self.name, **self.space.stated(), **self._units()}, path)
 
     def _units(self) -> dict[str, Any]:
-        signs = {"signs": exchange.layer_signs(self.space, self.members, self.signed)} if self.signed.any() else {}
+        signs = {"signs": exchange.layer_signs(self.space, self.members, self.signs)} if self.signs.any() else {}
         return {
             "units": exchange.layer_lists(self.space, self.members),
             **signs,
@@ -239,7 +228,7 @@ class Network:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The source is no JSON, names no space, or lists layers or units that are not there; the message names layer and
+            InputError: The source is no JSON, names no space, or lists layers or units that are not there; the message names layer and
                 entry.
         """
         about = exchange.parsed(source)
@@ -249,8 +238,29 @@ class Network:
         members, signs = exchange.read_members(space, parts["units"], parts.get("signs"))
         provenance = parts.get("provenance") or {}
         if not isinstance(provenance, Mapping):
-            raise ValueError(f"the provenance is {provenance!r}, no object; give names to values, or leave it out")
+            raise InputError(f"the provenance is {provenance!r}, no object; give names to values, or leave it out")
         return cls(space, members, signs, name or str(parts.get("name") or "network"), provenance)
+
+    @classmethod
+    def _methods_of_(cls, results: Sequence[Network]) -> list[str]:
+        return selection_prose.sentences(results)
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        widths, counts = np.array(self.space.widths), self.per_layer()
+        share = 100 * counts / np.where(widths > 0, widths, np.nan)
+        table = pd.DataFrame({"layer": range(len(widths)), "members": counts, "units": widths, "share (%)": share})
+        n_up, n_down = int((self.signs > 0).sum()), int((self.signs < 0).sum())
+        signs = f", {n_up:,} signed + and {n_down:,} signed -" if n_up or n_down else ""
+        size = f"{len(self):,} of {self.space.n_units:,} units ({self.share:.2%})"
+        return [
+            {
+                "title": f"Network {self.name}",
+                "text": f"{size} of {self.space.describe()}{signs}.",
+                "origin": self.provenance,
+                "picture": "layer_profile",
+                "table": table,
+            }
+        ]
 
     def __repr__(self) -> str:
         layers = " ".join(map(str, self.per_layer()))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from tl_fbn.errors import InputError, InputIndexError
+
 Provenance = Mapping[str, Any]
 
 
@@ -17,6 +19,15 @@ def pooled_prompts(sources: Iterable[Provenance]) -> dict[str, list[str]]:
     """What several results together were found on, as an entry of provenance; none where one of them does not know."""
     known = [source.get("prompts") for source in sources]
     return {} if None in known else {"prompts": sorted({digest for part in known for digest in part or ()})}
+
+
+def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
+    """Where several networks or maps came from: each one's provenance by name, and the prompts of all, if all know them."""
+    parts = {
+        name: {key: value for key, value in one.provenance.items() if key != "prompts"}
+        for name, one in networks.items()
+    }
+    return {"of": parts, **pooled_prompts(one.provenance for one in networks.values())}
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class UnitSpace:
     def __post_init__(self) -> None:
         widths = tuple(operator.index(width) for width in self.widths)
         if not widths or min(widths) < 0 or sum(widths) == 0:
-            raise ValueError(f"widths {self.widths} describe no units; give the number of units of every layer")
+            raise InputError(f"widths {self.widths} describe no units; give the number of units of every layer")
         object.__setattr__(self, "widths", widths)
 
     @property
@@ -68,14 +79,14 @@ class UnitSpace:
     def layer_slice(self, layer: int) -> slice:
         """The flat indices of one layer."""
         if not 0 <= layer < self.n_layers:
-            raise IndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
+            raise InputIndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
         offsets = self.offsets
         return slice(offsets[layer], offsets[layer + 1])
 
     def locate(self, index: int) -> tuple[int, int]:
         """Flat index to (layer, unit within the layer)."""
         if not 0 <= index < self.n_units:
-            raise IndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
+            raise InputIndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
         layer = int(np.searchsorted(self.offsets, index, side="right")) - 1
         return layer, int(index) - self.offsets[layer]
 
@@ -83,7 +94,9 @@ class UnitSpace:
         """(layer, unit within the layer) to flat index."""
         span = self.layer_slice(layer)
         if not 0 <= unit < span.stop - span.start:
-            raise IndexError(f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit} is none of them")
+            raise InputIndexError(
+                f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit} is none of them"
+            )
         return span.start + int(unit)
 
     def about(self) -> dict[str, Any]:
@@ -105,9 +118,9 @@ class UnitSpace:
         return f"{self.model} {self.site} ({shape_words(self.widths)})"
 
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:
-        """Raise ValueError, naming both spaces, unless they are equal."""
+        """Raise InputError, naming both spaces, unless they are equal."""
         if self != other:
-            raise ValueError(
+            raise InputError(
                 f"cannot {what} units of {self.describe()} and {other.describe()}; "
                 "both must come from the same site with the same widths"
             )

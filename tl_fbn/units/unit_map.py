@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from tl_fbn import files
+from tl_fbn.errors import InputError
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
+from tl_fbn.units.prose import space_in_words
+from tl_fbn.units.result import Result
+from tl_fbn.units.score_prose import describe
+from tl_fbn.units.selection_prose import source_in_words
 from tl_fbn.units.space import Provenance, UnitSpace
+
+TOP_UNITS = 20  # lines of a table of the largest
+CAUTION = "The score compares no two tasks and proves no cause: contrast it with other tasks' scores, and silence what it finds."
+SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correlation", "weight"})
+"""Kinds of maps in which a large negative value says as much as a large positive one."""
 
 
 @dataclass(frozen=True, eq=False)
-class UnitMap:
+class UnitMap(Result, step="scores", picture="unit_map"):
     """One number for every unit, and what kind of number it is.
 
     >>> space = UnitSpace("mlp.neurons", (3, 2))
@@ -36,28 +45,35 @@ class UnitMap:
     kind: str
     provenance: Provenance = field(default_factory=dict)
 
+    _settings_ = ("kind",)
+
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
         if not np.issubdtype(values.dtype, np.floating):
             values = values.astype(np.float64)
         if values.shape != (self.space.n_units,):
-            raise ValueError(
+            raise InputError(
                 f"a map of {self.space.describe()} needs {self.space.n_units} values in one row; got shape {values.shape}"
             )
         object.__setattr__(self, "values", values)
+
+    @property
+    def signed(self) -> bool:
+        """Whether large negative values count as much as large positive ones; decided by the kind."""
+        return self.kind in SIGNED_KINDS
 
     def by_layer(self) -> list[Float[np.ndarray, " unit"]]:
         """The values of every layer, as views."""
         return [self.values[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
     def top(
-        self, amount: int | float, *, two_sided: bool = False, per_layer: bool = False, name: str | None = None
+        self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False, name: str | None = None
     ) -> Network:
         """The units with the largest values: exactly that many, ties broken by index.
 
         Args:
             amount: An integer, a number of units; a float in (0, 1), a share of them (rounded down).
-            two_sided: Take the largest absolute values.
+            two_sided: Take the largest absolute values; None: where the map is :attr:`signed`.
             per_layer: Take ``amount`` from every layer that has units.
             name: Name of the network.
 
@@ -65,8 +81,9 @@ class UnitMap:
             A network that remembers the sign of each value.
 
         Raises:
-            ValueError: More units than there are (NaN does not count, infinity does), or a fraction outside (0, 1).
+            InputError: More units than there are (NaN does not count, infinity does), or a fraction outside (0, 1).
         """
+        two_sided = self.signed if two_sided is None else two_sided
         scores = np.abs(self.values) if two_sided else self.values
         mask = np.zeros(self.space.n_units, dtype=bool)
         spans = [self.space.layer_slice(layer) for layer in range(self.space.n_layers)] if per_layer else [slice(None)]
@@ -78,7 +95,7 @@ class UnitMap:
             n = _count(amount, chosen.size, where)
             valid = int((~np.isnan(chosen)).sum())
             if n > valid:
-                raise ValueError(
+                raise InputError(
                     f"top({amount}) asks for {n} units, but only {valid} of {where} have a value (the others are NaN); ask for fewer"
                 )
             mask[span] = top_mask(chosen, n)
@@ -127,7 +144,7 @@ class UnitMap:
             site: Name of the site where no space is given.
 
         Raises:
-            ValueError: A column is missing; a layer or unit is no whole number, not in the space, or comes twice; a value is no number;
+            InputError: A column is missing; a layer or unit is no whole number, not in the space, or comes twice; a value is no number;
                 without a space, a layer or unit is missing. Messages name the line, counted from 0.
         """
         layers, units, values = frame_columns(table, value)
@@ -138,7 +155,7 @@ class UnitMap:
         known[known] = (units[known] >= 0) & (units[known] < widths[layers[known]])
         if not known.all():
             line = int(np.argmin(known))
-            raise ValueError(
+            raise InputError(
                 f"line {line} has layer {layers[line]}, unit {units[line]}, which is not in {space.describe()}; layers and units are "
                 "numbered from 0"
             )
@@ -148,20 +165,33 @@ class UnitMap:
         found[flat] = values
         return cls(space, found, kind, {"method": "from_dataframe"})
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        files.write_result(
-            path,
-            "UnitMap",
-            {"values": self.values},
-            {"space": self.space.about(), "kind": self.kind, "provenance": dict(self.provenance)},
-        )
+    def _methods_(self) -> list[str]:
+        if said := describe(self.provenance):
+            kept = [
+                f"{name.replace('_', ' ')} {self.provenance[name]}"
+                for name in ("site", "groups", "weight_of_demonstrations", "n_steps")
+                if name in self.provenance
+            ]
+            return [f"{said.rstrip('.')} ({', '.join(kept)})."]
+        return [f"The map of {self.kind} over {space_in_words(self.space)} is {source_in_words(self.provenance)}."]
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> UnitMap:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "UnitMap")
-        return cls(UnitSpace.from_about(about["space"]), arrays["values"], about["kind"], about["provenance"])
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        text = (
+            f"One number ({self.kind}) for each of {self.space.n_units:,} units of {self.space.describe()}. "
+            "Colours are clipped at the 99.5th percentile of the magnitudes. "
+            f"The table lists the {TOP_UNITS} units of largest magnitude."
+        )
+        if said := describe(self.provenance):
+            text = f"{said} {CAUTION}\n\n{text}"
+        return [
+            {
+                "title": f"Map of {self.kind}",
+                "text": text,
+                "origin": self.provenance,
+                "picture": "unit_map",
+                "table": largest_units(self),
+            }
+        ]
 
     def __repr__(self) -> str:
         finite = self.values[np.isfinite(self.values)]
@@ -175,6 +205,21 @@ class UnitMap:
             if np.isfinite(part).any()
         ]
         return html_table(repr(self), ("layer", "lowest", "median", "highest"), rows)
+
+
+def largest_units(values: UnitMap, n: int = TOP_UNITS) -> pd.DataFrame:
+    """The units of largest finite magnitude, largest first, ties by index: layer, unit, and the value under its kind."""
+    order = order_by_magnitude(values, n)
+    layers = values.space.layer_of[order]
+    units = order - np.array(values.space.offsets)[layers]
+    return pd.DataFrame({"layer": layers, "unit": units, values.kind: values.values[order]})
+
+
+def order_by_magnitude(values: UnitMap, n: int = TOP_UNITS) -> Int[np.ndarray, " some"]:
+    """Flat indices of the ``n`` units of largest finite magnitude, largest first, ties by index."""
+    sizes = np.abs(values.values)
+    order = np.argsort(-np.where(np.isfinite(sizes), sizes, -1.0), kind="stable")
+    return order[: min(n, int(np.isfinite(sizes).sum()))]
 
 
 def _named(amount: int | float, provenance: Provenance) -> str:
@@ -194,15 +239,15 @@ def top_mask(scores: Float[np.ndarray, " unit"], n: int) -> Bool[np.ndarray, " u
 def _count(amount: int | float, available: int, where: str) -> int:
     """Turn ``n`` or a fraction into a number of units, or say what is wrong with it."""
     if isinstance(amount, (bool, np.bool_)):
-        raise ValueError(f"top({amount}) names no number of units; give an integer or a fraction between 0 and 1")
+        raise InputError(f"top({amount}) names no number of units; give an integer or a fraction between 0 and 1")
     if isinstance(amount, (int, np.integer)):
         if not 0 <= amount <= available:
-            raise ValueError(
+            raise InputError(
                 f"top({amount}) asks for {amount} units, but {where} has {available}; ask for 0 to {available}"
             )
         return int(amount)
     if not 0.0 < amount < 1.0:
-        raise ValueError(
+        raise InputError(
             f"top({amount}) is no fraction between 0 and 1; give 0.05 for 5 %, or an integer for a number of units"
         )
     return int(amount * available + 1e-9)  # S1 truncates: int(.05 * 352256) = 17612

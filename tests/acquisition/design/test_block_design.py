@@ -197,7 +197,7 @@ def test_sizes_are_at_least_one(name: str, value: int) -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_order_and_baseline() -> None:
-    with pytest.raises(ValueError, match=r"order='abba' is none of 'alternate', 'off/on/off', 'random'"):
+    with pytest.raises(ValueError, match=r"order must be 'alternate', 'off/on/off' or 'random'; got 'abba'"):
         fbn.block_design(pools(2), seed=0, order="abba")
     with pytest.raises(ValueError, match="baseline='rest' is no condition; conditions: a, b"):
         fbn.block_design(pools(2), seed=0, order="off/on/off", baseline="rest")

@@ -200,7 +200,7 @@ def test_a_foreign_hook_is_refused_without_a_name_and_recorded_with_one(host: An
 def test_gradient_scores_are_first_order_effects_and_read_the_mlps_input(host: Any) -> None:
     ids = [[3, 9, 4, 17, 22, 5], [7, 7, 21, 40]]
     positions = [[1, 3, 5], [2, 3]]
-    scores = fbn.gradient_x_activation(host, ids, positions, progress=False)
+    scores = fbn.attribution.gradient_x_activation(host, ids, positions, progress=False)
 
     def likelihood() -> float:
         with torch.no_grad():

@@ -56,7 +56,9 @@ def test_refusals_say_what_to_do() -> None:
         ValueError, match=r"groups=1 leaves none of 2 positions: they are cut into P\[1:1\] and P\[2:\]"
     ):
         fbn.token_layout(tokenizer, [{"role": "user", "content": "ab"}]).grouped("content", groups=1)
-    with pytest.raises(ValueError, match="groups=0 is none of"):
+    with pytest.raises(ValueError, match="groups must be 'turns', None or a number of positions from 1; got 0"):
         layout.grouped(groups=0)
-    with pytest.raises(ValueError, match="tokens='specials' is none of"):
+    with pytest.raises(
+        ValueError, match="tokens must be 'special', 'all', 'answer', 'content' or 'random'; got 'specials'"
+    ):
         inspect.unwrap(type(layout).positions)(layout, "specials")

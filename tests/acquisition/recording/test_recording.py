@@ -259,7 +259,7 @@ def test_in_words(tmp_path: Path, noise_recording: Recording) -> None:
 
 def test_provenance_knows_prompts_only_if_the_recording_does(tmp_path: Path) -> None:
     recording = record(path=tmp_path)
-    assert recording.provenance() == {"recording": recording.key, "weights": None}
+    assert recording.provenance == {"recording": recording.key, "weights": None}
     about = {**recording.about, "prompts": ["p"], "fields": {"weights": "w", "site": "mlp.neurons"}}
     known = fbn.Recording((recording.space,), (recording.runs,), about)
-    assert known.provenance() == {"recording": recording.key, "weights": "w", "prompts": ["p"]}
+    assert known.provenance == {"recording": recording.key, "weights": "w", "prompts": ["p"]}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from tests.helpers.stores import N_ROWS, WIDTHS, events, rows, values, write_run
 from tl_fbn.acquisition.recording import store
 
-WIDTHS = {"layer.00": 3, "layer.02": 5, "layer.11": 1}
-N_ROWS = 6
 HOSTILE = [
     "plain",
     "",
@@ -44,33 +40,6 @@ HOSTILE = [
     "1e5",
     "a,b;c",
 ]
-
-
-def events() -> pd.DataFrame:
-    return pd.DataFrame({"onset": [0, 4], "duration": [4, 2], "trial_type": ["a\tb", "rest"]})
-
-
-def rows() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "prompt": [0, 0, 0, 1, 1, 2],
-            "position": [0, 1, 2, 0, 1, 0],
-            "token": ["<s>", "n/a", "\n", "<s>", "", "\t"],
-            "surprisal": np.array([np.nan, 0.1, 2.5, np.nan, 7e-12, np.nan], dtype=np.float32),
-        }
-    )
-
-
-def values(name: str, width: int) -> np.ndarray:
-    return np.random.default_rng(list(name.encode())).normal(size=(N_ROWS, width)).astype(np.float32)
-
-
-def write_run(path: Path, run: int = 0, **about: Any) -> Path:
-    laid_out = store.lay_out(path, run, N_ROWS, WIDTHS)
-    for name, width in WIDTHS.items():
-        laid_out.write(name, 0, values(name, width))
-    assert store.commit(laid_out, store.run_folder(path, run), {"key": "k", **about}, events(), rows())
-    return store.run_folder(path, run)
 
 
 def flip(path: Path, at: int) -> None:
@@ -176,33 +145,6 @@ def test_committed_runs_are_numbers_in_order(tmp_path: Path) -> None:
     (tmp_path / "run-02").mkdir()  # without a description
     (tmp_path / "run-x").mkdir()
     assert store.committed_runs(tmp_path) == [0, 10, 120]
-
-
-# Sweeping
-
-
-def test_dead_scans_are_swept_and_others_left(tmp_path: Path) -> None:
-    write_run(tmp_path, 0)
-    code = (
-        "import os, sys; from pathlib import Path; from tl_fbn.acquisition.recording import store;"
-        "store.lay_out(Path(sys.argv[1]), 1, 4, {'layer.00': 2}); store.lay_out(Path(sys.argv[1]), 2, 4, {'layer.00': 2}); os._exit(9)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60).returncode == 9
-    assert len(list(tmp_path.glob(".run-0*.part"))) == 2
-    store.sweep(tmp_path, 1)
-    assert [entry.name.split(".")[1] for entry in tmp_path.glob(".*.part")] == ["run-03"]
-    assert store.committed_runs(tmp_path) == [0]
-
-
-def test_a_run_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
-    writing = store.lay_out(tmp_path, 0, N_ROWS, WIDTHS)
-    store.sweep(tmp_path, 0)
-    assert writing.folder.is_dir()
-    assert store.commit(writing, store.run_folder(tmp_path, 0), {}, events(), rows())
-    dead = store.lay_out(tmp_path, 1, N_ROWS, WIDTHS)
-    dead.file.close()  # as the end of its process would, and with it the lock
-    store.sweep(tmp_path, 1)
-    assert not dead.folder.exists()
 
 
 def test_discard_removes_the_folder(tmp_path: Path) -> None:

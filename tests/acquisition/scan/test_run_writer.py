@@ -59,5 +59,5 @@ def test_beyond_float16_is_an_error_and_no_infinity(tmp_path):
 
 
 def test_dtype_is_one_of_three(unchecked):
-    with pytest.raises(ValueError, match="dtype='float64' is none of 'float32', 'bfloat16', 'float16'"):
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'bfloat16' or 'float16'; got 'float64'"):
         fbn.Scanner(tiny_model(), dtype="float64")

@@ -280,7 +280,7 @@ def test_recording_json_holds_fields_and_prompts(model, tmp_path):
         "interventions",
         "hooks_id",
     }
-    assert len(recording.provenance()["prompts"]) > 10
+    assert len(recording.provenance["prompts"]) > 10
     assert tiny_model().cfg.n_layers == recording.space.n_layers
 
 

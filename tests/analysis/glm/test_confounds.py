@@ -57,7 +57,7 @@ def test_a_confound_takes_its_variance_off() -> None:
     y[:, 0] += 5 * found
     plain = fbn.fit_glm(recording(y), noise="ols", drift="none")
     cleaned = fbn.fit_glm(recording(y), noise="ols", drift="none", confounds=("surprisal",))
-    assert cleaned.runs[0].noise[0] < plain.runs[0].noise[0] / 50
+    assert cleaned.runs[0].innovation_variance[0] < plain.runs[0].innovation_variance[0] / 50
     assert "surprisal" in cleaned.columns
     assert cleaned.contrast("surprisal", level="token").effect.values[0] == pytest.approx(5, abs=0.1)
 

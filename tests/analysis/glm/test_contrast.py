@@ -34,7 +34,7 @@ def contrast() -> Contrast:
 
 def test_maps_agree_with_each_other(contrast: Contrast) -> None:
     t = contrast.t.values
-    np.testing.assert_allclose(t[:199], contrast.estimate[:199] / np.sqrt(contrast.error[:199]))
+    np.testing.assert_allclose(t[:199], contrast.estimate[:199] / np.sqrt(contrast.effect_variance[:199]))
     np.testing.assert_allclose(contrast.p.values[:199], 2 * stats.t.sf(np.abs(t[:199]), 500))
     np.testing.assert_allclose(2 * stats.norm.sf(np.abs(contrast.z.values)), contrast.p.values, rtol=1e-9)
     np.testing.assert_array_equal(np.sign(contrast.z.values[:199]), np.sign(t[:199]))
@@ -50,7 +50,7 @@ def test_thresholds_equal_statsmodels(contrast: Contrast, rate: str, method: str
     network = contrast.threshold(**{rate: level})  # type: ignore[arg-type]
     expected = multipletests(contrast.p.values, level, method)[0]
     np.testing.assert_array_equal(network.members, expected)
-    np.testing.assert_array_equal(network.signed, np.where(expected, np.sign(contrast.estimate), 0))
+    np.testing.assert_array_equal(network.signs, np.where(expected, np.sign(contrast.estimate), 0))
     assert 10 < len(network) < 60
 
 
@@ -59,7 +59,7 @@ def test_one_sided_takes_positive_effects_only(contrast: Contrast) -> None:
     network = contrast.threshold(fdr=0.05, two_sided=False)
     p = np.where(np.isnan(t), 1, stats.t.sf(t, 500))
     np.testing.assert_array_equal(network.members, multipletests(p, 0.05, "fdr_bh")[0])
-    assert (network.signed[network.members] == 1).all()
+    assert (network.signs[network.members] == 1).all()
     assert network.members[:30].mean() > contrast.threshold(fdr=0.05).members[:30].mean() - 1e-9
     assert not contrast.threshold(fdr=0.99, two_sided=False).members[199]  # a silent unit passes no threshold
 

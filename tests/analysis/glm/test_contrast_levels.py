@@ -36,12 +36,12 @@ def test_standardised_effect_by_hand():
     block, token = fit.contrast("a - b"), fit.contrast("a - b", level="token")
     for unit in range(6):
         sd = np.sqrt(sm.OLS(means[:, unit], x).fit().mse_resid)
-        assert block.standardised.values[unit] == pytest.approx(block.estimate[unit] / sd, rel=1e-9)
-    rows = np.sqrt(np.mean([run.noise for run in fit.runs], axis=0))
-    np.testing.assert_allclose(token.standardised.values, token.estimate / rows, rtol=1e-9)
+        assert block.standardized.values[unit] == pytest.approx(block.estimate[unit] / sd, rel=1e-9)
+    rows = np.sqrt(np.mean([run.innovation_variance for run in fit.runs], axis=0))
+    np.testing.assert_allclose(token.standardized.values, token.estimate / rows, rtol=1e-9)
     run = fit.contrast("a - b", level="run")
     effects = np.array([one.effect({"a": 1.0, "b": -1.0})[0] for one in fit.runs])
-    np.testing.assert_allclose(run.standardised.values, effects.mean(0) / effects.std(0, ddof=1), rtol=1e-9)
+    np.testing.assert_allclose(run.standardized.values, effects.mean(0) / effects.std(0, ddof=1), rtol=1e-9)
 
 
 @pytest.mark.parametrize("standardised", [False, True])
@@ -55,7 +55,7 @@ def test_intervals_hold_the_truth_at_95_percent(level, standardised):
         y[np.repeat([name == "a" for name in ORDER], 10)] += 0.8
         recording = fbn.Recording.from_arrays([[y]], events=[blocks(ORDER, 10)])
         contrast = fbn.fit_glm(recording, noise="ols", drift="none", position=False).contrast("a - b", level=level)
-        low, high = contrast.interval(standardised=standardised)
+        low, high = contrast.interval(standardized=standardised)
         truth = 0.8 * (np.sqrt(10) if standardised and level == "block" else 1.0)
         held += int(((low.values <= truth) & (truth <= high.values)).sum())
         n += 500

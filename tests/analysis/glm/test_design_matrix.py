@@ -111,7 +111,7 @@ def chat_rows() -> pd.DataFrame:
 
 def test_phases_split_a_condition() -> None:
     run = run_of(blocks(["a", "b"], 10), 20, chat_rows())
-    design = design_matrix(run, drift="none", position=False, phases=fbn.from_token("[/INST]", "answer"))
+    design = design_matrix(run, drift="none", position=False, phases=fbn.glm.from_token("[/INST]", "answer"))
     assert list(design) == ["a", "a_answer", "b", "b_answer"]
     np.testing.assert_array_equal(design["a_answer"], [0, 0, 1, 1, 1] * 2 + [0] * 10)
     np.testing.assert_array_equal(design["b"], [0] * 10 + [1, 1, 0, 0, 0] * 2)
@@ -126,7 +126,7 @@ def test_a_phase_ends_with_its_prompt_and_at_the_next_special_token() -> None:
         run_of(blocks(["a", "b"], 10), 20, rows),
         drift="none",
         position=False,
-        phases=fbn.from_token("[/INST]", "answer"),
+        phases=fbn.glm.from_token("[/INST]", "answer"),
     )
     np.testing.assert_array_equal(design["a_answer"], [0, 0, 1, 1, 0, 0, 0, 1, 1, 1] + [0] * 10)
     np.testing.assert_array_equal(design["b_answer"], [0] * 10 + [0, 0, 1, 1, 1] * 2)
@@ -135,12 +135,12 @@ def test_a_phase_ends_with_its_prompt_and_at_the_next_special_token() -> None:
 def test_bad_phases() -> None:
     run = run_of(blocks(["a", "b"], 10), 20, chat_rows())
     with pytest.raises(ValueError, match=r"no row of this run holds the token '\[INST\]'; give a token that"):
-        design_matrix(run, phases=fbn.from_token("[INST]", "answer"))
+        design_matrix(run, phases=fbn.glm.from_token("[INST]", "answer"))
     with pytest.raises(ValueError, match="phases gave 3 labels for 20 rows; give one a row"):
         design_matrix(run, phases=lambda rows: ["x"] * 3)
     bare = run_of(blocks(["a", "b"], 10), 20, chat_rows()[["prompt"]])
     with pytest.raises(ValueError, match="columns prompt, token and flags; it lacks token, flags"):
-        design_matrix(bare, phases=fbn.from_token("[/INST]", "answer"))
+        design_matrix(bare, phases=fbn.glm.from_token("[/INST]", "answer"))
 
 
 def test_bad_input() -> None:
@@ -149,7 +149,7 @@ def test_bad_input() -> None:
         design_matrix(run, cutoff=30)
     with pytest.raises(ValueError, match="no events, so no condition"):
         design_matrix(run_of(blocks([], 10), 80))
-    with pytest.raises(ValueError, match=r"drift='poly' is none of 'cosine', 'polynomial', 'none'"):
+    with pytest.raises(ValueError, match=r"drift must be 'cosine', 'polynomial' or 'none'; got 'poly'"):
         inspect.unwrap(design_matrix)(run, drift="poly")  # as where types are not checked
 
 
@@ -229,7 +229,7 @@ def test_drift_that_takes_the_task_is_refused() -> None:
         ({"kernel": "leak"}, 'kernel="leak" needs leak= between 0 and 1'),
         ({"kernel": "leak", "leak": 1.0}, "got 1.0"),
         ({"kernel": "fir", "n_lags": 0}, "n_lags of at least 1; got 0"),
-        ({"confounds": ["mood"]}, "confound 'mood' is none of position, log_position"),
+        ({"confounds": ["mood"]}, "a confound must be one of position, log_position, .*; got 'mood'"),
     ],
 )
 def test_bad_kernels_and_confounds(options, message) -> None:

@@ -18,10 +18,10 @@ def test_vif_is_that_of_statsmodels() -> None:
     x[:, 2] += 2 * x[:, 0]
     design = pd.DataFrame(x, columns=["a", "b", "c"]).assign(one=1.0)
     theirs = [variance_inflation_factor(design.to_numpy(), i) for i in range(3)]
-    ours = fbn.vif(design)
+    ours = fbn.glm.vif(design)
     np.testing.assert_allclose(ours[:3], theirs)
     assert np.isnan(ours["one"])
-    assert np.isinf(fbn.vif(design.assign(d=design["a"] - design["b"]))["d"])
+    assert np.isinf(fbn.glm.vif(design.assign(d=design["a"] - design["b"]))["d"])
 
 
 def test_efficiency_is_the_inverse_variance_of_the_effect() -> None:
@@ -32,10 +32,10 @@ def test_efficiency_is_the_inverse_variance_of_the_effect() -> None:
     design = design.astype(float)
     y = rng.normal(size=(80, 4000))
     beta = np.linalg.lstsq(design.to_numpy(), y, rcond=None)[0]
-    assert fbn.efficiency(design, "a - b") == pytest.approx(1 / (beta[0] - beta[1]).var(), rel=0.06)
+    assert fbn.glm.efficiency(design, "a - b") == pytest.approx(1 / (beta[0] - beta[1]).var(), rel=0.06)
     scaled = design.assign(a=design["a"] * 1e6)
-    assert fbn.efficiency(scaled, "1e-6 * x") == pytest.approx(1e12 * fbn.efficiency(design, "x"))
-    assert fbn.efficiency(design.assign(c=1 - design["a"]), "a") == 0  # mixed up with the constant
+    assert fbn.glm.efficiency(scaled, "1e-6 * x") == pytest.approx(1e12 * fbn.glm.efficiency(design, "x"))
+    assert fbn.glm.efficiency(design.assign(c=1 - design["a"]), "a") == 0  # mixed up with the constant
 
 
 def test_a_cosine_at_two_block_lengths_removes_half_of_the_task() -> None:

@@ -97,7 +97,7 @@ def test_a_unit_that_never_varies_has_neither_f_nor_size():
     several, one = fit.contrast(PAIR), fit.contrast("a - b")
     assert np.isnan(several.f.values[3])
     assert (several.p.values[3], several.z.values[3], several.partial_r2.values[3]) == (1, 0, 0)
-    assert (one.standardised.values[3], one.partial_r2.values[3]) == (0, 0)
+    assert (one.standardized.values[3], one.partial_r2.values[3]) == (0, 0)
 
 
 def test_f_networks_and_files(tmp_path):
@@ -118,7 +118,7 @@ def test_f_networks_and_files(tmp_path):
     one = fbn.fit_glm(recorded(3)).contrast("a - b")
     one.save(tmp_path / "t.safetensors")
     np.testing.assert_array_equal(
-        Contrast.load(tmp_path / "t.safetensors").standardised.values, one.standardised.values
+        Contrast.load(tmp_path / "t.safetensors").standardized.values, one.standardized.values
     )
 
 

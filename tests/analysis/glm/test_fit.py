@@ -89,7 +89,7 @@ def test_ols_equals_nilearn() -> None:
     fit = fbn.fit_glm(recording, noise="ols")
     for number, run in enumerate(recording):
         design = fit.designs[number]
-        alone = fbn.GLMFit(fit.space, (fit.runs[number],), "ols", (design,), {}).contrast("a - b", level="token")
+        alone = fbn.glm.GLMFit(fit.space, (fit.runs[number],), "ols", (design,), {}).contrast("a - b", level="token")
         labels, results = run_glm(noise_of(run), design.to_numpy(), noise_model="ols")
         vector = np.array([{"a": 1.0, "b": -1.0}.get(name, 0.0) for name in design])
         theirs = compute_contrast(labels, results, vector, stat_type="t")
@@ -165,7 +165,7 @@ def test_a_condition_missing_in_a_run_is_reported_by_name() -> None:
 # Block level
 
 
-def by_blocks(fit: fbn.GLMFit, recording: fbn.Recording, unit: int) -> tuple[float, float, float]:
+def by_blocks(fit: fbn.glm.GLMFit, recording: fbn.Recording, unit: int) -> tuple[float, float, float]:
     """Effect, t and dof of "a - b" by the documented definition, with statsmodels alone.
 
     Block means, less the within-block columns at their token-level coefficients, are stacked over runs; every run has its
@@ -294,7 +294,7 @@ def test_white_residuals_of_the_whitened_fit() -> None:
     """GLS at the fitted rho leaves innovations: the reported noise variance is theirs."""
     recording = recording_of([ar1_noise(0.7, 2000, 50, seed=9)], [blocks(["a", "b"] * 20, 50)])
     fit = fbn.fit_glm(recording)
-    assert fit.runs[0].noise.mean() == pytest.approx(1 - 0.7**2, rel=0.02)
+    assert fit.runs[0].innovation_variance.mean() == pytest.approx(1 - 0.7**2, rel=0.02)
     assert fit.rho.mean() == pytest.approx(0.7, abs=0.01)
 
 
@@ -302,7 +302,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     recording = three_runs()
     fit = fbn.fit_glm(recording)
     fit.save(tmp_path / "fit.safetensors")
-    again = fbn.GLMFit.load(tmp_path / "fit.safetensors")
+    again = fbn.glm.GLMFit.load(tmp_path / "fit.safetensors")
     for level in ("token", "block", "run"):
         ours, theirs = fit.contrast("a - b", level=level), again.contrast("a - b", level=level)  # type: ignore[arg-type]
         for name in ("effect", "variance", "t", "z", "p"):

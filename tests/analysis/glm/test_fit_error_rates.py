@@ -27,7 +27,7 @@ def test_planted_units_are_found_with_their_signs(level: str) -> None:
     assert network.members[:planted].mean() > 0.95
     assert network.members[planted:].sum() <= 0.15 * planted
     np.testing.assert_array_equal(
-        network.signed[:planted][network.members[:planted]],
+        network.signs[:planted][network.members[:planted]],
         np.where(np.arange(planted) % 2, -1, 1)[network.members[:planted]],
     )
     assert np.abs(contrast.effect.values[:planted]).mean() == pytest.approx(1.5, abs=0.1)

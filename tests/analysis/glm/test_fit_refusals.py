@@ -15,13 +15,13 @@ from tests.helpers.recordings import blocks
 
 
 def test_unknown_noise_and_level(noise_recording: fbn.Recording) -> None:
-    with pytest.raises(ValueError, match="noise='arma' is none of 'ar1', 'ar1_pooled', 'newey_west', 'ols'"):
+    with pytest.raises(ValueError, match="noise must be 'ar1', 'ar1_pooled', 'newey_west' or 'ols'; got 'arma'"):
         inspect.unwrap(fbn.fit_glm)(noise_recording, noise="arma")  # as where types are not checked
-    with pytest.raises(ValueError, match="replicates='tokens' is none of 'blocks', 'prompts'"):
+    with pytest.raises(ValueError, match="replicates must be 'blocks' or 'prompts'; got 'tokens'"):
         inspect.unwrap(fbn.fit_glm)(noise_recording, replicates="tokens")
     fit = fbn.fit_glm(noise_recording)
-    with pytest.raises(ValueError, match="level='prompt' is none of 'block', 'token', 'run'"):
-        inspect.unwrap(fbn.GLMFit.contrast)(fit, "a - b", level="prompt")
+    with pytest.raises(ValueError, match="level must be 'block', 'token' or 'run'; got 'prompt'"):
+        inspect.unwrap(fbn.glm.GLMFit.contrast)(fit, "a - b", level="prompt")
 
 
 def test_columns_of_your_own_beside_the_default_design(noise_recording: fbn.Recording) -> None:

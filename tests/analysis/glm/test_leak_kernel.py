@@ -23,7 +23,7 @@ def recorded(leak: float, *, n_runs: int = 3, seed: int = 0) -> fbn.Recording:
 
 @pytest.mark.parametrize("leak", [0.0, 0.4, 0.8])
 def test_the_planted_leak_is_found(leak) -> None:
-    table = fbn.estimate_leak(recorded(leak))
+    table = fbn.glm.estimate_leak(recorded(leak)).table
     assert table["leak"].iloc[0] == pytest.approx(leak, abs=0.11)
     assert table.set_index("leak").loc[0.0, "log_likelihood"] == 0
     assert table["share"].sum() == pytest.approx(1)
@@ -35,11 +35,11 @@ def test_units_that_never_vary_do_not_decide() -> None:
     for (layer,) in arrays:
         layer[:, :5] = 3.0
     still = fbn.Recording.from_arrays(arrays, events=[r.events for r in recording], rows=[r.rows for r in recording])
-    assert fbn.estimate_leak(still)["leak"].iloc[0] == pytest.approx(0.8, abs=0.11)
+    assert fbn.glm.estimate_leak(still).best == pytest.approx(0.8, abs=0.11)
 
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="this recording has 1"):
-        fbn.estimate_leak(recorded(0.0, n_runs=1))
+        fbn.glm.estimate_leak(recorded(0.0, n_runs=1))
     with pytest.raises(ValueError, match="below 1"):
-        fbn.estimate_leak(recorded(0.0), grid=(0.5, 1.0))
+        fbn.glm.estimate_leak(recorded(0.0), grid=(0.5, 1.0))

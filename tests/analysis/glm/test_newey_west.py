@@ -69,11 +69,11 @@ def test_no_lags_is_whites_covariance() -> None:
 def test_a_saved_fit_gives_the_same_contrast(tmp_path) -> None:
     fit = fbn.fit_glm(recording_of(noise(), 30), noise="newey_west")
     fit.save(tmp_path / "fit.safetensors")
-    again = fbn.GLMFit.load(tmp_path / "fit.safetensors")
+    again = fbn.glm.GLMFit.load(tmp_path / "fit.safetensors")
     np.testing.assert_array_equal(
         again.contrast("a - b", level="token").t.values, fit.contrast("a - b", level="token").t.values
     )
-    assert again.noise_model == "newey_west"
+    assert again.noise == "newey_west"
 
 
 def test_lags_are_checked_and_streams_refused() -> None:

@@ -12,19 +12,20 @@ from scipy.fft import dct
 import tl_fbn as fbn
 
 
-def test_optimise_order_finds_a_better_order() -> None:
+def test_optimize_order_finds_a_better_order() -> None:
     prompts = {"a": [[1, 2, 3, i] for i in range(80)], "b": [[2, 3, 4, i] for i in range(80)]}
 
     def make(seed: int) -> fbn.BlockDesign:
         return fbn.block_design(prompts, n_runs=2, n_cycles=5, tokens_per_block=8, order="random", seed=seed)
 
-    best, table = fbn.optimise_order(make, "a - b", n=20, seed=3)
+    search = fbn.glm.optimize_order(make, "a - b", n=20, seed=3)
+    best, table = search.design, search.table
     assert len(table) == 20
     assert table["share"].iloc[0] == 1
     assert table["efficiency"].iloc[0] >= table["efficiency"].iloc[-1]
     assert best.schedule == make(int(table["seed"].iloc[0])).schedule
     with pytest.raises(ValueError, match='names "c"'):
-        fbn.optimise_order(make, "a - c", n=2, seed=0)
+        fbn.glm.optimize_order(make, "a - c", n=2, seed=0)
 
 
 def by_hand(design: fbn.BlockDesign) -> float:
@@ -52,7 +53,8 @@ def test_designs_are_compared_by_the_variance_of_the_contrast_and_tried_in_order
         asked.append(seed)
         return fbn.block_design(prompts, n_runs=2, n_cycles=5, tokens_per_block=8, order="random", seed=seed)
 
-    best, table = fbn.optimise_order(make, "a - b", n=6, seed=11)
+    search = fbn.glm.optimize_order(make, "a - b", n=6, seed=11)
+    best, table = search.design, search.table
     assert asked == list(range(11, 17)) and sorted(table["seed"]) == asked
     np.testing.assert_allclose(table["efficiency"], [by_hand(make(seed)) for seed in table["seed"]], rtol=1e-9)
     assert table["efficiency"].is_monotonic_decreasing
@@ -72,6 +74,6 @@ def test_a_contrast_that_no_order_can_estimate_is_refused() -> None:
             events = fbn.block_design(prompts, n_runs=1, n_cycles=3, tokens_per_block=8, seed=0).events(run)
             return pd.concat([events.assign(trial_type="a"), events.assign(trial_type="b")], ignore_index=True)
 
-    search = inspect.unwrap(fbn.optimise_order)
+    search = inspect.unwrap(fbn.glm.optimize_order)
     with pytest.raises(ValueError, match="none of 2 designs can estimate 'a - b'; give the conditions more blocks"):
         search(lambda seed: Doubled(), "a - b", n=2, seed=0)

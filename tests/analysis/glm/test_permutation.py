@@ -222,7 +222,7 @@ def test_a_unit_that_never_varies_is_never_found():
 def test_saved_and_shown(tmp_path):
     result = fbn.max_t(recorded(3, shift=1.5), "a - b", n_permutations=100, seed=0)
     result.save(tmp_path / "p.safetensors")
-    back = fbn.PermutationTest.load(tmp_path / "p.safetensors")
+    back = fbn.glm.PermutationTest.load(tmp_path / "p.safetensors")
     np.testing.assert_array_equal(back.largest, result.largest)
     assert repr(back) == repr(result)
     assert list(back.to_dataframe().columns[-2:]) == ["t", "p"]

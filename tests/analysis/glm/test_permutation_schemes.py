@@ -13,7 +13,7 @@ from tl_fbn.analysis.glm import permutation_schemes as relabelling
 from tl_fbn.analysis.glm.permutation_schemes import Relabellings
 
 
-def fit_of(n_units: int, *, n_rows: int = 480, seed: int = 0) -> fbn.GLMFit:
+def fit_of(n_units: int, *, n_rows: int = 480, seed: int = 0) -> fbn.glm.GLMFit:
     rng = np.random.default_rng(seed)
     arrays = [[rng.normal(size=(n_rows, n_units)).astype(np.float32)] for _ in range(2)]
     order = rng.permutation(["a", "b", "c"] * (n_rows // 30)).tolist()

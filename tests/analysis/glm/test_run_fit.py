@@ -112,7 +112,7 @@ def test_unit_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tl_fbn.analysis.unit_blocks.UNITS", 2)
     monkeypatch.setattr("tl_fbn.analysis.unit_blocks.ROWS", 7)  # cuts blocks and contexts
     parts, _ = fitted(design)
-    for name in ("fitted", "rho", "noise", "shift", "block_means"):
+    for name in ("fitted", "rho", "innovation_variance", "shift", "block_means"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12)
     for ours, theirs in zip(parts.effect({"x": 1.0}), whole.effect({"x": 1.0}), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)

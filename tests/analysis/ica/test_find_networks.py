@@ -23,11 +23,12 @@ def test_planted_networks_come_back_and_are_stable(method):
     assert matched(maps, atlas.maps).min() > 0.95
     assert atlas.stability.min() > 0.9
     assert atlas.stability_p.max() < 0.05 and not atlas.unstable
-    assert atlas.provenance["converged"]
+    assert atlas.converged
     np.testing.assert_allclose(atlas.maps.mean(1), 0, atol=1e-5)
     np.testing.assert_allclose(atlas.maps.std(1), 1, rtol=1e-4)
     assert ((atlas.maps**3).mean(1) > 0).all()  # the heavier tail is positive
-    explained = atlas.provenance["explained"]
+    assert atlas.explained is not None
+    explained = atlas.explained.tolist()
     assert explained == sorted(explained, reverse=True) and (method == "canica" or 0.8 < sum(explained) < 1)
     for name, one in atlas.items():
         z = atlas.maps[list(atlas).index(name)]
@@ -119,7 +120,7 @@ def test_what_does_not_converge_says_so():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         atlas = fbn.find_networks(recording, 6, n_restarts=1, max_iter=1, tol=1e-12, seed=0)
-    assert atlas.provenance["converged"] is False
+    assert atlas.converged is False
     assert "NOT CONVERGED" in repr(atlas) and "NOT CONVERGED" in atlas._repr_html_()
 
 
@@ -185,9 +186,9 @@ def test_recordings_that_cannot_be_decomposed():
     with pytest.raises(ValueError, match="vary in 2 directions only"):
         fbn.find_networks(fbn.Recording.from_arrays([[few]], events=events), 3, seed=0)
     for options, message in (
-        ({"method": "pca"}, "method='pca' is none of 'spatial', 'temporal', 'canica'"),
-        ({"fun": "tanh"}, "fun='tanh' is none of 'logcosh', 'exp', 'cube'"),
-        ({"standardize": "z"}, "standardize='z' is none of True, False, 'robust'"),
+        ({"method": "pca"}, "method must be 'spatial', 'temporal' or 'canica'; got 'pca'"),
+        ({"fun": "tanh"}, "fun must be 'logcosh', 'exp' or 'cube'; got 'tanh'"),
+        ({"standardize": "z"}, "standardize must be True, False or 'robust'; got 'z'"),
         ({"n_components": 4.5}, r"n_components=4\.5 is no whole number"),
     ):
         with pytest.raises(ValueError, match=message):  # as where types are not checked
@@ -222,7 +223,7 @@ def demo_recordings(model, folder, names, half: int, **options) -> fbn.Recording
 
 def alignment(recording: fbn.Recording, atlas: fbn.Atlas, task: str) -> float:
     """The largest |r| of a network's course with a task's regressor."""
-    courses = fbn.time_courses(recording, atlas, how="regression")
+    courses = fbn.networks.time_courses(recording, atlas, how="regression")
     courses = np.concatenate([run.layer(0) for run in courses])
     regressor = np.concatenate([run.rows["trial_type"] == task for run in recording]).astype(float)
     return np.abs(np.corrcoef(regressor, courses.T)[0, 1:]).max()

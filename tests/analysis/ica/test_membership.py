@@ -13,7 +13,7 @@ MAPS = np.array([[5, -4, 1, 0, 0, 0, 3.5, -0.5, 0, 0], [0, 0, 0, 2, -6, 1, 0, 0,
 
 
 def members(**options: object) -> list[list[int]]:
-    return [np.flatnonzero(one).tolist() for one in cut(MAPS, SPACE, **options)]  # type: ignore[arg-type]
+    return [np.flatnonzero(one).tolist() for one in cut(MAPS, SPACE, seed=0, **options)]  # type: ignore[arg-type]
 
 
 def test_a_number_is_a_z_on_both_sides_or_one() -> None:
@@ -29,7 +29,7 @@ def test_within_layers_each_layer_has_its_own_scale() -> None:
 def test_percentile_gives_each_unit_a_network_on_average() -> None:
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(5, 1000))
-    found = cut(maps, UnitSpace("mlp.neurons", (1000,)), threshold="percentile")
+    found = cut(maps, UnitSpace("mlp.neurons", (1000,)), threshold="percentile", seed=0)
     assert found.sum() == pytest.approx(1000, abs=5)
     limit = np.percentile(np.abs(maps), 80)
     np.testing.assert_array_equal(found, np.abs(maps) >= limit)
@@ -40,11 +40,11 @@ def test_a_mixture_finds_the_planted_tail() -> None:
     values = rng.normal(size=3000) * 0.5
     values[:90] = rng.choice([-1, 1], 90) * rng.uniform(3, 8, 90)
     z = (values - values.mean()) / values.std()
-    (found,) = cut(z[None], UnitSpace("mlp.neurons", (3000,)), threshold="mixture")
+    (found,) = cut(z[None], UnitSpace("mlp.neurons", (3000,)), threshold="mixture", seed=0)
     assert found[:90].mean() > 0.98 and found[90:].mean() < 0.01
-    (positive,) = cut(z[None], UnitSpace("mlp.neurons", (3000,)), threshold="mixture", one_sided=True)
+    (positive,) = cut(z[None], UnitSpace("mlp.neurons", (3000,)), threshold="mixture", seed=0, one_sided=True)
     np.testing.assert_array_equal(positive, found & (z > 0))
-    assert not cut(np.zeros((1, 10)), SPACE, threshold="mixture").any()
+    assert not cut(np.zeros((1, 10)), SPACE, threshold="mixture", seed=0).any()
 
 
 def test_unknown_rules() -> None:
@@ -52,4 +52,4 @@ def test_unknown_rules() -> None:
         members(threshold=0)
     with pytest.raises(ValueError, match="threshold='best' is no number and none of 'percentile', 'mixture'"):
         inspect_cut = cut.__wrapped__  # as where types are not checked
-        inspect_cut(MAPS, SPACE, threshold="best")
+        inspect_cut(MAPS, SPACE, threshold="best", seed=0)

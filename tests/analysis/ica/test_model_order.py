@@ -18,7 +18,7 @@ def test_the_planted_number_is_proposed(tmp_path) -> None:
     assert choice.table["n_components"].tolist() == [3, 6, 12]
     assert choice.table["explained"].is_monotonic_increasing
     choice.save(tmp_path / "c.safetensors")
-    again = fbn.ComponentChoice.load(tmp_path / "c.safetensors")
+    again = fbn.ica.ComponentChoice.load(tmp_path / "c.safetensors")
     assert repr(again) == repr(choice) == "ComponentChoice: 6 proposed; 6 of 22 directions exceed chance"
 
 

@@ -12,7 +12,7 @@ from tl_fbn.analysis.ica.rotated_basis import layer_rotation
 
 def test_distances_stay_and_sparse_maps_go() -> None:
     recording, maps, _ = planted(4, n_runs=2)
-    turned = fbn.rotated_basis(recording, seed=0)
+    turned = fbn.ica.rotated_basis(recording, seed=0)
     for run, other in zip(recording, turned, strict=True):
         x, y = run.read().astype(float), other.read().astype(float)
         np.testing.assert_allclose(x @ x.T, y @ y.T, rtol=1e-4, atol=1e-2)

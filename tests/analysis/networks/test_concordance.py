@@ -24,7 +24,7 @@ def test_concordance_finds_the_pair_that_agrees_and_keeps_its_error_rate():
             }
         ),
     }
-    table = fbn.concordance(maps, seed=0, n_null=300).set_index(["a", "b"])
+    table = fbn.concordance(maps, seed=0, n_null=300).table.set_index(["a", "b"])
     assert table.loc[("glm", "ica"), "network"] == "N02"
     assert table.loc[("glm", "ica"), "p_dice"] < 0.01
     assert table.loc[("glm", "ica"), "p_correlation"] < 0.01
@@ -35,7 +35,7 @@ def test_concordance_finds_the_pair_that_agrees_and_keeps_its_error_rate():
             {"a": UnitMap(space, rng.normal(size=600), "t"), "b": UnitMap(space, rng.normal(size=600), "t")},
             seed=i,
             n_null=99,
-        )["p_correlation"][0]
+        ).table["p_correlation"][0]
         for i in range(100)
     ]
     assert 0.0 <= np.mean(np.array(nulls) <= 0.05) <= 0.11
@@ -49,6 +49,6 @@ def test_layers_alone_are_no_agreement():
     rng = np.random.default_rng(3)
     offset = np.r_[np.zeros(200), np.full(200, 3.0)]
     a, b = (UnitMap(space, offset + rng.normal(size=400), "effect") for _ in range(2))
-    line = fbn.concordance({"a": a, "b": b}, seed=0, n_null=200).iloc[0]
+    line = fbn.concordance({"a": a, "b": b}, seed=0, n_null=200).table.iloc[0]
     assert line["correlation"] > 0.5
     assert line["p_correlation"] > 0.05

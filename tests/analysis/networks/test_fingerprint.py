@@ -39,7 +39,7 @@ def test_order_and_scale_of_units_do_not_matter() -> None:
     one = model_of(1)
     order = np.random.default_rng(0).permutation(300)
     for change in (lambda y: y[:, order], lambda y: 7.5 * y, lambda y: y[:, order] * 0.01):
-        found = fbn.fingerprint(one, changed(one, change), n_components=4, seed=0, n_null=50)
+        found = fbn.networks.fingerprint(one, changed(one, change), n_components=4, seed=0, n_null=50)
         assert found.score > 0.99 and found.n_above >= 4 and found.best > 0.99
 
 
@@ -51,9 +51,9 @@ def test_relatives_and_strangers_are_told_apart() -> None:
         tuned = changed(one, lambda y: y + noise.normal(size=y.shape))  # noqa: B023
         pruned = changed(one, lambda y: np.where(noise.random(y.shape[1]) < 0.3, 0.0, y))  # noqa: B023
         for other in (tuned, pruned):
-            related.append(fbn.fingerprint(one, other, n_components=4, seed=0, n_null=20).score)
-        unrelated.append(fbn.fingerprint(one, model_of(seed + 100), n_components=4, seed=0, n_null=20).score)
-    rates = fbn.calibrate(related, unrelated)
+            related.append(fbn.networks.fingerprint(one, other, n_components=4, seed=0, n_null=20).score)
+        unrelated.append(fbn.networks.fingerprint(one, model_of(seed + 100), n_components=4, seed=0, n_null=20).score)
+    rates = fbn.networks.calibrate_fingerprint(related, unrelated)
     assert rates["missed"] == rates["false_alarms"] == 0
     assert max(unrelated) < rates["threshold"] < min(related)
     assert (rates["n_related"], rates["n_unrelated"]) == (12, 6)
@@ -61,10 +61,10 @@ def test_relatives_and_strangers_are_told_apart() -> None:
 
 def test_mismatched_texts_are_the_null(tmp_path) -> None:
     one = model_of(1)
-    found = fbn.fingerprint(one, changed(one, lambda y: 2 * y), n_components=4, seed=0, n_null=99)
+    found = fbn.networks.fingerprint(one, changed(one, lambda y: 2 * y), n_components=4, seed=0, n_null=99)
     assert found.p == 0.01 and np.mean(found.null) < 0.2
     found.save(tmp_path / "f.safetensors")
-    again = fbn.Fingerprint.load(tmp_path / "f.safetensors")
+    again = fbn.networks.Fingerprint.load(tmp_path / "f.safetensors")
     assert repr(again) == repr(found) and again.to_dataframe().equals(found.to_dataframe())
 
 
@@ -80,9 +80,11 @@ def test_tokens_are_aligned_by_characters() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="have 12 and 11 texts of at least three tokens"):
-        fbn.fingerprint(model_of(1), model_of(1, n_texts=11), n_components=4, seed=0)
-    with pytest.raises(ValueError, match="calibrate needs scores of both kinds; got 1 of relatives and 0 of others"):
-        fbn.calibrate([0.5], [])
+        fbn.networks.fingerprint(model_of(1), model_of(1, n_texts=11), n_components=4, seed=0)
+    with pytest.raises(
+        ValueError, match="calibrate_fingerprint needs scores of both kinds; got 1 of relatives and 0 of others"
+    ):
+        fbn.networks.calibrate_fingerprint([0.5], [])
 
 
 def trained(model, vocabulary: dict[str, int], steps: int, *, seed: int, lr: float):
@@ -152,10 +154,10 @@ def test_copies_of_the_demo_model_are_its_relatives_and_models_trained_anew_are_
         for seed in (11, 12)
     }
     found = {
-        name: fbn.fingerprint(base, recorded(name, model), n_components=12, seed=0, n_null=20).score
+        name: fbn.networks.fingerprint(base, recorded(name, model), n_components=12, seed=0, n_null=20).score
         for name, model in {**scores, **others}.items()
     }
     related, unrelated = [found[name] for name in scores], [found[name] for name in others]
     assert found["permuted"] > 0.95
-    rates = fbn.calibrate(related, unrelated)
+    rates = fbn.networks.calibrate_fingerprint(related, unrelated)
     assert rates["missed"] == rates["false_alarms"] == 0, found

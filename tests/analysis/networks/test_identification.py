@@ -26,7 +26,7 @@ def test_planted_tasks_are_told(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_noise_is_at_chance(method):
     results = [
-        fbn.identify_task(recordings(0.0, seed=seed), seed=seed, method=method, n_shuffles=99) for seed in range(6)
+        fbn.identify_task(recordings(0.0, seed=seed), seed=seed, method=method, n_permutations=99) for seed in range(6)
     ]
     assert 0.15 <= np.mean([result.accuracy for result in results]) <= 0.35
     assert np.mean([result.p <= 0.05 for result in results]) <= 0.25
@@ -75,7 +75,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="at least two runs of every task"):
         fbn.identify_task(some, seed=0)
     with pytest.raises(ValueError, match="fewer than two"):
-        fbn.reliability(some)
+        fbn.networks.reliability(some)
     with pytest.raises(ValueError, match="no network for task1, task2, task3"):
         fbn.identify_task(some, networks={"task0": fbn.Network.from_indices(some["task0"].space, [1])}, seed=0)
     with pytest.raises(ValueError, match=r"conditions rest, task0; name it by its condition"):
@@ -107,7 +107,7 @@ def task_recordings(model, folder, *, shuffled: bool = False):
 def test_the_demo_models_tasks_are_told_with_runs_held_out(demo_model, tmp_path):
     found = task_recordings(demo_model, tmp_path)
     for method in METHODS:
-        result = fbn.identify_task(found, seed=0, method=method, n_shuffles=200)
+        result = fbn.identify_task(found, seed=0, method=method, n_permutations=200)
         assert result.n == 24
         assert result.accuracy >= 0.95, result
         assert result.p < 0.01
@@ -116,13 +116,13 @@ def test_the_demo_models_tasks_are_told_with_runs_held_out(demo_model, tmp_path)
 @pytest.mark.slow
 def test_labels_that_say_nothing_are_told_at_chance(demo_model, tmp_path):
     found = task_recordings(demo_model, tmp_path, shuffled=True)
-    result = fbn.identify_task(found, seed=0, n_shuffles=200)
+    result = fbn.identify_task(found, seed=0, n_permutations=200)
     assert result.accuracy <= 0.4
     assert result.interval[0] <= 1 / 6 <= result.interval[1] or result.p > 0.01
 
 
 def test_an_identification_comes_back_from_its_file(tmp_path):
-    found = fbn.Identification(("b", "a"), np.array([[3, 1], [0, 4]]), "dice", 0.02, 500)
+    found = fbn.networks.Identification(("b", "a"), np.array([[3, 1], [0, 4]]), "dice", 0.02, 500)
     found.save(tmp_path / "told.safetensors")
-    again = fbn.Identification.load(tmp_path / "told.safetensors")
+    again = fbn.networks.Identification.load(tmp_path / "told.safetensors")
     assert repr(again) == repr(found) and again.confusion.equals(found.confusion)

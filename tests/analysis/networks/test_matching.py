@@ -22,7 +22,7 @@ def test_permuted_and_flipped_networks_find_their_partners() -> None:
     maps = rng.laplace(size=(3, 100))
     a = atlas_of(maps, "abc")
     b = atlas_of(np.array([-maps[2], maps[0], rng.laplace(size=100)]) + 0.1 * rng.normal(size=(3, 100)), "xyz")
-    table = fbn.match_networks(a, b, seed=0)
+    table = fbn.networks.match_networks(a, b, seed=0).table
     pairs = dict(zip(table["a"], table["b"], strict=True))
     assert pairs == {"c": "x", "a": "y", "b": "z"}
     r = dict(zip(table["a"], table["correlation"], strict=True))
@@ -35,9 +35,11 @@ def test_permuted_and_flipped_networks_find_their_partners() -> None:
 def test_chance_holds_for_atlases_of_noise() -> None:
     rng = np.random.default_rng(1)
     best = [
-        fbn.match_networks(
+        fbn.networks.match_networks(
             atlas_of(rng.laplace(size=(3, 100)), "abc"), atlas_of(rng.laplace(size=(3, 100)), "xyz"), seed=i, n_null=99
-        )["p"].min()
+        )
+        .table["p"]
+        .min()
         for i in range(100)
     ]
     assert np.mean(np.array(best) <= 0.05) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 100)
@@ -46,4 +48,4 @@ def test_chance_holds_for_atlases_of_noise() -> None:
 def test_other_spaces_are_refused() -> None:
     other = fbn.Atlas.from_networks({"a": fbn.Network.from_indices(fbn.UnitSpace("mlp.neurons", (100,)), [1])})
     with pytest.raises(ValueError, match="cannot match units of"):
-        fbn.match_networks(atlas_of(np.eye(3, 100), "abc"), other, seed=0)
+        fbn.networks.match_networks(atlas_of(np.eye(3, 100), "abc"), other, seed=0)

@@ -67,6 +67,6 @@ def test_an_overlap_comes_back_from_its_file(tmp_path):
     a, b = (fbn.Network.from_indices(space, range(start, start + 4), name=str(start)) for start in (0, 2))
     found = fbn.overlap(a, b, seed=0)
     found.save(tmp_path / "overlap.safetensors")
-    again = fbn.Overlap.load(tmp_path / "overlap.safetensors")
+    again = fbn.networks.Overlap.load(tmp_path / "overlap.safetensors")
     assert repr(again) == repr(found) and again.to_dataframe().equals(found.to_dataframe())
     np.testing.assert_array_equal(again.null, found.null)

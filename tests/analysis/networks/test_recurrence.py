@@ -31,7 +31,7 @@ def test_the_count_is_that_of_intersections_over_unions_by_hand() -> None:
     recording, maps, _ = planted(3, n_runs=4, noise=6.0)
     atlas = templates(recording.space, maps)
     found = fbn.recurrence(atlas, recording, samples="block", threshold=0.3, seed=0, n_null=1)
-    own = fbn.dual_regression(recording, atlas, samples="block").maps
+    own = fbn.networks.dual_regression(recording, atlas, samples="block").maps
     counts = np.zeros(3, dtype=int)
     for sample in own:
         for j, name in enumerate(atlas):
@@ -72,7 +72,7 @@ def test_saved_and_refused(tmp_path) -> None:
     atlas = templates(recording.space, maps)
     found = fbn.recurrence(atlas, recording, samples="run", seed=0, n_null=19)
     found.save(tmp_path / "r.safetensors")
-    again = fbn.Recurrence.load(tmp_path / "r.safetensors")
+    again = fbn.networks.Recurrence.load(tmp_path / "r.safetensors")
     assert again.to_dataframe().equals(found.to_dataframe()) and repr(again) == repr(found)
     assert "by chance" in found._repr_html_()
     with pytest.raises(ValueError, match=r"threshold=2\.0 is no share of units"):

@@ -11,11 +11,11 @@ from tl_fbn.analysis.networks.reliability import icc_2_1
 
 
 def test_reliability_separates_planted_tasks_from_noise():
-    table = fbn.reliability(recordings(1.0)).set_index("task")
+    table = fbn.networks.reliability(recordings(1.0)).table.set_index("task")
     assert (table["correlation_within"] > table["correlation_between"]).all()
     assert (table["discriminability"] > 0.9).all()
     assert (table["icc"] > 0.5).all()
-    noise = fbn.reliability(recordings(0.0, seed=3))
+    noise = fbn.networks.reliability(recordings(0.0, seed=3)).table
     assert 0.3 < noise["discriminability"].mean() < 0.7
 
 

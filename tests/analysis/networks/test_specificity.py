@@ -57,13 +57,13 @@ def test_unique_parts_core_and_multiplicity() -> None:
         "b": fbn.Network.from_indices(SPACE, [1, 2, 3, 51], provenance={"prompts": ["y"]}),
         "c": fbn.Network.from_indices(SPACE, [2, 3, 4, 51], provenance={"prompts": ["z"]}),
     }
-    unique = fbn.task_unique(networks)
+    unique = fbn.networks.task_unique(networks)
     assert [one.indices.tolist() for one in unique.values()] == [[0, 50], [], [4]]
     assert unique["a"].provenance["prompts"] == ["x", "y", "z"]
-    assert fbn.shared_core(networks).indices.tolist() == [2]
-    core = fbn.shared_core(networks, at_least=2)
+    assert fbn.networks.shared_core(networks).indices.tolist() == [2]
+    core = fbn.networks.shared_core(networks, at_least=2)
     assert core.indices.tolist() == [1, 2, 3, 51] and core.provenance["prompts"] == ["x", "y", "z"]
-    table = fbn.multiplicity(networks)
+    table = fbn.networks.multiplicity(networks).table
     assert table["units"].tolist() == [93, 3, 3, 1] and table["expected"].sum() == pytest.approx(100)
 
 
@@ -71,27 +71,29 @@ def test_the_expected_multiplicity_is_that_of_random_networks() -> None:
     rng = np.random.default_rng(0)
     networks = {name: fbn.UnitMap(SPACE, rng.random(100), "t").top(20 + 5 * i) for i, name in enumerate("abcd")}
     drawn = [
-        fbn.multiplicity({name: control for name, (control,) in zip(networks, draw, strict=True)})["units"].to_numpy()
+        fbn.networks.multiplicity({name: control for name, (control,) in zip(networks, draw, strict=True)})
+        .table["units"]
+        .to_numpy()
         for draw in (
             [fbn.matched_controls(one, 1, seed=100 * s + i) for i, one in enumerate(networks.values())]
             for s in range(400)
         )
     ]
-    assert np.allclose(np.mean(drawn, axis=0), fbn.multiplicity(networks)["expected"], atol=0.4)
+    assert np.allclose(np.mean(drawn, axis=0), fbn.networks.multiplicity(networks).table["expected"], atol=0.4)
 
 
 def test_refusals() -> None:
     maps = some_maps(2)
     with pytest.raises(ValueError, match="at least two tasks; got 1"):
         fbn.specific_scores({"a": maps["t0"]})
-    with pytest.raises(ValueError, match="how='ratio' is none of"):
+    with pytest.raises(ValueError, match="how must be 'difference', 'z' or 'least'; got 'ratio'"):
         inspect.unwrap(fbn.specific_scores)(maps, "ratio")
     with pytest.raises(ValueError, match="the map of 'b' has no finite value other than 0"):
         fbn.specific_scores({"a": maps["t0"], "b": fbn.UnitMap(SPACE, np.zeros(100), "t")})
     with pytest.raises(ValueError, match="at_least=3 of 2 networks"):
-        fbn.shared_core({name: one.top(3) for name, one in maps.items()}, at_least=3)
+        fbn.networks.shared_core({name: one.top(3) for name, one in maps.items()}, at_least=3)
     with pytest.raises(ValueError, match="need at least two networks; got 1"):
-        fbn.task_unique({"a": maps["t0"].top(3)})
+        fbn.networks.task_unique({"a": maps["t0"].top(3)})
     other = fbn.UnitMap(fbn.UnitSpace("mlp.neurons", (50, 50)), np.ones(100), "t")
     with pytest.raises(ValueError, match="40"):
         fbn.specific_scores({"a": maps["t0"], "b": other})

@@ -71,9 +71,10 @@ OPTIONS = {"limit": 15, "model_options": {"add_bos_token": True}}
 
 
 def test_the_table_equals_a_battery_under_the_same_interventions(demo_model, lesion, lm_eval):
-    table = evaluate_harness(
+    found = evaluate_harness(
         demo_model, "count", interventions={"half": lesion}, batch_size=4, num_fewshot=0, **OPTIONS
     )
+    table = found.table
     battery = fbn.demo.battery(n=15).select(["count"])
     before = battery.score(demo_model)["count"].of("exact_match")
     with lesion:

@@ -356,7 +356,10 @@ def test_refusals(model):
         with pytest.raises(ValueError, match="needs reference="):
             fbn.inhibit(model, network, method=method)
     for positions, message in [
-        ("first", "'first' is none of 'all', 'prompt'"),
+        (
+            "first",
+            "positions must be 'all', 'prompt', 'generated', 'last' or 'special', a mask or column numbers; got 'first'",
+        ),
         ([-1], "no column numbers"),
         ([1, 1, 0], "no column numbers"),
         (np.zeros((2, 2, 2), bool), r"shape \(column,\) or \(batch, column\)"),

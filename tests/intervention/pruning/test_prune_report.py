@@ -24,7 +24,7 @@ def test_report(model, tmp_path):
     report.save(tmp_path / "report.safetensors")
     back = PruneReport.load(tmp_path / "report.safetensors")
     assert (back.kept, back.n_after, back.ratio) == (report.kept, report.n_after, report.ratio)
-    assert back.about["weights"] == host.weights_digest(model)
+    assert back.provenance["weights"] == host.weights_digest(model)
 
 
 def made(**changed) -> PruneReport:

@@ -25,14 +25,14 @@ def test_each_map_is_a_source_network(rigged):
     study = fbn.causal_check(model, maps, battery, top=1, seed=0, n_controls=40, progress=False)
     table = study.to_dataframe().set_index("network")
     assert table.loc["planted", "drop"] == table.loc["t", "drop"] > 0.4  # magnitudes of a t map
-    assert table.loc["effect", "drop"] < 0.2  # an effect is taken with its sign
+    assert table.loc["effect", "drop"] == table.loc["t", "drop"]  # and of an effect: both are signed
     assert table.loc["planted", "p"] < 0.05
     one_sided = fbn.causal_check(
         model, maps, battery, top=1, two_sided=False, seed=0, n_controls=2, progress=False
     ).to_dataframe()
     assert one_sided["drop"][1] < 0.2
     titles = [part["title"] for part in study._report_sections_() if isinstance(part, dict)]
-    assert titles == ["What lesions show", "Do random lesions do nothing?"]
+    assert titles == ["What lesions show", "Lesion study", "Do random lesions do nothing?"]
     assert "significant map is not a causal one" in study._report_sections_()[0]["text"]
 
 

@@ -25,7 +25,7 @@ def loud_recording(model, seed: int = 0) -> fbn.Recording:
 def test_features_are_mean_activity_and_outgoing_norm():
     model = bridged(tiny_llama())
     recording = loud_recording(model)
-    features = fbn.unit_features(model, recording)
+    features = fbn.studies.unit_features(model, recording)
     assert features.shape == (2, 96)
     np.testing.assert_allclose(features[0, 48:], np.abs(recording[0].layer(1)).mean(0), rtol=1e-5)
     down = model.original_model.model.layers[1].mlp.down_proj
@@ -36,7 +36,7 @@ def test_features_are_mean_activity_and_outgoing_norm():
 def test_activity_matching_balances_what_random_controls_do_not():
     model = tiny_model(d_mlp=200)
     recording = loud_recording(model)
-    features = fbn.unit_features(model, recording)
+    features = fbn.studies.unit_features(model, recording)
     loudest = fbn.UnitMap(recording.space, features[0], "score").top(80).indices
     loud = fbn.Network.from_indices(
         recording.space, np.sort(np.random.default_rng(1).choice(loudest, 20, replace=False))
@@ -60,7 +60,7 @@ def test_activity_matching_balances_what_random_controls_do_not():
 def test_lowest_ranked_is_the_other_end_of_the_map():
     space = fbn.UnitSpace("mlp.neurons", (4, 4))
     scores = fbn.UnitMap(space, np.array([5.0, 1, 0, 4, -3, 9, 2, 8]), "t")
-    lowest = fbn.lowest_ranked(scores, fbn.Network.from_indices(space, [0, 5, 7]))
+    lowest = fbn.studies.lowest_ranked(scores, fbn.Network.from_indices(space, [0, 5, 7]))
     assert lowest.indices.tolist() == [2, 4, 6]
 
 
@@ -85,10 +85,10 @@ def test_an_untrained_twin_has_the_shape_and_none_of_the_weights(make):
     torch.manual_seed(123)
     expected = torch.rand(1)
     torch.manual_seed(123)
-    twin = fbn.untrained(model, seed=5)
+    twin = fbn.studies.untrained(model, seed=5)
     assert torch.rand(1) == expected  # the user's random numbers are his own
     assert fbn.Scanner(twin).space == fbn.Scanner(model).space
     assert not torch.equal(twin.blocks[0].mlp.W_out, model.blocks[0].mlp.W_out)
-    assert torch.equal(fbn.untrained(model, seed=5)(IDS), twin(IDS))
-    assert not torch.equal(fbn.untrained(model, seed=6)(IDS), twin(IDS))
+    assert torch.equal(fbn.studies.untrained(model, seed=5)(IDS), twin(IDS))
+    assert not torch.equal(fbn.studies.untrained(model, seed=6)(IDS), twin(IDS))
     assert twin(IDS).shape == model(IDS).shape

@@ -21,7 +21,7 @@ def planted() -> tuple[Any, fbn.Battery, fbn.UnitMap]:
     rng = np.random.default_rng(5)
     others = [tuple(rng.integers(3, 49, 6).tolist()) for _ in range(8)]
     pairs = {"planted": [(tuple(ids[:6]), (2,)) for ids in items[10:]], "other": [(ids, (4,)) for ids in others]}
-    scores = fbn.gradient_x_activation(model, items[:10], positions[:10], progress=False)
+    scores = fbn.attribution.gradient_x_activation(model, items[:10], positions[:10], progress=False)
     return model, fbn.Battery.from_pairs(pairs), scores
 
 
@@ -43,7 +43,7 @@ def test_gains_by_hand(planted: tuple[Any, fbn.Battery, fbn.UnitMap], tmp_path: 
     assert own.loc[0.0, "value"] < own.loc[0.0, "control_p05"] < own.loc[0.0, "baseline"] + 1e-6
     assert own.loc[0.5, "value"] > own.loc[0.0, "value"]
     found.save(tmp_path / "d.safetensors")
-    again = fbn.DoseResponse.load(tmp_path / "d.safetensors")
+    again = fbn.studies.DoseResponse.load(tmp_path / "d.safetensors")
     assert again.to_dataframe().equals(table) and again.summary().equals(found.summary())
     assert "7 gains from -1 to 3" in repr(again) and "monotonicity" in again._repr_html_()
 
@@ -117,7 +117,7 @@ def test_amounts_can_be_added(planted: tuple[Any, fbn.Battery, fbn.UnitMap], tmp
             means = [s.of("log_likelihood") for s in scored.values()]
             np.testing.assert_allclose(found.controls[2, 1], means, rtol=1e-9)
     found.save(tmp_path / "d.safetensors")
-    assert fbn.DoseResponse.load(tmp_path / "d.safetensors").summary().equals(found.summary())
+    assert fbn.studies.DoseResponse.load(tmp_path / "d.safetensors").summary().equals(found.summary())
 
 
 def test_controls_of_a_signed_network_have_its_signs() -> None:
@@ -129,8 +129,8 @@ def test_controls_of_a_signed_network_have_its_signs() -> None:
     controls = sham_networks(fbn.Network(space, members, signs), 50, seed=1)
     for control in controls:
         for span, expected in ((slice(0, 20), [-1, 0, 1]), (slice(20, 50), [-1, -1, 0, 0])):
-            assert sorted(control.signed[span][control.members[span]]) == expected
-    assert len({tuple(control.signed) for control in controls}) > 45
+            assert sorted(control.signs[span][control.members[span]]) == expected
+    assert len({tuple(control.signs) for control in controls}) > 45
     plain = fbn.Network(space, members)
     assert sham_networks(plain, 3, seed=1) == fbn.matched_controls(plain, 3, seed=1)
 
@@ -157,7 +157,7 @@ def test_sizes_take_other_methods_and_positions(planted: tuple[Any, fbn.Battery,
         with fbn.inhibit(model, mine.top(10), method=method, **options):
             by_hand = battery.evaluate(model)["log_likelihood"]
         np.testing.assert_allclose(found.to_dataframe()["value"].iloc[[1, 3]], by_hand, atol=1e-9)
-        assert found.about["method"] == method and found.about["positions"] == "last"
+        assert found.provenance["method"] == method and found.provenance["positions"] == "last"
 
 
 def test_a_tasks_own_curve_on_the_embedded_model(demo_model: Any) -> None:

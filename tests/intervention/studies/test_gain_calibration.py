@@ -94,7 +94,7 @@ def test_it_is_saved_and_shown(found: GainCalibration, tmp_path: Path) -> None:
     assert "gain 2, held-out log_likelihood +" in repr(again) and "control_p95" in again._repr_html_()
     html = fbn.Report("R", found).to_html()
     assert "Calibrated amplification: planted" in html and "Amounts tried: planted" in html
-    with pytest.raises(ValueError, match="control='activity' is none"):
+    with pytest.raises(ValueError, match=r"control must be one of this calibration's, .*; got 'activity'"):
         found.held_out(control="activity")
 
 
@@ -195,7 +195,7 @@ def test_halves_share_no_prompt() -> None:
 
 def test_refusals(planted: tuple[Any, fbn.Battery, fbn.Network], demo_model: Any, unchecked: None) -> None:
     model, battery, network = planted
-    with pytest.raises(ValueError, match="controls='random' is none of 'calibrated', 'chosen', 'both'"):
+    with pytest.raises(ValueError, match="controls must be 'calibrated', 'chosen' or 'both'; got 'random'"):
         calibrate_gain(model, network, battery, **OPTIONS, controls="random")
     for options, match in (
         ({"task": "sums"}, "task='sums' is none of the battery's tasks: other, planted"),

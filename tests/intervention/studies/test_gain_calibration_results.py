@@ -43,7 +43,7 @@ def made(better: int = 0, **changed: Any) -> GainCalibration:
         controls={"calibrated": controls, "chosen": controls - 0.25},
         control_amounts=np.ones(19),
         spread=np.zeros(0),
-        about={"seed": 0, "n_bootstrap": 50, "tolerance": 0.35, "positions": "all"},
+        provenance={"seed": 0, "n_bootstrap": 50, "tolerance": 0.35, "positions": "all"},
     )
     return replace(found, **changed)
 
@@ -69,7 +69,9 @@ def test_held_out_items_speak_for_every_task_beside_controls() -> None:
     matches = made().held_out(metric="exact_match")
     assert matches["change"].tolist() == pytest.approx([2 / 3, -0.5, 0.0])
     assert made().held_out(control="chosen")["control_median"].tolist() == [-0.25] * 3
-    with pytest.raises(ValueError, match=r"control='activity' .*'calibrated', 'chosen'"):
+    with pytest.raises(
+        ValueError, match=r"control must be one of this calibration's, 'calibrated' or 'chosen'; got 'activity'"
+    ):
         made().held_out(control="activity")
     with pytest.raises(ValueError, match=r"metric.*'accuracy'|'accuracy'.*metric"):
         made().held_out(metric="accuracy")
@@ -109,6 +111,6 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 def test_positions_that_were_not_kept_must_be_given_again() -> None:
-    masked = made(about={"seed": 0, "n_bootstrap": 50, "tolerance": None, "positions": "given"})
+    masked = made(provenance={"seed": 0, "n_bootstrap": 50, "tolerance": None, "positions": "given"})
     with pytest.raises(ValueError, match="give positions= again"):
         masked.intervention(object())

@@ -74,5 +74,5 @@ def test_the_metric_that_scores_every_task():
     assert metric_of(texts, None) == "log_likelihood"
     with pytest.raises(ValueError, match="plain text has log_likelihood"):
         metric_of(texts, "exact_match")
-    with pytest.raises(ValueError, match="is none of 'exact_match'"):
+    with pytest.raises(ValueError, match="metric must be 'exact_match' or 'log_likelihood'; got"):
         check_metric("accuracy")

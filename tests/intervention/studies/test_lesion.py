@@ -128,7 +128,7 @@ def test_rivals_and_other_controls_stand_beside_each_network(rigged):
     network = fbn.Network.from_indices(space, [(1, neuron), (0, 3)], name="task")
     scores = fbn.UnitMap(space, np.arange(space.n_units, dtype=float), "t")
     rivals = {
-        "lowest": {"task": fbn.lowest_ranked(scores, network)},
+        "lowest": {"task": fbn.studies.lowest_ranked(scores, network)},
         "planted": {"task": fbn.Network.from_indices(space, [(1, neuron)])},
     }
     rng = np.random.default_rng(0)
@@ -153,8 +153,8 @@ def test_rivals_and_other_controls_stand_beside_each_network(rigged):
     assert table.loc["lowest", "low"] > 0
     for kind in ("activity", "rotated"):
         assert study.to_dataframe(control=kind)["p"][0] < 0.1
-    assert study.about["balance"]["task"].keys() == {"random", "activity"}
-    with pytest.raises(ValueError, match="control='mean' is none of this study's"):
+    assert study.provenance["balance"]["task"].keys() == {"random", "activity"}
+    with pytest.raises(ValueError, match=r"control must be one of this study's, .*; got 'mean'"):
         study.to_dataframe(control="mean")
 
 
@@ -264,7 +264,7 @@ def test_double_dissociations_are_found_on_one_prompt_set_and_confirmed_on_anoth
     """Networks from gradients of other prompts' answers; the pairs that dissociate on one battery do so on the next."""
     tasks = ("reverse", "upper", "add")
     maps = {
-        task: fbn.gradient_x_activation(demo_model, fbn.chats(task, n=40), tokens="answer", progress=False)
+        task: fbn.attribution.gradient_x_activation(demo_model, fbn.chats(task, n=40), tokens="answer", progress=False)
         for task in (*tasks, "shift", "count")
     }
     specific = fbn.specific_scores(maps)

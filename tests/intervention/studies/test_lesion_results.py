@@ -34,7 +34,7 @@ def test_table_is_arithmetic_on_the_scores(study):
 
 def test_save_and_load(study, tmp_path):
     study.save(tmp_path / "study")
-    loaded = fbn.LesionStudy.load(tmp_path / "study")
+    loaded = fbn.studies.LesionStudy.load(tmp_path / "study")
     assert loaded.to_dataframe().equals(study.to_dataframe())
     assert repr(loaded) == repr(study)
     assert "<table>" in study._repr_html_()

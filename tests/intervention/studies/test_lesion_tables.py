@@ -38,7 +38,7 @@ def test_intervals_are_a_paired_bootstrap_and_mcnemar_is_statsmodels(study):
     assert table.loc[("other", "task"), "mcnemar_p"] > 0.05
     assert (table["chance"] > 0).all()
     assert (table["constant"] > 0).all()
-    assert set(study.about["flags"]) == {"", "task", "other"}
+    assert set(study.provenance["flags"]) == {"", "task", "other"}
 
 
 def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
@@ -65,14 +65,14 @@ def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
     assert single["low"] <= single["interaction"] <= single["high"]
 
 
-def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.LesionStudy:
+def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.studies.LesionStudy:
     """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like tasks."""
     n, _, k = own.shape
     baseline = np.ones((n * k, 2))
     lesioned = 1 - own.reshape(n, n * k)[..., None] * np.ones(2)
     flat = 1 - controls.reshape(n, controls.shape[1], n * k)[..., None] * np.ones(2)
     names = tuple("abcdefgh"[:n])
-    return fbn.LesionStudy(
+    return fbn.studies.LesionStudy(
         names,
         names,
         np.full(n, k),

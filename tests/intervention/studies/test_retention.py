@@ -21,7 +21,9 @@ def atlas_of(model, sizes=(400, 300, 300)) -> fbn.Atlas:
 @pytest.mark.parametrize("mode", ["retain", "inhibit"])
 def test_each_line_is_an_evaluation_under_the_union(demo_model, mode):
     atlas, battery = atlas_of(demo_model), fbn.demo.battery().select(["copy", "upper"]).limit(12)
-    table = fbn.retention_curve(demo_model, atlas, battery, mode=mode, n_controls=3, seed=0, progress=False)
+    table = fbn.studies.retention_curve(
+        demo_model, atlas, battery, mode=mode, n_controls=3, seed=0, progress=False
+    ).table
     assert table["networks"].tolist() == [1, 1, 2, 2, 3, 3]
     assert table["units"].tolist() == [400, 400, 700, 700, 1000, 1000]
     union = atlas.union(["N0", "N1"])
@@ -41,7 +43,7 @@ def test_everything_kept_is_the_model_itself(demo_model):
     space = fbn.Scanner(demo_model, site="mlp.neurons").space
     whole = fbn.Atlas.from_networks({"all": ~fbn.Network.from_indices(space, [])})
     battery = fbn.demo.battery().select(["sort"]).limit(12)
-    table = fbn.retention_curve(demo_model, whole, battery, n_controls=0, seed=0, progress=False)
+    table = fbn.studies.retention_curve(demo_model, whole, battery, n_controls=0, seed=0, progress=False).table
     assert table["value"].tolist() == table["baseline"].tolist()
     assert np.isnan(table["control_median"]).all()
 
@@ -49,7 +51,7 @@ def test_everything_kept_is_the_model_itself(demo_model):
 def test_refusals(demo_model):
     atlas, battery = atlas_of(demo_model), fbn.demo.battery().select(["copy"]).limit(4)
     with pytest.raises(ValueError, match=r"sizes=\(4,\) must be numbers of networks from 1 to 3"):
-        fbn.retention_curve(demo_model, atlas, battery, sizes=(4,), seed=0)
+        fbn.studies.retention_curve(demo_model, atlas, battery, sizes=(4,), seed=0)
 
 
 def test_the_union_of_an_atlas():

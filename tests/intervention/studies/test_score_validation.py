@@ -21,8 +21,10 @@ def planted() -> tuple[Any, fbn.Battery, dict[str, fbn.UnitMap]]:
     space = fbn.Scanner(model).space
     layers = space.layer_of.astype(float)
     scores = {
-        "gradient x activation": fbn.gradient_x_activation(model, items[:10], positions[:10], progress=False),
-        "noise": fbn.random_scores(model, seed=3),
+        "gradient x activation": fbn.attribution.gradient_x_activation(
+            model, items[:10], positions[:10], progress=False
+        ),
+        "noise": fbn.attribution.random_scores(model, seed=3),
         "layer alone": fbn.UnitMap(space, layers + 1e-6 * np.random.default_rng(0).random(96), "attribution"),
     }
     return model, battery, scores
@@ -52,7 +54,7 @@ def test_the_table(planted: tuple[Any, fbn.Battery, dict[str, fbn.UnitMap]], tmp
     expected = stats.spearmanr(scores["noise"].values, first.effects)[0]
     assert noise["spearman"] == pytest.approx(expected, abs=1e-12)
     found.save(tmp_path / "v.safetensors")
-    again = fbn.Validation.load(tmp_path / "v.safetensors")
+    again = fbn.studies.Validation.load(tmp_path / "v.safetensors")
     assert again.to_dataframe().equals(found.to_dataframe())
     assert "planted" in repr(again) and "lesions" in again._repr_html_()
     assert again._report_sections_()[0]["table"].equals(found.to_dataframe())
@@ -88,18 +90,20 @@ def test_refusals(planted: tuple[Any, fbn.Battery, dict[str, fbn.UnitMap]]) -> N
         fbn.validate_scores(model, {}, battery, "planted", **options)
     with pytest.raises(ValueError, match="no task other in this battery"):
         fbn.validate_scores(model, scores, battery, "other", **options)
-    with pytest.raises(ValueError, match="metric='accuracy' is none of"):
+    with pytest.raises(ValueError, match="metric must be 'exact_match' or 'log_likelihood'; got 'accuracy'"):
         fbn.validate_scores(model, scores, battery, "planted", metric="accuracy", **options)
     with pytest.raises(ValueError, match="n_units=1 of 96"):
         fbn.validate_scores(model, scores, battery, "planted", n_units=1, **options)
     holes = fbn.UnitMap(scores["noise"].space, np.full(96, np.nan), "t")
     with pytest.raises(ValueError, match="'holes' has values that are not finite"):
         fbn.validate_scores(model, {"holes": holes}, battery, "planted", **options)
-    with pytest.raises(ValueError, match=r"by='p' is none of"):
+    with pytest.raises(ValueError, match=r"by must be 'spearman', 'recall', 'group_spearman' or 'top_drop'; got 'p'"):
         fbn.validate_scores(model, scores, battery, "planted", n_units=5, n_groups=0, n_controls=1, **options).best("p")
     _, items, positions = planted_model(UNITS)
     leaked = {
-        "leaked": fbn.gradient_x_activation(model, [ids[:7] for ids in items[10:]], positions[10:], progress=False)
+        "leaked": fbn.attribution.gradient_x_activation(
+            model, [ids[:7] for ids in items[10:]], positions[10:], progress=False
+        )
     }
     with pytest.raises(ValueError, match="was found on"):
         fbn.validate_scores(model, leaked, battery, "planted", **options)

@@ -17,7 +17,9 @@ TASKS = ("copy", "reverse", "sort", "shift", "upper", "count", "add")
 def test_the_table(demo_model: Any) -> None:
     chats = {task: fbn.chats(task, n=30) for task in ("upper", "add", "count")}
     options: dict[str, Any] = {"seed": 0, "variants": ["grad_x_act"], "n_controls": 5, "alpha": 0.2, "progress": False}
-    table = fbn.token_ablation(demo_model, chats, fbn.demo.battery(n=20), tokens=["special", "answer"], **options)
+    table = fbn.studies.token_ablation(
+        demo_model, chats, fbn.demo.battery(n=20), tokens=["special", "answer"], **options
+    )
     assert len(table) == 6 and set(table["units"]) == {57}
     assert (table["low"] <= table["drop"] + 1e-9).all() and (table["drop"] <= table["high"] + 1e-9).all()
     expected = (table["p"] < 0.2) & (table["drop"] > table["other_worst"])
@@ -35,7 +37,7 @@ def test_the_table(demo_model: Any) -> None:
         left = battery.evaluate(demo_model).set_index("task")["exact_match"]
     assert answer.loc["add", "drop"] == pytest.approx(1 - left["add"])
     assert answer.loc["add", "other_worst"] == pytest.approx(max(1 - left[task] for task in TASKS if task != "add"))
-    unique = fbn.token_ablation(demo_model, chats, battery, tokens=["answer"], select="unique", **options)
+    unique = fbn.studies.token_ablation(demo_model, chats, battery, tokens=["answer"], select="unique", **options)
     assert (unique["units"] <= 57).all()
 
 
@@ -60,7 +62,7 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
             seed=0,
             n_groups=0,
             n_controls=1,
-            n_shuffles=10,
+            n_null=10,
             progress=False,
         )
         table = found.to_dataframe().set_index("score")
@@ -81,7 +83,7 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
 @pytest.mark.slow
 def test_special_tokens_lose_to_as_many_random_ones_on_the_embedded_model(demo_model: Any) -> None:
     chats = {task: fbn.chats(task, n=60) for task in TASKS}
-    table = fbn.token_ablation(
+    table = fbn.studies.token_ablation(
         demo_model,
         chats,
         fbn.demo.battery(n=30, seed=1),
@@ -103,12 +105,12 @@ def test_refusals(demo_model: Any) -> None:
     chats = {task: fbn.chats(task, n=5) for task in ("upper", "add")}
     battery = fbn.demo.battery(n=5)
     with pytest.raises(ValueError, match="at least two tasks; got 1"):
-        fbn.token_ablation(demo_model, {"upper": chats["upper"]}, battery, seed=0)
+        fbn.studies.token_ablation(demo_model, {"upper": chats["upper"]}, battery, seed=0)
     with pytest.raises(ValueError, match="no task other"):
-        fbn.token_ablation(demo_model, {**chats, "other": chats["add"]}, battery, seed=0)
+        fbn.studies.token_ablation(demo_model, {**chats, "other": chats["add"]}, battery, seed=0)
     with pytest.raises(ValueError, match="n_controls=0 leaves nothing"):
-        fbn.token_ablation(demo_model, chats, battery, seed=0, n_controls=0)
-    with pytest.raises(ValueError, match="metric='accuracy'"):
-        fbn.token_ablation(demo_model, chats, battery, seed=0, metric="accuracy")
-    with pytest.raises(ValueError, match="select='best' is none of"):
-        inspect.unwrap(fbn.token_ablation)(demo_model, chats, battery, seed=0, select="best")
+        fbn.studies.token_ablation(demo_model, chats, battery, seed=0, n_controls=0)
+    with pytest.raises(ValueError, match="metric must be 'exact_match' or 'log_likelihood'; got 'accuracy'"):
+        fbn.studies.token_ablation(demo_model, chats, battery, seed=0, metric="accuracy")
+    with pytest.raises(ValueError, match="select must be 'top', 'unique' or 'specific'; got 'best'"):
+        inspect.unwrap(fbn.studies.token_ablation)(demo_model, chats, battery, seed=0, select="best")

@@ -46,7 +46,7 @@ def test_a_study_on_other_processes_is_the_same_study(demo_model) -> None:
     }
     battery.score(demo_model)  # transformers puts hooks of its own on a model that has run
 
-    def study(**options) -> fbn.LesionStudy:
+    def study(**options) -> fbn.studies.LesionStudy:
         return fbn.lesion_study(demo_model, networks, battery, n_controls=3, seed=0, progress=False, **options)
 
     threads = torch.get_num_threads()

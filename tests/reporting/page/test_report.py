@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -228,12 +229,13 @@ def test_long_tables_are_cut_and_say_so() -> None:
     assert "the first 200 of 1000 lines" in html
 
 
-def test_tables_with_known_columns_get_their_picture() -> None:
+def test_results_name_their_picture_and_tables_have_none() -> None:
     gains = pd.DataFrame({"network": ["n"], "gain": [1.0], "task": ["t"], "value": [1.0], "metric": ["exact_match"]})
-    lesion, gain, other = Report("R", lesions(), gains, pd.DataFrame({"x": [1]})).sections()
+    drawn = Section("Gains", figure=partial(figures.amplification, gains), table=gains)
+    lesion, gain, other = Report("R", Study(lesions()), drawn, lesions()).sections()
     assert [trace.type for trace in lesion.draw().data] == ["heatmap", "heatmap"]
     assert gain.draw().data[0].type == "scatter"
-    assert other.figure is None
+    assert other.figure is None and other.table is not None
 
 
 def test_a_plotly_figure_is_a_result(scores: UnitMap) -> None:

@@ -90,8 +90,8 @@ def test_concordance_draws_what_concordance_found() -> None:
         HOSTILE: UnitMap(space, -values + 0.1 * rng.standard_normal(400), "t"),
         "noise": UnitMap(space, rng.standard_normal(400), "attribution"),
     }
-    table = concordance_of(maps, seed=0, n_null=99)
-    figure = concordance(table)
+    found = concordance_of(maps, seed=0, n_null=99)
+    table, figure = found.table, concordance(found)
     r, dice = figure.data
     assert (r.zmin, dice.zmin) == (-1, 0)
     assert r.z[0][1] == r.z[1][0] == table["correlation"][0] < -0.9 and r.text[0][1] == "-0.99*"

@@ -9,10 +9,9 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from tests.helpers.designs import confounded
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.glm.efficiency import efficiency
+from tl_fbn.analysis.glm.efficiency import collinearity_table, efficiency
 from tl_fbn.analysis.glm.fit import fit_glm
 from tl_fbn.reporting import plot as figures
-from tl_fbn.reporting.plot import _design_matrix as designs
 
 pytest.importorskip("plotly")
 
@@ -41,7 +40,7 @@ def test_the_design_of_a_fit_and_its_table(noise_recording: Recording) -> None:
     fit = fit_glm(noise_recording)
     figure = figures.design_matrix(fit, run=1)
     np.testing.assert_allclose(np.array(figure.data[0].z)[:, 0], fit.designs[1].iloc[:, 0])
-    table = designs.design_table(confounded())
+    table = collinearity_table(confounded())
     assert table["with"].tolist()[:2] == ["b", "a"] and table["with"][3] == ""
     assert table["largest |r|"][0] == pytest.approx(1) and np.isnan(table["vif"][3])
     with pytest.raises(IndexError, match="run 9 of a fit of"):
@@ -57,7 +56,7 @@ def test_correlations_and_factors_are_those_of_numpy_and_statsmodels() -> None:
     design = pd.DataFrame(x, columns=["a", "b", "c"])
     found = np.array(figures.design_matrix(design).data[-1].z)
     np.testing.assert_allclose(found, np.corrcoef(x.T), rtol=1e-9)
-    table = designs.design_table(design)
+    table = collinearity_table(design)
     theirs = np.column_stack([x, np.ones(50)])
     np.testing.assert_allclose(table["vif"], [variance_inflation_factor(theirs, i) for i in range(3)], rtol=1e-6)
     others = np.abs(found - np.eye(3))

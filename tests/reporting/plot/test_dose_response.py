@@ -17,13 +17,15 @@ pytest.importorskip("plotly")
 TASKS = ("sort", BOLD)
 
 
-def response(kind: Any = "gain", doses: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0), **changed: Any) -> fbn.DoseResponse:
+def response(
+    kind: Any = "gain", doses: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0), **changed: Any
+) -> fbn.studies.DoseResponse:
     """Two tasks of 10 items: the first loses a tenth of its items a step from the third dose, the second nothing."""
     n, rng = len(doses), np.random.default_rng(0)
     items = np.ones((n, 20))
     for place in range(n):
         items[place, : 2 * abs(place - 2)] = 0.0
-    made = fbn.DoseResponse(
+    made = fbn.studies.DoseResponse(
         network="n & co",
         kind=kind,
         doses=np.array(doses),
@@ -34,7 +36,7 @@ def response(kind: Any = "gain", doses: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0
         baseline=np.ones(20),
         items=items,
         controls=rng.uniform(0.8, 1.0, (20, n, 2)),
-        about={"seed": 0, "n_bootstrap": 100},
+        provenance={"seed": 0, "n_bootstrap": 100},
     )
     return replace(made, **changed)
 
@@ -102,6 +104,6 @@ def test_refusals() -> None:
     with pytest.raises(TypeError, match="draws a DoseResponse, or a mapping of names to several; got ndarray"):
         figures.dose_response(np.zeros(3))
     with pytest.raises(TypeError, match="got type"):
-        figures.dose_response(fbn.DoseResponse)
+        figures.dose_response(fbn.studies.DoseResponse)
     with pytest.raises(ValueError, match="empty mapping"):
         figures.dose_response({})

@@ -11,11 +11,11 @@ from tl_fbn.reporting import plot as figures
 pytest.importorskip("plotly")
 
 
-def found() -> fbn.Fingerprint:
+def found() -> fbn.networks.Fingerprint:
     correlation = np.full((2, 3), 0.1)
     correlation[0, 2], correlation[1, 0] = 0.7, 0.9
     null = np.random.default_rng(0).uniform(0.1, 0.3, 99)
-    return fbn.Fingerprint((("a0", "<b>a1</b>"), ("b0", "b1", "b2")), correlation, null, 12)
+    return fbn.networks.Fingerprint((("a0", "<b>a1</b>"), ("b0", "b1", "b2")), correlation, null, 12)
 
 
 def test_pairs_are_on_the_diagonal_best_first() -> None:

@@ -15,7 +15,7 @@ from tl_fbn.reporting import plot as figures
 pytest.importorskip("plotly")
 
 
-def calibration(**changed: Any) -> fbn.GainCalibration:
+def calibration(**changed: Any) -> fbn.studies.GainCalibration:
     """A gain of 2 adds .5 nats to the target and takes .05 from the other task, of 3 takes .5; random networks change up to .1."""
     rng, space = np.random.default_rng(0), fbn.UnitSpace("mlp.neurons", (10,))
     tried = np.zeros((3, 16, 2))
@@ -23,7 +23,7 @@ def calibration(**changed: Any) -> fbn.GainCalibration:
     tried[1, 8:, 1], tried[2, 8:, 1] = -0.05, -0.5
     after = np.zeros((16, 2))
     after[:8, 1], after[8:, 1] = 0.4, -0.05
-    made = fbn.GainCalibration(
+    made = fbn.studies.GainCalibration(
         network=fbn.Network.from_indices(space, [1, 2], name="n"),
         kind="gain",
         amounts=np.array([1.0, 2.0, 3.0]),
@@ -37,7 +37,7 @@ def calibration(**changed: Any) -> fbn.GainCalibration:
         controls={"calibrated": rng.uniform(-0.1, 0.1, (40, 2, 2))},
         control_amounts=np.ones(40),
         spread=np.zeros(0),
-        about={"seed": 0, "n_bootstrap": 100, "tolerance": 0.1, "positions": "all"},
+        provenance={"seed": 0, "n_bootstrap": 100, "tolerance": 0.1, "positions": "all"},
     )
     return replace(made, **changed)
 

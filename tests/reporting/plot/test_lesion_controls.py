@@ -61,5 +61,5 @@ def test_refusals() -> None:
         figures.lesion_controls(controlled_study(), tasks=["sorts"])
     with pytest.raises(TypeError, match="draws a LesionStudy; got DataFrame"):
         figures.lesion_controls(pd.DataFrame())
-    with pytest.raises(ValueError, match="control='x' is none"):
+    with pytest.raises(ValueError, match="control must be one of this study's, 'random' or 'activity'; got 'x'"):
         figures.lesion_controls(controlled_study(), control="x")

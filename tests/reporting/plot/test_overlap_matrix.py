@@ -42,7 +42,7 @@ def test_stars_stand_where_more_is_shared_than_by_chance() -> None:
 def test_the_null_is_that_of_random_sets_in_the_same_layers() -> None:
     rng = np.random.default_rng(0)
     drawn = [len(set(rng.permutation(60)[:10]) & set(range(10))) / 10 for _ in range(4000)]
-    line = dice_table(sets(), seed=3, n_draws=4000).iloc[0]
+    line = dice_table(sets(), seed=3, n_null=4000).iloc[0]
     assert line["chance_95"] == pytest.approx(np.quantile(drawn, 0.95), abs=0.11)  # one unit
     assert line["p"] == overlap(*list(sets().values())[:2], seed=0).p
     assert line["p"] == pytest.approx(np.mean(np.array(drawn) >= 0.5), abs=0.01)
@@ -51,8 +51,8 @@ def test_the_null_is_that_of_random_sets_in_the_same_layers() -> None:
 def test_without_a_seed_nothing_is_drawn() -> None:
     assert list(dice_table(sets())) == ["a", "b", "shared", "dice", "chance"]
     assert len(overlap_matrix(sets()).data) == 1
-    with pytest.raises(ValueError, match="n_draws=5"):
-        overlap_matrix(sets(), seed=0, n_draws=5)
+    with pytest.raises(ValueError, match="n_null=5"):
+        overlap_matrix(sets(), seed=0, n_null=5)
 
 
 def test_dice_and_chance_match_hand_computation() -> None:

@@ -15,10 +15,10 @@ pytest.importorskip("plotly")
 SPACE, HEADS = fbn.UnitSpace("mlp.neurons", (10, 10), model="<b>m</b>"), fbn.UnitSpace("attn.heads", (4, 4))
 
 
-def report(heads: bool = False) -> fbn.PruneReport:
+def report(heads: bool = False) -> fbn.pruning.PruneReport:
     kept = fbn.Network.from_indices(SPACE, [0, 1, 12], name="kept")
     of_heads = fbn.Network.from_indices(HEADS, [0, 4, 5], name="heads") if heads else None
-    return fbn.PruneReport(kept, of_heads, 1000, 400, 1e-6)
+    return fbn.pruning.PruneReport(kept, of_heads, 1000, 400, 1e-6)
 
 
 def scores(*values: float) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def test_curves_stand_beside_random_sets() -> None:
 def test_the_mode_is_stated_only_where_it_is_known() -> None:
     assert "kept or silenced" in figures.retention_curve(table()).layout.title.text
     assert "are silenced" in figures.retention_curve(table().assign(mode="inhibit")).layout.title.text
-    with pytest.raises(ValueError, match="mode='x' is none of 'retain', 'inhibit'"):
+    with pytest.raises(ValueError, match="mode must be 'retain' or 'inhibit'; got 'x'"):
         figures.retention_curve(table().assign(mode="x"))
 
 

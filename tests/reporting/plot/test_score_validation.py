@@ -12,13 +12,13 @@ from tl_fbn.reporting import plot as figures
 pytest.importorskip("plotly")
 
 
-def validation() -> fbn.Validation:
+def validation() -> fbn.studies.Validation:
     """100 units in two layers; one score is the truth, one is noise."""
     rng, space = np.random.default_rng(0), fbn.UnitSpace("mlp.neurons", (50, 50))
     effects = rng.normal(size=100)
     scores = np.array([rng.normal(size=100), effects])
     groups = np.array([rng.choice(100, 5, replace=False) for _ in range(20)])
-    return fbn.Validation(
+    return fbn.studies.Validation(
         space=space,
         task="sort",
         names=(BOLD, "truth"),
@@ -29,7 +29,14 @@ def validation() -> fbn.Validation:
         tops=np.array([one >= np.sort(one)[-5] for one in scores]),
         top_effects=np.array([0.0, 2.0]),
         controls=rng.uniform(-0.1, 0.1, (2, 40)),
-        about={"seed": 0, "n_shuffles": 200, "n_recall": 5, "metric": "log_likelihood", "method": "zero", "n_items": 9},
+        provenance={
+            "seed": 0,
+            "n_null": 200,
+            "n_recall": 5,
+            "metric": "log_likelihood",
+            "method": "zero",
+            "n_items": 9,
+        },
     )
 
 

@@ -68,11 +68,11 @@ def test_blocks_are_shaded_and_named() -> None:
 
 
 def test_a_part_of_the_rows_is_standardised_over_the_whole_run() -> None:
-    table = course_table(recording(), SETS, rows=slice(5, 15), standardise=True)
+    table = course_table(recording(), SETS, rows=slice(5, 15), standardize=True)
     whole = 0.5 + 10 * np.arange(40)
     np.testing.assert_allclose(table["first"], ((whole - whole.mean()) / whole.std())[5:15])
     assert table["row"].tolist() == list(range(5, 15)) and table["condition"].tolist() == ["sort"] * 5 + ["rest"] * 5
-    figure = time_courses(recording(), SETS, rows=slice(5, 15), standardise=True)
+    figure = time_courses(recording(), SETS, rows=slice(5, 15), standardize=True)
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(4.5, 9.5), (9.5, 14.5)]
 
 
@@ -121,7 +121,7 @@ def test_extremes_are_those_of_each_bin() -> None:
 
 def test_without_row_tables_the_picture_is_drawn_all_the_same() -> None:
     bare = Recording.from_arrays([[np.ones((10, 3)), np.ones((10, 2))]], events=[blocks(["sort", "rest"], 5)])
-    figure = time_courses(bare, SETS, standardise=True)
+    figure = time_courses(bare, SETS, standardize=True)
     np.testing.assert_array_equal(figure.data[0].y, 0)  # what never varies has no spread to divide by
     assert figure.data[0].customdata[0].endswith("sort")
 

@@ -72,7 +72,7 @@ def test_rounding_keeps_four_digits_and_what_is_no_number() -> None:
 
 
 def test_an_unknown_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="order='ranked' is none of 'index', 'sorted'"):
+    with pytest.raises(ValueError, match="order must be 'index' or 'sorted'; got 'ranked'"):
         inspect.unwrap(unit_map)(UnitMap(TOY, VALUES, "t"), order="ranked")
 
 

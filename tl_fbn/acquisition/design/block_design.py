@@ -33,19 +33,23 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeGuard
 
 import pandas as pd
 
-from tl_fbn import files
+from tl_fbn.errors import InputError, one_of
+from tl_fbn.units import html_table
+from tl_fbn.units.prose import listed
+from tl_fbn.units.result import Arrays, Described, Result
+from tl_fbn.units.space import Provenance
 
 Chat = tuple[tuple[str, str], ...]  # (role, content) of every message
 Prompt = str | tuple[int, ...] | Chat
-Order = Literal["alternate", "off/on/off", "random"]
+BlockOrder = Literal["alternate", "off/on/off", "random"]
 
 
 @dataclass(frozen=True)
-class BlockDesign:
+class BlockDesign(Result, step="design"):
     """Conditions, their prompts in order of use, and the order of the blocks.
 
     Args:
@@ -71,6 +75,19 @@ class BlockDesign:
     tokens_per_prompt: int | None = None
     carry_context: bool = False
     temperature: float = 0.0
+
+    _settings_ = (
+        "order",
+        "tokens_per_block",
+        "n_runs",
+        "n_blocks",
+        "generate",
+        "reuse",
+        "tokens_per_prompt",
+        "carry_context",
+        "temperature",
+        "seed",
+    )
 
     @property
     def n_runs(self) -> int:
@@ -100,18 +117,32 @@ class BlockDesign:
         ]
         return pd.concat(tables, ignore_index=True).loc[:, ["run", "block", "onset", "duration", "trial_type"]]
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file, prompts included; :func:`tl_fbn.write_events` writes the events alone."""
+    @property
+    def provenance(self) -> Provenance:
+        """What a design is made with: its settings are its fields."""
+        return {"seed": self.seed}
+
+    def _pack_(self) -> tuple[Arrays, Described]:
         about = {one.name: getattr(self, one.name) for one in fields(self)}
-        files.write_result(path, "BlockDesign", {}, about | {"conditions": list(self.conditions.items())})  # in order
+        return {}, about | {"conditions": list(self.conditions.items())}  # a list, so that their order is kept
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> BlockDesign:
-        """Load what :meth:`save` saved."""
-        about = files.read_result(path, "BlockDesign")[1]
+    def _unpack_(cls, arrays: Arrays, about: Described) -> BlockDesign:
         conditions = {name: tuple(_frozen(one) for one in prompts) for name, prompts in about["conditions"]}
         schedule = tuple(tuple(run) for run in about["schedule"])
         return cls(**{**about, "conditions": conditions, "schedule": schedule})
+
+    def _methods_(self) -> list[str]:
+        how = "generated after the prompts" if self.generate else "read"
+        return [
+            f"Prompts of {listed(list(self.conditions))} were presented in {self.n_runs} runs of {self.n_blocks // self.n_runs} blocks each, "
+            f"{self.tokens_per_block} tokens a block, {how}, in {self.order} order (seed {self.seed})."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        blocks = self.to_dataframe().groupby("trial_type", sort=False, as_index=False)
+        table = blocks.agg(blocks=("block", "size"), rows=("duration", "sum"))
+        return [{"title": "What is shown", "text": f"{self!r}.", "table": table}]
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} ({len(prompts)} prompts)" for name, prompts in self.conditions.items())
@@ -126,8 +157,6 @@ class BlockDesign:
         )
 
     def _repr_html_(self) -> str:
-        from tl_fbn.units import html_table
-
         rows = [(run, " ".join(blocks)) for run, blocks in enumerate(self.schedule)]
         return html_table(repr(self), ("run", "blocks"), rows)
 
@@ -139,7 +168,7 @@ def block_design(
     n_runs: int = 4,
     n_cycles: int = 6,
     tokens_per_block: int = 64,
-    order: Order = "alternate",
+    order: BlockOrder = "alternate",
     baseline: str | None = None,
     generate: bool = False,
     reuse: bool = False,
@@ -170,28 +199,27 @@ def block_design(
         temperature: With ``generate``: 0 takes the most probable token, else tokens are sampled (seeded by ``seed``).
 
     Raises:
-        ValueError: An unknown order, no conditions, an empty prompt, a prompt in two conditions, too few prompts, or an
+        InputError: An unknown order, no conditions, an empty prompt, a prompt in two conditions, too few prompts, or an
             option of generated rows without ``generate=True``.
     """
-    if order not in get_args(Order):
-        raise ValueError(f"order={order!r} is none of {', '.join(map(repr, get_args(Order)))}")
+    one_of(order, BlockOrder, "order")
     for name, value in (("n_runs", n_runs), ("n_cycles", n_cycles), ("tokens_per_block", tokens_per_block)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} plans no block; give an integer of at least 1")
+            raise InputError(f"{name}={value!r} plans no block; give an integer of at least 1")
     new = _check_generation(generate, tokens_per_block, tokens_per_prompt, carry_context, temperature)
     if len(conditions) < 2:
         given = ", ".join(conditions) or "none"
-        raise ValueError(f'a block design compares at least two conditions; got {given}. Add a baseline such as "rest"')
+        raise InputError(f'a block design compares at least two conditions; got {given}. Add a baseline such as "rest"')
     pools = {name: _distinct(name, prompts) for name, prompts in conditions.items()}
     _refuse_shared(pools)
     names = list(pools)
     if order == "off/on/off":
         off = baseline if baseline is not None else ("rest" if "rest" in pools else names[-1])
         if off not in pools:
-            raise ValueError(f"baseline={off!r} is no condition; conditions: {', '.join(names)}")
+            raise InputError(f"baseline={off!r} is no condition; conditions: {', '.join(names)}")
         schedule = _off_on_off(names, off, n_runs, n_cycles)
     elif baseline is not None:
-        raise ValueError(f'baseline={baseline!r} has a meaning only with order="off/on/off"; got order={order!r}')
+        raise InputError(f'baseline={baseline!r} has a meaning only with order="off/on/off"; got order={order!r}')
     else:
         schedule = (
             _alternate(names, n_runs, n_cycles) if order == "alternate" else _random(names, n_runs, n_cycles, seed)
@@ -201,7 +229,7 @@ def block_design(
         a_block = -(-tokens_per_block // new) if new else 1
         needed = n_runs if reuse else a_block * sum(run.count(name) for run in schedule)
         if len(pool) < needed:
-            raise ValueError(too_few_prompts(name, len(pool), f"at least {needed}", n_runs, reuse))
+            raise InputError(too_few_prompts(name, len(pool), f"at least {needed}", n_runs, reuse))
     shuffled = {name: _shuffled(pool, f"{seed}/{name}") for name, pool in pools.items()}
     options = (new, carry_context, float(temperature))
     return BlockDesign(shuffled, schedule, tokens_per_block, order, seed, generate, reuse, *options)
@@ -215,14 +243,14 @@ def _check_generation(
     if not generate:
         named = [f"{name}={value!r}" for name, value in given.items() if value]
         if named:
-            raise ValueError(f"{', '.join(named)} has a meaning only for generated rows; give generate=True with it")
+            raise InputError(f"{', '.join(named)} has a meaning only for generated rows; give generate=True with it")
         return None
     if not (isinstance(temperature, (int, float)) and 0 <= temperature < float("inf")):
-        raise ValueError(f"temperature={temperature!r} is none; give 0 for greedy decoding, or a positive number")
+        raise InputError(f"temperature={temperature!r} is none; give 0 for greedy decoding, or a positive number")
     if tokens_per_prompt is None:
         return tokens_per_block
     if not isinstance(tokens_per_prompt, int) or not 1 <= tokens_per_prompt <= tokens_per_block:
-        raise ValueError(
+        raise InputError(
             f"tokens_per_prompt={tokens_per_prompt!r} does not fit blocks of {tokens_per_block}; give 1 to {tokens_per_block}"
         )
     return tokens_per_prompt
@@ -251,7 +279,7 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing, a cell is empty (the message names the line), or there is no prompt at all.
+        InputError: A column is missing, a cell is empty (the message names the line), or there is no prompt at all.
     """
     path = Path(path)
     if not path.is_file():
@@ -260,23 +288,23 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
         reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
         columns = reader.fieldnames or []
         if not {"condition", "prompt"} <= set(columns):
-            raise ValueError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs condition and prompt")
+            raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs condition and prompt")
         conditions: dict[str, list[str]] = {}
         for row in reader:
             if not row["condition"] or not row["prompt"]:
-                raise ValueError(
+                raise InputError(
                     f"{path}, line {reader.line_num}: condition or prompt is empty; fill it or delete the line"
                 )
             conditions.setdefault(row["condition"], []).append(row["prompt"])
     if not conditions:
-        raise ValueError(f"{path} has a header and no prompt; add lines of condition and prompt")
+        raise InputError(f"{path} has a header and no prompt; add lines of condition and prompt")
     return conditions
 
 
 def prompt_digest(prompt: str | Sequence[int]) -> str:
     """A short digest by which a prompt is known in provenance: of its words, or of its token ids.
 
-    White space is normalised; token ids and text of the same prompt have different digests, so both are kept.
+    White space is normalized; token ids and text of the same prompt have different digests, so both are kept.
     """
     content = " ".join(prompt.split()) if isinstance(prompt, str) else "ids " + " ".join(map(str, prompt))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -284,7 +312,7 @@ def prompt_digest(prompt: str | Sequence[int]) -> str:
 
 def _distinct(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
     if isinstance(prompts, str):
-        raise ValueError(f"condition {name!r} is one string; give a list of prompts")
+        raise InputError(f"condition {name!r} is one string; give a list of prompts")
     distinct: dict[Prompt, None] = {}
     for prompt in prompts:
         if isinstance(prompt, str):
@@ -294,22 +322,22 @@ def _distinct(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
             kept = _chat(name, items) if items and isinstance(items[0], Mapping) else tuple(map(int, items))
             empty = not kept
         else:
-            raise ValueError(
+            raise InputError(
                 f"condition {name!r} contains {prompt!r}; a prompt is a string, a list of token ids or a chat, a condition a "
                 "list of them"
             )
         if empty:
-            raise ValueError(f"condition {name!r} contains an empty prompt; every prompt needs at least one token")
+            raise InputError(f"condition {name!r} contains an empty prompt; every prompt needs at least one token")
         distinct[kept] = None
     if not distinct:
-        raise ValueError(f"condition {name!r} has no prompts; give at least one a block")
+        raise InputError(f"condition {name!r} has no prompts; give at least one a block")
     return tuple(distinct)
 
 
 def _chat(name: str, messages: Sequence[Mapping[str, str]]) -> Chat:
     for message in messages:
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise ValueError(
+            raise InputError(
                 f"a chat of condition {name!r} has the message {message!r}; every message needs a role and a content"
             )
     return tuple((str(message["role"]), str(message["content"])) for message in messages)
@@ -330,7 +358,7 @@ def _refuse_shared(pools: Mapping[str, tuple[Prompt, ...]]) -> None:
     for name, pool in pools.items():
         for prompt in pool:
             if prompt in owner:
-                raise ValueError(
+                raise InputError(
                     f"the prompt {str(prompt)[:60]!r} is in the conditions {owner[prompt]!r} and {name!r}; "
                     "a prompt belongs to one condition"
                 )

@@ -36,14 +36,16 @@ import torch
 
 from tl_fbn.acquisition.design.block_design import Chat
 from tl_fbn.acquisition.model.contexts import beginning, render
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.errors import InputError
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
 Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
 
 
 def token_layout(
-    model: Any,
+    model: HookedModel,
     item: Item,
     *,
     tokens: Tokens = "special",
@@ -71,7 +73,7 @@ def token_layout(
         seed: Of ``tokens="random"``.
 
     Raises:
-        ValueError: A chat without a template, a tokenizer that does not know where its tokens are in the text, or a
+        InputError: A chat without a template, a tokenizer that does not know where its tokens are in the text, or a
             template that rewrites the messages.
     """
     tokenizer = getattr(model, "tokenizer", model)
@@ -101,7 +103,7 @@ class Layouts:
 
     def __post_init__(self) -> None:
         if self.spans is not None and (isinstance(self.spans, str) or not self.spans or not all(self.spans)):
-            raise ValueError(f"spans={self.spans!r} must be a list of texts, e.g. ['[INST]', '[/INST]']")
+            raise InputError(f"spans={self.spans!r} must be a list of texts, e.g. ['[INST]', '[/INST]']")
 
     def of(self, item: Item) -> TokenLayout:
         """The layout of one text."""
@@ -155,7 +157,7 @@ class Layouts:
         opening, answering = pieces[2][closes[2] :].strip(), pieces[1].strip()
         closing = pieces[2][: closes[2]].strip()
         if not opening or not answering:
-            raise ValueError(
+            raise InputError(
                 "the tokenizer's chat template has no visible text that opens a turn, so strings cannot be parsed; give chats, or spans="
             )
         return opening, answering, [mark for mark in (opening, answering, closing) if mark]
@@ -169,7 +171,7 @@ class Layouts:
             text = render(self.tokenizer, chat, reply=self.reply, bos_eos=self.bos_eos)
             pieces = re.split("\ue000\\d+\ue001", text)
             if re.findall("\ue000(\\d+)\ue001", text) != [str(number) for number in range(len(roles))]:
-                raise ValueError(
+                raise InputError(
                     "the tokenizer's chat template leaves out or repeats messages, so its special tokens cannot be told "
                     "from the text; give spans="
                 )
@@ -197,7 +199,7 @@ class Layouts:
                 return found
         match = re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)
         if match is None:
-            raise ValueError(
+            raise InputError(
                 "the tokenizer's chat template rewrites the messages, so its special tokens cannot be told from the text; give spans="
             )
         return [match.span(number + 1) for number in range(len(chat))]
@@ -233,9 +235,9 @@ class Layouts:
 
     def _require(self) -> Any:
         if self.tokenizer is None:
-            raise ValueError("the model has no tokenizer, so items must be lists of token ids, with positions=")
+            raise InputError("the model has no tokenizer, so items must be lists of token ids, with positions=")
         if not getattr(self.tokenizer, "is_fast", False):
-            raise ValueError(
+            raise InputError(
                 f"{type(self.tokenizer).__name__} does not say where its tokens are in the text; load the fast tokenizer, or "
                 "give token ids with positions="
             )
@@ -246,20 +248,20 @@ def as_chat(item: Sequence[Any]) -> Chat:
     """Messages as (role, content) pairs.
 
     Raises:
-        ValueError: A message without role or content.
+        InputError: A message without role or content.
     """
     pairs = []
     for message in item:
         if isinstance(message, Mapping):
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
-                raise ValueError(
+                raise InputError(
                     f"a message of a chat has a role and a content, both strings; got {str(dict(message))[:80]}"
                 )
             pairs.append((message["role"], message["content"]))
         elif len(message) == 2 and all(isinstance(part, str) for part in message):
             pairs.append(tuple(message))
         else:
-            raise ValueError(f"a message of a chat has a role and a content, both strings; got {str(message)[:80]}")
+            raise InputError(f"a message of a chat has a role and a content, both strings; got {str(message)[:80]}")
     return tuple(pairs)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tl_fbn.acquisition.design.block_design import BlockDesign, Chat, Prompt, is_chat, prompt_digest, too_few_prompts
+from tl_fbn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,13 @@ def encode(
         d_vocab: Size of the model's vocabulary, if known; a BOS beyond it is none.
 
     Raises:
-        ValueError: A string or chat without a tokenizer, or a chat for a tokenizer without a template.
+        InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a template.
     """
     if not isinstance(prompt, str) and not is_chat(prompt):
         return tuple(map(int, cast("Sequence[int]", prompt)))
     if tokenizer is None:
         kind = "string" if isinstance(prompt, str) else "chat"
-        raise ValueError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")
+        raise InputError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")
     if not isinstance(prompt, str):
         return _tokenised(tokenizer, render(tokenizer, prompt, reply=reply))
     ids = _tokenised(tokenizer, prompt)
@@ -88,7 +89,7 @@ def encode(
 def render(tokenizer: Any, chat: Chat, *, reply: bool = False, bos_eos: bool = True) -> str:
     """A chat as the tokenizer's template writes it; with ``bos_eos=False``, beginning and end of text are empty in it."""
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError(
+        raise InputError(
             "the tokenizer has no chat template, so chats cannot be shown; set tokenizer.chat_template, or give strings"
         )
     messages = [{"role": role, "content": content} for role, content in chat]
@@ -124,7 +125,7 @@ def present(
         d_vocab: Size of the model's vocabulary, if known.
 
     Raises:
-        ValueError: A prompt (with what is generated after it) longer than the context, a token id outside the
+        InputError: A prompt (with what is generated after it) longer than the context, a token id outside the
             vocabulary, or too few prompts.
     """
     bos = beginning(tokenizer, d_vocab)
@@ -142,7 +143,7 @@ def present(
             while row < end:
                 prompt = next(supplies[condition], None)
                 if prompt is None:
-                    raise ValueError(_ran_out(design, condition, number, block))
+                    raise InputError(_ran_out(design, condition, number, block))
                 ids = encode(tokenizer, prompt, reply=design.generate, d_vocab=d_vocab)
                 digests = digests_of(prompt, ids, bos)
                 if before and ids[:1] == (bos,):
@@ -169,20 +170,20 @@ def _check(
 ) -> None:
     shown = f"{str(prompt)[:60]!r} of condition {condition!r}"
     if not ids:
-        raise ValueError(f"the prompt {shown} has no tokens; every prompt needs at least one")
+        raise InputError(f"the prompt {shown} has no tokens; every prompt needs at least one")
     if n_ctx is not None and len(ids) > n_ctx:
-        raise ValueError(
+        raise InputError(
             f"the prompt {shown} has {len(ids)} tokens, the model's context holds {n_ctx}; shorten or split it"
         )
     if n_ctx is not None and before + len(ids) + new > n_ctx:
         carried = f" and {before} tokens carried from before it" if before else ""
         remedy = "fewer cycles, carry_context=False" if before else "fewer tokens_per_prompt, a shorter prompt"
-        raise ValueError(
+        raise InputError(
             f"the prompt {shown} has {len(ids)} tokens, {new} to generate{carried}, the model's context holds {n_ctx}; "
             f"use {remedy}"
         )
     if d_vocab is not None and not 0 <= min(ids) <= max(ids) < d_vocab:
-        raise ValueError(
+        raise InputError(
             f"the prompt {shown} has token ids {min(ids)} to {max(ids)}, the vocabulary is 0 to {d_vocab - 1}"
         )
 

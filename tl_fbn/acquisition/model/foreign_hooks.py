@@ -13,10 +13,12 @@ from typing import Any
 import torch
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError
 
 
 @contextmanager
-def watching(model: Any, *, allowed: bool) -> Iterator[None]:
+def watching(model: HookedModel, *, allowed: bool) -> Iterator[None]:
     """Raise if a forward hook that is not ours changes an activation while the body runs.
 
     Args:
@@ -44,7 +46,7 @@ def _watched(function: Any, name: str) -> Any:
         result = function(module, inputs, output)
         replaced = result is not None and result is not output and not torch.equal(result, output)
         if replaced or (version is not None and output._version != version):
-            raise ValueError(
+            raise InputError(
                 f"a hook of yours on {name} changes activations, and a recording cannot know how; remove it, or name what it does "
                 "with scan(..., hooks_id=...)"
             )

@@ -26,6 +26,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 
+from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+
 _DEEPEST = 8  # passes inside passes
 _WRITERS = ("generate", "generate_stream", "hf_generate")
 
@@ -156,7 +158,7 @@ class Reader:
     def open(self, model: Any) -> None:
         door: Any = self._door()
         if not self._listeners:
-            self._pad = getattr(getattr(model, "tokenizer", None), "pad_token_id", None)
+            self._pad = getattr(tokenizer_of(model), "pad_token_id", None)
             self._names = list(inspect.signature(type(door).forward).parameters)[1:]
             if door is model:  # a HookedTransformer, whose generate calls forward past the hooks
                 self._handles = [door.register_forward_pre_hook(self._found)]
@@ -194,7 +196,7 @@ class Reader:
             self._handles = []
             self._state = _State()
 
-    def _wrap(self, model: Any, owner: Any, name: str, ours: Callable[..., Any]) -> None:
+    def _wrap(self, model: HookedModel, owner: Any, name: str, ours: Callable[..., Any]) -> None:
         self._wrapped.append((id(model), owner, name, (owner.__dict__.get(name), ours)))
         object.__setattr__(owner, name, ours)
 
@@ -288,19 +290,19 @@ class _Followed:
 class Lease:
     """Keeps a reader listening until it is closed or forgotten."""
 
-    def __init__(self, reader: Reader, model: Any) -> None:
+    def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
         reader.open(model)
         self.close = weakref.finalize(self, reader.close, id(model))
 
 
-def listen(model: Any) -> Lease:
+def listen(model: HookedModel) -> Lease:
     """Follow a model's passes."""
     return Lease(_reader(model) or Reader(_door(model)), model)
 
 
 @contextmanager
-def declared(model: Any, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
+def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
     """Inside, texts stand in an order of ours and each one's prompt ends before that column; without listeners nothing happens.
 
     Args:
@@ -315,13 +317,13 @@ def declared(model: Any, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | N
         yield
 
 
-def _door(model: Any) -> Any:
+def _door(model: HookedModel) -> Any:
     """The module that every pass goes through, the host's own and Hugging Face's ``generate`` alike."""
-    inner = getattr(model, "original_model", None)
+    inner = inner_model(model)
     return inner if isinstance(inner, torch.nn.Module) else model
 
 
-def _reader(model: Any) -> Reader | None:
+def _reader(model: HookedModel) -> Reader | None:
     """The reader that listens to a model, if one does."""
     for hook in getattr(_door(model), "_forward_pre_hooks", {}).values():
         owner = getattr(hook, "__self__", None)

@@ -11,12 +11,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, runtime_checkable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 import xxhash
+
+from tl_fbn.errors import InputError, InputTypeError
+
+if TYPE_CHECKING:
+
+    class HookedModel(Protocol):
+        """What this package asks of a model: TransformerLens's bridges and HookedTransformer have it, and any look-alike may.
+
+        Args:
+            cfg: The host's configuration; ``n_layers``, ``n_ctx``, ``d_vocab`` and ``model_name`` are read where they are there.
+            hook_dict: Hook names to hook points.
+        """
+
+        cfg: Any
+
+        @property
+        def hook_dict(self) -> Mapping[str, Any]: ...
+
+        def hooks(self, fwd_hooks: Any = ..., bwd_hooks: Any = ...) -> AbstractContextManager[Any]: ...
+
+        def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+else:
+    HookedModel = Any  # what is no model is refused in words, by require_model, and not by the tests' type checker
 
 
 @runtime_checkable
@@ -27,23 +54,23 @@ class Edit(Protocol):
     def digest(self) -> str: ...
 
 
-def require_model(model: Any) -> None:
-    """Raise TypeError unless ``model`` is something this package can hook."""
+def require_model(model: HookedModel) -> None:
+    """Raise InputTypeError unless ``model`` is something this package can hook."""
     missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
     if missing or not callable(model):
-        raise TypeError(
+        raise InputTypeError(
             f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a TransformerLens "
             "model, e.g. TransformerBridge.boot_transformers(name)"
         )
 
 
-def require_eval(model: Any, what: str) -> None:
-    """Raise ValueError if any part of the model is in training mode with something random to do."""
-    roots = [root for root in (model, getattr(model, "original_model", None)) if isinstance(root, torch.nn.Module)]
+def require_eval(model: HookedModel, what: str) -> None:
+    """Raise InputError if any part of the model is in training mode with something random to do."""
+    roots = [root for root in (model, inner_model(model)) if isinstance(root, torch.nn.Module)]
     for root in roots:
         for name, module in root.named_modules():
             if module.training and _is_random(module):
-                raise ValueError(
+                raise InputError(
                     f"{what} needs a deterministic model, but {name or 'the model'} is in training mode with dropout "
                     f"p={module.p:g}; call model.eval() first"  # pyright: ignore[reportAttributeAccessIssue]
                 )
@@ -51,7 +78,7 @@ def require_eval(model: Any, what: str) -> None:
         config = getattr(root, "config", None)
         rates = {key: value for key, value in vars(config).items() if _is_dropout_rate(key, value)} if config else {}
         if rates and any(module.training for module in root.modules()):
-            raise ValueError(
+            raise InputError(
                 f"{what} needs a deterministic model, but it is in training mode with {rates}; call model.eval() first"
             )
 
@@ -65,29 +92,44 @@ def _is_dropout_rate(key: str, value: Any) -> bool:
     return "drop" in key and not key.startswith(("classifier", "summary")) and isinstance(value, float) and value > 0
 
 
-def model_label(model: Any) -> str:
+def tokenizer_of(model: HookedModel) -> Any:
+    """The model's tokenizer, None where it has none."""
+    return getattr(model, "tokenizer", None)
+
+
+def blocks_of(model: HookedModel) -> Any:
+    """The model's blocks, layer by layer, with the host's names for what is in them."""
+    return getattr(model, "blocks")  # noqa: B009  (no part of what every host must have)
+
+
+def inner_model(model: HookedModel) -> Any:
+    """The Hugging Face model inside a bridge, None where there is none."""
+    return getattr(model, "original_model", None)
+
+
+def model_label(model: HookedModel) -> str:
     """The model's name, for people to read; never part of a key."""
     name = str(getattr(model.cfg, "model_name", None) or type(model).__name__)
     return name.rstrip("/").rsplit("/", 1)[-1]
 
 
-def model_device(model: Any) -> torch.device:
+def model_device(model: HookedModel) -> torch.device:
     """Where token ids go: the device of the first parameter (the embedding, also on models split over devices)."""
     return next(model.parameters()).device
 
 
-def context_length(model: Any) -> int | None:
+def context_length(model: HookedModel) -> int | None:
     return getattr(model.cfg, "n_ctx", None)
 
 
-def vocabulary_size(model: Any) -> int | None:
+def vocabulary_size(model: HookedModel) -> int | None:
     size = getattr(model.cfg, "d_vocab", None)
     return size if isinstance(size, int) and size > 0 else None
 
 
-def end_tokens(model: Any) -> list[int]:
+def end_tokens(model: HookedModel) -> list[int]:
     """Token ids that end a text, by tokenizer and configuration; ascending."""
-    tokenizer, inner = getattr(model, "tokenizer", None), getattr(model, "original_model", None)
+    tokenizer, inner = tokenizer_of(model), inner_model(model)
     sources = (tokenizer, getattr(inner, "config", None), getattr(inner, "generation_config", None))
     given = [getattr(source, "eos_token_id", None) for source in sources if source is not None]
     ids = {int(token) for ends in given if ends is not None for token in (ends if isinstance(ends, list) else [ends])}
@@ -95,7 +137,7 @@ def end_tokens(model: Any) -> list[int]:
     return sorted(token for token in ids if token >= 0 and (size is None or token < size))
 
 
-def weights_digest(model: Any) -> str:
+def weights_digest(model: HookedModel) -> str:
     """Digest of every parameter and buffer, taken anew at each call.
 
     In-place edits through ``.data`` leave no trace in PyTorch's version counters, so nothing is remembered between calls.
@@ -135,7 +177,7 @@ def _offloaded(name: str, module: Any, leaf: str) -> torch.Tensor:
         weights = getattr(one, "weights_map", None)
         if weights is not None:
             return weights[leaf]
-    raise ValueError(f"{name} has no values (it is on the meta device); load the model with its weights")
+    raise InputError(f"{name} has no values (it is on the meta device); load the model with its weights")
 
 
 def may_stop_early(model: Any) -> bool:
@@ -147,7 +189,7 @@ def may_stop_early(model: Any) -> bool:
     return not moved and not foreign_hooks(model)
 
 
-def fwd_hook_functions(model: Any) -> list[tuple[str, Any]]:
+def fwd_hook_functions(model: HookedModel) -> list[tuple[str, Any]]:
     """Every forward hook now on the model: (hook point, the function the user gave)."""
     found = []
     seen: set[int] = set()
@@ -168,12 +210,12 @@ def unwrapped(function: Any) -> Any:
     return found[0] if found else function
 
 
-def active_edits(model: Any) -> list[str]:
+def active_edits(model: HookedModel) -> list[str]:
     """Digests of our own interventions in force, in the order in which they act."""
     return [f"{name} {function.digest}" for name, function in fwd_hook_functions(model) if isinstance(function, Edit)]
 
 
-def foreign_hooks(model: Any) -> list[tuple[str, Any]]:
+def foreign_hooks(model: HookedModel) -> list[tuple[str, Any]]:
     """Forward hooks that are not ours."""
     return [(name, function) for name, function in fwd_hook_functions(model) if not isinstance(function, Edit)]
 
@@ -196,7 +238,7 @@ def pad_batch(
 
 
 def forward(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, *, return_type: str | None = "logits"
+    model: HookedModel, ids: torch.Tensor, mask: torch.Tensor, *, return_type: str | None = "logits"
 ) -> torch.Tensor | None:
     """One forward pass over right-padded token ids; the mask is left out where nothing is padded."""
     if bool(mask.all()):

@@ -24,8 +24,9 @@ from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.forward_context import declared
+from tl_fbn.acquisition.model.host import HookedModel
 
-Mode = Literal["padded", "equal", "reread"]
+DecodingMode = Literal["padded", "equal", "reread"]
 
 
 class Decoder:
@@ -36,7 +37,7 @@ class Decoder:
         mode: How to decode.
     """
 
-    def __init__(self, model: Any, mode: Mode) -> None:
+    def __init__(self, model: HookedModel, mode: DecodingMode) -> None:
         self._model, self._mode = model, mode
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
@@ -82,7 +83,7 @@ def _left_padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tu
 
 
 @torch.no_grad()
-def decoding_mode(model: Any) -> Mode:
+def decoding_mode(model: HookedModel) -> DecodingMode:
     """The fastest way of decoding that gives this model's own numbers."""
     size = host.vocabulary_size(model) or 8
     texts = [[i * 7 % size for i in range(5)], [i * 3 % size for i in range(2)]]
@@ -118,7 +119,7 @@ class Chooser:
         seed: Of the sampling.
     """
 
-    def __init__(self, model: Any, temperature: float, seed: int) -> None:
+    def __init__(self, model: HookedModel, temperature: float, seed: int) -> None:
         self._never = host.end_tokens(model)
         self._temperature, self._seed = temperature, seed
 

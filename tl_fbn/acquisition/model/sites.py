@@ -41,6 +41,8 @@ from einops import rearrange
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
 _NEURON_HOOKS = {
@@ -84,7 +86,7 @@ class Tap:
             return by_head(tensor, self.width).mean(-1)
         values = tensor.flatten(2)
         if values.shape[-1] != self.width:
-            raise ValueError(
+            raise InputError(
                 f"hook {self.hook_name!r} carries {tuple(tensor.shape)}, not {self.width} units a token; record another site"
             )
         return values
@@ -115,7 +117,7 @@ class ResolvedSite:
         return [Tap(site, layer, name, widths[layer], site == HEADS) for layer, name in self.hook_names.items()]
 
 
-def resolve_site(model: Any, site: str, *, layers: Sequence[int] | None = None) -> ResolvedSite:
+def resolve_site(model: HookedModel, site: str, *, layers: Sequence[int] | None = None) -> ResolvedSite:
     """Find a site in a loaded model.
 
     Args:
@@ -124,14 +126,14 @@ def resolve_site(model: Any, site: str, *, layers: Sequence[int] | None = None) 
         layers: Some layers only; the others have width 0.
 
     Raises:
-        TypeError: The model cannot be hooked.
-        ValueError: The site is unknown, or this model has none of it, or not in these layers.
+        InputTypeError: The model cannot be hooked.
+        InputError: The site is unknown, or this model has none of it, or not in these layers.
     """
     host.require_model(model)
     names = _hook_names(model, site)
     widths = {layer: _width(model, site, layer, name) for layer, name in names.items()}
     if not any(widths.values()):
-        raise ValueError(
+        raise InputError(
             f"site {site!r} has no units in {host.model_label(model)}: its MLPs are sparse mixtures of experts, whose hook "
             "carries the layer's output, not neurons. Use mlp.out or resid.post"
         )
@@ -159,26 +161,26 @@ def fits(offered: UnitSpace, wanted: UnitSpace) -> bool:
 
 def _check_layers(layers: Sequence[int], site: str, widths: Mapping[int, int], n_layers: int) -> None:
     if not layers:
-        raise ValueError("layers=[] records nothing; give layer numbers, or None for all")
+        raise InputError("layers=[] records nothing; give layer numbers, or None for all")
     for layer in layers:
         if not widths.get(layer):
             why = "has no units of it" if 0 <= layer < n_layers else "is none of the model"
             have = ", ".join(str(one) for one, width in widths.items() if width)
-            raise ValueError(f"layer {layer} {why} at {site!r}; layers: {have}")
+            raise InputError(f"layer {layer} {why} at {site!r}; layers: {have}")
 
 
-def _hook_names(model: Any, site: str) -> dict[int, str]:
+def _hook_names(model: HookedModel, site: str) -> dict[int, str]:
     """Layer to hook name of a site."""
     pattern = _PATTERNS.get(site, site)
     if "{layer}" not in pattern:
         if site in model.hook_dict:
             return {0: site}
-        raise ValueError(_unknown_site(site))
+        raise InputError(_unknown_site(site))
     if names := _matching(model, pattern):
         return names
     hooks = sorted({name.split(".", 2)[2] for name in model.hook_dict if name.startswith("blocks.0.")})
     near = difflib.get_close_matches(pattern.split(".", 2)[-1], hooks, 4) or hooks[:8]
-    raise ValueError(
+    raise InputError(
         f"site {site!r} means the hook {pattern!r}, which {host.model_label(model)} does not have; hooks of its "
         f"layer 0 include {', '.join(near)}"
     )
@@ -190,7 +192,7 @@ def _unknown_site(site: str) -> str:
     return f"unknown site {site!r}; sites: {', '.join(SITES)}, or a hook name with {{layer}} in it.{hint}"
 
 
-def _matching(model: Any, pattern: str) -> dict[int, str]:
+def _matching(model: HookedModel, pattern: str) -> dict[int, str]:
     before, after = pattern.split("{layer}", 1)
     expression = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     matches = ((expression.fullmatch(name), name) for name in model.hook_dict)
@@ -213,7 +215,7 @@ def _width(model: Any, site: str, layer: int, name: str) -> int:
     return _probed_width(model, name)
 
 
-def _probed_width(model: Any, name: str) -> int:
+def _probed_width(model: HookedModel, name: str) -> int:
     """Units of a hook, seen at prompts of two and of three tokens: only the axis of positions may differ."""
     shapes: list[tuple[int, ...]] = []
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]):
@@ -224,7 +226,7 @@ def _probed_width(model: Any, name: str) -> int:
         or len({shape[2:] for shape in shapes}) > 1
         or not shapes[0][2:]
     ):
-        raise ValueError(
+        raise InputError(
             f"hook {name!r} gave {shapes} for prompts of two and of three tokens; a site needs one activation of shape "
             "(batch, pos, unit) a pass"
         )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+
+from tl_fbn.errors import InputError, one_of
 
 Tokens = Literal["special", "all", "answer", "content", "random"]
 Groups = Literal["turns"] | int | None
@@ -49,21 +51,20 @@ class TokenLayout:
             seed: Of ``"random"``.
 
         Raises:
-            ValueError: None found, an unknown kind, or ``"random"`` without a seed.
+            InputError: None found, an unknown kind, or ``"random"`` without a seed.
         """
-        if tokens not in get_args(Tokens):
-            raise ValueError(f"tokens={tokens!r} is none of {', '.join(map(repr, get_args(Tokens)))}")
+        one_of(tokens, Tokens, "tokens")
         if tokens == "random":
             found = self._random(seed)
         else:
             found = [at for at, kind in enumerate(self.kinds) if at and tokens in ("all", kind)]
         if not found:
-            raise ValueError(self._nothing(tokens))
+            raise InputError(self._nothing(tokens))
         return found
 
     def _random(self, seed: int | None) -> list[int]:
         if seed is None:
-            raise ValueError('tokens="random" needs seed=')
+            raise InputError('tokens="random" needs seed=')
         rng = np.random.default_rng([seed, *self.ids])
         special = self.positions("special")
         found: list[int] = []
@@ -93,11 +94,11 @@ class TokenLayout:
             cut = [[at for at in found if self.turns[at] < last], [at for at in found if self.turns[at] == last]]
             return [group for group in cut if group]
         if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-            raise ValueError(f'groups={groups!r} is none of "turns", None, or a number of positions from 1')
+            raise InputError(f"groups must be 'turns', None or a number of positions from 1; got {groups!r}")
         of_kind = [0, *found] if self.kinds[0] == tokens or tokens == "all" else found
         cut = [[at for at in part if at] for part in (of_kind[1:groups], of_kind[groups + 1 :])]
         if not any(cut):
-            raise ValueError(
+            raise InputError(
                 f"groups={groups} leaves none of {len(of_kind)} positions: they are cut into P[1:{groups}] and "
                 f'P[{groups + 1}:]. Use groups="turns"'
             )

@@ -33,6 +33,7 @@ import pandas as pd
 from tl_fbn import files
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError
 
 _FIRST = ("onset", "duration", "trial_type")
 _MISSING = "n/a"
@@ -64,11 +65,11 @@ def write_events(
         Paths of the tables, in the order of the runs.
 
     Raises:
-        ValueError: A label that BIDS does not allow, ``row_seconds`` that is no positive number, or events that :func:`read_events` would
+        InputError: A label that BIDS does not allow, ``row_seconds`` that is no positive number, or events that :func:`read_events` would
             refuse.
     """
     if not re.fullmatch(r"[A-Za-z0-9]+", task):
-        raise ValueError(f"task={task!r} is no label of BIDS; give letters and digits only")
+        raise InputError(f"task={task!r} is no label of BIDS; give letters and digits only")
     row_seconds = _positive(row_seconds)
     if isinstance(source, BlockDesign):
         tables = [source.events(run) for run in range(source.n_runs)]
@@ -77,7 +78,7 @@ def write_events(
     else:
         tables = list(source)
     if not tables:
-        raise ValueError("there are no runs to write; give a design, a recording, or one table of events a run")
+        raise InputError("there are no runs to write; give a design, a recording, or one table of events a run")
     checked = [checked_events(table, f"the events of run {run}") for run, table in enumerate(tables)]
     texts = [_tsv(table, row_seconds, f"run {run}") for run, table in enumerate(checked)]
     folder = Path(folder)
@@ -108,7 +109,7 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing; an onset or duration is no number, negative or infinite; events without a trial_type, out of order,
+        InputError: A column is missing; an onset or duration is no number, negative or infinite; events without a trial_type, out of order,
             or overlapping. Messages name the file and the line.
     """
     path = Path(path)
@@ -119,17 +120,17 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file, dialect="excel-tab") if line]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no table of text in UTF-8 ({error}); save it as tab-separated UTF-8") from error
+        raise InputError(f"{path} is no table of text in UTF-8 ({error}); save it as tab-separated UTF-8") from error
     if not lines:
-        raise ValueError(f"{path} is empty; it needs a header line with onset, duration and trial_type")
+        raise InputError(f"{path} is empty; it needs a header line with onset, duration and trial_type")
     head, body = lines[0], lines[1:]
     missing = [name for name in _FIRST if name not in head]
     if missing or len(set(head)) < len(head):
         trouble = f"lacks {', '.join(missing)}" if missing else "has two columns of one name"
-        raise ValueError(f"{path} {trouble}; columns: {', '.join(head)}; it needs onset, duration and trial_type")
+        raise InputError(f"{path} {trouble}; columns: {', '.join(head)}; it needs onset, duration and trial_type")
     for number, line in enumerate(body):
         if len(line) != len(head):
-            raise ValueError(
+            raise InputError(
                 f"{path}, event {number} has {len(line)} cells, the header {len(head)}; cells are parted by tabs"
             )
     columns = {name: [line[at] for line in body] for at, name in enumerate(head)}
@@ -140,7 +141,7 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
     for name in ("onset", "duration"):
         rows = checked[name].to_numpy(np.float64) / seconds
         if rows.max(initial=0.0) > _MOST_ROWS:
-            raise ValueError(
+            raise InputError(
                 f"{path} has the {name} {rows.max():.3g} rows of {seconds:g} s, more than can be counted; give row_seconds="
             )
         checked[name] = np.where(np.abs(rows - np.round(rows)) < _NEARLY_WHOLE, np.round(rows), rows)
@@ -151,28 +152,28 @@ def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
     """A table of events in BIDS's order of columns, or an error that says which event is wrong."""
     missing = [name for name in _FIRST if name not in table.columns]
     if missing:
-        raise ValueError(f"{where} lack {', '.join(missing)}; events need onset, duration and trial_type")
+        raise InputError(f"{where} lack {', '.join(missing)}; events need onset, duration and trial_type")
     table = table.loc[:, [*_FIRST, *(name for name in table.columns if name not in _FIRST)]].reset_index(drop=True)
     for name in ("onset", "duration"):
         numbers = pd.Series(pd.to_numeric(table[name], errors="coerce")).to_numpy(np.float64, na_value=np.nan)
         wrong = ~(np.isfinite(numbers) & (numbers >= 0))
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise ValueError(
+            raise InputError(
                 f"{where}, event {at} has the {name} {table[name].tolist()[at]!r}; give a number that is not negative"
             )
         table[name] = numbers
     names = pd.Series(table["trial_type"])
     unnamed = names.isna() | names.astype(str).isin(["", _MISSING])
     if bool(unnamed.any()):
-        raise ValueError(f"{where}, event {int(np.argmax(unnamed.to_numpy()))} has no trial_type; name its condition")
+        raise InputError(f"{where}, event {int(np.argmax(unnamed.to_numpy()))} has no trial_type; name its condition")
     table["trial_type"] = names.astype(str)
     starts, ends = table["onset"].to_numpy(), (table["onset"] + table["duration"]).to_numpy()
     early = starts[1:] < ends[:-1] - _NEARLY_WHOLE
     if early.any():
         at = int(np.argmax(early)) + 1
         how = "starts before the event above it" if starts[at] < starts[at - 1] else "overlaps the event above it"
-        raise ValueError(
+        raise InputError(
             f"{where}, event {at} {how}; blocks follow one another: sort events by onset, and let none begin in another"
         )
     return _whole(table)
@@ -199,11 +200,11 @@ def _cell(value: Any, where: str) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return _MISSING
     if isinstance(value, str) and value in ("", _MISSING):
-        raise ValueError(
+        raise InputError(
             f"the events of {where} hold the text {value!r}, which BIDS reads as missing; give it another name"
         )
     if isinstance(value, str) and "\r" in value:
-        raise ValueError(f"the events of {where} hold {value!r}, whose \\r ends a line of the file; give another name")
+        raise InputError(f"the events of {where} hold {value!r}, whose \\r ends a line of the file; give another name")
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -248,7 +249,7 @@ def _stated_seconds(path: Path) -> Any:
             try:
                 about = json.loads(sidecar.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ValueError(f"{sidecar} is no JSON ({error}); mend it, or give row_seconds=") from error
+                raise InputError(f"{sidecar} is no JSON ({error}); mend it, or give row_seconds=") from error
             if isinstance(about, dict) and "RowSeconds" in about:
                 return about["RowSeconds"]
     return 1.0
@@ -256,5 +257,5 @@ def _stated_seconds(path: Path) -> Any:
 
 def _positive(row_seconds: Any) -> float:
     if isinstance(row_seconds, bool) or not isinstance(row_seconds, (int, float)) or not 0 < row_seconds < math.inf:
-        raise ValueError(f"row_seconds={row_seconds!r} is no length of a row; give a positive number of seconds")
+        raise InputError(f"row_seconds={row_seconds!r} is no length of a row; give a positive number of seconds")
     return float(row_seconds)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
+
 _EVENT_COLUMNS = ("onset", "duration", "trial_type")
 
 
@@ -17,27 +19,27 @@ def check_arrays(
     arrays: list[list[np.ndarray]], events: Sequence[pd.DataFrame], rows: Sequence[pd.DataFrame] | None
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     if not arrays or not arrays[0]:
-        raise ValueError("from_arrays got no activations; give a list (run) of lists (layer) of arrays (row, unit)")
+        raise InputError("from_arrays got no activations; give a list (run) of lists (layer) of arrays (row, unit)")
     for what, tables in (("events", events), ("rows", rows)):
         if tables is not None and len(tables) != len(arrays):
-            raise ValueError(f"{len(arrays)} runs of activations, but {len(tables)} tables of {what}; give one a run")
+            raise InputError(f"{len(arrays)} runs of activations, but {len(tables)} tables of {what}; give one a run")
     checked = []
     for number, run in enumerate(arrays):
         if [layer.ndim for layer in run] != [2] * len(run) or [a.shape[1] for a in run] != [
             a.shape[1] for a in arrays[0]
         ]:
-            raise ValueError(
+            raise InputError(
                 f"run {number} has layers of shape {[layer.shape for layer in run]}, run 0 {[layer.shape for layer in arrays[0]]}; "
                 "every layer is (row, unit), with the same units in every run"
             )
         n_rows = run[0].shape[0]
         if n_rows == 0 or any(layer.shape[0] != n_rows for layer in run):
-            raise ValueError(
+            raise InputError(
                 f"run {number} has layers of {[layer.shape[0] for layer in run]} rows; all layers share the rows, at least one"
             )
         for layer, array in enumerate(run):
             if not (np.abs(array) <= np.finfo(np.float32).max).all():
-                raise ValueError(
+                raise InputError(
                     f"run {number}, layer {layer} has activations that are NaN, infinite or too large for float32; remove those "
                     "rows or units first"
                 )
@@ -53,17 +55,17 @@ def check_arrays(
 def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
     missing = [name for name in _EVENT_COLUMNS if name not in table]
     if missing:
-        raise ValueError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
+        raise InputError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
     times = table[["onset", "duration"]].to_numpy(np.float64)
     if (times % 1 != 0).any() or (times[:, 1] < 1).any() or bool(np.any(table["trial_type"].isna().to_numpy())):
-        raise ValueError(
+        raise InputError(
             f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every line; "
             "onset and duration count rows, not seconds"
         )
     onsets, durations = times.astype(np.int64).T
     end = int((onsets + durations).max(initial=0))
     if end > n_rows or onsets.min(initial=0) < 0:
-        raise ValueError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
+        raise InputError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
     return pd.DataFrame(
         {"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()}
     )
@@ -74,7 +76,7 @@ def _check_rows(table: pd.DataFrame | None, run: int, n_rows: int) -> pd.DataFra
     if table is None:
         return pd.DataFrame(index=index)
     if len(table) != n_rows:
-        raise ValueError(
+        raise InputError(
             f"the row table of run {run} has {len(table)} lines, the run {n_rows} rows; give one line a row"
         )
     return table.drop(columns=["run", "row"], errors="ignore").set_axis(index, axis=0)  # the order of lines counts

@@ -19,6 +19,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from tl_fbn.errors import InputError
+
 _MAPS: WeakValueDictionary[tuple[str, int, int, int], np.memmap] = WeakValueDictionary()
 _LOCK = threading.Lock()
 
@@ -43,12 +45,12 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
         shape: Of the array.
 
     Raises:
-        ValueError: The file ends before the array does.
+        InputError: The file ends before the array does.
     """
     path, n_bytes = Path(path).resolve(), math.prod(shape) * np.dtype(dtype).itemsize
     about = path.stat()
     if offset < 0 or offset + n_bytes > about.st_size:
-        raise ValueError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
+        raise InputError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
     key = (str(path), about.st_ino, about.st_mtime_ns, about.st_size)
     with _LOCK:
         whole = _MAPS.get(key)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,11 @@ from tl_fbn.acquisition.recording.external_arrays import check_arrays
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
+from tl_fbn.errors import InputError, InputIndexError, one_of
 from tl_fbn.units import Network, UnitSpace, html_table
+from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
+from tl_fbn.units.result import Result
+from tl_fbn.units.space import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class Run:
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
         """Activations of one layer: lazily mapped and read-only, or decoded to float32 where the recording has 16 bits."""
         if layer not in self.layers:
-            raise IndexError(
+            raise InputIndexError(
                 f"layer {layer} was not recorded at {self.space.describe()}; layers: {', '.join(map(str, self.layers))}"
             )
         array = self.layers[layer]
@@ -132,7 +136,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording(Sequence):
+class Recording(Result, Sequence, step="recording"):
     """Runs of activations, of one site or of several recorded together.
 
     Args:
@@ -153,14 +157,14 @@ class Recording(Sequence):
 
         Raises:
             FileNotFoundError: There is no recording at ``path``.
-            ValueError: A run is missing or damaged in size, or the format is newer than this version.
+            InputError: A run is missing or damaged in size, or the format is newer than this version.
         """
         path = Path(path)
         about = store.read_about(path)
         present = store.committed_runs(path)
         expected = list(range(about["n_runs"]))
         if present != expected:
-            raise ValueError(
+            raise InputError(
                 f"{path} holds {len(present)} of {len(expected)} runs; call scanner.scan(design, folder) again to complete it"
             )
         listed = about["spaces"] if "spaces" in about else [about["space"]]
@@ -171,7 +175,7 @@ class Recording(Sequence):
             folder = store.run_folder(path, number)
             run_about, tensors = store.open_run(folder)
             if run_about["key"] != about["key"]:
-                raise ValueError(f"{folder} belongs to another recording than {path}; delete it and scan again")
+                raise InputError(f"{folder} belongs to another recording than {path}; delete it and scan again")
             runs.append(tuple(Run(space, _layers(tensors, space, spaces), run_about, folder) for space in spaces))
         return cls(spaces, tuple(zip(*runs, strict=True)), about, path)
 
@@ -197,7 +201,7 @@ class Recording(Sequence):
             site: Name of the site.
 
         Raises:
-            ValueError: Shapes, tables or values that do not fit together; every message names run and layer.
+            InputError: Shapes, tables or values that do not fit together; every message names run and layer.
         """
         arrays = [[np.asarray(layer) for layer in run] for run in activations]
         tables = check_arrays(arrays, events, rows)
@@ -224,6 +228,23 @@ class Recording(Sequence):
         recording = cls((space,), (tuple(runs),), about)
         return recording if path is None else _write(recording, Path(path))
 
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Recording:
+        """As :meth:`open`."""
+        return cls.open(path)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a recording of one site to a folder; what is there already and the same is left alone.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            InputError: The folder holds another recording, or this one has several sites.
+        """
+        self._only()
+        _write(self, Path(path))
+
     @property
     def sites(self) -> list[str]:
         """Names of the sites recorded."""
@@ -241,7 +262,7 @@ class Recording(Sequence):
 
     def _only(self) -> int:
         if len(self.spaces) != 1:
-            raise ValueError(
+            raise InputError(
                 f"this recording holds the sites {', '.join(self.sites)}; take one of them with recording.site(name)"
             )
         return 0
@@ -249,7 +270,7 @@ class Recording(Sequence):
     def site(self, name: str) -> Recording:
         """The view of one site."""
         if name not in self.sites:
-            raise ValueError(f"site {name!r} was not recorded; sites: {', '.join(self.sites)}")
+            raise InputError(f"site {name!r} was not recorded; sites: {', '.join(self.sites)}")
         at = self.sites.index(name)
         return Recording((self.spaces[at],), (self.runs_of[at],), self.about, self.path)
 
@@ -281,7 +302,8 @@ class Recording(Sequence):
         """Number of rows, over all runs."""
         return sum(run.n_rows for run in self.runs_of[0])
 
-    def provenance(self) -> dict[str, Any]:
+    @property
+    def provenance(self) -> Provenance:
         """What a network found in this recording has to remember of it."""
         known = {"prompts": list(self.about["prompts"])} if self.about.get("prompts") is not None else {}
         return {"recording": self.key, "weights": self.about["fields"].get("weights"), **known}
@@ -306,6 +328,39 @@ class Recording(Sequence):
         for number, table in enumerate(tables):
             table.insert(0, "run", number)
         return pd.concat(tables, ignore_index=True)
+
+    def _setting_values_(self) -> dict[str, Any]:
+        fields = self.about.get("fields") or {}
+        named = ("site", "dtype", "pool", "generation", "interventions")
+        return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}}
+
+    def _methods_(self) -> list[str]:
+        about, fields = self.about.get("design") or {}, self.about.get("fields") or {}
+        blocks = sum(len(run.events) for run in self.runs_of[0])
+        size, order = about.get("tokens_per_block"), about.get("order", NOT_RECORDED)
+        row = "token" if fields.get("pool") is None else f"prompt ({fields['pool']} of its tokens)"
+        kind = "generated " if fields.get("generation") else ""
+        length = f"{size} tokens" if size else f"a number of tokens that is {NOT_RECORDED}"
+        return [
+            f"Activations of {' and '.join(map(space_in_words, self.spaces))} were recorded at every {kind}{row}: {self.n_rows:,} rows in {len(self)} runs, "
+            f"{blocks} blocks of {length} of the conditions {listed(self.conditions)} "
+            f"(order: {order}; design seed: {about.get('seed', NOT_RECORDED)})."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        lines = [
+            (number, run.n_rows, len(run.events), ", ".join(dict.fromkeys(map(str, run.events["trial_type"]))))
+            for number, run in enumerate(self.runs_of[0])
+        ]
+        table = pd.DataFrame(lines, columns=["run", "rows", "blocks", "conditions"])
+        of_networks = "networks" in self.about
+        spaces = ", ".join(space.describe() for space in self.spaces)
+        text = f"{self.n_rows:,} rows in {len(self)} runs of {spaces}. Key {self.key[:16]}."
+        sections = [{"title": "Time courses" if of_networks else "Recording", "text": text, "table": table}]
+        if of_networks:
+            text = "The first networks of the first run."
+            sections.append({"title": "Networks over tokens", "text": text, "picture": "time_courses"})
+        return sections
 
     def __getitem__(self, index: int) -> Run:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.runs[index]
@@ -333,25 +388,33 @@ def _write(recording: Recording, path: Path) -> Recording:
     if (path / store.ABOUT).exists():
         existing = store.read_about(path)
         if existing["key"] != recording.key:
-            raise ValueError(
+            raise InputError(
                 f"{path} already holds another recording (key {existing['key'][:12]}); give another folder or delete it"
             )
     store.write_about(path, recording.about)
-    present = store.committed_runs(path)
     for number, run in enumerate(recording.runs):
-        if number in present:
-            continue
-        store.sweep(path, number)
-        tensors = {store.tensor_name(layer): array for layer, array in run.layers.items()}
-        laid_out = store.lay_out(path, number, run.n_rows, {name: array.shape[1] for name, array in tensors.items()})
+        held = store.claim(path, number, wait=True)
+        assert held is not None
         try:
-            for name, array in tensors.items():
-                laid_out.write(name, 0, array[:])
-            store.commit(laid_out, store.run_folder(path, number), {"key": recording.key}, run.events, run.rows)
-        except BaseException:
-            laid_out.discard()
-            raise
+            if number not in store.committed_runs(path):
+                _write_run(path, number, run, held)
+        finally:
+            held.release()
     return Recording.open(path)
+
+
+def _write_run(path: Path, number: int, run: Run, held: store.Claim) -> None:
+    """Write one run that is held."""
+    store.sweep(path, number, held)
+    tensors = {store.tensor_name(layer): array for layer, array in run.layers.items()}
+    laid_out = store.lay_out(path, number, run.n_rows, {name: array.shape[1] for name, array in tensors.items()})
+    try:
+        for name, array in tensors.items():
+            laid_out.write(name, 0, array[:])
+        store.commit(laid_out, store.run_folder(path, number), {"key": run.about["key"]}, run.events, run.rows)
+    except BaseException:
+        laid_out.discard()
+        raise
 
 
 def _layers(
@@ -368,10 +431,9 @@ def _layers(
 
 def pooled_run(run: Run, how: Pool) -> Run:
     """A run with one row a prompt."""
-    if how not in get_args(Pool):
-        raise ValueError(f"pool={how!r} is none of {', '.join(map(repr, get_args(Pool)))}")
+    one_of(how, Pool, "pool")
     if "prompt" not in run.rows:
-        raise ValueError("pooling makes one row a prompt and needs the row table's column prompt; give rows= with it")
+        raise InputError("pooling makes one row a prompt and needs the row table's column prompt; give rows= with it")
     starts = np.flatnonzero(run.segment_starts)
     layers = {layer: pool_rows(array, starts, run.n_rows, how) for layer, array in run.layers.items()}
     events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows)

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from tl_fbn.units import UnitSpace
+from tl_fbn.units.space import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,8 @@ class Streamed(Protocol):
     @property
     def space(self) -> UnitSpace: ...
 
-    def provenance(self) -> dict[str, Any]: ...
+    @property
+    def provenance(self) -> Provenance: ...
 
     def sums(
         self, functionals: Iterable[Any], *, shifted: Iterable[bool] | None = None, loadings: Any = None

@@ -17,9 +17,8 @@
 while the model runs: memory stays at a few batches, and a full disk is an error before the run begins, where a memory map
 would be a killed process in the middle. Room reserved first is filled at 6 GB/s, room found on the way at .3 to 4 (ext4).
 *Committed by one rename*: files are flushed and hashed, ``run.json`` is written, the folder renamed. A run exists whole or not
-at all; the second of two writers finds the folder taken and throws its own away. *Shared by claims*: who works on a run holds
-a lock on its lock file, which ends with its process, so that several processes on one folder divide the runs among them
-(on a file system without locks they may do one twice; the second is thrown away). *Resume* is: skip the runs that exist.
+at all; the second of two writers finds the folder taken and throws its own away. *Shared by claims* (:mod:`.run_locks`): several processes
+on one folder divide the runs among them. *Resume* is: skip the runs that exist.
 
 Checksums are for damage, not for forgers: XXH3 runs at the speed of memory where SHA-256 took a tenth of a scan. A layer reads back contiguously. No compression:
 activations shrink by 8 % at best.
@@ -44,8 +43,11 @@ import pandas as pd
 import xxhash
 
 from tl_fbn import files
+from tl_fbn.acquisition.recording import run_locks
 from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
 from tl_fbn.acquisition.recording.memory_maps import mapped
+from tl_fbn.acquisition.recording.run_locks import Claim
+from tl_fbn.errors import InputError
 
 FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
 CHECKSUM = "xxh3_128"
@@ -70,7 +72,7 @@ class LaidOutRun:
 
     Args:
         folder: The hidden folder.
-        file: The data file, open and locked.
+        file: The data file, open.
         tensors: Tensor name to its offset in the file and its width.
         dtype: How values are stored.
     """
@@ -84,7 +86,7 @@ class LaidOutRun:
         """Write consecutive rows of one tensor, from ``row`` on; ``values`` are float32, or raw 16-bit words."""
         offset, width = self.tensors[tensor]
         if values.ndim != 2 or values.shape[1] != width or values.dtype.itemsize != ITEM_SIZE[self.dtype]:
-            raise ValueError(
+            raise InputError(
                 f"{tensor} takes (row, {width}) of {self.dtype}; got {values.shape} of {values.dtype.itemsize} bytes each"
             )
         place = offset + row * width * values.dtype.itemsize
@@ -120,7 +122,6 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
     encoded += b" " * (-(8 + len(encoded)) % _HEADER_ALIGNMENT)
     start = 8 + len(encoded)
     file = open(folder / DATA, "w+b")  # noqa: SIM115 - open until the run is committed or discarded
-    _claim(file)
     try:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         file.flush()
@@ -182,7 +183,7 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
             ) from error
         run.discard()
         return False
-    run.file.close()  # not before: an unlocked hidden folder is swept
+    run.file.close()
     _fsync(final.parent)
     return True
 
@@ -209,45 +210,19 @@ def committed_runs(path: Path) -> list[int]:
     return sorted(numbers)
 
 
-def sweep(path: Path, run: int) -> None:
-    """Remove what dead scans of one run left behind; one that is still being written is left alone."""
-    for folder in path.glob(f".{run_folder(path, run).name}.*.part"):
-        if (folder / DATA).is_file():
-            with open(folder / DATA, "r+b") as file:
-                if not _claim(file):
-                    continue
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A run held against other processes until it is released, or the process ends."""
-
-    lock: Path
-    file: IO[bytes]
-
-    def release(self) -> None:
-        # who waited for this very file finds the run committed, or takes it up
-        self.lock.unlink(missing_ok=True)
-        self.file.close()
-
-
 def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
     """Claim a run for this process; None where another works on it and ``wait`` is not asked for."""
-    path.mkdir(parents=True, exist_ok=True)
-    lock = path / f".{run_folder(path, run).name}.lock"
-    file = open(lock, "a+b")  # noqa: SIM115 - open until released
-    if _claim(file, wait=wait):
-        return Claim(lock, file)
-    file.close()
-    return None
+    return run_locks.claim(path, run_folder(path, run).name, wait=wait)
+
+
+def sweep(path: Path, run: int, held: Claim) -> None:
+    """Remove what dead scans of a run left behind, which has to be held."""
+    run_locks.sweep(path, run_folder(path, run).name, held)
 
 
 def sweep_locks(path: Path) -> None:
     """Remove the locks of committed runs that a process left when it was killed."""
-    for run in committed_runs(path):
-        if (path / f".{run_folder(path, run).name}.lock").exists() and (held := claim(path, run)):
-            held.release()
+    run_locks.sweep_locks(path, [run_folder(path, run).name for run in committed_runs(path)])
 
 
 Layer = np.memmap | HalfArray
@@ -257,14 +232,14 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
     """A committed run: its description, and each tensor (row, unit) as a read-only memory map.
 
     Raises:
-        ValueError: A file is missing, has another size than it was committed with, or has a damaged header.
+        InputError: A file is missing, has another size than it was committed with, or has a damaged header.
     """
     about = _checked(folder / ABOUT_RUN)
     for name, size in about["bytes"].items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
             state = "is missing" if found is None else f"has {found:,} bytes"
-            raise ValueError(f"{folder / name} {state}, it was committed with {size:,}; delete {folder} and scan again")
+            raise InputError(f"{folder / name} {state}, it was committed with {size:,}; delete {folder} and scan again")
     tensors: dict[str, Layer] = {}
     try:
         with open(folder / DATA, "rb") as file:
@@ -273,7 +248,7 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
         for name, entry in header.items():
             tensors[name] = _layer(folder / DATA, entry, 8 + length)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
+        raise InputError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
     return about, tensors
 
 
@@ -292,7 +267,7 @@ def verify_run(folder: Path) -> None:
     algorithm = CHECKSUM if CHECKSUM in about else "sha256"  # of recordings before format 2
     for name, digest in about[algorithm].items():
         if _checksum(folder / name, algorithm) != digest:
-            raise ValueError(
+            raise InputError(
                 f"{folder / name} is not what was committed (its checksum changed); delete {folder} and scan again"
             )
 
@@ -343,26 +318,13 @@ def _escaped(text: str) -> str:
     return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
 
 
-def _claim(file: IO[bytes], *, wait: bool = False) -> bool:
-    """Lock a file until it is closed; False where someone else has locked it."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True  # a system without locks: then nobody has any
-    return True
-
-
 def _checked(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no JSON, or no UTF-8
-        raise ValueError(f"{path} is damaged ({error}); delete its folder and scan again") from error
+        raise InputError(f"{path} is damaged ({error}); delete its folder and scan again") from error
     if about.get("format", 0) > FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} has format version {about['format']}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
         )
     return about

@@ -31,8 +31,10 @@ import torch
 from einops import rearrange
 
 from tl_fbn.acquisition.model import sites
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.errors import InputError, InputIndexError, InputKeyError
 
 if TYPE_CHECKING:
     from transformer_lens import ActivationCache
@@ -41,7 +43,7 @@ _HEADS_OF = {"hook_q": "n_heads", "hook_z": "n_heads", "hook_k": "n_key_value_he
 
 
 def activation_cache(
-    recording: Recording, *, run: int = 0, prompt: int | None = None, model: Any = None
+    recording: Recording, *, run: int = 0, prompt: int | None = None, model: HookedModel | None = None
 ) -> ActivationCache:
     """A view of one run of a recording, or of one prompt in it, as a TransformerLens ``ActivationCache``.
 
@@ -60,20 +62,21 @@ def activation_cache(
         A cache whose tensors are made when they are asked for: (1, pos, ...) with a prompt, (row, unit) without.
 
     Raises:
-        IndexError: There is no such run.
-        ValueError: The run has no such prompt, or the model has not the units that were recorded.
+        InputIndexError: There is no such run.
+        InputError: The run has no such prompt, or the model has not the units that were recorded.
     """
     if not 0 <= run < len(recording):
-        raise IndexError(f"run {run} was not recorded; runs: 0 to {len(recording) - 1}")
+        raise InputIndexError(f"run {run} was not recorded; runs: 0 to {len(recording) - 1}")
     runs = [of_site[run] for of_site in recording.runs_of]
     if model is not None:
         _require_units(recording, model)
     rows = slice(None) if prompt is None else _rows_of(recording, run, prompt)
     tensors = _Tensors(runs, rows, batched=prompt is not None, cfg=getattr(model, "cfg", None))
-    if model is None:  # the cache counts layers from the end by the model's configuration
-        model = SimpleNamespace(cfg=SimpleNamespace(n_layers=max(space.n_layers for space in recording.spaces)))
+    counted: Any = model
+    if counted is None:  # the cache counts layers from the end by the model's configuration
+        counted = SimpleNamespace(cfg=SimpleNamespace(n_layers=max(space.n_layers for space in recording.spaces)))
     cache = importlib.import_module("transformer_lens").ActivationCache
-    return cache(tensors, model, has_batch_dim=prompt is not None)
+    return cache(tensors, counted, has_batch_dim=prompt is not None)
 
 
 class _Tensors(MutableMapping[str, torch.Tensor]):
@@ -88,7 +91,7 @@ class _Tensors(MutableMapping[str, torch.Tensor]):
         if key in self._set:
             return self._set[key]
         if key not in self._places:
-            raise KeyError(f"{key!r} was not recorded; keys: {', '.join(map(str, self))}")
+            raise InputKeyError(f"{key!r} was not recorded; keys: {', '.join(map(str, self))}")
         run, layer = self._places[key]
         tensor = _tensor(run.layers[layer], self._rows)
         tensor = _by_head(tensor, key, self._cfg)
@@ -102,7 +105,7 @@ class _Tensors(MutableMapping[str, torch.Tensor]):
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
-            raise KeyError(key)
+            raise InputKeyError(key)
         self._set.pop(key, None)
         self._places.pop(key, None)
 
@@ -141,7 +144,7 @@ def _rows_of(recording: Recording, run: int, prompt: int) -> slice | np.ndarray:
     """Rows of one prompt, as a slice where they follow one another."""
     tables = [one.rows for one in recording.runs_of[0]]
     if "prompt" not in tables[run]:
-        raise ValueError(
+        raise InputError(
             "this recording does not say which rows are which prompt's; leave prompt= out, or record with rows="
         )
     numbers = tables[run]["prompt"].to_numpy()
@@ -149,15 +152,15 @@ def _rows_of(recording: Recording, run: int, prompt: int) -> slice | np.ndarray:
     if not found.size:
         elsewhere = [i for i, table in enumerate(tables) if "prompt" in table and prompt in table["prompt"].to_numpy()]
         where = f"; it is in run {elsewhere[0]}" if elsewhere else ""
-        raise ValueError(f"run {run} has no prompt {prompt}, only {numbers.min()} to {numbers.max()}{where}")
+        raise InputError(f"run {run} has no prompt {prompt}, only {numbers.min()} to {numbers.max()}{where}")
     whole = found[-1] - found[0] + 1 == found.size
     return slice(int(found[0]), int(found[-1]) + 1) if whole else found
 
 
-def _require_units(recording: Recording, model: Any) -> None:
+def _require_units(recording: Recording, model: HookedModel) -> None:
     for space in recording.spaces:
         offered = sites.resolve_site(model, space.site).space
         if not sites.fits(offered, space):
-            raise ValueError(
+            raise InputError(
                 f"the recording has units of {space.describe()}, the model {offered.describe()}; give the model that was recorded, or none"
             )

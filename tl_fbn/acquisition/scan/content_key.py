@@ -15,10 +15,12 @@ from typing import Any
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.errors import InputError
 
 
 def content_fields(
-    model: Any, design: BlockDesign, runs: Sequence[Sequence[Context]], what: Mapping[str, Any]
+    model: HookedModel, design: BlockDesign, runs: Sequence[Sequence[Context]], what: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The fields of a key.
 
@@ -32,7 +34,7 @@ def content_fields(
     return {
         "weights": host.weights_digest(model),
         "compatibility_mode": bool(getattr(model, "compatibility_mode", False)),
-        "tokenizer": tokenizer_digest(getattr(model, "tokenizer", None)),
+        "tokenizer": tokenizer_digest(tokenizer_of(model)),
         "tokens": digest(shown),
         "blocks": digest([design.tokens_per_block, list(map(list, design.schedule))]),
         "generation": _generation(model, design),
@@ -41,7 +43,7 @@ def content_fields(
     }
 
 
-def _generation(model: Any, design: BlockDesign) -> dict[str, Any] | None:
+def _generation(model: HookedModel, design: BlockDesign) -> dict[str, Any] | None:
     if not design.generate:
         return None
     return {
@@ -67,7 +69,7 @@ def digest(content: Any) -> str:
 
 
 def refuse_other(path: Path, about: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    """Raise ValueError, naming the fields that differ, unless the recording at ``path`` is the one of these fields."""
+    """Raise InputError, naming the fields that differ, unless the recording at ``path`` is the one of these fields."""
     if about["key"] == digest(fields):
         return
     theirs = about["fields"]
@@ -75,7 +77,7 @@ def refuse_other(path: Path, about: Mapping[str, Any], fields: Mapping[str, Any]
     described = "; ".join(
         f"{name}: {_short(theirs.get(name))} there, {_short(fields.get(name))} here" for name in differing
     )
-    raise ValueError(f"{path} holds a different recording ({described}); give another folder, or delete that one")
+    raise InputError(f"{path} holds a different recording ({described}); give another folder, or delete that one")
 
 
 def _short(value: Any) -> str:

@@ -23,8 +23,10 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.forward_context import declared
-from tl_fbn.acquisition.model.sampling import Chooser, Decoder, Mode
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
+from tl_fbn.errors import InputError
 
 
 class Enough(Exception):
@@ -108,13 +110,13 @@ class Passes:
         carry: A run is one growing context.
     """
 
-    model: Any
+    model: HookedModel
     taps: Sequence[Tap]
     batch_size: int
     surprisal: bool = True
     entropy: bool = False
     chooser: Chooser | None = None
-    mode: Mode = "reread"
+    mode: DecodingMode = "reread"
     carry: bool = False
     _caught: dict[Tap, torch.Tensor] = field(default_factory=dict, repr=False)
 
@@ -232,7 +234,7 @@ class Passes:
             return
         for tap, caught in steps.items():
             if len(caught) != n_steps:
-                raise ValueError(_misfired(tap, f"{len(caught)} times in {n_steps} steps"))
+                raise InputError(_misfired(tap, f"{len(caught)} times in {n_steps} steps"))
             sink.take(chunk, tap, torch.stack(caught, dim=1).flatten(0, 1))
 
     def _note(
@@ -279,14 +281,14 @@ def _chunk(contexts: Sequence[Context], batch: list[int]) -> Chunk:
 
 def _fires_once(seen: set[Tap], tap: Tap) -> None:
     if tap in seen:
-        raise ValueError(_misfired(tap, "twice"))
+        raise InputError(_misfired(tap, "twice"))
     seen.add(tap)
 
 
 def _all_fired(seen: set[Tap], taps: Sequence[Tap]) -> None:
     for tap in taps:
         if tap not in seen:
-            raise ValueError(_misfired(tap, "never"))
+            raise InputError(_misfired(tap, "never"))
 
 
 def _misfired(tap: Tap, how: str) -> str:

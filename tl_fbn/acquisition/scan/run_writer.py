@@ -17,12 +17,13 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import finite_rows
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.scan.forward_passes import Chunk
-from tl_fbn.acquisition.scan.writer_thread import Background
+from tl_fbn.acquisition.scan.writer_thread import WriterThread
+from tl_fbn.errors import InputError
 
 _TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Filing:
+class RunWriter:
     """A sink that writes a run.
 
     Args:
@@ -34,7 +35,7 @@ class Filing:
     """
 
     def __init__(
-        self, laid_out: store.LaidOutRun, worker: Background, run: int, pool: Pool | None, several: bool
+        self, laid_out: store.LaidOutRun, worker: WriterThread, run: int, pool: Pool | None, several: bool
     ) -> None:
         self._laid_out, self._worker, self._run, self._several = laid_out, worker, run, several
         self._pool: Pool | None = pool
@@ -55,7 +56,7 @@ class Filing:
             site = f", {tap.site}" if self._several else ""
             beyond = " (or beyond 65,504, the largest float16)" if dtype == "float16" else ""
             remedy = 'Record with dtype="float32", or check' if beyond else "Check"
-            raise ValueError(
+            raise InputError(
                 f"run {self._run}{site}, layer {tap.layer}, row {int(rows[~good].min())} has NaN or infinite activations{beyond}; "
                 f"nothing of this run was committed. {remedy} the model's weights and dtype"
             )

@@ -36,7 +36,8 @@ from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context, present
 from tl_fbn.acquisition.model.foreign_hooks import watching
-from tl_fbn.acquisition.model.sampling import Chooser, Mode, decoding_mode
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.sampling import Chooser, DecodingMode, decoding_mode
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, Dtype
@@ -45,10 +46,11 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.acquisition.scan.forward_passes import Passes, Words
 from tl_fbn.acquisition.scan.plan import Plan
-from tl_fbn.acquisition.scan.run_writer import Filing
+from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
-from tl_fbn.acquisition.scan.writer_thread import Background
+from tl_fbn.acquisition.scan.writer_thread import WriterThread
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace
 
 _KEPT = "runs that were committed are kept: make room and call scan again to go on from there"
@@ -68,13 +70,13 @@ class Scanner:
         entropy: Record the entropy of the distribution each token was drawn from, in nats.
 
     Raises:
-        TypeError: The model cannot be hooked.
-        ValueError: The model has no such site or layer, or an option is none of those offered.
+        InputTypeError: The model cannot be hooked.
+        InputError: The model has no such site or layer, or an option is none of those offered.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: HookedModel,
         *,
         site: str | Sequence[str] = "mlp.neurons",
         layers: Sequence[int] | None = None,
@@ -85,13 +87,12 @@ class Scanner:
         entropy: bool = False,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} runs nothing; give at least 1")
+            raise InputError(f"batch_size={batch_size} runs nothing; give at least 1")
         for name, value, allowed in (("dtype", dtype, get_args(Dtype)), ("pool", pool, ("token", *get_args(Pool)))):
-            if value not in allowed:
-                raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}")
+            one_of(value, allowed, name)
         sites = [site] if isinstance(site, str) else list(site)
         if not sites or len(set(sites)) < len(sites):
-            raise ValueError(f"site={site!r} names no site, or one twice; give each site once")
+            raise InputError(f"site={site!r} names no site, or one twice; give each site once")
         self.model = model
         self.batch_size = batch_size
         self.surprisal, self.entropy = surprisal, entropy
@@ -99,7 +100,7 @@ class Scanner:
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
         self._readers: list[Any] = []  # hooks of the user's that were seen to change nothing
-        self._mode: Mode | None = None
+        self._mode: DecodingMode | None = None
 
     def __repr__(self) -> str:
         return f"Scanner of {', '.join(space.describe() for space in self.spaces)}; .scan(design, folder) records"
@@ -113,7 +114,7 @@ class Scanner:
     def space(self) -> UnitSpace:
         """The units, of a scanner of one site."""
         if len(self._sites) > 1:
-            raise ValueError(
+            raise InputError(
                 f"this scanner records {', '.join(s.site for s in self.spaces)}; .spaces holds the units of each"
             )
         return self.spaces[0]
@@ -122,7 +123,7 @@ class Scanner:
         """Count rows, units and bytes; nothing runs.
 
         Raises:
-            ValueError: The design cannot be presented to this model (too few prompts, a prompt too long).
+            InputError: The design cannot be presented to this model (too few prompts, a prompt too long).
         """
         runs = self._present(design)
         free = None if path is None else shutil.disk_usage(_existing(Path(path))).free
@@ -152,7 +153,7 @@ class Scanner:
             The recording, opened from disk.
 
         Raises:
-            ValueError: The folder holds a different recording (the fields are named), the model drops out, an activation
+            InputError: The folder holds a different recording (the fields are named), the model drops out, an activation
                 is not finite, or a hook of yours changes activations and ``hooks_id`` is not given.
             OSError: The disk has no room. Runs already committed are kept, and the next scan goes on from there.
         """
@@ -189,11 +190,11 @@ class Scanner:
             progress: Show rows per second and time left.
 
         Raises:
-            ValueError: The design cannot be presented, the model drops out, or the scanner has several sites or pools.
+            InputError: The design cannot be presented, the model drops out, or the scanner has several sites or pools.
         """
         host.require_eval(self.model, "stream")
         if len(self._sites) > 1 or self.pool is not None:
-            raise ValueError('a stream has one site and one row a token; make a Scanner with one site and pool="token"')
+            raise InputError('a stream has one site and one row a token; make a Scanner with one site and pool="token"')
         runs = self._present(design)
         about = self._about(design, self._key_fields(design, runs, hooks_id), runs)
         passes = self._passes(design, scored=False)
@@ -280,7 +281,7 @@ class Scanner:
             for number, claim in _claims(path, missing):
                 try:
                     with watching(self.model, allowed=hooks_id is not None), _room(path, number):
-                        commit = self._record(path, number, runs, design, passes, key, bar)
+                        commit = self._record(path, claim, number, runs, design, passes, key, bar)
                     if committing is not None:
                         committing.result()
                 except BaseException:
@@ -293,6 +294,7 @@ class Scanner:
     def _record(
         self,
         path: Path,
+        claim: store.Claim,
         number: int,
         runs: list[list[Context]],
         design: BlockDesign,
@@ -303,14 +305,14 @@ class Scanner:
         """Fill the file of a run; returns what commits it."""
         contexts = runs[number]
         started = time.monotonic()
-        store.sweep(path, number)
+        store.sweep(path, number, claim)
         several = len(self._sites) > 1
         widths = {store.tensor_name(tap.layer, tap.site if several else ""): tap.width for tap in passes.taps}
         laid_out = store.lay_out(path, number, self._n_stored(contexts), widths, self.dtype)
         try:
             words = Words.of(contexts, carry=passes.carry)
-            with Background() as worker:
-                passes.read(contexts, number, Filing(laid_out, worker, number, self.pool, several), words, bar)
+            with WriterThread() as worker:
+                passes.read(contexts, number, RunWriter(laid_out, worker, number, self.pool, several), words, bar)
             first_prompt = sum(map(len, runs[:number]))
             tokenizer = getattr(self.model, "tokenizer", None)
             events, rows = design.events(number), row_table(contexts, words, tokenizer, first_prompt, self.entropy)

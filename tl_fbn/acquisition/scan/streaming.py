@@ -31,6 +31,7 @@ from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Words
 from tl_fbn.acquisition.scan.token_table import row_table
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
 
@@ -71,6 +72,7 @@ class Stream(Sequence[StreamRun]):
     def n_rows(self) -> int:
         return sum(context.n_rows for contexts in self.contexts for context in contexts)
 
+    @property
     def provenance(self) -> dict[str, Any]:
         """What a network found in this stream has to remember of it."""
         weights = self.about["fields"]["weights"]
@@ -91,11 +93,11 @@ class Stream(Sequence[StreamRun]):
             loadings: Unit vectors to project on.
         """
         if isinstance(functionals, Sized) and len(functionals) != len(self.contexts):
-            raise ValueError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
+            raise InputError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
         model = self.passes.model
         now, then = host.active_edits(model), self.about["fields"]["interventions"]
         if now != then:
-            raise ValueError(
+            raise InputError(
                 f"this stream was made under {len(then)} edits of interventions, and {len(now)} are in force now; make it, and fit it, inside "
                 "the same `with` block"
             )
@@ -147,7 +149,7 @@ class _Summing:
         y, layer = values.float(), tap.layer
         if not bool(torch.isfinite(y.sum())) and not bool((good := torch.isfinite(y).all(1)).all()):
             row = int(chunk.rows[~good.cpu().numpy()].min())
-            raise ValueError(
+            raise InputError(
                 f"layer {layer}, row {row} of a run has NaN or infinite activations; check the model's weights and dtype"
             )
         if self._loadings is not None and self._sketch is not None:

@@ -17,7 +17,7 @@ from typing import Any
 _BACKLOG = 256 << 20
 
 
-class Background(AbstractContextManager["Background"]):
+class WriterThread(AbstractContextManager["WriterThread"]):
     """Runs jobs in order on a thread of its own.
 
     A job that raises stops the work: the error is raised again by the next :meth:`submit` or :meth:`join`, and jobs behind

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from tl_fbn.acquisition.recording.recording import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
+from tl_fbn.errors import InputError
 
 Replicates = Literal["blocks", "prompts"]
 
@@ -91,4 +92,4 @@ class Averages:
 def check_prompts(run: Run | StreamRun, number: int) -> None:
     """Refuse a run whose rows do not say which prompt they are of."""
     if "prompt" not in run.rows:
-        raise ValueError(f'replicates="prompts" needs the column prompt of the row table, which run {number} lacks')
+        raise InputError(f'replicates="prompts" needs the column prompt of the row table, which run {number} lacks')

@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.acquisition.recording.recording import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
+from tl_fbn.errors import InputError
 
 Columns = dict[str, np.ndarray]
 _SPIKE = 10.0
@@ -40,19 +41,19 @@ def confound_columns(run: Run | StreamRun, names: Sequence[str]) -> Columns:
         names: Names of the table above.
 
     Raises:
-        ValueError: An unknown name, or one that needs a column the row table lacks (or, for ``spikes``, activations that a
+        InputError: An unknown name, or one that needs a column the row table lacks (or, for ``spikes``, activations that a
             stream has not seen yet).
     """
     found: Columns = {}
     for name in names:
         if name not in CONFOUNDS:
-            raise ValueError(
-                f"confound {name!r} is none of {', '.join(CONFOUNDS)}; add columns of your own with design="
+            raise InputError(
+                f"a confound must be one of {', '.join(CONFOUNDS)}; got {name!r}. Add columns of your own with design="
             )
         needed, make = CONFOUNDS[name]
         missing = [column for column in needed if column not in run.rows]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"confound {name!r} needs {', '.join(missing)} in the row table, which this run lacks; "
                 + ("scan with entropy=True" if "entropy" in missing else "record it, or leave the confound out")
             )
@@ -96,12 +97,12 @@ def _token_classes(run: Run | StreamRun) -> Columns:
 
 def _spikes(run: Run | StreamRun) -> Columns:
     if not isinstance(run, Run):
-        raise ValueError(
+        raise InputError(
             'confound "spikes" needs the activations, which a stream has not seen when it is planned; scan instead'
         )
     rows = np.flatnonzero(spike_rows(run))
     if len(rows) > run.n_rows // 10:
-        raise ValueError(
+        raise InputError(
             f"{len(rows)} of {run.n_rows} rows are spikes, too many to take out one by one; record another site, or leave them in"
         )
     return {f"spike_{row}": (np.arange(run.n_rows) == row).astype(float) for row in rows}

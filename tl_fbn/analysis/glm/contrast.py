@@ -10,7 +10,6 @@ The level says what the p values speak about:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,15 +19,17 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import special, stats
 
-from tl_fbn import files
-from tl_fbn.analysis.glm import multiple_testing as inference
+from tl_fbn.analysis.glm import multiple_testing
+from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
+from tl_fbn.errors import InputError
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
+from tl_fbn.units.result import Result
 
 Level = Literal["block", "token", "run"]
 
 
 @dataclass(frozen=True, eq=False)
-class Contrast:
+class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "effect_variance"}):
     """One linear combination of a design's columns, tested in every unit.
 
     Args:
@@ -36,7 +37,7 @@ class Contrast:
         expression: What was asked, e.g. ``"sort - rest"``.
         level: What the test speaks about.
         estimate: (unit,) the effect, in the units of the activations.
-        error: (unit,) its squared standard error.
+        effect_variance: (unit,) variance of the effect: its squared standard error.
         dof: Degrees of freedom of t.
         runs: Runs the contrast was estimable in.
         skipped: Run number to the reason it could not be used.
@@ -49,12 +50,15 @@ class Contrast:
     expression: str
     level: Level
     estimate: Float[np.ndarray, " unit"]
-    error: Float[np.ndarray, " unit"]
+    effect_variance: Float[np.ndarray, " unit"]
     dof: float
     runs: tuple[int, ...]
     skipped: Mapping[int, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     variance_tested: Float[np.ndarray, " unit"] | None = None
+
+    _settings_ = ("expression", "level", "dof", "runs", "skipped")
+    _measured_ = ("dof", "runs", "skipped")
 
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
         return UnitMap(self.space, values, kind, self._origin())
@@ -70,23 +74,25 @@ class Contrast:
     @property
     def variance(self) -> UnitMap:
         """Squared standard error of the effect."""
-        return self._map(self.error, "variance")
+        return self._map(self.effect_variance, "variance")
 
     @property
     def t(self) -> UnitMap:
         """Effect over standard error; NaN for a unit that never varies."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._map(np.where(self.error > 0, self.estimate / np.sqrt(self.error), np.nan), "t")
+            return self._map(
+                np.where(self.effect_variance > 0, self.estimate / np.sqrt(self.effect_variance), np.nan), "t"
+            )
 
     @property
     def z(self) -> UnitMap:
         """Normal deviate with the tail probability of t; 0 for a unit that never varies."""
-        return self._map(inference.t_to_z(self.t.values, self.dof), "z")
+        return self._map(multiple_testing.t_to_z(self.t.values, self.dof), "z")
 
     @property
     def p(self) -> UnitMap:
         """Two-sided p, uncorrected; 1 for a unit that never varies."""
-        return self._map(inference.t_to_p(self.t.values, self.dof), "p")
+        return self._map(multiple_testing.t_to_p(self.t.values, self.dof), "p")
 
     @property
     def partial_r2(self) -> UnitMap:
@@ -95,36 +101,36 @@ class Contrast:
         return self._map(squared / (squared + self.dof), "partial_r2")
 
     @property
-    def standardised(self) -> UnitMap:
+    def standardized(self) -> UnitMap:
         """The effect in standard deviations of what the level tests against: rows, block means, or runs; 0 for a unit that
         never varies. Values of different levels do not compare."""
-        return self._map(self.estimate * self._per_sd(), "standardised")
+        return self._map(self.estimate * self._per_sd(), "standardized")
 
-    def interval(self, confidence: float = 0.95, *, standardised: bool = False) -> tuple[UnitMap, UnitMap]:
+    def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
         """Lower and upper end of a confidence interval of every unit, uncorrected.
 
         Args:
             confidence: Chance that the interval holds the true effect.
-            standardised: Of the standardised effect, by inverting the noncentral t distribution (Smithson 2003); else of
+            standardized: Of the standardized effect, by inverting the noncentral t distribution (Smithson 2003); else of
                 the effect itself.
         """
         if not 0 < confidence < 1:
-            raise ValueError(f"confidence={confidence} is no probability; give e.g. 0.95")
+            raise InputError(f"confidence={confidence} is no probability; give e.g. 0.95")
         tails = (1 + confidence) / 2, (1 - confidence) / 2
-        if standardised:
+        if standardized:
             with np.errstate(invalid="ignore"):
-                spread = np.sqrt(self.error) * self._per_sd()
+                spread = np.sqrt(self.effect_variance) * self._per_sd()
             t = np.nan_to_num(self.t.values)
             ends = [special.nctdtrinc(self.dof, tail, t) * spread for tail in tails]
         else:
-            half = stats.t.ppf(tails[0], self.dof) * np.sqrt(self.error)
+            half = stats.t.ppf(tails[0], self.dof) * np.sqrt(self.effect_variance)
             ends = [self.estimate - half, self.estimate + half]
         low, high = (self._map(np.asarray(end, dtype=float), f"{confidence:g} interval") for end in ends)
         return low, high
 
     def _per_sd(self) -> Float[np.ndarray, " unit"]:
         if self.variance_tested is None:
-            raise ValueError("this contrast was saved by an earlier version, without variances; fit and contrast again")
+            raise InputError("this contrast was saved by an earlier version, without variances; fit and contrast again")
         varies = self.variance_tested > 0
         return np.where(varies, 1.0 / np.sqrt(np.where(varies, self.variance_tested, 1.0)), 0.0)
 
@@ -134,7 +140,7 @@ class Contrast:
         fdr: float | None = None,
         fwe: float | None = None,
         top: int | float | None = None,
-        method: inference.Method | None = None,
+        method: multiple_testing.CorrectionMethod | None = None,
         two_sided: bool = True,
         min_effect: int | float = 0.0,
         name: str | None = None,
@@ -152,17 +158,17 @@ class Contrast:
             name: Name of the network; the expression by default.
 
         Raises:
-            ValueError: Not exactly one of fdr, fwe and top.
+            InputError: Not exactly one of fdr, fwe and top.
         """
         if (fdr, fwe, top).count(None) != 2:
-            raise ValueError(f"threshold takes exactly one of fdr=, fwe= and top=; got fdr={fdr}, fwe={fwe}, top={top}")
+            raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got fdr={fdr}, fwe={fwe}, top={top}")
         t = self.t.values
         if top is not None:
             passed = self.t.top(top, two_sided=two_sided).members
         else:
             p = self.p.values
             p = p if two_sided else np.where(t > 0, p / 2, np.where(t <= 0, 1 - p / 2, 1.0))
-            passed = inference.significant(p, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of)
+            passed = multiple_testing.significant(p, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of)
         size = np.abs(self.estimate) if two_sided else self.estimate
         passed = passed & (size >= min_effect) if min_effect > 0 else passed
         how = {
@@ -179,30 +185,11 @@ class Contrast:
         table = self.effect.to_dataframe().rename(columns={"value": "effect"})
         return table.assign(t=self.t.values, z=self.z.values, p=self.p.values)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {"expression": self.expression, **_described(self)}
-        arrays = {"estimate": self.estimate, "error": self.error}
-        if self.variance_tested is not None:
-            arrays["variance_tested"] = self.variance_tested
-        files.write_result(path, "Contrast", arrays, about)
+    def _methods_(self) -> list[str]:
+        return [tested_in_words(self, (self.expression,), "t")]
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Contrast:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Contrast")
-        return cls(
-            UnitSpace.from_about(about["space"]),
-            about["expression"],
-            about["level"],
-            arrays["estimate"],
-            arrays["error"],
-            about["dof"],
-            tuple(about["runs"]),
-            {int(run): why for run, why in about["skipped"].items()},
-            about["provenance"],
-            arrays.get("variance_tested"),
-        )
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        return [{**contrast_section(self, self.expression), "picture": "contrast"}]
 
     def __repr__(self) -> str:
         skipped = f", not in {', '.join(f'{run} ({why})' for run, why in self.skipped.items())}" if self.skipped else ""
@@ -213,137 +200,3 @@ class Contrast:
         table = self.to_dataframe().iloc[best].sort_values("p")
         rows = [(r.layer, r.unit, f"{r.effect:.3g}", f"{r.t:.2f}", f"{r.p:.2g}") for r in table.itertuples()]
         return html_table(repr(self), ("layer", "unit", "effect", "t", "p"), rows)
-
-
-@dataclass(frozen=True, eq=False)
-class FContrast:
-    """Several linear combinations of a design's columns, tested together in every unit: does any differ from 0?
-
-    Args:
-        space: The units.
-        expressions: What was asked.
-        level: What the test speaks about.
-        statistic: (unit,) F; NaN for a unit that never varies.
-        dof: Degrees of freedom of the denominator; those of the numerator are the number of expressions.
-        runs: Runs all of them were estimable in.
-        skipped: Run number to the reason it could not be used.
-        provenance: Noise model, recording, prompts.
-    """
-
-    space: UnitSpace
-    expressions: tuple[str, ...]
-    level: Level
-    statistic: Float[np.ndarray, " unit"]
-    dof: float
-    runs: tuple[int, ...]
-    skipped: Mapping[int, str] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def _map(self, values: np.ndarray, kind: str) -> UnitMap:
-        origin = {"method": "glm", "contrast": list(self.expressions), "level": self.level, **self.provenance}
-        return UnitMap(self.space, values, kind, origin)
-
-    @property
-    def numerator(self) -> int:
-        """Degrees of freedom of the numerator."""
-        return len(self.expressions)
-
-    @property
-    def f(self) -> UnitMap:
-        """F of every unit."""
-        return self._map(self.statistic, "f")
-
-    @property
-    def z(self) -> UnitMap:
-        """Normal deviate with the upper tail of F; 0 for a unit that never varies."""
-        return self._map(inference.f_to_z(self.statistic, self.numerator, self.dof), "z")
-
-    @property
-    def p(self) -> UnitMap:
-        """p, uncorrected; 1 for a unit that never varies."""
-        return self._map(inference.f_to_p(self.statistic, self.numerator, self.dof), "p")
-
-    @property
-    def partial_r2(self) -> UnitMap:
-        """Share of the variance left by all else that the contrasts explain."""
-        explained = self.numerator * np.nan_to_num(self.statistic)
-        return self._map(explained / (explained + self.dof), "partial_r2")
-
-    def threshold(
-        self,
-        *,
-        fdr: float | None = None,
-        fwe: float | None = None,
-        top: int | float | None = None,
-        method: inference.Method | None = None,
-        name: str | None = None,
-    ) -> Network:
-        """The units that pass; they have no sign. Arguments as in :meth:`Contrast.threshold`."""
-        given = {key: value for key, value in (("fdr", fdr), ("fwe", fwe), ("top", top)) if value is not None}
-        if len(given) != 1:
-            raise ValueError(f"threshold takes exactly one of fdr=, fwe= and top=; got {given or 'none'}")
-        if top is not None:
-            passed = self._map(np.nan_to_num(self.statistic, nan=-1.0), "f").top(top).members
-        else:
-            passed = inference.significant(self.p.values, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of)
-        provenance = {**self.f.provenance, "threshold": {**given, **({"method": method} if method else {})}}
-        return Network(self.space, passed, name=name or ", ".join(self.expressions), provenance=provenance)
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One line a unit: layer, unit, f, z, p."""
-        table = self.f.to_dataframe().rename(columns={"value": "f"})
-        return table.assign(z=self.z.values, p=self.p.values)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {"expressions": list(self.expressions), **_described(self)}
-        files.write_result(path, "FContrast", {"statistic": self.statistic}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> FContrast:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "FContrast")
-        space, skipped = UnitSpace.from_about(about["space"]), {int(k): why for k, why in about["skipped"].items()}
-        expressions, runs = tuple(about["expressions"]), tuple(about["runs"])
-        return cls(
-            space, expressions, about["level"], arrays["statistic"], about["dof"], runs, skipped, about["provenance"]
-        )
-
-    def __repr__(self) -> str:
-        asked = ", ".join(self.expressions)
-        return (
-            f"FContrast [{asked}] at {self.level} level, {self.numerator} and {self.dof:g} degrees of freedom, runs "
-            f"{list(self.runs)}: {self.space.describe()}"
-        )
-
-    def _repr_html_(self) -> str:
-        best = np.flatnonzero(top_mask(np.nan_to_num(self.statistic, nan=-1.0), 5))
-        table = self.to_dataframe().iloc[best].sort_values("p")
-        rows = [(r.layer, r.unit, f"{r.f:.2f}", f"{r.p:.2g}") for r in table.itertuples()]
-        return html_table(repr(self), ("layer", "unit", "F", "p"), rows)
-
-
-def _described(contrast: Contrast | FContrast) -> dict[str, Any]:
-    """What both kinds say of themselves on disk, beside what they ask."""
-    return {
-        "space": contrast.space.about(),
-        "level": contrast.level,
-        "dof": contrast.dof,
-        "runs": list(contrast.runs),
-        "skipped": {str(run): why for run, why in contrast.skipped.items()},
-        "provenance": dict(contrast.provenance),
-    }
-
-
-def f_statistic(
-    effects: Float[np.ndarray, "contrast unit"], covariance: Float[np.ndarray, "unit contrast contrast"]
-) -> Float[np.ndarray, " unit"]:
-    """Effects weighed by the inverse of their covariance, a contrast; NaN where nothing varies."""
-    errors = np.sqrt(np.einsum("ncc->nc", covariance))
-    varies = (errors > 0).all(1)
-    f = np.full(effects.shape[1], np.nan)
-    errors = errors[varies]  # as t and correlations, so that contrasts of any size are told apart
-    t = (effects.T[varies] / errors)[..., None]
-    correlation = covariance[varies] / (errors[:, :, None] * errors[:, None, :])
-    f[varies] = (t * np.linalg.solve(correlation, t)).sum((1, 2)) / len(effects)
-    return f

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from tl_fbn.analysis.glm.expressions import as_vector
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import RunFit, is_estimable
+from tl_fbn.errors import InputError
 
 Weights = Sequence[Mapping[str, float]]
 
@@ -40,7 +41,7 @@ class Estimate:
 def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
     """Against noise between rows: the mean effect over runs, with fixed effects."""
     parts = [run.effects(weights) for run in runs]
-    variances = [run.noise / (1.0 - np.square(run.rho)) for run in runs]
+    variances = [run.innovation_variance / (1.0 - np.square(run.rho)) for run in runs]
     return Estimate(
         np.mean([effects for effects, _ in parts], axis=0),
         np.sum([covariance for _, covariance in parts], axis=0) / len(runs) ** 2,
@@ -53,11 +54,11 @@ def by_run(runs: Sequence[RunFit], weights: Weights, expression: str) -> Estimat
     """Against the spread between runs; several contrasts by Hotelling's T squared, as an F."""
     n, q = len(runs), len(weights)
     if n < q + 2:
-        raise ValueError(
+        raise InputError(
             f'level="run" tests over runs and needs at least {q + 2}; {expression!r} is estimable in {n}. Record more runs'
         )
     effects = np.array([run.effects(weights)[0] for run in runs])  # (run, contrast, unit)
-    varies = np.any([run.noise > 0 for run in runs], axis=0)  # else the spread is rounding
+    varies = np.any([run.innovation_variance > 0 for run in runs], axis=0)  # else the spread is rounding
     away = effects - effects.mean(0)
     spread = np.einsum("rcn,rdn->ncd", away, away) / (n - q) * varies[:, None, None]
     return Estimate(effects.mean(0), spread / n, spread[:, 0, 0], float(n - q))
@@ -85,7 +86,7 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
         dof += len(means) - basis.rank
     if dof < 1:
         blocks = sum(len(run.block_means) for run in runs)
-        raise ValueError(
+        raise InputError(
             f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test against; '
             'record more cycles or runs, use drift="none", or level="token"'
         )
@@ -105,13 +106,13 @@ def _between_blocks(
         if np.any(vector[run.within] != 0):
             inside = zip(run.columns, run.within, vector, strict=True)
             names = ", ".join(name for name, within, weight in inside if within and weight)
-            raise ValueError(f'contrast {expression!r} names {names}, which varies within blocks; use level="token"')
+            raise InputError(f'contrast {expression!r} names {names}, which varies within blocks; use level="token"')
         vectors.append(vector[~run.within])
     if not len(run.block_means):
-        raise ValueError(f'level="block" tests over blocks, but run {number} has no events; use level="token"')
+        raise InputError(f'level="block" tests over blocks, but run {number} has no events; use level="token"')
     basis = Basis.of(run.block_design[:, ~run.within], np.ones(len(run.block_means), dtype=bool))
     if not all(is_estimable(vector, basis.to_columns, basis.to_coordinates) for vector in vectors):
-        raise ValueError(
+        raise InputError(
             f"contrast {expression!r} is not estimable from the {len(run.block_means)} block means of run {number}; use "
             'level="token", more blocks, or drift="none"'
         )

@@ -26,9 +26,10 @@ Cost: rows x regressors floats.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -39,11 +40,27 @@ from tl_fbn.acquisition.recording.recording import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
+from tl_fbn.errors import InputError, one_of
 
 Drift = Literal["cosine", "polynomial", "none"]
+_NUISANCE = r"constant|(log_)?position|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|spike_\d+|drift_\d+"
 Kernel = Literal["none", "leak", "fir"]
 _COST = 0.2
 Phases = Callable[[pd.DataFrame], Sequence[str]]
+
+
+class DesignOptions(TypedDict, total=False):
+    """What :func:`design_matrix` takes, for those who pass it on."""
+
+    drift: Drift
+    cutoff: int | float | None
+    position: bool
+    phases: Phases | None
+    confounds: Sequence[str]
+    kernel: Kernel
+    leak: int | float | None
+    n_lags: int
+    degree: int | None
 
 
 def design_matrix(
@@ -81,15 +98,14 @@ def design_matrix(
         (row, regressor) with named columns.
 
     Raises:
-        ValueError: A run without events, an unknown drift, kernel or confound, a cut-off shorter than two full cycles,
+        InputError: A run without events, an unknown drift, kernel or confound, a cut-off shorter than two full cycles,
             drift that takes a fifth of what the design can show, or a condition that has the name of a column added here.
     """
-    for name, value, kind in (("drift", drift, Drift), ("kernel", kernel, Kernel)):
-        if value not in get_args(kind):
-            raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, get_args(kind)))}")
+    one_of(drift, Drift, "drift")
+    one_of(kernel, Kernel, "kernel")
     events = run.events
     if len(events) == 0:
-        raise ValueError("this run has no events, so no condition to model; give events, or design= your own matrices")
+        raise InputError("this run has no events, so no condition to model; give events, or design= your own matrices")
     columns: dict[str, np.ndarray] = {}
     labels = np.full(run.n_rows, "") if phases is None else _labels(phases, run)
     for condition, rows in run.blocks():
@@ -108,7 +124,7 @@ def design_matrix(
     added |= {f"drift_{i + 1}": column for i, column in enumerate(slow.T)}
     taken = [name for name in columns if name in added]
     if taken:
-        raise ValueError(
+        raise InputError(
             f"condition {taken[0]!r} has the name of a column that the design adds ({', '.join(added)}); rename it"
         )
     return pd.DataFrame(columns | added)
@@ -119,7 +135,7 @@ def from_token(token: str, label: str) -> Phases:
 
     ::
 
-        fit = fbn.fit_glm(recording, phases=fbn.from_token("[/INST]", "answer"))
+        fit = fbn.fit_glm(recording, phases=fbn.glm.from_token("[/INST]", "answer"))
         fit.contrast("sort_answer - rest", level="token")
 
     ``from_token("[/INST]", "answer")`` labels the answers of a chat whose questions end in ``[/INST]``; that token's own row is
@@ -137,13 +153,13 @@ def from_token(token: str, label: str) -> Phases:
     def phases(rows: pd.DataFrame) -> Sequence[str]:
         missing = [name for name in ("prompt", "token", "flags") if name not in rows]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"phases need the row table's columns prompt, token and flags; it lacks {', '.join(missing)}"
             )
         marks = rows["token"].where(rows["flags"].str.contains("special|bos") | (rows["token"] == token))
         latest = marks.groupby(rows["prompt"]).ffill()
         if not (latest == token).any():
-            raise ValueError(f"no row of this run holds the token {token!r}; give a token that the prompts contain")
+            raise InputError(f"no row of this run holds the token {token!r}; give a token that the prompts contain")
         return np.where(latest == token, label, "").tolist()
 
     return phases
@@ -152,7 +168,7 @@ def from_token(token: str, label: str) -> Phases:
 def _labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
     labels = np.array([str(label) for label in phases(run.rows)])
     if len(labels) != run.n_rows:
-        raise ValueError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
+        raise InputError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
     return labels
 
 
@@ -162,7 +178,7 @@ def _drift_columns(
     if drift == "cosine":
         cycle = longest_cycle(events, n_rows)
         if cutoff is not None and cutoff < 2 * cycle:
-            raise ValueError(
+            raise InputError(
                 f"cutoff={cutoff:g} rows is shorter than two full cycles of the design ({2 * cycle:g} rows) and would remove the "
                 "task with the drift; give a longer one"
             )
@@ -183,7 +199,7 @@ def _affordable(
         if cost[i, j] <= _COST:
             break
         if asked:
-            raise ValueError(
+            raise InputError(
                 f"drift takes {cost[i, j]:.0%} of the efficiency of {names[i]} - {names[j]} (a fifth is allowed); give a longer cutoff, a "
                 'lower degree, or drift="none"'
             )
@@ -198,10 +214,10 @@ def _with_kernel(
         return columns
     if kernel == "leak":
         if leak is None or not 0 < leak < 1:
-            raise ValueError(f'kernel="leak" needs leak= between 0 and 1, what is left after one row; got {leak}')
+            raise InputError(f'kernel="leak" needs leak= between 0 and 1, what is left after one row; got {leak}')
         return {name: leaky(column, starts, leak) for name, column in columns.items()}
     if n_lags < 1:
-        raise ValueError(f'kernel="fir" needs n_lags of at least 1; got {n_lags}')
+        raise InputError(f'kernel="fir" needs n_lags of at least 1; got {n_lags}')
     place = np.arange(len(starts)) - np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
     found = {}
     for name, column in columns.items():
@@ -247,3 +263,12 @@ def polynomial_drift(n_rows: int, degree: int) -> Float[np.ndarray, "row regress
     """Legendre polynomials of degree 1 to ``degree`` over the run."""
     place = np.linspace(-1, 1, n_rows)
     return np.polynomial.legendre.legvander(place, degree)[:, 1:]
+
+
+def is_nuisance(name: str) -> bool:
+    """Whether a column has a name that :func:`design_matrix` gives to what is not asked about.
+
+    >>> [is_nuisance(name) for name in ("sort", "position", "drift_2", "surprisal")]
+    [False, True, True, True]
+    """
+    return re.fullmatch(_NUISANCE, name) is not None

@@ -1,6 +1,6 @@
 """What a design matrix can show, before any model runs: collinearity, efficiency, the cost of drift.
 
-    fbn.vif(matrix), fbn.efficiency(matrix, "sort - rest")
+    fbn.glm.vif(matrix), fbn.glm.efficiency(matrix, "sort - rest")
 
 *Efficiency* of a contrast is ``1 / (c (X'X)^-1 c')``: its inverse variance in units of the noise, per unit of effect. It is
 a number to compare designs by. The *variance inflation factor* of a column is 1 / (1 - R2) of its regression on the others:
@@ -10,13 +10,18 @@ of conditions nothing: look at the contrast's efficiency, not at a boxcar's fact
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import is_estimable
+
+_IMPLIED = 1e10  # a variance inflation factor beyond this is rounding: the other columns make the column up
 
 
 def vif(design: pd.DataFrame) -> pd.Series:
@@ -32,18 +37,45 @@ def vif(design: pd.DataFrame) -> pd.Series:
         One number a column: 1 where no other column resembles it, infinite where others make it up.
     """
     x = design.to_numpy(float)
-    x = x - x.mean(0)
-    sizes = np.square(x).sum(0)
-    factors = []
-    for i in range(x.shape[1]):
-        if sizes[i] <= 1e-20 * len(x):
-            factors.append(np.nan)
-            continue
-        others = np.delete(x, i, 1)
-        left = _basis(others).q if np.square(others).sum() > 0 else others[:, :0]
-        rest = np.square(x[:, i] - left @ (left.T @ x[:, i])).sum() / sizes[i]
-        factors.append(1 / rest if rest > 1e-10 else np.inf)
+    sizes = np.linalg.norm(x - x.mean(0), axis=0)
+    varies = sizes > 1e-10 * np.linalg.norm(x, axis=0)
+    scaled = (x - x.mean(0)) / np.where(varies, sizes, 1.0)
+    with_constant = np.column_stack([np.ones(len(x)), scaled])  # then R2 is that of centred columns
+    factors = np.full(x.shape[1], np.nan)
+    with np.errstate(divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # columns that the others make up are what is looked for
+        for column in np.flatnonzero(varies):
+            factors[column] = variance_inflation_factor(with_constant, column + 1)
+    factors[factors > _IMPLIED] = np.inf
     return pd.Series(factors, index=design.columns, name="vif")
+
+
+def collinearity_table(design: pd.DataFrame) -> pd.DataFrame:
+    """What cannot be told apart in a design: column, mean, sd, largest correlation with another column and which, VIF."""
+    names = [str(name) for name in design.columns]
+    values = design.to_numpy(float)
+    r = np.abs(correlations(values))
+    np.fill_diagonal(r, np.nan)
+    known = [bool(np.isfinite(line).any()) for line in r]
+    partner = np.where(np.isfinite(r), r, -1.0).argmax(1)
+    return pd.DataFrame(
+        {
+            "column": names,
+            "mean": values.mean(0),
+            "sd": values.std(0),
+            "largest |r|": np.where(known, np.take_along_axis(r, partner[:, None], 1)[:, 0], np.nan),
+            "with": [names[i] if ok else "" for i, ok in zip(partner, known, strict=True)],
+            "vif": vif(design).to_numpy(),
+        }
+    )
+
+
+def correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray, "regressor regressor"]:
+    """Correlations of columns; NaN where one never varies."""
+    centred = values - values.mean(0)
+    sizes = np.linalg.norm(centred, axis=0)
+    sizes = np.where(sizes > 1e-10 * np.linalg.norm(values, axis=0), sizes, np.nan)
+    return np.clip((centred / sizes).T @ (centred / sizes), -1, 1)
 
 
 def efficiency(design: pd.DataFrame, expression: str) -> float:
@@ -61,7 +93,7 @@ def efficiency(design: pd.DataFrame, expression: str) -> float:
         One over the variance of the estimate for noise of variance 1; twice as much is as good as twice the rows.
 
     Raises:
-        ValueError: The expression is none, or names no column of the design.
+        InputError: The expression is none, or names no column of the design.
     """
     columns = [str(name) for name in design.columns]
     vector = as_vector(contrast_weights(expression, columns), columns)

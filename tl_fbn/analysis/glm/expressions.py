@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from tl_fbn.errors import InputError
+
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -25,7 +27,7 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
     {'sort': 1.0, 'copy': -0.5, '2 digits': -0.5}
 
     Raises:
-        ValueError: A name that is no column, an expression that is not linear, constant, or not readable.
+        InputError: A name that is no column, an expression that is not linear, constant, or not readable.
     """
     quoted: list[str] = []
 
@@ -36,7 +38,7 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
     try:
         tree = ast.parse(_QUOTED.sub(stand_in, expression).strip(), mode="eval").body
     except SyntaxError as error:
-        raise ValueError(
+        raise InputError(
             f'contrast {expression!r} cannot be read; write e.g. "task - rest" or "(a + b) / 2 - c", a name that is no '
             "identifier in backticks"
         ) from error
@@ -44,7 +46,7 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
     constant, weights = _walk(tree, expression, columns, names)
     weights = {name: weight for name, weight in weights.items() if weight != 0}
     if constant != 0 or not weights:
-        raise ValueError(
+        raise InputError(
             f"contrast {expression!r} adds up to a number, not to a comparison of columns; columns: {', '.join(columns)}"
         )
     return weights
@@ -69,7 +71,7 @@ def _walk(
             if name not in columns:
                 near = difflib.get_close_matches(name, columns, 1)
                 hint = f' Did you mean "{near[0]}"?' if near else ""
-                raise ValueError(
+                raise InputError(
                     f'contrast "{expression}" names "{name}", which is no column of the design; columns: {", ".join(columns)}.{hint}'
                 )
             return 0.0, {name: 1.0}
@@ -87,7 +89,7 @@ def _walk(
                 return _scaled(second, first[0])
             if not second[1] and (isinstance(kind, ast.Mult) or second[0] != 0):
                 return _scaled(first, second[0] if isinstance(kind, ast.Mult) else 1.0 / second[0])
-    raise ValueError(
+    raise InputError(
         f"contrast {expression!r} is not linear in the columns; allowed are names, numbers, + - and parentheses, and * or / by a number"
     )
 

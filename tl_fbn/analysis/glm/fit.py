@@ -24,49 +24,56 @@ Cost: two thin matrix products a run, then one rank x rank solve a unit. Float64
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from tqdm.auto import tqdm
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.block_means import Replicates, check_prompts
-from tl_fbn.analysis.glm.contrast import Contrast, FContrast, Level, f_statistic
+from tl_fbn.analysis.glm.contrast import Contrast, Level
 from tl_fbn.analysis.glm.contrast_levels import by_block, by_run, by_token
-from tl_fbn.analysis.glm.design_matrix import Drift, Kernel, Phases, design_matrix
+from tl_fbn.analysis.glm.design_matrix import DesignOptions, design_matrix, is_nuisance
+from tl_fbn.analysis.glm.efficiency import collinearity_table
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
-from tl_fbn.analysis.glm.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
+from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
+from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS, Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
+from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace, html_frame
+from tl_fbn.units.prose import listed, space_in_words
+from tl_fbn.units.result import Arrays, Described, Result
 
-# fields of a RunFit that are arrays with the run number as their only other name on disk
-_RUN_ARRAYS = (
-    "to_coordinates",
-    "to_columns",
-    "constant",
-    "fitted",
-    "shift",
-    "rho",
-    "noise",
-    "block_means",
-    "block_design",
-    "within",
-)
+# fields of a RunFit that are arrays, and their names on disk, to which the number of the run is added
+_RUN_ARRAYS = {
+    name: name
+    for name in (
+        "to_coordinates",
+        "to_columns",
+        "constant",
+        "fitted",
+        "shift",
+        "rho",
+        "block_means",
+        "block_design",
+        "within",
+    )
+} | {"innovation_variance": "noise"}
 
 
 @dataclass(frozen=True, eq=False)
-class GLMFit:
+class GLMFit(Result, step="fit"):
     """A GLM fitted to every unit of a recording.
 
     Args:
         space: The units.
         runs: The fit of each run.
-        noise_model: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
+        noise: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
         designs: The design matrix of each run, (row, regressor).
         provenance: Recording and prompts.
         replicates: What the block level tests over.
@@ -74,10 +81,12 @@ class GLMFit:
 
     space: UnitSpace
     runs: tuple[RunFit, ...]
-    noise_model: Noise
+    noise: Noise
     designs: tuple[pd.DataFrame, ...]
     provenance: Mapping[str, Any]
     replicates: Replicates = "blocks"
+
+    _settings_ = ("noise",)
 
     @property
     def columns(self) -> list[str]:
@@ -106,11 +115,10 @@ class GLMFit:
             level: ``"block"``, ``"token"`` or ``"run"``; see :mod:`.contrast`.
 
         Raises:
-            ValueError: An unknown column or level, an expression that is not linear, expressions that follow from each
+            InputError: An unknown column or level, an expression that is not linear, expressions that follow from each
                 other, a contrast that no run can estimate, or too few blocks or runs for the level.
         """
-        if level not in get_args(Level):
-            raise ValueError(f"level={level!r} is none of {', '.join(map(repr, get_args(Level)))}")
+        one_of(level, Level, "level")
         expressions = (expression,) if isinstance(expression, str) else tuple(expression)
         weights, used, skipped = self.estimable(expressions)
         named = ", ".join(expressions)
@@ -119,7 +127,7 @@ class GLMFit:
             found = by_block(runs, weights, named, used)
         else:
             found = by_token(runs, weights) if level == "token" else by_run(runs, weights, named)
-        about = {**self.provenance, "noise": self.noise_model, "replicates": self.replicates}
+        about = {**self.provenance, "noise": self.noise, "replicates": self.replicates}
         if isinstance(expression, str):
             error = found.covariance[:, 0, 0]
             return Contrast(
@@ -141,7 +149,7 @@ class GLMFit:
         """Weights of contrasts, the numbers of the runs that can estimate them all, and why the others cannot.
 
         Raises:
-            ValueError: An unknown column, expressions that follow from each other, or no such run.
+            InputError: An unknown column, expressions that follow from each other, or no such run.
         """
         weights = [contrast_weights(one, self.columns) for one in expressions]
         _check_independent(weights, expressions, self.columns)
@@ -149,7 +157,7 @@ class GLMFit:
         skipped = {number: reason for number, reason in reasons.items() if reason is not None}
         if len(skipped) == len(self.runs):
             detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
-            raise ValueError(
+            raise InputError(
                 f"contrast {', '.join(expressions)!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
             )
         return weights, [number for number in reasons if number not in skipped], skipped
@@ -162,43 +170,38 @@ class GLMFit:
         ]
         return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
+    def _pack_(self) -> tuple[Arrays, Described]:
+        arrays: Arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
         for i, run in enumerate(self.runs):
-            arrays |= {f"{name}.{i}": getattr(run, name) for name in _RUN_ARRAYS}
+            arrays |= {f"{on_disk}.{i}": getattr(run, name) for name, on_disk in _RUN_ARRAYS.items()}
             arrays[f"quadratic.{i}"] = np.array(run.quadratic)
             if run.covariance is not None:
                 arrays[f"covariance.{i}"] = run.covariance
-        about = {
+        about: Described = {
             "space": self.space.about(),
-            "noise_model": self.noise_model,
+            "noise_model": self.noise,
             "replicates": self.replicates,
             "columns": [list(run.columns) for run in self.runs],
+            "provenance": dict(self.provenance),
         }
-        files.write_result(path, "GLMFit", arrays, {**about, "provenance": dict(self.provenance)})
+        return arrays, about
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> GLMFit:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "GLMFit")
+    def _unpack_(cls, arrays: Arrays, about: Described) -> GLMFit:
         runs, designs = [], []
         for i, columns in enumerate(about["columns"]):
-            part = {name: arrays[f"{name}.{i}"] for name in _RUN_ARRAYS}
             a, b, c = arrays[f"quadratic.{i}"]
             designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
-            runs.append(
-                RunFit(
-                    columns=tuple(columns),
-                    quadratic=(a, b, c),
-                    n_rows=len(designs[-1]),
-                    covariance=arrays.get(f"covariance.{i}"),
-                    **part,
-                )
+            fitted = RunFit(
+                columns=tuple(columns),
+                quadratic=(a, b, c),
+                n_rows=len(designs[-1]),
+                covariance=arrays.get(f"covariance.{i}"),
+                **{name: arrays[f"{on_disk}.{i}"] for name, on_disk in _RUN_ARRAYS.items()},
             )
-        where = UnitSpace.from_about(about["space"])
+            runs.append(fitted)
         return cls(
-            where,
+            UnitSpace.from_about(about["space"]),
             tuple(runs),
             about["noise_model"],
             tuple(designs),
@@ -206,9 +209,42 @@ class GLMFit:
             about.get("replicates", "blocks"),
         )
 
+    def _methods_(self) -> list[str]:
+        nuisance = [name for name in self.columns if is_nuisance(name)]
+        asked = [name for name in self.columns if name not in nuisance]
+        drift = [name for name in nuisance if name.startswith("drift_")]
+        others = [name for name in nuisance if name not in drift]
+        if drift:
+            others.append(f"{len(drift)} slow drift term{'s' if len(drift) > 1 else ''}")
+        rows = sum(run.n_rows for run in self.runs)
+        return [
+            f"A general linear model with the regressors {listed(asked)} and the confounds {listed(others)} was fitted to every unit of "
+            f"{space_in_words(self.space)}, run by run ({len(self.runs)} runs, {rows:,} rows), with {NOISE_IN_WORDS.get(self.noise, self.noise)}."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        about = (
+            "The model of every row of run 0. A column whose variance inflation factor (VIF) is high is hard to tell from the others; boxcars of all "
+            "conditions imply the constant, which costs their differences nothing."
+        )
+        text = f"{self!r}. A run is fitted by itself; contrasts are means over runs."
+        sections: list[dict[str, Any]] = [
+            {"title": "GLM fit", "text": text, "origin": self.provenance, "table": self.to_dataframe()}
+        ]
+        sections += [
+            {
+                "title": "Design",
+                "text": about,
+                "picture": ("design_matrix", design),
+                "table": collinearity_table(design),
+            }
+            for design in self.designs[:1]
+        ]
+        return sections
+
     def __repr__(self) -> str:
         rows = sum(run.n_rows for run in self.runs)
-        return f"GLMFit {self.noise_model}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; columns {', '.join(self.columns)}"
+        return f"GLMFit {self.noise}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; columns {', '.join(self.columns)}"
 
     def _repr_html_(self) -> str:
         return html_frame(repr(self), self.to_dataframe(), ".2f")
@@ -222,15 +258,8 @@ def fit_glm(
     replicates: Replicates = "blocks",
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     extra: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
-    drift: Drift = "cosine",
-    cutoff: int | float | None = None,
-    position: bool = True,
-    phases: Phases | None = None,
-    confounds: Sequence[str] = (),
-    kernel: Kernel = "none",
-    leak: int | float | None = None,
-    n_lags: int = 4,
-    degree: int | None = None,
+    progress: bool = True,
+    **options: Unpack[DesignOptions],
 ) -> GLMFit:
     """Fit a GLM to every unit of a recording.
 
@@ -252,55 +281,37 @@ def fit_glm(
         design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
             the default is :func:`.regressors.design_matrix`.
         extra: Columns of your own beside the default design's, e.g. a rating of every token; one DataFrame a run.
-        drift: For the default design: ``"cosine"``, ``"polynomial"`` or ``"none"``.
-        cutoff: For the default design: shortest drift period, in rows.
-        position: For the default design: include the place in the context.
-        phases: For the default design: split conditions by phases of their prompts, e.g.
-            ``from_token("[/INST]", "answer")``. Phases alternate within blocks, so contrast them at ``level="token"``.
-        confounds: For the default design: columns of no interest, e.g. ``("log_position", "surprisal")``; see :mod:`.confounds`.
-        kernel: For the default design: how a condition lasts, ``"none"``, ``"leak"`` or ``"fir"``; see :mod:`.regressors`.
-        leak: With ``kernel="leak"``: what is left after one row.
-        n_lags: With ``kernel="fir"``: columns a condition.
-        degree: With ``drift="polynomial"``: highest power.
+        progress: Show a bar where it takes longer than some seconds.
+        **options: Of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and degree, as
+            :func:`tl_fbn.design_matrix` explains them. Phases alternate within blocks, so contrast them at ``level="token"``.
 
     Returns:
         The fit; ask it for contrasts.
 
     Raises:
-        ValueError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, no more rows
+        InputError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, no more rows
             than regressors, or ``"newey_west"`` of a stream.
     """
-    if noise not in get_args(Noise):
-        raise ValueError(f"noise={noise!r} is none of {', '.join(map(repr, get_args(Noise)))}")
-    if replicates not in get_args(Replicates):
-        raise ValueError(f"replicates={replicates!r} is none of {', '.join(map(repr, get_args(Replicates)))}")
+    one_of(noise, Noise, "noise")
+    one_of(replicates, Replicates, "replicates")
     if replicates == "prompts":
         for number, run in enumerate(recording):
             check_prompts(run, number)
     if maxlags is not None and (noise != "newey_west" or maxlags < 0):
-        raise ValueError(f'maxlags={maxlags} with noise={noise!r}; it is for "newey_west", and at least 0')
+        raise InputError(f'maxlags={maxlags} with noise={noise!r}; it is for "newey_west", and at least 0')
     if noise == "newey_west" and not isinstance(recording, Recording):
-        raise ValueError(
+        raise InputError(
             'noise="newey_west" looks at the rows twice, and a stream shows them once; scan first, or take "ar1"'
         )
     if design is None:
-        options: dict[str, Any] = {
-            "drift": drift,
-            "cutoff": cutoff,
-            "position": position,
-            "phases": phases,
-            "confounds": confounds,
-            "kernel": kernel,
-            "leak": leak,
-            "n_lags": n_lags,
-            "degree": degree,
-        }
         designs = [design_matrix(run, **options) for run in recording]
         if extra is not None:
             designs = _beside(designs, _one_a_run(extra, recording))
     else:
+        if options:
+            raise InputError(f"{', '.join(options)} shape the default design; with design= leave them out")
         if extra is not None:
-            raise ValueError("extra= adds columns to the default design; with design= put them into your own matrices")
+            raise InputError("extra= adds columns to the default design; with design= put them into your own matrices")
         designs = _one_a_run(design, recording)
     for number, matrix in enumerate(designs):
         check_rows(matrix, number)
@@ -308,9 +319,13 @@ def fit_glm(
         RunModel.of(run, matrix, noise, number, maxlags=maxlags, replicates=replicates)
         for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
     )
-    fits = map(fit_run, recording, models) if isinstance(recording, Recording) else _streamed(recording, models)
-    runs = tuple(fits)
-    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance(), replicates)
+    if isinstance(recording, Recording):
+        n_layers = sum(len(run.layers) for run in recording)
+        with tqdm(total=n_layers, desc="GLM", unit="layer", delay=BAR_AFTER, disable=not progress) as bar:
+            runs = tuple(fit_run(run, model, bar) for run, model in zip(recording, models, strict=True))
+    else:
+        runs = tuple(_streamed(recording, models))
+    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates)
 
 
 def _streamed(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:
@@ -331,10 +346,10 @@ def _check_independent(
     weights: Sequence[Mapping[str, float]], expressions: Sequence[str], columns: Sequence[str]
 ) -> None:
     if not expressions:
-        raise ValueError("contrast got an empty list; give expressions")
+        raise InputError("contrast got an empty list; give expressions")
     vectors = np.array([as_vector(dict(one), columns) for one in weights])
     if np.linalg.matrix_rank(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)) < len(vectors):
-        raise ValueError(
+        raise InputError(
             f"the contrasts {', '.join(expressions)} follow from each other; leave out what the others imply"
         )
 
@@ -343,29 +358,29 @@ def _one_a_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recordin
     """Designs, or columns for them, checked against the runs."""
     designs = [given] if isinstance(given, pd.DataFrame) else list(given)
     if len(designs) != len(recording):
-        raise ValueError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
+        raise InputError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
     for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):
         if len(matrix) != run.n_rows:
-            raise ValueError(
+            raise InputError(
                 f"the design of run {number} has {len(matrix)} rows, the run {run.n_rows}; give one line a row"
             )
         if not matrix.shape[1]:
-            raise ValueError(f"the design of run {number} has no columns; give at least one regressor")
+            raise InputError(f"the design of run {number} has no columns; give at least one regressor")
         if matrix.columns.duplicated().any():
-            raise ValueError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
+            raise InputError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
         if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
-            raise ValueError(
+            raise InputError(
                 f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
             )
         if not np.isfinite(matrix.to_numpy(float)).all():
-            raise ValueError(f"the design of run {number} has missing or infinite values; fill or drop them first")
+            raise InputError(f"the design of run {number} has missing or infinite values; fill or drop them first")
     return designs
 
 
 def _beside(designs: Sequence[pd.DataFrame], extra: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     for number, (matrix, more) in enumerate(zip(designs, extra, strict=True)):
         if taken := [str(name) for name in more.columns if name in matrix]:
-            raise ValueError(
+            raise InputError(
                 f"extra has a column {taken[0]!r}, and so has the design of run {number} ({', '.join(map(str, matrix.columns))}); rename it"
             )
     return [

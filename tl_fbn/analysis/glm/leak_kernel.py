@@ -7,6 +7,7 @@ the constant, position and drift are taken off within each run first, so that on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,33 +20,54 @@ from tl_fbn.analysis.glm.design_matrix import design_matrix, leaky
 from tl_fbn.analysis.glm.moments import SHIFT_ROWS, Basis
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
+from tl_fbn.errors import InputError
+from tl_fbn.units.prose import listed
+from tl_fbn.units.result import TableResult
+
+
+@dataclass(frozen=True, eq=False)
+class LeakEstimate(TableResult, step="fit"):
+    """One line a leak, best first: leak, log_likelihood (nats a row and unit, relative to the boxcar's where 0 is on the grid, else
+    to the best), share (of units that this kernel predicts best)."""
+
+    @property
+    def best(self) -> float:
+        """The leak that predicts runs left out best."""
+        return float(self.table["leak"].iloc[0])
+
+    def _methods_(self) -> list[str]:
+        return [
+            f"Leaks of {listed(sorted(self.table['leak'].tolist()))} were compared by the log-likelihood of runs left out; best: {self.best:g}."
+        ]
+
+    def __repr__(self) -> str:
+        return f"LeakEstimate: {self.best:g} predicts runs left out best, of {len(self)} leaks tried"
 
 
 def estimate_leak(
     recording: Recording, *, grid: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)
-) -> pd.DataFrame:
+) -> LeakEstimate:
     """Held-out log-likelihood of kernels, best first; pass the best to ``fit_glm(kernel="leak", leak=...)``.
 
     ::
 
-        best = fbn.estimate_leak(recording).iloc[0]
-        fit = fbn.fit_glm(recording, kernel="leak", leak=best["leak"])
+        best = fbn.glm.estimate_leak(recording).best
+        fit = fbn.fit_glm(recording, kernel="leak", leak=best)
 
     Args:
         recording: At least two runs.
         grid: Leaks to try; 0 is the plain boxcar (then use ``kernel="none"``).
 
     Returns:
-        One line a leak: leak, log_likelihood (nats a row and unit, relative to the boxcar's where 0 is on the grid, else to the
-        best), share (of units that this kernel predicts best).
+        One line a leak, best first; :class:`LeakEstimate` says which columns.
 
     Raises:
-        ValueError: A single run, an empty grid, or a leak outside 0 to 1.
+        InputError: A single run, an empty grid, or a leak outside 0 to 1.
     """
     if len(recording) < 2:
-        raise ValueError(f"estimate_leak leaves runs out; this recording has {len(recording)}")
+        raise InputError(f"estimate_leak leaves runs out; this recording has {len(recording)}")
     if not grid or any(not 0 <= leak < 1 for leak in grid):
-        raise ValueError(f"grid={tuple(grid)} must hold leaks of at least 0 and below 1")
+        raise InputError(f"grid={tuple(grid)} must hold leaks of at least 0 and below 1")
     score = _held_out(recording, grid)
     rows = sum(run.n_rows for run in recording)
     varies = np.isfinite(score).all(0)
@@ -53,7 +75,8 @@ def estimate_leak(
     base = means[list(grid).index(0.0)] if 0.0 in grid else means.max()
     best = np.bincount(score[:, varies].argmax(0), minlength=len(grid)) / max(int(varies.sum()), 1)
     table = pd.DataFrame({"leak": list(grid), "log_likelihood": means - base, "share": best})
-    return table.sort_values("log_likelihood", ascending=False, ignore_index=True)
+    table = table.sort_values("log_likelihood", ascending=False, ignore_index=True)
+    return LeakEstimate(table, {**recording.provenance, "grid": list(grid)})
 
 
 def _held_out(recording: Recording, grid: Sequence[float]) -> Float[np.ndarray, "leak unit"]:

@@ -16,26 +16,25 @@ replicates of ``welch_t``; its p has no correction for anything (``z`` and ``p``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy import special
 
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, either, one_of
 from tl_fbn.units import UnitMap
 
-Pooling = Literal["last", "mean"]
+Pool = Literal["last", "mean"]
 
 
-def welch_t(
-    recording: Recording, condition: str, other: str, *, pool: Pooling = "last", absolute: bool = True
-) -> UnitMap:
+def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "last", absolute: bool = True) -> UnitMap:
     """Welch's t of pooled activations between the prompts of two conditions.
 
     ::
 
-        fbn.welch_t(recording, "sort", "rest").top(0.01)  # a localizer: the last token of every prompt
+        fbn.glm.welch_t(recording, "sort", "rest").top(0.01)  # a localizer: the last token of every prompt
 
     Args:
         recording: Any recording; one row a prompt is made of it where it has one a token.
@@ -48,10 +47,9 @@ def welch_t(
         (unit,) t; 0 for a unit that never varies.
 
     Raises:
-        ValueError: A condition that the recording lacks, or fewer than two prompts of it.
+        InputError: A condition that the recording lacks, or fewer than two prompts of it.
     """
-    if pool not in get_args(Pooling):
-        raise ValueError(f"pool={pool!r} is none of {', '.join(map(repr, get_args(Pooling)))}")
+    one_of(pool, Pool, "pool")
     _check(recording, (condition, other))
     sums = {name: np.zeros((3, recording.space.n_units)) for name in (condition, other)}
     for name, values in _prompts(recording, pool):
@@ -60,7 +58,7 @@ def welch_t(
             sums[name] += np.array([np.ones_like(values), values, np.square(values)])
     counts = {name: int(total[0, 0]) for name, total in sums.items()}
     if min(counts.values()) < 2:
-        raise ValueError(f"welch_t needs at least two prompts a condition; got {counts}")
+        raise InputError(f"welch_t needs at least two prompts a condition; got {counts}")
     (n_a, mean_a, var_a), (n_b, mean_b, var_b) = (_mean_variance(sums[name]) for name in (condition, other))
     error = var_a / n_a + var_b / n_b
     scale = np.maximum(mean_a**2, mean_b**2)
@@ -74,7 +72,7 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
 
     ::
 
-        fbn.activation_difference(recording, "sort", "rest").top(0.01)
+        fbn.glm.activation_difference(recording, "sort", "rest").top(0.01)
 
     Args:
         recording: Any recording.
@@ -85,7 +83,7 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
         (unit,) differences, in activation units.
 
     Raises:
-        ValueError: The recording lacks a condition.
+        InputError: The recording lacks a condition.
     """
     means = _means(recording, (condition, other), lambda values: values)
     return _map(recording, means[0] - means[1], "effect", "activation_difference", f"{condition} - {other}", {})
@@ -98,7 +96,7 @@ def lape(
 
     ::
 
-        fbn.lape(recording, ["sort", "add", "copy"], condition="sort").top(0.01)
+        fbn.glm.lape(recording, ["sort", "add", "copy"], condition="sort").top(0.01)
 
     Args:
         recording: Of post-nonlinearity neurons, whose sign says whether they are on.
@@ -111,12 +109,12 @@ def lape(
         (unit,) minus the entropy in nats.
 
     Raises:
-        ValueError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
+        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
     """
     if condition is not None and condition not in conditions:
-        raise ValueError(f"condition={condition!r} is none of those compared: {', '.join(conditions)}")
+        raise InputError(f"condition must be one of those compared, {either(conditions)}; got {condition!r}")
     if len(set(conditions)) < 2:
-        raise ValueError(f"lape compares at least two conditions; got {list(conditions)}")
+        raise InputError(f"lape compares at least two conditions; got {list(conditions)}")
     on = np.array(_means(recording, conditions, lambda values: (values > 0).astype(float)))  # (condition, unit)
     total = on.sum(0)
     shares = on / np.where(total > 0, total, 1.0)
@@ -132,17 +130,17 @@ def _map(
     recording: Recording, values: np.ndarray, kind: str, method: str, contrast: str, options: dict[str, Any]
 ) -> UnitMap:
     return UnitMap(
-        recording.space, values, kind, {"method": method, "contrast": contrast, **options, **recording.provenance()}
+        recording.space, values, kind, {"method": method, "contrast": contrast, **options, **recording.provenance}
     )
 
 
 def _check(recording: Recording, conditions: Sequence[str]) -> None:
     present = sorted(recording.conditions)
     if missing := [name for name in conditions if name not in present]:
-        raise ValueError(f"no condition {', '.join(missing)} in this recording; conditions: {', '.join(present)}")
+        raise InputError(f"no condition {', '.join(missing)} in this recording; conditions: {', '.join(present)}")
 
 
-def _prompts(recording: Recording, pool: Pooling) -> Iterator[tuple[str, Float[np.ndarray, " unit"]]]:
+def _prompts(recording: Recording, pool: Pool) -> Iterator[tuple[str, Float[np.ndarray, " unit"]]]:
     """Condition and pooled activations of every prompt."""
     for run in recording:
         labels = np.full(run.n_rows, "", dtype=object)

@@ -32,6 +32,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tl_fbn.errors import InputError
+
 SHIFT_ROWS = 256
 _NUMBERS = 1 << 20
 Quadratic = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -67,7 +69,7 @@ class Basis:
         """The same coordinates for some of the rows, which must be whole segments; for sums that are merged later."""
         first, stop, _ = rows.indices(self.n_rows)
         if not self.starts[first] or (stop < self.n_rows and not self.starts[stop]):
-            raise ValueError(f"rows {first} to {stop} cut a segment in two; cut where a context starts")
+            raise InputError(f"rows {first} to {stop} cut a segment in two; cut where a context starts")
         return Basis(self.q[first:stop], self.to_coordinates, self.to_columns, self.starts[first:stop])
 
     @property
@@ -145,7 +147,7 @@ class Moments:
     def merge(self, other: Moments) -> Moments:
         """The sums of both parts; they must have been taken with one shift and against rows of one basis."""
         if not np.array_equal(self.shift, other.shift):
-            raise ValueError(
+            raise InputError(
                 "these sums were taken with different shifts; give both parts the same with Moments.with_shift"
             )
         cross = tuple(mine + theirs for mine, theirs in zip(self.cross, other.cross, strict=True))

@@ -18,7 +18,9 @@ from jaxtyping import Bool, Float, Int
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-Method = Literal["bh", "by", "layers", "holm", "bonferroni"]
+from tl_fbn.errors import InputError
+
+CorrectionMethod = Literal["bh", "by", "layers", "holm", "bonferroni"]
 _METHODS: dict[str, dict[str, str]] = {
     "fdr": {"bh": "fdr_bh", "by": "fdr_by", "layers": ""},
     "fwe": {"holm": "holm", "bonferroni": "bonferroni"},
@@ -71,7 +73,7 @@ def significant(
     *,
     fdr: float | None = None,
     fwe: float | None = None,
-    method: Method | None = None,
+    method: CorrectionMethod | None = None,
     layers: Int[np.ndarray, " unit"] | None = None,
 ) -> Bool[np.ndarray, " unit"]:
     """Which units pass a corrected threshold.
@@ -85,13 +87,13 @@ def significant(
     """
     given = {name: level for name, level in (("fdr", fdr), ("fwe", fwe)) if level is not None}
     if len(given) != 1:
-        raise ValueError(f"threshold takes exactly one of fdr= and fwe= (or top=); got {given or 'none'}")
+        raise InputError(f"threshold takes exactly one of fdr= and fwe= (or top=); got {given or 'none'}")
     ((name, level),) = given.items()
     if not 0 < level < 1:
-        raise ValueError(f"{name}={level} is no error rate; give a number between 0 and 1, e.g. {name}=0.05")
+        raise InputError(f"{name}={level} is no error rate; give a number between 0 and 1, e.g. {name}=0.05")
     allowed = _METHODS[name]
     if method is not None and method not in allowed:
-        raise ValueError(f"method={method!r} does not control {name}; methods for {name}: {', '.join(allowed)}")
+        raise InputError(f"method={method!r} does not control {name}; methods for {name}: {', '.join(allowed)}")
     if method == "layers":
         assert layers is not None
         return _layers_then_units(p, level, layers)

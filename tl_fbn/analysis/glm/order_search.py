@@ -1,13 +1,13 @@
 """The best order of blocks for a budget: designs are drawn, and compared by the efficiency of the contrast that matters.
 
-design, table = fbn.optimise_order(
-    lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - rest", n=50, seed=0
-)
+search = fbn.glm.optimize_order(lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - rest", n=50, seed=0)
+recording = scanner.scan(search.design, "recordings/sort")
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,18 +15,42 @@ import pandas as pd
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, longest_cycle
 from tl_fbn.analysis.glm.efficiency import efficiency
+from tl_fbn.errors import InputError
+from tl_fbn.units.result import TableResult
 
 
-def optimise_order(
-    make: Callable[[int], BlockDesign], expression: str, *, n: int = 50, seed: int
-) -> tuple[BlockDesign, pd.DataFrame]:
+@dataclass(frozen=True, eq=False)
+class OrderSearch(TableResult, step="design"):
+    """One line a design, best first: seed, efficiency (of the contrast), share (of the best).
+
+    Args:
+        table: The lines.
+        provenance: Seed, contrast, number of designs.
+        design: The best of them.
+    """
+
+    design: BlockDesign | None = None
+
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"The order of blocks is the most efficient for {about['contrast']} of {len(self)} random ones (seeds from {about['seed']}); the median has "
+            f"{self.table['share'].median():.0%} of its efficiency."
+        ]
+
+    def __repr__(self) -> str:
+        return f"OrderSearch of {len(self)} designs: efficiency {self.table['efficiency'].max():.3g}, median {self.table['efficiency'].median():.3g}"
+
+
+def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: int = 50, seed: int) -> OrderSearch:
     """The best of several designs of one budget, by the efficiency of a contrast with the default drift taken off.
 
     ::
 
-        design, scores = fbn.optimise_order(
+        search = fbn.glm.optimize_order(
             lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - rest", n=50, seed=0
         )
+        search.design
 
     Args:
         make: Seed to design, e.g. ``lambda seed: fbn.block_design(prompts, order="random", seed=seed)``.
@@ -35,10 +59,10 @@ def optimise_order(
         seed: The first of their seeds.
 
     Returns:
-        The best design, and a table (seed, efficiency, share of the best) of all.
+        The best design, beside the efficiency of all.
 
     Raises:
-        ValueError: No design can estimate the contrast.
+        InputError: No design can estimate the contrast.
     """
     lines, best = [], None
     for one in range(seed, seed + n):
@@ -60,6 +84,7 @@ def optimise_order(
             best = total, design
     assert best is not None
     if best[0] <= 0:
-        raise ValueError(f"none of {n} designs can estimate {expression!r}; give the conditions more blocks")
+        raise InputError(f"none of {n} designs can estimate {expression!r}; give the conditions more blocks")
     table = pd.DataFrame(lines, columns=["seed", "efficiency"])
-    return best[1], table.assign(share=table["efficiency"] / best[0]).sort_values("efficiency", ascending=False)
+    table = table.assign(share=table["efficiency"] / best[0]).sort_values("efficiency", ascending=False)
+    return OrderSearch(table, {"seed": seed, "contrast": expression, "n": n}, best[1])

@@ -31,7 +31,6 @@ Cost: one fit, then ``2 * permutations * blocks * units`` flops. Memory: the blo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -40,16 +39,19 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
-from tl_fbn.analysis.glm.permutation_schemes import Null, Over, Relabellings, neighbour_pairs
+from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
+from tl_fbn.units.prose import NOT_RECORDED
+from tl_fbn.units.result import Result
+from tl_fbn.units.unit_map import TOP_UNITS, order_by_magnitude
 
 
 @dataclass(frozen=True, eq=False)
-class PermutationTest:
+class PermutationTest(Result, step="contrast"):
     """A contrast in every unit beside what relabelled data give.
 
     Args:
@@ -76,6 +78,9 @@ class PermutationTest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     estimate: Float[np.ndarray, " unit"] | None = None
 
+    _settings_ = ("expression", "null", "dof", "smallest_p")
+    _measured_ = ("dof", "smallest_p")
+
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
         origin = {"method": "max_t", "contrast": self.expression, "null": self.null, **self.provenance}
         return UnitMap(self.space, values, kind, origin)
@@ -89,7 +94,7 @@ class PermutationTest:
     def effect(self) -> UnitMap:
         """The contrast of every unit."""
         if self.estimate is None:
-            raise ValueError("this test was saved by a version that kept no effects; run max_t again")
+            raise InputError("this test was saved by a version that kept no effects; run max_t again")
         return self._map(self.estimate, "effect")
 
     @property
@@ -119,13 +124,13 @@ class PermutationTest:
             name: Name of the network; the expression by default.
 
         Raises:
-            ValueError: ``fwe`` is no error rate, or smaller than the relabellings can show.
+            InputError: ``fwe`` is no error rate, or smaller than the relabellings can show.
         """
         if not 0 < fwe < 1:
-            raise ValueError(f"fwe={fwe} is no error rate; give a number between 0 and 1, e.g. fwe=0.05")
+            raise InputError(f"fwe={fwe} is no error rate; give a number between 0 and 1, e.g. fwe=0.05")
         finest = max(self.smallest_p, 1.0 / (1 + len(self.largest)))
         if finest > fwe:
-            raise ValueError(
+            raise InputError(
                 f"{len(self.largest)} relabellings of this design show no p below {finest:.3g}, so fwe={fwe} selects nothing; record more "
                 "blocks or runs, or ask for more permutations"
             )
@@ -143,21 +148,31 @@ class PermutationTest:
         """One line a unit: layer, unit, t, p (corrected)."""
         return self.t.to_dataframe().rename(columns={"value": "t"}).assign(p=self.p.values)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {"statistic": self.statistic, "largest": self.largest, "highest": self.highest}
-        if self.estimate is not None:
-            arrays["estimate"] = self.estimate
-        about = {name: getattr(self, name) for name in ("expression", "null", "dof", "smallest_p")}
-        about |= {"space": self.space.about(), "provenance": dict(self.provenance)}
-        files.write_result(path, "PermutationTest", arrays, about)
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        how = NULLS_IN_WORDS[self.null].format(
+            replicates=about.get("replicates", "blocks"), over=about.get("over", "runs")
+        )
+        return [
+            f"The contrast {self.expression} was tested against the largest statistic over all units under {len(self.largest):,} relabellings "
+            f"({how}; seed {about.get('seed', NOT_RECORDED)}), which controls the family-wise error; the smallest p these allow is {self.smallest_p:.2g}."
+        ]
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> PermutationTest:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "PermutationTest")
-        space = UnitSpace.from_about(about.pop("space"))
-        return cls(space, **arrays, **about)
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        passed = int((self.p.values <= 0.05).sum())
+        text = (
+            f"{self!r}.\n\np is corrected over all units: {passed:,} have p of at most .05, where by chance one experiment in twenty has "
+            f"any. The picture shows t; the table lists the {TOP_UNITS} units of largest |t|."
+        )
+        return [
+            {
+                "title": f"Permutations of {self.expression}",
+                "text": text,
+                "origin": self.t.provenance,
+                "figure": self.t,
+                "table": self.to_dataframe().iloc[order_by_magnitude(self.t)],
+            }
+        ]
 
     def __repr__(self) -> str:
         critical = float(np.quantile(self.largest, 0.95))
@@ -181,6 +196,7 @@ def max_t(
     seed: int,
     null: Null = "labels",
     over: Over | None = None,
+    progress: bool = True,
 ) -> PermutationTest:
     """Test a contrast of conditions by relabelling blocks, corrected over units by the largest t.
 
@@ -190,19 +206,19 @@ def max_t(
         n_permutations: Relabellings drawn.
         seed: Decides them.
         null: ``"labels"``, ``"shift"`` or ``"signs"``; see the module.
-        over: What changes its sign, ``"runs"`` (default) or ``"pairs"``.
+        over: With ``null="signs"``: what changes its sign, ``"runs"`` (default) or ``"pairs"`` of neighbouring blocks.
+        progress: Show a bar where it takes longer than some seconds.
 
     Raises:
-        ValueError: The contrast compares no exchangeable blocks, the design has fewer than 20 distinct relabellings (so
+        InputError: The contrast compares no exchangeable blocks, the design has fewer than 20 distinct relabellings (so
             that no p reaches .05), or fewer than 19 are asked for.
     """
-    if null not in get_args(Null):
-        raise ValueError(f"null={null!r} is none of {', '.join(map(repr, get_args(Null)))}")
+    one_of(null, Null, "null")
     if over is not None and (null != "signs" or over not in get_args(Over)):
-        raise ValueError(f'over={over!r} with null={null!r}; over= is "pairs" or "runs", for null="signs"')
+        raise InputError(f'over={over!r} with null={null!r}; over= is "pairs" or "runs", for null="signs"')
     if n_permutations < 19:
-        raise ValueError(f"n_permutations={n_permutations} shows no p below .05; give at least 19, better 1,000")
-    fit = recording if isinstance(recording, GLMFit) else fit_glm(recording)
+        raise InputError(f"n_permutations={n_permutations} shows no p below .05; give at least 19, better 1,000")
+    fit = recording if isinstance(recording, GLMFit) else fit_glm(recording, progress=progress)
     (weights,), numbers, _ = fit.estimable([expression])
     used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
@@ -216,11 +232,11 @@ def max_t(
         drawn = Relabellings.of_blocks(used, weights, expression, null)
         effect = fit.contrast(expression).estimate
     if drawn.smallest_p > 0.05:
-        raise ValueError(
+        raise InputError(
             f"this design allows a p of at best {drawn.smallest_p:.3g} by null={null!r} ({drawn.why}); record more "
             + ("runs" if null == "signs" and over != "pairs" else "blocks, or in random order")
         )
-    observed, largest, highest = drawn.run(n_permutations, rng)
+    observed, largest, highest = drawn.run(n_permutations, rng, progress=progress)
     provenance = {**fit.provenance, "n_permutations": n_permutations, "seed": seed, "replicates": fit.replicates}
     if null == "signs":
         provenance["over"] = over or "runs"

@@ -17,13 +17,20 @@ from typing import Literal
 import joblib
 import numpy as np
 from jaxtyping import Float, Float32
+from tqdm.auto import tqdm
 
 from tl_fbn.analysis.glm.expressions import as_vector
 from tl_fbn.analysis.glm.run_fit import RunFit
-from tl_fbn.analysis.parallel import asked_for, each
+from tl_fbn.analysis.parallel import BAR_AFTER, asked_for, each
 from tl_fbn.analysis.unit_blocks import unit_blocks
+from tl_fbn.errors import InputError
 
 Null = Literal["labels", "shift", "signs"]
+NULLS_IN_WORDS: dict[Null, str] = {
+    "labels": "labels of {replicates} exchanged within runs",
+    "shift": "the sequence of labels of each run rotated",
+    "signs": "signs of the effects of {over} changed",
+}
 Over = Literal["pairs", "runs"]
 CHUNK, UNITS = 512, 4096
 
@@ -86,26 +93,27 @@ class Relabellings:
                 log_count += math.lgamma(len(moving) + 1) - sum(math.lgamma(n + 1) for n in counts)
                 opposite &= bool(np.allclose(values, -values[::-1]) and (counts == counts[::-1]).all())
         if dof < 1:
-            raise ValueError(f"{expression!r} leaves no blocks to compare once drift is off; record more cycles")
+            raise InputError(f"{expression!r} leaves no blocks to compare once drift is off; record more cycles")
         smallest = math.exp(math.log(2.0 if opposite else 1.0) - log_count)
         why = f"{math.exp(min(log_count, 50)):.3g} distinct relabellings" + (
             ", each as extreme as its opposite" if opposite else ""
         )
         return cls(_normed(data), regressors, nuisances, movable, null == "shift", dof, smallest, why)
 
-    def run(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def run(
+        self, n: int, rng: np.random.Generator, *, progress: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """t of the data, and of n relabellings the largest |t| and the largest t."""
         observed = self._designs(None, 1, rng) @ self.data
         t = self._t(observed[0])
         t[~self.data.any(0)] = np.nan
         narrow = self.data.astype(np.float32)
         small = replace(self, data=self.data[:, :0])  # what a worker needs beside its units
-        found = each(
-            partial(_extremes, small, n, rng, UNITS),
-            _shares(narrow),
-            size=n * narrow.shape[1] * len(narrow),
-            products=True,
-        )
+        shares = _shares(narrow)
+        with tqdm(total=n, desc="permutations", delay=BAR_AFTER, disable=not progress or len(shares) > 1) as bar:
+            # workers elsewhere cannot move a bar, but then they are why it is quick
+            work = partial(_extremes, small, n, rng, UNITS, bar=bar if len(shares) == 1 else None)
+            found = each(work, shares, size=n * narrow.shape[1] * len(narrow), products=True)
         highest, lowest = np.max([one[0] for one in found], axis=0), np.min([one[1] for one in found], axis=0)
         return t, self._t(np.maximum(highest, -lowest)), self._t(highest)
 
@@ -153,7 +161,13 @@ def _shares(data: Float32[np.ndarray, "item unit"]) -> list[Float32[np.ndarray, 
 
 
 def _extremes(
-    relabellings: Relabellings, n: int, rng: np.random.Generator, width: int, data: Float32[np.ndarray, "item unit"]
+    relabellings: Relabellings,
+    n: int,
+    rng: np.random.Generator,
+    width: int,
+    data: Float32[np.ndarray, "item unit"],
+    *,
+    bar: tqdm | None = None,
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
     """Highest and lowest correlation over some units for every relabelling; all units are given the same ones."""
     highest, lowest = np.full(n, -np.inf), np.full(n, np.inf)
@@ -164,12 +178,14 @@ def _extremes(
             r = np.matmul(designs, some, out=room[: len(designs), : some.shape[1]])
             np.maximum(highest[part], r.max(1), out=highest[part])
             np.minimum(lowest[part], r.min(1), out=lowest[part])
+        if bar is not None:
+            bar.update(len(designs))
     return highest, lowest
 
 
 def _require_comparison(weights: Mapping[str, float], expression: str) -> None:
     if abs(sum(weights.values())) > 1e-9:
-        raise ValueError(
+        raise InputError(
             f"{expression!r} compares conditions with nothing (its weights add up to {sum(weights.values()):g}), which no "
             'exchange of labels tests; compare conditions, or use null="signs"'
         )
@@ -200,11 +216,11 @@ def _labelled(
     vector = as_vector(dict(weights), run.columns)
     assert vector is not None
     if not len(run.block_means):
-        raise ValueError(f"max_t relabels blocks, but run {number} has no events; give events")
+        raise InputError(f"max_t relabels blocks, but run {number} has no events; give events")
     named = run.block_design[:, vector != 0]
     labelled = np.isclose(named, 1) | np.isclose(named, 0)
     if run.within[vector != 0].any() or not labelled.all() or (np.isclose(named, 1).sum(1) > 1).any():
-        raise ValueError(
+        raise InputError(
             f"contrast {expression!r} names columns that are no labels of whole blocks (run {number}); max_t exchanges labels "
             "of conditions"
         )

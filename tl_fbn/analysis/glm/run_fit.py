@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import sparse
+from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Run
@@ -37,9 +38,16 @@ from tl_fbn.analysis.glm.moments import (
 from tl_fbn.analysis.glm.newey_west import add_scores, covariance_of, default_maxlags
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces, unit_blocks
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
 Noise = Literal["ar1", "ar1_pooled", "newey_west", "ols"]
+NOISE_IN_WORDS: dict[str, str] = {
+    "ar1": "first-order autoregressive noise, with one coefficient a unit",
+    "ar1_pooled": "first-order autoregressive noise, with one coefficient a layer",
+    "newey_west": "ordinary least squares with Newey-West covariance",
+    "ols": "ordinary least squares (independent noise)",
+}
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _ESTIMABLE, _ROUNDING = 1e-6, 1e-7
 
@@ -57,12 +65,12 @@ class RunFit:
         fitted: (rank, unit) coefficients in orthonormal coordinates.
         shift: (unit,) taken off the activations before the fit.
         rho: (unit,) autocorrelation the unit was fitted at; 0 for OLS.
-        noise: (unit,) innovation variance.
+        innovation_variance: (unit,) variance of the noise that is new at every row.
         n_rows: Rows.
         block_means: (block, unit) of the activations.
         block_design: (block, regressor) mean of the design over each block.
         within: (regressor,) True for columns that vary mostly within blocks.
-        covariance: (unit, rank, rank) of the coordinates, where Newey and West's was asked for; else ``noise`` and ``rho`` say it.
+        covariance: (unit, rank, rank) of the coordinates, where Newey and West's was asked for; else ``innovation_variance`` and ``rho`` say it.
     """
 
     columns: tuple[str, ...]
@@ -73,7 +81,7 @@ class RunFit:
     fitted: Float[np.ndarray, "rank unit"]
     shift: Float[np.ndarray, " unit"]
     rho: Float[np.ndarray, " unit"]
-    noise: Float[np.ndarray, " unit"]
+    innovation_variance: Float[np.ndarray, " unit"]
     n_rows: int
     block_means: Float[np.ndarray, "block unit"]
     block_design: Float[np.ndarray, "block regressor"]
@@ -118,14 +126,14 @@ class RunFit:
         if self.covariance is not None:
             return effects, w.T @ self.covariance @ w
         if not self.rho.any():
-            return effects, self.noise[:, None, None] * (w.T @ w)
+            return effects, self.innovation_variance[:, None, None] * (w.T @ w)
         spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
         rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
         for part in unit_blocks(len(rhos)):
             found = w.T @ solved(self.quadratic, rhos[part], np.broadcast_to(w, (len(rhos[part]), *w.shape)))
             here = (which >= part.start) & (which < part.stop)
             spread[here] = found[which[here] - part.start]
-        return effects, self.noise[:, None, None] * spread
+        return effects, self.innovation_variance[:, None, None] * spread
 
     def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
         """Effect of a contrast and its variance, from noise between rows."""
@@ -215,7 +223,7 @@ class RunModel:
     ) -> RunFit:
         """Put the fits of blocks of units, in order, together."""
         matrix = self.design.to_numpy(float)
-        fitted, rho, noise, shift = (
+        fitted, rho, variance, shift = (
             np.ascontiguousarray(np.concatenate(parts, axis=-1)) for parts in zip(*fits, strict=True)
         )
         basis, n_rows = self.basis, len(matrix)
@@ -228,7 +236,7 @@ class RunModel:
             fitted=fitted,
             shift=shift,
             rho=rho,
-            noise=noise,
+            innovation_variance=variance,
             n_rows=n_rows,
             block_means=block_means,
             block_design=self.averages.matrix @ matrix,
@@ -240,16 +248,16 @@ class RunModel:
 def check_rows(design: pd.DataFrame, number: int) -> None:
     """Refuse a run without more rows than regressors."""
     if len(design) <= design.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"run {number} has {len(design)} rows for {design.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
             "record more rows or use fewer regressors"
         )
 
 
-def fit_run(run: Run, model: RunModel) -> RunFit:
+def fit_run(run: Run, model: RunModel, bar: tqdm | None = None) -> RunFit:
     """Fit every unit of a recorded run: layers side by side, a piece of the rows of a block of units at a time."""
     size = run.n_rows * run.space.n_units
-    found = each(partial(_fit_array, model), run.layers.values(), size=size)
+    found = each(partial(_fit_array, model), run.layers.values(), size=size, bar=bar)
     fits, means, covariances = zip(*found, strict=True)
     covariance = np.concatenate(covariances) if model.maxlags is not None else None
     return model.fit([one for layer in fits for one in layer], np.concatenate(means, axis=1), covariance)

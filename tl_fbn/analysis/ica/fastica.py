@@ -18,7 +18,7 @@ from jaxtyping import Float
 from sklearn.decomposition import fastica
 from sklearn.exceptions import ConvergenceWarning
 
-Contrast = Literal["logcosh", "exp", "cube"]
+ContrastFunction = Literal["logcosh", "exp", "cube"]
 _LOOKED_AT = 8192  # samples that say whether a pair is mixed
 _GAUSSIAN = 1.0677143880514  # E log(2 cosh x) of a standard normal x
 
@@ -52,7 +52,7 @@ def rotate(
     white: Float[np.ndarray, "component sample"],
     start: Float[np.ndarray, "component component"],
     *,
-    fun: Contrast = "logcosh",
+    fun: ContrastFunction = "logcosh",
     tol: float = 1e-4,
     max_iter: int = 200,
 ) -> tuple[Float[np.ndarray, "component component"], bool]:
@@ -61,7 +61,7 @@ def rotate(
     Args:
         white: Data of zero mean and identity covariance.
         start: Where to begin.
-        fun: Contrast function.
+        fun: ContrastFunction function.
         tol: Largest change of a direction at which it stops.
         max_iter: Iterations after which it gives up.
     """

@@ -23,20 +23,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from jaxtyping import Float
+from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.ica.fastica import Contrast, begun, random_start, settled
+from tl_fbn.analysis.ica.fastica import ContrastFunction, begun, random_start, settled
 from tl_fbn.analysis.ica.group_ica import common_subspace
-from tl_fbn.analysis.ica.icasso import SAMPLES, Rotating, centrotypes, clusters, indices, restart_maps
-from tl_fbn.analysis.ica.membership import Rule, cut
+from tl_fbn.analysis.ica.icasso import SAMPLES, Rotating, centrotypes, clusters, indices, noise_restarts, restart_maps
+from tl_fbn.analysis.ica.membership import MembershipRule, cut
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
+from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.units import Atlas, Network, UnitSpace
 
-Method = Literal["spatial", "temporal", "canica"]
+IcaMethod = Literal["spatial", "temporal", "canica"]
+
+
+class NetworkOptions(TypedDict, total=False):
+    """What :func:`find_networks` takes, beside what makes its noise, for those who pass it on."""
+
+    method: IcaMethod
+    across_layers: bool | int
+    n_restarts: int
+    threshold: int | float | MembershipRule
+    one_sided: bool
+    per_layer: bool
+    standardize: Standardize
+    drop_first: int
+    clip: int | float | None
+    fun: ContrastFunction
+    tol: float
+    max_iter: int
+    align: bool
+    progress: bool
 
 
 def find_networks(
@@ -44,20 +66,21 @@ def find_networks(
     n_components: int,
     *,
     seed: int,
-    method: Method = "spatial",
+    method: IcaMethod = "spatial",
     across_layers: bool | int = True,
     n_restarts: int = 20,
     n_null: int | None = None,
-    threshold: int | float | Rule = 3.0,
+    threshold: int | float | MembershipRule = 3.0,
     one_sided: bool = False,
     per_layer: bool = False,
     standardize: Standardize = False,
     drop_first: int = 0,
     clip: int | float | None = None,
-    fun: Contrast = "logcosh",
+    fun: ContrastFunction = "logcosh",
     tol: float = 1e-4,
     max_iter: int = 200,
     align: bool = True,
+    progress: bool = True,
 ) -> Atlas:
     """Decompose a recording into networks.
 
@@ -89,37 +112,38 @@ def find_networks(
         tol: Its tolerance.
         max_iter: Its iterations.
         align: Make the heavier tail positive. False leaves the sign to chance, as S0 did.
+        progress: Show a bar where it takes longer than some seconds.
 
     Returns:
-        Networks ``N00 ...`` by falling share of variance, with maps (network, unit). ``provenance["converged"]`` says whether the final
+        Networks ``N00 ...`` by falling share of variance, with maps (network, unit). Its ``converged`` says whether the final
         rotation did; the repr says so if not.
 
     Raises:
-        ValueError: Fewer than 2 networks, fewer rows or varying units than networks, one run for ``"canica"``, values that are not finite,
+        InputError: Fewer than 2 networks, fewer rows or varying units than networks, one run for ``"canica"``, values that are not finite,
             or options out of range.
     """
-    for name, value, allowed in (
-        ("method", method, get_args(Method)),
-        ("fun", fun, get_args(Contrast)),
-        ("standardize", standardize, (True, False, "robust")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}")
+    one_of(method, IcaMethod, "method")
+    one_of(fun, ContrastFunction, "fun")
+    one_of(standardize, (True, False, "robust"), "standardize")
     if not isinstance(recording, Recording):
-        raise TypeError(
+        raise InputTypeError(
             f"find_networks decomposes a recording; got {type(recording).__name__}. Scan first, or use Recording.from_arrays"
         )
     if n_components != int(n_components):
-        raise ValueError(f"n_components={n_components} is no whole number")
+        raise InputError(f"n_components={n_components} is no whole number")
     _check(recording, n_components, across_layers, n_restarts, drop_first, clip)
     n_null = -(-20 // n_components) if n_null is None else n_null
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
     how = Rotating(n_components, method != "temporal", fun, tol, max_iter)
     options: dict[str, Any] = {"preparation": preparation, "n_restarts": n_restarts, "n_null": n_null, "seed": seed}
-    found = [
-        (prefix, _decompose(recording, layers, method, how, align=align, **options))
-        for prefix, layers in _windows(recording, across_layers)
-    ]
+    windows = _windows(recording, across_layers)
+    restarts = 0 if n_restarts == 1 else n_restarts + n_null * noise_restarts(n_restarts)
+    total = len(windows) * (1 + restarts)
+    with tqdm(total=total, desc="networks", unit="rotation", delay=BAR_AFTER, disable=not progress) as bar:
+        found = [
+            (prefix, _decompose(recording, layers, method, how, align=align, bar=bar, **options))
+            for prefix, layers in windows
+        ]
     space = recording.space
     cutting: dict[str, Any] = {"threshold": threshold, "one_sided": one_sided, "per_layer": per_layer}
     names = [f"{prefix}N{i:02d}" for prefix, one in found for i in range(len(one.maps))]
@@ -133,7 +157,7 @@ def find_networks(
         members[first:stop, where] = cut(one.maps, UnitSpace(space.site, widths), **cutting, seed=seed)
         first = stop
     provenance = {
-        **recording.provenance(),
+        **recording.provenance,
         "method": f"ica, {method}",
         "n_components": n_components,
         "across_layers": across_layers,
@@ -147,19 +171,22 @@ def find_networks(
         name: Network(space, inside, np.where(inside, np.sign(whole), 0).astype(np.int8), name, provenance)
         for name, inside, whole in zip(names, members, together, strict=True)
     }
-    about = {
-        **provenance,
-        "converged": all(one.converged for _, one in found),
-        "explained": [float(share) for _, one in found for share in one.explained],
-        "iq_of_noise_95": [
-            float(np.quantile(one.null, 0.95)) for _, one in found if one.null is not None and len(one.null)
-        ],
-    }
+    noise_iq = [np.quantile(one.null, 0.95) for _, one in found if one.null is not None and len(one.null)]
     stability, p = (
         np.concatenate([one for one in each if one is not None]) if each[0] is not None else None
         for each in zip(*((one.stability, one.p if n_null else None) for _, one in found), strict=True)
     )
-    return Atlas(space, networks, together, stability, about, p)
+    return Atlas(
+        space,
+        networks,
+        together,
+        stability,
+        provenance,
+        p,
+        explained=np.concatenate([one.explained for _, one in found]).astype(float),
+        noise_iq=np.array(noise_iq, dtype=float),
+        converged=all(one.converged for _, one in found),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +205,7 @@ class _Decomposition:
 def _decompose(
     recording: Recording,
     layers: Sequence[int],
-    method: Method,
+    method: IcaMethod,
     how: Rotating,
     *,
     preparation: Preparation,
@@ -186,6 +213,7 @@ def _decompose(
     n_null: int,
     seed: int,
     align: bool,
+    bar: tqdm,
 ) -> _Decomposition:
     if method == "canica":
         reduced = common_subspace(recording, how.n_components, layers=layers, preparation=preparation, seed=seed)
@@ -196,11 +224,12 @@ def _decompose(
         )
     several, clustered, start = None, None, None
     if n_restarts > 1:
-        several = restart_maps(reduced, how, n_restarts, seed=seed)
+        several = restart_maps(reduced, how, n_restarts, seed=seed, bar=bar)
         clustered = clusters(several)
         typical = _sparsest(several, reduced) if method == "canica" else centrotypes(*clustered, several)
         start = typical[:, : how.n_components] / (1.0 if how.spatial else reduced.singular[: how.n_components])
     coordinates, converged = _final(reduced, how, start, seed)
+    bar.update()
     weight = np.square(coordinates * (reduced.singular[: how.n_components] if how.spatial else 1.0)).sum(1)
     order = np.argsort(-weight, kind="stable")
     coordinates, explained = coordinates[order], weight[order] / reduced.total
@@ -213,7 +242,7 @@ def _decompose(
     if several is None or clustered is None:
         return _Decomposition(layers, maps, explained, converged)
     whole = np.pad(unit, ((0, 0), (0, len(reduced.singular) - how.n_components)))
-    stability, p, null = indices(reduced, how, several, clustered, whole, n_null=n_null, seed=seed)
+    stability, p, null = indices(reduced, how, several, clustered, whole, n_null=n_null, seed=seed, bar=bar)
     return _Decomposition(layers, maps, explained, converged, stability, p, null)
 
 
@@ -272,13 +301,13 @@ def _check(
     clip: int | float | None,
 ) -> None:
     if n_components < 2:
-        raise ValueError(f"n_components={n_components}; independence is between networks, so ask for at least 2")
+        raise InputError(f"n_components={n_components}; independence is between networks, so ask for at least 2")
     if n_restarts < 1:
-        raise ValueError(f"n_restarts={n_restarts}; give 1 for a single analysis, 20 or more for a stability")
+        raise InputError(f"n_restarts={n_restarts}; give 1 for a single analysis, 20 or more for a stability")
     n_layers = len(recording[0].layers)
     if not isinstance(across_layers, bool) and not 1 <= across_layers <= n_layers:
-        raise ValueError(
+        raise InputError(
             f"across_layers={across_layers} layers a window; this recording has {n_layers}, so give True, False or 1 to {n_layers}"
         )
     if drop_first < 0 or (clip is not None and not clip > 0):
-        raise ValueError(f"drop_first={drop_first} must be at least 0, and clip={clip} above 0 or None")
+        raise InputError(f"drop_first={drop_first} must be at least 0, and clip={clip} above 0 or None")

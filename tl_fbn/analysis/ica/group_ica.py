@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, reduce_recording
+from tl_fbn.errors import InputError
 
 _SHUFFLES = 5
 
@@ -28,10 +29,10 @@ def common_subspace(
     """The canonical variates of runs that exceed chance, at most ten more than asked for.
 
     Raises:
-        ValueError: One run, or nothing that runs share.
+        InputError: One run, or nothing that runs share.
     """
     if len(recording) < 2:
-        raise ValueError(
+        raise InputError(
             f'method="canica" looks for what runs share and needs at least two; this recording has {len(recording)}. Record more runs, or take '
             '"spatial"'
         )
@@ -47,7 +48,7 @@ def common_subspace(
     edge = _edge(parts, [recording.space.widths[layer] for layer in layers], np.random.default_rng([seed, 2]))
     n_shared = min(int((values > edge).sum()), n_components + 10)
     if n_shared < 2:
-        raise ValueError(
+        raise InputError(
             f"runs share {n_shared} directions that exceed chance; the runs of this recording have nothing in common. Record longer runs, or take "
             'method="spatial"'
         )

@@ -26,8 +26,9 @@ from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
+from tqdm.auto import tqdm
 
-from tl_fbn.analysis.ica.fastica import Contrast, begun, random_start, rotate, whitening_of
+from tl_fbn.analysis.ica.fastica import ContrastFunction, begun, random_start, rotate, whitening_of
 from tl_fbn.analysis.ica.reduction import Reduced
 from tl_fbn.analysis.parallel import each
 
@@ -42,20 +43,20 @@ class Rotating:
     Args:
         n_components: Networks.
         spatial: Independence over units; else over rows.
-        fun: Contrast function.
+        fun: FastICA's contrast function.
         tol: Of FastICA.
         max_iter: Of FastICA.
     """
 
     n_components: int
     spatial: bool
-    fun: Contrast = "logcosh"
+    fun: ContrastFunction = "logcosh"
     tol: float = 1e-4
     max_iter: int = 200
 
 
 def restart_maps(
-    reduced: Reduced, how: Rotating, n_restarts: int, *, seed: int, noise: bool = False
+    reduced: Reduced, how: Rotating, n_restarts: int, *, seed: int, noise: bool = False, bar: tqdm | None = None
 ) -> Float[np.ndarray, "restart network component"]:
     """Maps of every restart as unit vectors in the coordinates of ``reduced.right``.
 
@@ -65,6 +66,7 @@ def restart_maps(
         n_restarts: How many.
         seed: Of resampling and starts.
         noise: Take Gaussian maps (spatial) or courses (temporal) instead of the data's.
+        bar: Moves on with every restart.
     """
     rng = np.random.default_rng([seed, int(noise)])
     left, right = reduced.left, reduced.right
@@ -77,7 +79,12 @@ def restart_maps(
     one = partial(_restart, left, reduced.singular, right, stretches, how)
     seeds = rng.integers(2**63, size=n_restarts).tolist()
     samples = _n_samples(right.shape[1], how) if how.spatial else len(left)
-    return np.array(each(one, seeds, size=20 * samples * how.n_components * n_restarts))
+    return np.array(each(one, seeds, size=20 * samples * how.n_components * n_restarts, bar=bar))
+
+
+def noise_restarts(n_restarts: int) -> int:
+    """Restarts of a noise data set: half as many as of the data, at least two."""
+    return max(2, -(-n_restarts // 2))
 
 
 def _n_samples(n_units: int, how: Rotating) -> int:
@@ -170,6 +177,7 @@ def indices(
     *,
     n_null: int,
     seed: int,
+    bar: tqdm | None = None,
 ) -> tuple[Float[np.ndarray, " network"], Float[np.ndarray, " network"], Float[np.ndarray, " null"]]:
     """Iq of the final networks, their p, and the indices that noise gives.
 
@@ -180,7 +188,8 @@ def indices(
         clustered: Their :func:`clusters`.
         final: Unit vectors of the networks that are reported.
         n_null: How many noise data sets are analysed.
-        seed: Of the null.
+        seed: Seed of the noise.
+        bar: Moves on with every restart of noise.
     """
     labels, _ = clustered
     iq = iq_of(*clustered)
@@ -191,7 +200,7 @@ def indices(
     found = np.zeros(len(final))
     found[mine] = iq[theirs]
     null = [
-        iq_of(*clusters(restart_maps(reduced, how, max(2, -(-len(maps) // 2)), seed=seed + 1 + i, noise=True)))
+        iq_of(*clusters(restart_maps(reduced, how, noise_restarts(len(maps)), seed=seed + 1 + i, noise=True, bar=bar)))
         for i in range(n_null)
     ]
     pooled = np.sort(np.concatenate(null)) if null else np.zeros(0)

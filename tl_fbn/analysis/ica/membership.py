@@ -20,9 +20,10 @@ from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
-Rule = Literal["percentile", "mixture"]
+MembershipRule = Literal["percentile", "mixture"]
 _FITTED = 20_000
 
 
@@ -30,10 +31,10 @@ def cut(
     maps: Float[np.ndarray, "network unit"],
     space: UnitSpace,
     *,
-    threshold: int | float | Rule,
+    threshold: int | float | MembershipRule,
+    seed: int,
     one_sided: bool = False,
     per_layer: bool = False,
-    seed: int = 0,
 ) -> Bool[np.ndarray, "network unit"]:
     """Members of every network.
 
@@ -43,15 +44,17 @@ def cut(
         threshold: See the module.
         one_sided: Only the positive tail.
         per_layer: Score and cut within every layer.
-        seed: Of the mixture's fit.
+        seed: Seed of the mixture's fit.
 
     Raises:
-        ValueError: An unknown rule, or a number that is not positive.
+        InputError: An unknown rule, or a number that is not positive.
     """
-    if isinstance(threshold, str) and threshold not in get_args(Rule):
-        raise ValueError(f"threshold={threshold!r} is no number and none of {', '.join(map(repr, get_args(Rule)))}")
+    if isinstance(threshold, str) and threshold not in get_args(MembershipRule):
+        raise InputError(
+            f"threshold={threshold!r} is no number and none of {', '.join(map(repr, get_args(MembershipRule)))}"
+        )
     if not isinstance(threshold, str) and not threshold > 0:
-        raise ValueError(f"threshold={threshold} must be above 0, e.g. 3.0")
+        raise InputError(f"threshold={threshold} must be above 0, e.g. 3.0")
     layers = [space.layer_slice(layer) for layer in range(space.n_layers)] if per_layer else [slice(0, space.n_units)]
     members = np.zeros(maps.shape, dtype=bool)
     for span in layers:

@@ -10,7 +10,6 @@ none, the candidate of highest mean Iq, and the repr says so. It is an argument,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,18 +17,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from tqdm.auto import tqdm
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.ica.find_networks import Method, find_networks
+from tl_fbn.analysis.ica.find_networks import IcaMethod, find_networks
 from tl_fbn.analysis.ica.reduction import Preparation, Standardize, reduce_recording
+from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.errors import InputError
 from tl_fbn.units import html_table
+from tl_fbn.units.prose import NOT_RECORDED, listed
+from tl_fbn.units.result import Arrays, Described, Result
 
 _STABLE, _SHARE = 0.8, 0.75
 
 
 @dataclass(frozen=True, eq=False)
-class ComponentChoice:
+class ComponentChoice(Result, step="model order", picture="component_choice"):
     """What speaks for how many networks.
 
     Args:
@@ -67,18 +70,32 @@ class ComponentChoice:
         """One line a candidate."""
         return self.table
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
+    def _pack_(self) -> tuple[Arrays, Described]:
         arrays = {"variance": self.variance, "shuffled": self.shuffled, "table": self.table.to_numpy(float)}
-        about = {"columns": list(self.table), "provenance": dict(self.provenance)}
-        files.write_result(path, "ComponentChoice", arrays, about)
+        return arrays, {"columns": list(self.table), "provenance": dict(self.provenance)}
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> ComponentChoice:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "ComponentChoice")
+    def _unpack_(cls, arrays: Arrays, about: Described) -> ComponentChoice:
         table = pd.DataFrame(arrays["table"], columns=about["columns"]).astype({"n_components": int})
         return cls(table, arrays["variance"], arrays["shuffled"], about["provenance"])
+
+    def _methods_(self) -> list[str]:
+        about, tried = self.provenance, self.table["n_components"].tolist()
+        return [
+            f"Numbers of networks from {listed(tried)} were compared by stability (Iq over {about.get('n_restarts', NOT_RECORDED)} restarts) and by parallel "
+            f"analysis against {len(self.shuffled)} shuffles (seed {about.get('seed', NOT_RECORDED)}); proposed: {self.proposal}."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": "How many networks",
+                "text": f"{self!r}.",
+                "origin": self.provenance,
+                "picture": "component_choice",
+                "table": self.table,
+            }
+        ]
 
     def __repr__(self) -> str:
         doubt = "" if self.agreed else ", of highest mean Iq: no candidate is both stable and within chance's limit"
@@ -94,12 +111,13 @@ def choose_components(
     candidates: Sequence[int],
     *,
     seed: int,
-    method: Method = "spatial",
+    method: IcaMethod = "spatial",
     n_restarts: int = 10,
-    n_shuffles: int = 5,
+    n_null: int = 5,
     standardize: Standardize = False,
     drop_first: int = 0,
     clip: int | float | None = None,
+    progress: bool = True,
 ) -> ComponentChoice:
     """Propose how many networks to look for.
 
@@ -111,29 +129,33 @@ def choose_components(
     Args:
         recording: Activations.
         candidates: Numbers to try, e.g. ``(4, 8, 16, 32)``.
-        seed: As for :func:`.ica.find_networks`.
-        method: Likewise.
-        n_restarts: Of each candidate.
-        n_shuffles: Of parallel analysis.
-        standardize: As for :func:`.ica.find_networks`.
-        drop_first: Likewise.
-        clip: Likewise.
+        seed: Seed of restarts, noise and shuffles.
+        method: ``"spatial"``, ``"temporal"`` or ``"canica"``, as for :func:`tl_fbn.find_networks`.
+        n_restarts: Restarts of every candidate.
+        n_null: Data sets with units rotated in time, against which parallel analysis compares variances.
+        standardize: Divide every unit by its spread first, as for :func:`tl_fbn.find_networks`.
+        drop_first: Rows to leave out at the start of every context.
+        clip: Clip values beyond so many standard deviations.
+        progress: Show a bar where it takes longer than some seconds.
 
     Raises:
-        ValueError: No candidates, fewer than two restarts or one shuffle, or candidates the recording is too short for.
+        InputError: No candidates, fewer than two restarts or one shuffle, or candidates the recording is too short for.
     """
     tried = sorted(set(candidates))
-    if not tried or n_restarts < 2 or n_shuffles < 1:
-        raise ValueError(
-            f"candidates={tuple(candidates)}, n_restarts={n_restarts}, n_shuffles={n_shuffles}; give at least one candidate, two restarts, one shuffle"
+    if not tried or n_restarts < 2 or n_null < 1:
+        raise InputError(
+            f"candidates={tuple(candidates)}, n_restarts={n_restarts}, n_null={n_null}; give at least one candidate, two restarts, one shuffle"
         )
     options: dict[str, Any] = {"standardize": standardize, "drop_first": drop_first, "clip": clip}
     lines = []
-    for n in tried:
-        atlas = find_networks(recording, n, seed=seed, method=method, n_restarts=n_restarts, n_null=1, **options)
+    steps = tqdm(tried, desc="candidates", delay=BAR_AFTER, disable=not progress)
+    for n in steps:
+        atlas = find_networks(
+            recording, n, seed=seed, method=method, n_restarts=n_restarts, n_null=1, progress=False, **options
+        )
         iq = np.asarray(atlas.stability)
-        noise = max(atlas.provenance["iq_of_noise_95"])
-        lines.append((n, iq.mean(), (iq > _STABLE).mean(), noise, sum(atlas.provenance["explained"])))
+        noise, explained = np.asarray(atlas.noise_iq), np.asarray(atlas.explained)
+        lines.append((n, iq.mean(), (iq > _STABLE).mean(), noise.max(), explained.sum()))
     table = pd.DataFrame(lines, columns=["n_components", "mean_iq", "share_stable", "noise_iq", "explained"])
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
     shared: dict[str, Any] = {
@@ -143,8 +165,8 @@ def choose_components(
         "seed": seed,
     }
     found = [reduce_recording(recording, tried[-1], **shared)]
-    found += [reduce_recording(recording, tried[-1], shuffle=seed + i, **shared) for i in range(n_shuffles)]
+    found += [reduce_recording(recording, tried[-1], shuffle=seed + i, **shared) for i in range(n_null)]
     size = min(len(one.singular) for one in found)
     shares = np.array([np.square(one.singular[:size]) / one.total for one in found])
-    about = {**recording.provenance(), "method": method, "seed": seed, "n_restarts": n_restarts}
+    about = {**recording.provenance, "method": method, "seed": seed, "n_restarts": n_restarts}
     return ComponentChoice(table, shares[0], shares[1:], about)

@@ -32,6 +32,7 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.parallel import each, summed
 from tl_fbn.analysis.unit_blocks import hand_back
+from tl_fbn.errors import InputError
 
 Standardize = bool | Literal["robust"]
 _BLOCK_BYTES = 64 << 20
@@ -119,7 +120,7 @@ def reduce_recording(
             autocorrelation, and lose each other.
 
     Raises:
-        ValueError: Fewer rows or varying units than components, or values that are not finite.
+        InputError: Fewer rows or varying units than components, or values that are not finite.
     """
     numbers = list(range(len(recording)) if runs is None else runs)
     kept = kept_rows(recording, preparation.drop_first)
@@ -127,7 +128,7 @@ def reduce_recording(
     n_rows, n_units = len(run_of), sum(recording.space.widths[layer] for layer in layers)
     possible = min(n_rows - len(numbers), n_units - int(spatial))
     if possible < n_components:
-        raise ValueError(
+        raise InputError(
             f"{n_components} networks need more than {n_components} rows and units; there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
             "Record more, or ask for fewer networks"
         )
@@ -167,7 +168,7 @@ def reduce_recording(
     values, vectors = values[::-1], vectors[:, ::-1]
     solid = values > 1e-7 * values[0] if values[0] > 0 else np.zeros(size, dtype=bool)  # products are float32
     if solid.sum() < n_components:
-        raise ValueError(
+        raise InputError(
             f"the activations vary in {int(solid.sum())} directions only, {n_components} networks need as many; most units are constant or "
             "copies of others. Ask for fewer networks"
         )
@@ -297,7 +298,7 @@ def _project(
 
 def _finite(array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
-        raise ValueError(
+        raise InputError(
             "the activations hold values that are not finite, or too large for float32; leave those rows out"
         )
     return array

@@ -1,6 +1,6 @@
 """The rotated-basis control: is it the neurons, or would any basis do?
 
-    fbn.find_networks(fbn.rotated_basis(recording, seed=0), n_components=16, seed=0)
+    fbn.find_networks(fbn.ica.rotated_basis(recording, seed=0), n_components=16, seed=0)
 
 Units of each layer are turned by one random orthogonal matrix, the same for all rows: distances, variances and every subspace stay, only the axes that make a
 unit a unit are gone. A claim about *neurons* (few of them carry a network, lesions of single ones matter) should fail on the copy; what also holds
@@ -25,7 +25,7 @@ def rotated_basis(recording: Recording, *, seed: int) -> Recording:
 
     ::
 
-        control = fbn.fit_glm(fbn.rotated_basis(recording, seed=0)).contrast("sort - rest")
+        control = fbn.fit_glm(fbn.ica.rotated_basis(recording, seed=0)).contrast("sort - rest")
 
     Args:
         recording: Activations of one site.
@@ -35,7 +35,7 @@ def rotated_basis(recording: Recording, *, seed: int) -> Recording:
         A recording with the same runs, rows and events and a key of its own; as large as the first, in float32.
 
     Raises:
-        ValueError: A recording of several sites; take one with ``recording.site(name)``.
+        InputError: A recording of several sites; take one with ``recording.site(name)``.
     """
     turns = {layer: layer_rotation(recording, layer, seed=seed) for layer in recording[0].layers}
     runs = tuple(

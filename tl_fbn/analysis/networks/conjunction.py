@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitMap
 from tl_fbn.units.space import pooled_prompts
 
@@ -27,15 +28,15 @@ def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
         maps: Maps in one space and of one kind.
 
     Raises:
-        ValueError: No maps, or maps of different kinds or spaces.
+        InputError: No maps, or maps of different kinds or spaces.
     """
     if not maps:
-        raise ValueError("conjunction got no maps; give at least one")
+        raise InputError("conjunction got no maps; give at least one")
     for other in maps[1:]:
         maps[0].space.require_same(other.space)
     kinds = {each.kind for each in maps}
     if len(kinds) > 1:
-        raise ValueError(
+        raise InputError(
             f"conjunction of different kinds of map ({', '.join(sorted(kinds))}) has no meaning; give maps of one kind"
         )
     provenance = {**maps[0].provenance, "method": "conjunction", "of": [dict(each.provenance) for each in maps]}

@@ -14,26 +14,27 @@ drawn from anywhere in a run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from sklearn.covariance import ledoit_wolf
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.networks.time_courses import How, time_courses
+from tl_fbn.analysis.networks.time_courses import CourseMethod, time_courses
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, html_table
+from tl_fbn.units.prose import NOT_RECORDED
+from tl_fbn.units.result import Result
 
-Kind = Literal["pearson", "partial"]
+CorrelationKind = Literal["pearson", "partial"]
 
 
 @dataclass(frozen=True, eq=False)
-class Connectivity:
+class Connectivity(Result, step="comparison", picture="connectivity"):
     """Correlations of networks, with intervals.
 
     Args:
@@ -46,11 +47,13 @@ class Connectivity:
     """
 
     names: tuple[str, ...]
-    kind: Kind
+    kind: CorrelationKind
     matrix: Float[np.ndarray, "network network"]
     low: Float[np.ndarray, "network network"]
     high: Float[np.ndarray, "network network"]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("kind",)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a pair: a, b, r, low, high."""
@@ -59,17 +62,12 @@ class Connectivity:
         columns = {"a": names[i], "b": names[j], "r": self.matrix[i, j], "low": self.low[i, j], "high": self.high[i, j]}
         return pd.DataFrame(columns)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {"matrix": self.matrix, "low": self.low, "high": self.high}
-        about = {"names": list(self.names), "kind": self.kind, "provenance": dict(self.provenance)}
-        files.write_result(path, "Connectivity", arrays, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Connectivity:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Connectivity")
-        return cls(tuple(about["names"]), about["kind"], **arrays, provenance=about["provenance"])
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"Connectivity of {len(self.names)} networks is the {self.kind} correlation of their time courses (by {about.get('how', NOT_RECORDED)}), with 95 % "
+            f"block-bootstrap intervals ({about.get('n_bootstrap', NOT_RECORDED)} draws, seed {about.get('seed', NOT_RECORDED)})."
+        ]
 
     def __repr__(self) -> str:
         table = self.to_dataframe()
@@ -85,13 +83,52 @@ class Connectivity:
         return html_table(repr(self), ("a", "b", "r", "95 %"), rows)
 
 
+@dataclass(frozen=True, eq=False)
+class SlidingConnectivity(Result, step="comparison"):
+    """Correlations of networks in windows of rows.
+
+    Args:
+        names: Networks.
+        kind: ``"pearson"`` or ``"partial"``.
+        windows: One line a window: run, start, stop.
+        matrices: (window, network, network) correlations.
+        provenance: Recording, window, step.
+    """
+
+    names: tuple[str, ...]
+    kind: CorrelationKind
+    windows: pd.DataFrame
+    matrices: Float[np.ndarray, "window network network"]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("kind",)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line a window and pair: run, start, stop, a, b, r."""
+        i, j = np.triu_indices(len(self.names), 1)
+        names = np.array(self.names, dtype=object)
+        table = self.windows.loc[np.repeat(self.windows.index, len(i))].reset_index(drop=True)
+        pairs = len(self.windows)
+        return table.assign(a=np.tile(names[i], pairs), b=np.tile(names[j], pairs), r=self.matrices[:, i, j].ravel())
+
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"Connectivity over time is the {self.kind} correlation of the courses of {len(self.names)} networks in {len(self.windows)} windows of "
+            f"{about.get('window', NOT_RECORDED)} rows."
+        ]
+
+    def __repr__(self) -> str:
+        return f"SlidingConnectivity ({self.kind}) of {len(self.names)} networks in {len(self.windows)} windows"
+
+
 def connectivity(
     recording: Recording,
     atlas: Atlas,
     *,
     seed: int,
-    kind: Kind = "pearson",
-    how: How = "mean",
+    kind: CorrelationKind = "pearson",
+    how: CourseMethod = "mean",
     n_bootstrap: int = 1000,
     stretch: int | None = None,
 ) -> Connectivity:
@@ -99,7 +136,7 @@ def connectivity(
 
     ::
 
-        together = fbn.connectivity(recording, atlas, kind="partial", seed=0)
+        together = fbn.networks.connectivity(recording, atlas, kind="partial", seed=0)
         together.to_dataframe()
 
     Args:
@@ -112,15 +149,15 @@ def connectivity(
         stretch: Rows drawn together; by default the cube root of a run's rows times four, at least ten.
 
     Raises:
-        ValueError: Fewer than two networks, or an unknown kind.
+        InputError: Fewer than two networks, or an unknown kind.
     """
     if n_bootstrap < 1 or (stretch is not None and stretch < 1):
-        raise ValueError(f"n_bootstrap={n_bootstrap} and stretch={stretch} must be at least 1")
+        raise InputError(f"n_bootstrap={n_bootstrap} and stretch={stretch} must be at least 1")
     runs = _courses(recording, atlas, kind, how)
     rng = np.random.default_rng(seed)
     draws = np.array([_matrix([_resampled(run, rng, stretch) for run in runs], kind) for _ in range(n_bootstrap)])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    about = {**recording.provenance(), "how": how, "n_bootstrap": n_bootstrap, "seed": seed}
+    about = {**recording.provenance, "how": how, "n_bootstrap": n_bootstrap, "seed": seed}
     return Connectivity(tuple(atlas), kind, _matrix(runs, kind), low, high, about)
 
 
@@ -130,14 +167,15 @@ def sliding_connectivity(
     *,
     window: int,
     step: int | None = None,
-    kind: Kind = "pearson",
-    how: How = "mean",
-) -> tuple[pd.DataFrame, Float[np.ndarray, "window network network"]]:
+    kind: CorrelationKind = "pearson",
+    how: CourseMethod = "mean",
+) -> SlidingConnectivity:
     """Correlations in windows of rows.
 
     ::
 
-        places, correlations = fbn.sliding_connectivity(recording, atlas, window=128)
+        windows = fbn.networks.sliding_connectivity(recording, atlas, window=128)
+        windows.matrices.std(0)  # which pairs change
 
     Args:
         recording: Activations.
@@ -148,31 +186,32 @@ def sliding_connectivity(
         how: How courses are made.
 
     Returns:
-        A table (run, start, stop) and the matrix of every window. Windows never cross runs.
+        The matrix of every window. Windows never cross runs.
 
     Raises:
-        ValueError: A window longer than every run, or shorter than 3 rows.
+        InputError: A window longer than every run, or shorter than 3 rows.
     """
     runs = _courses(recording, atlas, kind, how)
     step = max(1, window // 2) if step is None else step
     if not 3 <= window <= max(map(len, runs)) or step < 1:
-        raise ValueError(
+        raise InputError(
             f"window={window} and step={step}; give a window of 3 rows or more that fits into a run of {max(map(len, runs))}, and a step of 1 or more"
         )
     lines = [(i, at, at + window) for i, run in enumerate(runs) for at in range(0, len(run) - window + 1, step)]
     matrices = np.array([_matrix([runs[i][a:b]], kind) for i, a, b in lines])
-    return pd.DataFrame(lines, columns=["run", "start", "stop"]), matrices
+    about = {**recording.provenance, "how": how, "window": window, "step": step}
+    windows = pd.DataFrame(lines, columns=["run", "start", "stop"])
+    return SlidingConnectivity(tuple(atlas), kind, windows, matrices, about)
 
 
-def _courses(recording: Recording, atlas: Atlas, kind: str, how: How) -> list[Float[np.ndarray, "_ network"]]:
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind={kind!r} is none of {', '.join(map(repr, get_args(Kind)))}")
+def _courses(recording: Recording, atlas: Atlas, kind: str, how: CourseMethod) -> list[Float[np.ndarray, "_ network"]]:
+    one_of(kind, CorrelationKind, "kind")
     if len(atlas) < 2:
-        raise ValueError(f"connectivity is between networks; this atlas has {len(atlas)}")
+        raise InputError(f"connectivity is between networks; this atlas has {len(atlas)}")
     return [np.asarray(run.layer(0)) for run in time_courses(recording, atlas, how=how)]
 
 
-def _matrix(runs: list[np.ndarray], kind: Kind) -> Float[np.ndarray, "network network"]:
+def _matrix(runs: list[np.ndarray], kind: CorrelationKind) -> Float[np.ndarray, "network network"]:
     x = np.concatenate([run - run.mean(0) for run in runs])
     covariance = x.T @ x / len(x)
     spread = np.sqrt(np.diag(covariance))

@@ -10,32 +10,32 @@ shuffled templates, as :mod:`.recurrence` does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording, Run
 from tl_fbn.analysis.networks.time_courses import time_courses
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
+from tl_fbn.units.result import Result
 
 Samples = Literal["run", "block", "prompt"]
 
 
 @dataclass(frozen=True, eq=False)
-class SampleMaps:
+class SampleMaps(Result, step="comparison"):
     """The networks of an atlas as they are in single samples.
 
     Args:
         space: The units.
         names: Networks.
         table: One line a sample: run, sample, rows, trial_type.
-        maps: (sample, network, unit) slopes of units on standardised courses, in units of the activations.
+        maps: (sample, network, unit) slopes of units on standardized courses, in units of the activations.
         skipped: Samples left out because they were too short.
         provenance: Recording and atlas.
     """
@@ -46,6 +46,9 @@ class SampleMaps:
     maps: Float[np.ndarray, "sample network unit"]
     skipped: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("skipped",)
+    _measured_ = ("skipped",)
 
     def __getitem__(self, sample: int) -> Atlas:
         """One sample's maps as an atlas; as many members a network as z above 3 gives."""
@@ -65,23 +68,11 @@ class SampleMaps:
         """One line a sample."""
         return self.table
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {
-            "space": self.space.about(),
-            "names": self.names,
-            "table": list(self.table.to_dict("list").items()),  # columns in order
-            "skipped": self.skipped,
-            "provenance": dict(self.provenance),
-        }
-        files.write_result(path, "SampleMaps", {"maps": self.maps}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> SampleMaps:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "SampleMaps")
-        space, table = UnitSpace.from_about(about["space"]), pd.DataFrame(dict(about["table"]))
-        return cls(space, tuple(about["names"]), table, arrays["maps"], about["skipped"], about["provenance"])
+    def _methods_(self) -> list[str]:
+        return [
+            f"Maps of {len(self.names)} networks in {len(self)} single {self.provenance.get('samples', 'sample')}s came from dual regression "
+            f"({self.skipped} too short)."
+        ]
 
     def __repr__(self) -> str:
         left_out = f", {self.skipped} too short" if self.skipped else ""
@@ -98,7 +89,7 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
 
     ::
 
-        maps = fbn.dual_regression(other_recording, atlas, samples="prompt")
+        maps = fbn.networks.dual_regression(other_recording, atlas, samples="prompt")
 
     Args:
         recording: Activations.
@@ -106,10 +97,9 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
         samples: ``"run"``, ``"block"`` or ``"prompt"``. Those with no more rows than networks and one are left out, and counted.
 
     Raises:
-        ValueError: An atlas without maps or of another space, or no sample that is long enough.
+        InputError: An atlas without maps or of another space, or no sample that is long enough.
     """
-    if samples not in get_args(Samples):
-        raise ValueError(f"samples={samples!r} is none of {', '.join(map(repr, get_args(Samples)))}")
+    one_of(samples, Samples, "samples")
     courses = time_courses(recording, atlas, how="regression")
     lines, maps, skipped = [], [], 0
     for number, (run, course) in enumerate(zip(recording, courses, strict=True)):
@@ -127,12 +117,12 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
             kind = "" if kinds is None or samples == "run" else str(kinds.iloc[rows.start])
             lines.append((number, label, rows.stop - rows.start, kind))
     if not lines:
-        raise ValueError(
+        raise InputError(
             f"none of {skipped} samples has more than {len(atlas) + 1} rows, which {len(atlas)} networks need; take longer samples "
             '("block", "run") or fewer networks'
         )
     table = pd.DataFrame(lines, columns=["run", "sample", "rows", "trial_type"])
-    about = {**recording.provenance(), "atlas": dict(atlas.provenance), "samples": samples}
+    about = {**recording.provenance, "atlas": dict(atlas.provenance), "samples": samples}
     return SampleMaps(recording.space, tuple(atlas), table, np.concatenate(maps), skipped, about)
 
 
@@ -143,7 +133,7 @@ def samples_of(run: Run, samples: Samples) -> list[tuple[str, slice]]:
     if samples == "block":
         return [(f"{kind} {i}", rows) for i, (kind, rows) in enumerate(run.blocks())]
     if "prompt" not in run.rows:
-        raise ValueError('samples="prompt" needs the column prompt of the row table; take "block" or "run"')
+        raise InputError('samples="prompt" needs the column prompt of the row table; take "block" or "run"')
     starts = np.flatnonzero(run.segment_starts)
     names = run.rows["prompt"].iloc[starts]
     stops = [*starts[1:], run.n_rows]

@@ -18,10 +18,9 @@ Source: the sibling of Liu et al. (2025) on fingerprints; its recipe as in its n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -29,16 +28,18 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.ica.find_networks import find_networks
+from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
 from tl_fbn.analysis.networks.dual_regression import samples_of
 from tl_fbn.analysis.networks.time_courses import time_courses
+from tl_fbn.errors import InputError
 from tl_fbn.units import Atlas, html_table
+from tl_fbn.units.prose import NOT_RECORDED
+from tl_fbn.units.result import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(Result, step="comparison", picture="fingerprint"):
     """Two models' networks over the same texts.
 
     Args:
@@ -85,23 +86,11 @@ class Fingerprint:
             "correlation", ascending=False, ignore_index=True
         )
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {
-            "names": [list(one) for one in self.names],
-            "n_texts": self.n_texts,
-            "provenance": dict(self.provenance),
-        }
-        files.write_result(path, "Fingerprint", {"correlation": self.correlation, "null": self.null}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Fingerprint:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Fingerprint")
-        first, second = about["names"]
-        return cls(
-            (tuple(first), tuple(second)), arrays["correlation"], arrays["null"], about["n_texts"], about["provenance"]
-        )
+    def _methods_(self) -> list[str]:
+        return [
+            f"Two models were compared over {self.n_texts} texts by the best pairing of their networks ({len(self.names[0])} and {len(self.names[1])}; "
+            f"absolute Spearman correlation of courses), against {len(self.null)} mismatches of texts (seed {self.provenance.get('seed', NOT_RECORDED)})."
+        ]
 
     def __repr__(self) -> str:
         return (
@@ -122,13 +111,13 @@ def fingerprint(
     n_components: int = 16,
     atlases: tuple[Atlas, Atlas] | None = None,
     n_null: int = 199,
-    **options: Any,
+    **options: Unpack[NetworkOptions],
 ) -> Fingerprint:
     """Compare two models over the same texts.
 
     ::
 
-        found = fbn.fingerprint(recording_of_a, recording_of_b, seed=0)  # the same texts, read by both
+        found = fbn.networks.fingerprint(recording_of_a, recording_of_b, seed=0)  # the same texts, read by both
 
     Args:
         first: One model's recording, one row a token, prompts in the row table.
@@ -137,20 +126,18 @@ def fingerprint(
         n_components: Networks of each.
         atlases: Networks found before, instead.
         n_null: Draws of mismatched texts.
-        **options: For :func:`.ica.find_networks`; ten restarts and no noise by default.
+        **options: Options of :func:`tl_fbn.find_networks`; ten restarts by default, and no noise.
 
     Raises:
-        ValueError: Recordings of different numbers of texts, fewer than three, or texts that differ.
+        InputError: Recordings of different numbers of texts, fewer than three, or texts that differ.
     """
     if atlases is None:
-        found = [
-            find_networks(one, n_components, seed=seed, **{"n_restarts": 10, "n_null": 0, **options})
-            for one in (first, second)
-        ]
+        settings: NetworkOptions = {"n_restarts": 10, **options}
+        found = [find_networks(one, n_components, seed=seed, n_null=0, **settings) for one in (first, second)]
         atlases = found[0], found[1]
     sides = [_texts(recording, atlas) for recording, atlas in zip((first, second), atlases, strict=True)]
     if len(sides[0]) != len(sides[1]) or len(sides[0]) < 3:
-        raise ValueError(
+        raise InputError(
             f"the recordings have {len(sides[0])} and {len(sides[1])} texts of at least three tokens; show both models the same three or more"
         )
     pairs = [_aligned(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
@@ -165,15 +152,15 @@ def fingerprint(
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
         null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
-    about = {"first": first.provenance(), "second": second.provenance(), "n_components": n_components, "seed": seed}
+    about = {"first": first.provenance, "second": second.provenance, "n_components": n_components, "seed": seed}
     names = tuple(_full(atlases[0])), tuple(_full(atlases[1]))
     return Fingerprint(names, correlation, np.array(null), len(pairs), about)
 
 
-def calibrate(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
+def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
     """A threshold of the score, and how often it errs on pairs that are known.
 
-    >>> found = calibrate([0.8, 0.7, 0.6], [0.1, 0.3])
+    >>> found = calibrate_fingerprint([0.8, 0.7, 0.6], [0.1, 0.3])
     >>> round(found["threshold"], 2), found["missed"], found["false_alarms"]
     (0.45, 0.0, 0.0)
 
@@ -186,11 +173,13 @@ def calibrate(related: Sequence[float], unrelated: Sequence[float]) -> dict[str,
         it), n_related, n_unrelated. Rates of the pairs it was fitted to: optimistic, so mind the numbers.
 
     Raises:
-        ValueError: There are no scores of one kind.
+        InputError: There are no scores of one kind.
     """
     yes, no = np.asarray(related, dtype=float), np.asarray(unrelated, dtype=float)
     if not len(yes) or not len(no):
-        raise ValueError(f"calibrate needs scores of both kinds; got {len(yes)} of relatives and {len(no)} of others")
+        raise InputError(
+            f"calibrate_fingerprint needs scores of both kinds; got {len(yes)} of relatives and {len(no)} of others"
+        )
     levels = np.unique(np.concatenate([yes, no]))
     cuts = np.concatenate([[levels[0] - 1e-9], (levels[1:] + levels[:-1]) / 2, [levels[-1] + 1e-9]])
     errors = np.array([(yes < cut).mean() + (no >= cut).mean() for cut in cuts])
@@ -212,7 +201,7 @@ def _full(atlas: Atlas) -> dict[str, Any]:
     """Networks with members; an empty one has no course."""
     found = {name: one for name, one in atlas.items() if len(one)}
     if not found:
-        raise ValueError("no network of this atlas has a unit; lower the threshold")
+        raise InputError("no network of this atlas has a unit; lower the threshold")
     return found
 
 
@@ -234,7 +223,7 @@ def _aligned(a: Text, b: Text, number: int) -> tuple[np.ndarray, np.ndarray]:
     texts = ["".join(map(_plain, one[1])) for one in (a, b)]
     shared = min(len(texts[0]), len(texts[1]))
     if not shared or texts[0][:shared] != texts[1][:shared]:
-        raise ValueError(
+        raise InputError(
             f"text {number} differs between the recordings ({texts[0][:40]!r} and {texts[1][:40]!r}); show both models the same prompts in the same order"
         )
     inside = (ends[0] > 0) & (ends[0] <= shared) & (np.diff(ends[0], prepend=0) > 0)

@@ -23,27 +23,29 @@ told at least as well.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from statsmodels.stats.proportion import proportion_confint
 
-from tl_fbn import files
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.recording.recording import Recording, Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
+from tl_fbn.units.prose import NOT_RECORDED, listed
+from tl_fbn.units.result import Result
+from tl_fbn.units.space import Provenance, pooled_prompts
 
-Method = Literal["correlation", "dice", "activation"]
+IdentificationMethod = Literal["correlation", "dice", "activation"]
 
 
 @dataclass(frozen=True, eq=False)
-class Identification:
+class Identification(Result, step="comparison", picture="confusion_matrix", renamed={"n_shuffles": "n_permutations"}):
     """Runs told apart by their maps.
 
     Args:
@@ -51,14 +53,18 @@ class Identification:
         table: (true task, told task) counts.
         method: How maps were compared.
         p: Of the accuracy, by shuffled labels.
-        n_shuffles: How many.
+        n_permutations: Number of shuffles of the labels.
+        provenance: Seed, recordings and settings.
     """
 
     tasks: tuple[str, ...]
     table: Int[np.ndarray, "task task"]
-    method: Method
+    method: IdentificationMethod
     p: float
-    n_shuffles: int
+    n_permutations: int
+    provenance: Provenance = field(default_factory=dict)
+
+    _settings_ = ("method", "n_permutations")
 
     @property
     def confusion(self) -> pd.DataFrame:
@@ -90,16 +96,12 @@ class Identification:
         """The confusion matrix."""
         return self.confusion
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {name: getattr(self, name) for name in ("tasks", "method", "p", "n_shuffles")}
-        files.write_result(path, "Identification", {"table": self.table}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Identification:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Identification")
-        return cls(**{**arrays, **about, "tasks": tuple(about["tasks"])})
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"{self.n} runs of {listed(self.tasks)} were told apart by {self.method}; chance is {self.chance:.3g}, the interval Wilson's, p from "
+            f"{self.n_permutations:,} shuffles of the labels (seed {about.get('seed', NOT_RECORDED)})."
+        ]
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -119,9 +121,10 @@ def identify_task(
     seed: int,
     networks: Mapping[str, Network | UnitMap] | None = None,
     contrasts: Mapping[str, str] | None = None,
-    method: Method = "correlation",
+    method: IdentificationMethod = "correlation",
     top: float = 0.05,
-    n_shuffles: int = 1000,
+    n_permutations: int = 1000,
+    progress: bool = True,
 ) -> Identification:
     """Tell runs of several tasks apart.
 
@@ -137,17 +140,17 @@ def identify_task(
         contrasts: Task to its contrast; the default is the task's condition minus the mean of all others.
         method: ``"correlation"``, ``"dice"`` or ``"activation"``; see the module.
         top: Share of units in a network.
-        n_shuffles: Shuffles of the labels.
+        n_permutations: Number of shuffles of the labels.
+        progress: Show a bar where it takes longer than some seconds.
 
     Raises:
-        ValueError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, or prompts that are on both
+        InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, or prompts that are on both
             sides of a comparison.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
+    one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
-        raise ValueError(f"identify_task tells tasks apart; got {len(recordings)}")
-    maps = run_maps(recordings, contrasts)
+        raise InputError(f"identify_task tells tasks apart; got {len(recordings)}")
+    maps = run_maps(recordings, contrasts, progress=progress)
     tasks = tuple(recordings)
     space = next(iter(recordings.values())).space
     prompts = {task: [_prompts(run) for run in recordings[task]] for task in tasks}
@@ -160,7 +163,7 @@ def identify_task(
         present = [(i, task) for i, task in enumerate(tasks) if fold < len(maps[task])]
         if templates is None:
             if min(map(len, maps.values())) < 2:
-                raise ValueError(
+                raise InputError(
                     "leaving one run out needs at least two runs of every task; record more, or give networks="
                 )
             _check_apart(prompts, fold)
@@ -175,8 +178,16 @@ def identify_task(
         for true, guess in pairs:
             table[true, guess] += 1
     rng = np.random.default_rng(seed)
-    reached = sum(_shuffled_hits(told, rng) >= np.trace(table) for _ in range(n_shuffles))
-    return Identification(tasks, table, method, (1 + reached) / (1 + n_shuffles), n_shuffles)
+    reached = sum(_shuffled_hits(told, rng) >= np.trace(table) for _ in range(n_permutations))
+    about = {**origins(recordings), "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
+    return Identification(tasks, table, method, (1 + reached) / (1 + n_permutations), n_permutations, about)
+
+
+def origins(recordings: Mapping[str, Recording]) -> dict[str, Any]:
+    """The recordings that tasks were told from, and the prompts in them."""
+    sources = {task: recording.provenance for task, recording in recordings.items()}
+    keys = {task: source["recording"] for task, source in sources.items()}
+    return {"recordings": keys, **pooled_prompts(sources.values())}
 
 
 def _shuffled_hits(told: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
@@ -188,13 +199,14 @@ def _shuffled_hits(told: list[list[tuple[int, int]]], rng: np.random.Generator) 
 
 
 def run_maps(
-    recordings: Mapping[str, Recording], contrasts: Mapping[str, str] | None = None
+    recordings: Mapping[str, Recording], contrasts: Mapping[str, str] | None = None, *, progress: bool = False
 ) -> dict[str, Float[np.ndarray, "run unit"]]:
     """The t map of every task's contrast in every single run, at the token level: a description, not a test.
 
     Args:
         recordings: Task to recording.
         contrasts: Task to contrast; the default is the task's condition minus the mean of all others.
+        progress: Show a bar where it takes longer than some seconds.
     """
     spaces = [recording.space for recording in recordings.values()]
     for space in spaces[1:]:
@@ -202,10 +214,8 @@ def run_maps(
     maps = {}
     for task, recording in recordings.items():
         expression = (contrasts or {}).get(task) or _against_the_rest(task, recording)
-        fit = fit_glm(recording)
-        single = [
-            GLMFit(fit.space, (run,), fit.noise_model, (x,), {}) for run, x in zip(fit.runs, fit.designs, strict=True)
-        ]
+        fit = fit_glm(recording, progress=progress)
+        single = [GLMFit(fit.space, (run,), fit.noise, (x,), {}) for run, x in zip(fit.runs, fit.designs, strict=True)]
         maps[task] = np.array([np.nan_to_num(one.contrast(expression, level="token").t.values) for one in single])
     return maps
 
@@ -214,7 +224,7 @@ def _against_the_rest(task: str, recording: Recording) -> str:
     conditions = sorted(recording.conditions)
     others = [f"`{name}`" for name in conditions if name != task]
     if task not in conditions or not others:
-        raise ValueError(
+        raise InputError(
             f"the recording of task {task!r} has the conditions {', '.join(conditions)}; name it by its condition, beside at least "
             "one other, or give contrasts="
         )
@@ -229,17 +239,17 @@ def _given(
 ) -> Float[np.ndarray, "task unit"]:
     missing = [task for task in tasks if task not in networks]
     if missing:
-        raise ValueError(f"no network for {', '.join(missing)}; networks= needs one for every task")
+        raise InputError(f"no network for {', '.join(missing)}; networks= needs one for every task")
     here = {digest for runs in prompts.values() for run in runs for digest in run}
     learnt = []
     for task in tasks:
         thing = networks[task]
         space.require_same(thing.space, "compare")
         if shared := here & set(thing.provenance.get("prompts") or ()):
-            raise ValueError(
+            raise InputError(
                 f"{len(shared)} prompts of these recordings were used to find the network of {task!r}; identify on other prompts"
             )
-        learnt.append(thing.members * thing.signed if isinstance(thing, Network) else np.nan_to_num(thing.values))
+        learnt.append(thing.members * thing.signs if isinstance(thing, Network) else np.nan_to_num(thing.values))
     return np.array(learnt, dtype=float)
 
 
@@ -247,7 +257,7 @@ def _check_apart(prompts: Mapping[str, list[set[str]]], fold: int) -> None:
     held = {digest for runs in prompts.values() for digest in (runs[fold] if fold < len(runs) else ())}
     kept = {digest for runs in prompts.values() for number, run in enumerate(runs) if number != fold for digest in run}
     if shared := held & kept:
-        raise ValueError(
+        raise InputError(
             f"{len(shared)} prompts of run {fold} are also in other runs, so that telling tasks by them shows nothing; record tasks "
             "with prompts of their own (e.g. other parts of one bank)"
         )
@@ -272,7 +282,7 @@ def _prompts(run: Run) -> set[str]:
 def _likeness(
     fresh: Float[np.ndarray, "run unit"],
     learnt: Float[np.ndarray, "task unit"],
-    method: Method,
+    method: IdentificationMethod,
     top: float,
     *,
     centre: bool,
@@ -291,75 +301,3 @@ def _likeness(
     a, b = (maps - maps.mean(1, keepdims=True) for maps in (fresh, learnt))
     norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
     return a @ b.T / np.where(norms > 0, norms, 1.0)
-
-
-def reliability(
-    recordings: Mapping[str, Recording],
-    *,
-    contrasts: Mapping[str, str] | None = None,
-    top: float = 0.05,
-) -> pd.DataFrame:
-    """How alike a task's maps are from run to run, beside maps of other tasks.
-
-    ::
-
-        fbn.reliability({"sort": sort_recording, "add": add_recording})
-
-    Args:
-        recordings: Task to a recording of at least two runs.
-        contrasts: As in :func:`identify_task`.
-        top: Share of units in a network, for Dice.
-
-    Returns:
-        One line a task: correlation and dice, each within (pairs of its runs) and between (its runs and those of
-        others), discriminability (share of within-pairs that beat a between-pair; 0.5 by chance), icc (ICC(2,1) of Shrout and Fleiss 1979, units by runs) and split_half (odd against even
-        runs, stepped up by Spearman and Brown).
-
-    Raises:
-        ValueError: A task with fewer than two runs.
-    """
-    maps = run_maps(recordings, contrasts)
-    if short := [task for task, runs in maps.items() if len(runs) < 2]:
-        raise ValueError(f"reliability compares runs of one task; {', '.join(short)} has fewer than two")
-    owner = np.concatenate([np.full(len(runs), i) for i, runs in enumerate(maps.values())])
-    stacked = np.concatenate(list(maps.values()))
-    r = np.corrcoef(stacked)
-    n = max(1, int(top * stacked.shape[1]))
-    masks = np.array([top_mask(one, n) for one in stacked], dtype=float)
-    dice = masks @ masks.T / n
-    lines = []
-    for i, (task, runs) in enumerate(maps.items()):
-        mine = np.flatnonzero(owner == i)
-        pairs = np.triu_indices(len(mine), 1)
-        within, between = (mine[pairs[0]], mine[pairs[1]]), np.ix_(mine, np.flatnonzero(owner != i))
-        inside, outside = r[within], r[between].ravel()
-        order = inside[:, None] - outside
-        lines.append(
-            {
-                "task": task,
-                "correlation_within": float(inside.mean()),
-                "correlation_between": float(outside.mean()) if outside.size else float("nan"),
-                "dice_within": float(dice[within].mean()),
-                "dice_between": float(dice[between].mean()) if outside.size else float("nan"),
-                "discriminability": float(((order > 0) + (order == 0) / 2).mean()) if outside.size else float("nan"),
-                "icc": icc_2_1(runs.T),
-                "split_half": _split_half(runs),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def icc_2_1(ratings: Float[np.ndarray, "target rater"]) -> float:
-    """Intraclass correlation, two-way random effects, absolute agreement, single rater (Shrout and Fleiss 1979)."""
-    n, k = ratings.shape
-    mean = ratings.mean()
-    between_targets = k * np.square(ratings.mean(1) - mean).sum() / (n - 1)
-    between_raters = n * np.square(ratings.mean(0) - mean).sum() / (k - 1)
-    rest = np.square(ratings - ratings.mean(1, keepdims=True) - ratings.mean(0) + mean).sum() / ((n - 1) * (k - 1))
-    total = between_targets + (k - 1) * rest + k * (between_raters - rest) / n
-    return float((between_targets - rest) / total)
-
-
-def _split_half(runs: Float[np.ndarray, "run unit"]) -> float:
-    r = float(np.corrcoef(runs[::2].mean(0), runs[1::2].mean(0))[0, 1])
-    return 2 * r / (1 + r)

@@ -6,33 +6,53 @@ units are shuffled within layers and paired in the same way, so that picking the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from tl_fbn.analysis.networks.overlap import atlas_rows, overlap, shuffle_within_layers
+from tl_fbn.analysis.networks.overlap import overlap
+from tl_fbn.analysis.networks.shuffles import atlas_rows, shuffle_within_layers
 from tl_fbn.units import Atlas
+from tl_fbn.units.result import TableResult
 
 
-def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class Matching(TableResult, step="comparison"):
+    """One line a pair of networks, best first: a, b, correlation (signed), dice, p (share of shuffled atlases whose best pair is
+    as good: corrected for the number of pairs)."""
+
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"Networks of two atlases were paired one to one by the largest sum of absolute correlations; p is the share of {about['n_null']:,} atlases with "
+            f"units shuffled within layers whose best pair is as good (seed {about['seed']})."
+        ]
+
+    def __repr__(self) -> str:
+        found = np.count_nonzero(self.table["p"] < 0.05)
+        return f"Matching of {len(self)} pairs of networks: {found} more alike than by chance (p < .05, corrected)"
+
+
+def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> Matching:
     """Pair the networks of two atlases.
 
     ::
 
-        pairs = fbn.match_networks(atlas, other_atlas, seed=0)
+        pairs = fbn.networks.match_networks(atlas, other_atlas, seed=0)
 
     Args:
         a: An atlas.
         b: Another, in the same space.
-        seed: Of the null.
-        n_null: Its draws.
+        seed: Seed of the shuffled atlases.
+        n_null: Number of shuffled atlases.
 
     Returns:
-        One line a pair, best first: a, b, correlation (signed), dice, p (share of shuffled atlases whose best pair is as good: corrected for the number of
-        pairs).
+        One line a pair, best first; :class:`Matching` says which columns.
 
     Raises:
-        ValueError: Atlases of different spaces.
+        InputError: Atlases of different spaces.
     """
     a.space.require_same(b.space, "match")
     left, right = atlas_rows(a), atlas_rows(b)
@@ -52,4 +72,6 @@ def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> pd.Da
         for i, j in zip(rows, columns, strict=True)
     ]
     table = pd.DataFrame(lines)
-    return table.iloc[np.argsort(-table["correlation"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
+    order = np.argsort(-table["correlation"].abs().to_numpy(), kind="stable")
+    about = {"seed": seed, "n_null": n_null, "first": dict(a.provenance), "second": dict(b.provenance)}
+    return Matching(table.iloc[order].reset_index(drop=True), about)

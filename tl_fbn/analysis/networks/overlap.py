@@ -10,24 +10,21 @@ the exact p. ``null`` holds sampled Dice coefficients of the same chance, for pi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from tl_fbn import files
-from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace, html_table
-
-_SIGNED = {"t", "z", "effect", "loading", "correlation", "weight"}
+from tl_fbn.units import Network, html_table
+from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
+from tl_fbn.units.result import Result
+from tl_fbn.units.space import Provenance
 
 
 @dataclass(frozen=True, eq=False)
-class Overlap:
+class Overlap(Result, step="comparison"):
     """Two networks against each other and against chance.
 
     Args:
@@ -38,6 +35,7 @@ class Overlap:
         expected_shared: By chance, with layers matched.
         p: Chance of at least as many shared units, exact.
         null: (draw,) Dice coefficients of layer-matched random networks.
+        provenance: Seed, and where the two networks came from.
     """
 
     a: str
@@ -47,6 +45,7 @@ class Overlap:
     expected_shared: float
     p: float
     null: Float[np.ndarray, " draw"] = field(repr=False)
+    provenance: Provenance = field(default_factory=dict)
 
     @property
     def dice(self) -> float:
@@ -74,16 +73,11 @@ class Overlap:
         line = {name: getattr(self, name) for name in names}
         return pd.DataFrame([line | {"size_a": self.sizes[0], "size_b": self.sizes[1]}])
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {name: getattr(self, name) for name in ("a", "b", "sizes", "shared", "expected_shared", "p")}
-        files.write_result(path, "Overlap", {"null": self.null}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Overlap:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Overlap")
-        return cls(**{**arrays, **about, "sizes": tuple(about["sizes"])})
+    def _methods_(self) -> list[str]:
+        return [
+            f"Overlap of {self.a} and {self.b} was compared with {len(self.null):,} random pairs that take as many units from every layer ({P_FORMULA}; "
+            f"seed {self.provenance.get('seed', NOT_RECORDED)})."
+        ]
 
     def __repr__(self) -> str:
         return (
@@ -110,7 +104,7 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
         n_null: Its draws.
 
     Raises:
-        ValueError: Networks in different spaces.
+        InputError: Networks in different spaces.
     """
     a.space.require_same(b.space, "compare")
     counts_a, counts_b, widths = a.per_layer(), b.per_layer(), np.array(a.space.widths)
@@ -124,7 +118,8 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
     )
     total = len(a) + len(b)
     null = 2.0 * np.asarray(drawn, dtype=float) / total if total else np.full(n_null, np.nan)
-    return Overlap(a.name, b.name, (len(a), len(b)), shared, expected, _p_shared(shared, a, b), null)
+    about = {"seed": seed, "first": dict(a.provenance), "second": dict(b.provenance)}
+    return Overlap(a.name, b.name, (len(a), len(b)), shared, expected, _p_shared(shared, a, b), null, about)
 
 
 def _p_shared(shared: int, a: Network, b: Network) -> float:
@@ -134,101 +129,6 @@ def _p_shared(shared: int, a: Network, b: Network) -> float:
         if n_a and n_b:
             pmf = np.convolve(pmf, stats.hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b))
     return float(min(1.0, pmf[shared:].sum()))
-
-
-def concordance(
-    maps: Mapping[str, UnitMap | Atlas], *, seed: int, top: float = 0.05, n_null: int = 1000
-) -> pd.DataFrame:
-    """Every pair of maps of one thing, made by different methods: do they point at the same units?
-
-    ::
-
-        fbn.concordance({"glm": contrast.t, "cgvst": scores}, seed=0)
-
-    Args:
-        maps: Name to map. Of an atlas its best network for the other map counts, and best-of-many in the null too.
-        seed: Of the null.
-        top: Share of units that makes a network of a map, for Dice: the largest \\|values\\| of signed kinds (t, z, effect,
-            loading), the largest values of others.
-        n_null: Draws: one of the two maps is shuffled within layers.
-
-    Returns:
-        One line a pair: a, b, correlation (Pearson, of signed kinds too), p_correlation (two-sided), dice, expected (dice by chance), p_dice
-        (exact, layer-matched; for an atlas times its number of networks), network (the atlas' best).
-
-    Raises:
-        ValueError: Fewer than two maps, or maps in different spaces.
-    """
-    if len(maps) < 2:
-        raise ValueError(f"concordance compares at least two maps; got {len(maps)}")
-    items = {name: _Maps.of(thing, top) for name, thing in maps.items()}
-    spaces = [item.space for item in items.values()]
-    for space in spaces[1:]:
-        spaces[0].require_same(space, "compare")
-    rng = np.random.default_rng(seed)
-    lines = []
-    for (name_a, a), (name_b, b) in combinations(items.items(), 2):
-        r = a.values @ b.values.T
-        best = np.unravel_index(np.abs(r).argmax(), r.shape)
-        observed, reached = float(r[best]), 0
-        few, many = (a, b) if len(a.values) <= len(b.values) else (b, a)
-        for _ in range(n_null):
-            shuffled = few.values[:, shuffle_within_layers(spaces[0], rng)]
-            reached += int(np.abs(shuffled @ many.values.T).max() >= abs(observed) * (1 - 1e-9))
-        pair = a.networks[best[0]], b.networks[best[1]]
-        one = overlap(*pair, seed=seed, n_null=1)
-        lines.append(
-            {
-                "a": name_a,
-                "b": name_b,
-                "correlation": observed,
-                "p_correlation": (1 + reached) / (1 + n_null),
-                "dice": one.dice,
-                "expected": one.expected,
-                "p_dice": min(1.0, one.p * r.size),
-                "network": ", ".join(
-                    network.name for network, item in zip(pair, (a, b), strict=True) if len(item.networks) > 1
-                ),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-@dataclass(frozen=True, eq=False)
-class _Maps:
-    """Maps of one method, each centred and of norm 1, and the network of each."""
-
-    space: UnitSpace
-    values: Float[np.ndarray, "map unit"]
-    networks: list[Network]
-
-    @classmethod
-    def of(cls, thing: UnitMap | Atlas, top: float) -> _Maps:
-        if isinstance(thing, UnitMap):
-            values = np.nan_to_num(thing.values.astype(float))
-            clean = UnitMap(thing.space, values, thing.kind, thing.provenance)
-            return cls(thing.space, _of_norm_one(values[None]), [clean.top(top, two_sided=thing.kind in _SIGNED)])
-        return cls(thing.space, atlas_rows(thing), list(thing.values()))
-
-
-def atlas_rows(atlas: Atlas) -> Float[np.ndarray, "map unit"]:
-    """The maps of an atlas (memberships where it has none), each centred and of norm 1."""
-    maps = [one.members for one in atlas.values()] if atlas.maps is None else atlas.maps
-    return _of_norm_one(np.array(maps, dtype=float))
-
-
-def _of_norm_one(values: Float[np.ndarray, "map unit"]) -> Float[np.ndarray, "map unit"]:
-    centred = values - values.mean(1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    return centred / np.where(norms > 0, norms, 1.0)
-
-
-def shuffle_within_layers(space: UnitSpace, rng: np.random.Generator) -> np.ndarray:
-    """A random order of units that keeps each in its layer."""
-    order = np.arange(space.n_units)
-    for layer in range(space.n_layers):
-        rng.shuffle(order[space.layer_slice(layer)])
-    return order
 
 
 def _ratio(part: int | float, whole: int | float) -> float:

@@ -1,6 +1,6 @@
 """Do networks come back in single samples? S0's count, with the chance it lacks.
 
-    recurrence(atlas, recording, threshold=0.2, seed=0).to_dataframe()
+    recurrence(recording, atlas, threshold=0.2, seed=0).to_dataframe()
 
 A network recurs in a sample if some map of the sample, cut to as many units as the network has, shares with it more than ``threshold`` of
 the units of either (intersection over union). Sample maps come from
@@ -14,28 +14,29 @@ circular, and finds something of any template in noise. ``p`` is the share of sh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from tqdm.auto import tqdm
 
-from tl_fbn import files
 from tl_fbn.acquisition.recording.recording import Recording, Run
 from tl_fbn.analysis.ica.find_networks import find_networks
 from tl_fbn.analysis.networks.dual_regression import Samples, dual_regression, samples_of
-from tl_fbn.analysis.networks.overlap import shuffle_within_layers
+from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
+from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.units import Atlas, Network, html_table
+from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
+from tl_fbn.units.result import Result
 
-Method = Literal["dual", "ica"]
+RecurrenceMethod = Literal["dual", "ica"]
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrence:
+class Recurrence(Result, step="comparison", picture="recurrence"):
     """How often networks come back.
 
     Args:
@@ -56,9 +57,12 @@ class Recurrence:
     n_samples: int
     null: Int[np.ndarray, "shuffle network"]
     threshold: float
-    method: Method
+    method: RecurrenceMethod
     skipped: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("method", "threshold", "n_samples", "skipped")
+    _measured_ = ("n_samples", "skipped")
 
     @property
     def p(self) -> Float[np.ndarray, " network"]:
@@ -70,19 +74,14 @@ class Recurrence:
         columns = {"network": self.names, "count": self.counts, "samples": self.samples, "n_samples": self.n_samples}
         return pd.DataFrame({**columns, "expected": self.null.mean(0), "p": self.p})
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {"counts": self.counts, "samples": self.samples, "null": self.null}
-        about = {name: getattr(self, name) for name in ("n_samples", "threshold", "method", "skipped")}
-        files.write_result(
-            path, "Recurrence", arrays, {**about, "names": list(self.names), "provenance": dict(self.provenance)}
-        )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Recurrence:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Recurrence")
-        return cls(**{**arrays, **about, "names": tuple(about["names"])})
+    def _methods_(self) -> list[str]:
+        kind = self.provenance.get("samples", "sample")
+        how = "dual regression" if self.method == "dual" else "an independent component analysis"
+        return [
+            f"Recurrence of {len(self.names)} networks was counted in {self.n_samples} {kind}s ({self.skipped} too short) by {how} of each; a network "
+            f"came back where intersection over union exceeded {self.threshold:g}. Chance: {len(self.null)} templates shuffled within layers; {P_FORMULA}; seed "
+            f"{self.provenance.get('seed', NOT_RECORDED)}."
+        ]
 
     def __repr__(self) -> str:
         skipped = f", {self.skipped} too short" if self.skipped else ""
@@ -103,12 +102,12 @@ class Recurrence:
 
 
 def recurrence(
-    atlas: Atlas,
-    recording: Recording,
+    recording: Recording | Atlas,
+    atlas: Atlas | Recording,
     *,
     seed: int,
     threshold: float = 0.2,
-    method: Method = "dual",
+    method: RecurrenceMethod = "dual",
     samples: Samples | None = None,
     n_components: int | None = None,
     n_null: int = 99,
@@ -118,12 +117,13 @@ def recurrence(
 
     ::
 
-        back = fbn.recurrence(atlas, other_recording, seed=0)
+        back = fbn.recurrence(other_recording, atlas, seed=0)
         back.to_dataframe()
 
     Args:
-        atlas: With maps; found on other texts than these, or it says nothing.
-        recording: Of the same space.
+        recording: Activations in the space of the atlas.
+        atlas: Networks, with maps; found on other texts than these, or their coming back says nothing. The two are told apart by
+            what they are, so that either may come first.
         seed: Of shuffles and single-sample ICAs.
         threshold: Intersection over union that counts, S0's 0.2 by default.
         method: ``"dual"`` or ``"ica"``.
@@ -133,15 +133,15 @@ def recurrence(
         progress: Show a bar.
 
     Raises:
-        ValueError: Spaces that differ, no sample long enough, or options out of range.
+        InputError: Spaces that differ, no sample long enough, or options out of range.
     """
+    recording, atlas = _told_apart(recording, atlas)
     atlas.space.require_same(recording.space, "look for an atlas in")
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}")
+    one_of(method, RecurrenceMethod, "method")
     if n_null < 1:
-        raise ValueError(f"n_null={n_null} gives no chance level; give at least 19, better 99")
+        raise InputError(f"n_null={n_null} gives no chance level; give at least 19, better 99")
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
+        raise InputError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
     if samples is None:
         samples = _finest(recording, (n_components or len(atlas)) if method == "ica" else len(atlas))
     rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ def recurrence(
         for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
             moved_templates = templates[:, shuffle_within_layers(atlas.space, rng)]
             null.append(np.array([_iou(one, moved_templates) > threshold for one in cut]).sum((0, 1)))
-    about = {**recording.provenance(), "atlas": dict(atlas.provenance), "seed": seed, "samples": samples}
+    about = {**recording.provenance, "atlas": dict(atlas.provenance), "seed": seed, "samples": samples}
     return Recurrence(
         tuple(atlas),
         hits.sum((0, 1)),
@@ -177,6 +177,17 @@ def recurrence(
         skipped,
         about,
     )
+
+
+def _told_apart(first: Any, second: Any) -> tuple[Recording, Atlas]:
+    """The recording and the atlas, whichever came first."""
+    if isinstance(first, Atlas):
+        first, second = second, first
+    if not isinstance(first, Recording) or not isinstance(second, Atlas):
+        raise InputTypeError(
+            f"recurrence looks for an atlas in a recording; got {type(first).__name__} and {type(second).__name__}"
+        )
+    return first, second
 
 
 def _finest(recording: Recording, n_networks: int) -> Samples:
@@ -193,7 +204,7 @@ def _finest(recording: Recording, n_networks: int) -> Samples:
 
 def _shuffled(atlas: Atlas, order: np.ndarray) -> Atlas:
     maps = np.asarray(atlas.maps)[:, order]
-    networks = {name: Network(atlas.space, one.members[order], None, name) for name, one in atlas.items()}
+    networks = {name: Network(atlas.space, one.members[order], name=name) for name, one in atlas.items()}
     return Atlas(atlas.space, networks, maps)
 
 
@@ -230,10 +241,10 @@ def _single(
             if rows.stop - rows.start <= n_components + 1:
                 skipped += 1
                 continue
-            alone = find_networks(_part(recording, run, rows), n_components, n_restarts=1, seed=seed)
+            alone = find_networks(_part(recording, run, rows), n_components, n_restarts=1, seed=seed, progress=False)
             found.append(np.asarray(alone.maps))
     if not found:
-        raise ValueError(
+        raise InputError(
             f"none of {skipped} samples has more than {n_components + 1} rows, which an ICA of {n_components} networks needs; take longer samples "
             '("block", "run"), fewer networks, or method="dual"'
         )

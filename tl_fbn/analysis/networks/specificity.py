@@ -14,19 +14,22 @@ choice; ``normalize=False`` leaves them).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, Network, UnitMap
-from tl_fbn.units.space import pooled_prompts
+from tl_fbn.units.result import TableResult
+from tl_fbn.units.space import pooled_origins
 
-How = Literal["difference", "z", "least"]
+Specificity = Literal["difference", "z", "least"]
 
 
 def specific_scores(
-    scores: Mapping[str, UnitMap], how: How = "difference", *, normalize: bool = True
+    scores: Mapping[str, UnitMap], how: Specificity = "difference", *, normalize: bool = True
 ) -> dict[str, UnitMap]:
     """Every task's map against the other tasks' maps.
 
@@ -43,19 +46,18 @@ def specific_scores(
         normalize: Divide each map by its mean magnitude first.
 
     Raises:
-        ValueError: Fewer than two maps, different spaces, an unknown ``how``, or a map that is zero throughout.
+        InputError: Fewer than two maps, different spaces, an unknown ``how``, or a map that is zero throughout.
     """
-    if how not in get_args(How):
-        raise ValueError(f"how={how!r} is none of {', '.join(map(repr, get_args(How)))}")
+    one_of(how, Specificity, "how")
     if len(scores) < 2:
-        raise ValueError(f"specific scores need maps of at least two tasks; got {len(scores)}")
+        raise InputError(f"specific scores need maps of at least two tasks; got {len(scores)}")
     first = next(iter(scores.values()))
     values = []
     for name, one in scores.items():
         first.space.require_same(one.space, "contrast")
         scale = float(np.nanmean(np.abs(one.values)))
         if not np.isfinite(scale) or scale == 0:
-            raise ValueError(f"the map of {name!r} has no finite value other than 0; there is nothing to contrast")
+            raise InputError(f"the map of {name!r} has no finite value other than 0; there is nothing to contrast")
         values.append(one.values / scale if normalize else one.values)
     stacked = np.array(values)  # (task, unit)
     found = {}
@@ -70,7 +72,7 @@ def specific_scores(
             specific = np.where(spread > 0, (own - stacked.mean(0)) / np.where(spread > 0, spread, 1.0), 0.0)
         kind = "z over tasks" if how == "z" else "specificity"
         about = {"method": "specific_scores", "task": name, "how": how, "normalize": normalize}
-        found[name] = UnitMap(first.space, specific, kind, about | _origins(scores))
+        found[name] = UnitMap(first.space, specific, kind, about | pooled_origins(scores))
     return found
 
 
@@ -79,7 +81,7 @@ def task_unique(networks: Mapping[str, Network]) -> Atlas:
 
     ::
 
-        unique = fbn.task_unique({"sort": sort_network, "add": add_network})
+        unique = fbn.networks.task_unique({"sort": sort_network, "add": add_network})
         unique["sort"]
 
     Args:
@@ -89,7 +91,7 @@ def task_unique(networks: Mapping[str, Network]) -> Atlas:
         Task to what is left of its network; it may be empty.
 
     Raises:
-        ValueError: Fewer than two networks, or networks of different spaces.
+        InputError: Fewer than two networks, or networks of different spaces.
     """
     _check(networks, "unique parts")
     unique = {}
@@ -107,7 +109,7 @@ def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None)
 
     ::
 
-        fbn.shared_core({"sort": sort_network, "add": add_network, "copy": copy_network}, at_least=2)
+        fbn.networks.shared_core({"sort": sort_network, "add": add_network, "copy": copy_network}, at_least=2)
 
     Args:
         networks: Task to network, at least two in one space.
@@ -117,23 +119,38 @@ def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None)
         A network without signs.
 
     Raises:
-        ValueError: Fewer than two networks, networks of different spaces, or ``at_least`` beyond their number.
+        InputError: Fewer than two networks, networks of different spaces, or ``at_least`` beyond their number.
     """
     counts = _counts(networks, "a shared core")
     n = len(networks) if at_least is None else at_least
     if not 1 <= n <= len(networks):
-        raise ValueError(f"at_least={at_least} of {len(networks)} networks; give 1 to {len(networks)}")
-    provenance = {"method": "shared_core", "at_least": n, "networks": list(networks)} | _origins(networks)
+        raise InputError(f"at_least={at_least} of {len(networks)} networks; give 1 to {len(networks)}")
+    provenance = {"method": "shared_core", "at_least": n, "networks": list(networks)} | pooled_origins(networks)
     first = next(iter(networks.values()))
     return Network(first.space, counts >= n, name=f"core ({n} of {len(networks)})", provenance=provenance)
 
 
-def multiplicity(networks: Mapping[str, Network]) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class Multiplicity(TableResult, step="comparison"):
+    """One line a number of networks: networks, units (that are in exactly so many), expected (of layer-matched random networks)."""
+
+    def _methods_(self) -> list[str]:
+        return [
+            f"How many units are in how many of {len(self) - 1} networks was compared with the exact expectation for independent random networks with as many "
+            "units in every layer."
+        ]
+
+    def __repr__(self) -> str:
+        units, expected = (self.table[name].to_numpy()[2:].sum() for name in ("units", "expected"))
+        return f"Multiplicity of {len(self) - 1} networks: {units:,} units in two or more, {expected:,.1f} expected by chance"
+
+
+def multiplicity(networks: Mapping[str, Network]) -> Multiplicity:
     """How many units are in exactly 0, 1, 2, ... of the networks, and how many would be by chance.
 
     ::
 
-        fbn.multiplicity({"sort": sort_network, "add": add_network})
+        fbn.networks.multiplicity({"sort": sort_network, "add": add_network})
 
     Chance is layer-matched: independent random networks with as many units in each layer; its expectation is exact (in every layer, the number of networks a
     unit is in is a sum of independent draws with their own probabilities).
@@ -142,10 +159,10 @@ def multiplicity(networks: Mapping[str, Network]) -> pd.DataFrame:
         networks: Task to network, at least two in one space.
 
     Returns:
-        One line a number of networks: networks, units, expected.
+        One line a number of networks; :class:`Multiplicity` says which columns.
 
     Raises:
-        ValueError: Fewer than two networks, or networks of different spaces.
+        InputError: Fewer than two networks, or networks of different spaces.
     """
     counts = _counts(networks, "a multiplicity")
     widths = np.array(next(iter(networks.values())).space.widths)
@@ -159,7 +176,8 @@ def multiplicity(networks: Mapping[str, Network]) -> pd.DataFrame:
             chances = np.convolve(chances, [1 - share, share])
         expected += width * chances
     units = np.bincount(counts, minlength=len(networks) + 1)
-    return pd.DataFrame({"networks": np.arange(len(networks) + 1), "units": units, "expected": expected})
+    table = pd.DataFrame({"networks": np.arange(len(networks) + 1), "units": units, "expected": expected})
+    return Multiplicity(table, pooled_origins(networks))
 
 
 def _counts(networks: Mapping[str, Network], what: str) -> np.ndarray:
@@ -169,15 +187,7 @@ def _counts(networks: Mapping[str, Network], what: str) -> np.ndarray:
 
 def _check(networks: Mapping[str, Network], what: str) -> None:
     if len(networks) < 2:
-        raise ValueError(f"{what} need at least two networks; got {len(networks)}")
+        raise InputError(f"{what} need at least two networks; got {len(networks)}")
     first = next(iter(networks.values()))
     for network in networks.values():
         first.space.require_same(network.space, "compare")
-
-
-def _origins(sources: Mapping[str, Any]) -> dict[str, Any]:
-    """What all sources were found on, if all know it."""
-    parts = {
-        name: {key: value for key, value in one.provenance.items() if key != "prompts"} for name, one in sources.items()
-    }
-    return {"of": parts, **pooled_prompts(one.provenance for one in sources.values())}

@@ -1,6 +1,6 @@
 """What networks do over time: one number a network and row, as a recording of its own.
 
-    courses = fbn.time_courses(recording, atlas)                     # units are the networks
+    courses = fbn.networks.time_courses(recording, atlas)                     # units are the networks
     fbn.fit_glm(courses).contrast("sort - rest").to_dataframe()      # which network is task-positive?
 
 As a recording it takes every analysis: conditions against each other (the GLM), permutations, task identification.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -26,20 +26,21 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Recording, Run
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, Network, UnitSpace
 
-How = Literal["mean", "regression"]
+CourseMethod = Literal["mean", "regression"]
 SITE = "networks"
 
 
 def time_courses(
-    recording: Recording, networks: Mapping[str, Network] | Network, *, how: How = "mean", signed: bool = True
+    recording: Recording, networks: Mapping[str, Network] | Network, *, how: CourseMethod = "mean", signed: bool = True
 ) -> Recording:
     """The time course of every network, in memory.
 
     ::
 
-        courses = fbn.time_courses(recording, atlas)
+        courses = fbn.networks.time_courses(recording, atlas)
         fbn.fit_glm(courses).contrast("sort - rest")  # which network is task-positive?
 
     Args:
@@ -53,13 +54,12 @@ def time_courses(
         after the networks.
 
     Raises:
-        ValueError: Networks of another space, an empty one, or maps that follow from each other.
+        InputError: Networks of another space, an empty one, or maps that follow from each other.
     """
-    if how not in get_args(How):
-        raise ValueError(f"how={how!r} is none of {', '.join(map(repr, get_args(How)))}")
+    one_of(how, CourseMethod, "how")
     sets = {networks.name: networks} if isinstance(networks, Network) else dict(networks)
     if not sets:
-        raise ValueError("time_courses got no networks; give at least one")
+        raise InputError("time_courses got no networks; give at least one")
     for network in sets.values():
         recording.space.require_same(network.space, "read the time course of")
     weights = _means(sets, signed) if how == "mean" else _projection(networks)
@@ -74,7 +74,7 @@ def _means(sets: Mapping[str, Network], signed: bool) -> Float[np.ndarray, "unit
     columns = []
     for name, network in sets.items():
         if not len(network):
-            raise ValueError(f"network {name!r} has no units, so no time course; leave it out")
+            raise InputError(f"network {name!r} has no units, so no time course; leave it out")
         weights = np.where(network.signs < 0, -1.0, 1.0) if signed and network.signs is not None else 1.0
         columns.append(network.members * weights / len(network))
     return np.column_stack(columns)
@@ -84,13 +84,13 @@ def _projection(networks: Mapping[str, Network] | Network) -> Float[np.ndarray, 
     """The pseudo-inverse of the centred maps, which also takes the mean off a row."""
     maps = networks.maps if isinstance(networks, Atlas) else None
     if maps is None:
-        raise ValueError(
+        raise InputError(
             'how="regression" needs an atlas with maps, such as find_networks gives; for others take how="mean"'
         )
     maps = np.asarray(maps, dtype=np.float64)
     centred = maps - maps.mean(1, keepdims=True)
     if np.linalg.matrix_rank(centred) < len(centred):
-        raise ValueError(
+        raise InputError(
             f"the {len(centred)} maps of this atlas follow from each other, so a row has no one reading by them; drop some"
         )
     return np.linalg.pinv(centred)

@@ -1,0 +1,5 @@
+"""What a model does: batteries of items scored by likelihood, free answers, and published benchmarks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

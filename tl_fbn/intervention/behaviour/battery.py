@@ -32,8 +32,10 @@ from jaxtyping import Int
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 from tl_fbn.acquisition.model.forward_context import declared
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
-from tl_fbn.intervention.behaviour.item_files import Format, Scored, choice_tasks, read_jsonl
+from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
 from tl_fbn.intervention.behaviour.item_tokens import Layout, Sequence_, encode_item, item_digests
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.behaviour.parsers import Parser
@@ -121,7 +123,7 @@ class Battery:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ValueError("a battery needs at least one task; got none")
+            raise InputError("a battery needs at least one task; got none")
 
     @classmethod
     def from_pairs(cls, tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]]) -> Battery:
@@ -130,9 +132,9 @@ class Battery:
         for name, pairs in tasks.items():
             items = [BatteryItem(p, tuple(dict.fromkeys(a)) if isinstance(a, list) else (a,)) for p, a in pairs]
             if any(not item.alternatives for item in items):
-                raise ValueError(f"task {name!r} has a prompt without an answer; give at least one answer each")
+                raise InputError(f"task {name!r} has a prompt without an answer; give at least one answer each")
             if any(not isinstance(one, (str, tuple)) for item in items for one in (item.prompt, *item.alternatives)):
-                raise ValueError(
+                raise InputError(
                     f"task {name!r} has prompts or answers that are neither strings nor tuples of token ids"
                 )
             made[name] = Task(name, "answer", tuple(items))
@@ -147,7 +149,7 @@ class Battery:
         return cls(made)
 
     @classmethod
-    def from_chats(cls, tasks: Mapping[str, Sequence[Any]], model: Any, *, bos_eos: bool = True) -> Battery:
+    def from_chats(cls, tasks: Mapping[str, Sequence[Any]], model: HookedModel, *, bos_eos: bool = True) -> Battery:
         """A battery of chats, each ending with the assistant's right answer, which is what is scored.
 
         Args:
@@ -156,7 +158,7 @@ class Battery:
             bos_eos: As for :func:`tl_fbn.cgvst`.
 
         Raises:
-            ValueError: A chat that does not end with an answer, or no chat template.
+            InputError: A chat that does not end with an answer, or no chat template.
         """
         layouts = Layouts(getattr(model, "tokenizer", model), bos_eos=bos_eos)
         made = {}
@@ -165,7 +167,7 @@ class Battery:
             for number, chat in enumerate(chats):
                 messages = as_chat(chat)
                 if len(messages) < 2 or messages[-1][0] != "assistant":
-                    raise ValueError(
+                    raise InputError(
                         f"chat {number} of task {name!r} does not end with a message of the assistant's, the answer"
                     )
                 layout = layouts.of(chat)
@@ -181,7 +183,7 @@ class Battery:
         tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]],
         *,
         template: str | None = None,
-        scored: Scored = "text",
+        scored: ScoredText = "text",
     ) -> Battery:
         """A battery of multiple choice.
 
@@ -196,7 +198,7 @@ class Battery:
             scored: Likewise.
 
         Raises:
-            ValueError: An item without a right alternative, and what is allowed.
+            InputError: An item without a right alternative, and what is allowed.
         """
         return cls(choice_tasks(tasks, template=template, scored=scored))
 
@@ -205,11 +207,11 @@ class Battery:
         cls,
         path: str | os.PathLike,
         *,
-        format: Format = "auto",
+        format: ItemFormat = "auto",
         name: str | None = None,
         n: int | None = None,
         template: str | None = None,
-        scored: Scored = "text",
+        scored: ScoredText = "text",
     ) -> Battery:
         """A battery of a file with one JSON object a line: minimal pairs as BLiMP's, multiple choice, or questions with answers.
 
@@ -223,7 +225,7 @@ class Battery:
             scored: Of choices, the ``"text"`` of the alternatives or their ``"label"``.
 
         Raises:
-            ValueError: A line that is none of these, with its number, what was found and what is allowed.
+            InputError: A line that is none of these, with its number, what was found and what is allowed.
         """
         return cls(read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored))
 
@@ -240,17 +242,17 @@ class Battery:
         if not isinstance(other, Battery):
             return NotImplemented
         if both := [name for name in self.tasks if name in other.tasks]:
-            raise ValueError(f"both batteries have a task {', '.join(both)}; give one of them another name=")
+            raise InputError(f"both batteries have a task {', '.join(both)}; give one of them another name=")
         return Battery({**self.tasks, **other.tasks})
 
     def select(self, names: Sequence[str]) -> Battery:
         """Only these tasks."""
         unknown = [name for name in names if name not in self.tasks]
         if unknown:
-            raise ValueError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
+            raise InputError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
         return Battery({name: self.tasks[name] for name in names})
 
-    def sizes(self, model: Any, *, batch_size: int = 128) -> list[int]:
+    def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
         """Tokens, padding included, of every forward pass that :meth:`score` makes."""
         return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
 
@@ -265,7 +267,7 @@ class Battery:
         return self._known[1]
 
     @torch.no_grad()
-    def score(self, model: Any, *, batch_size: int = 128) -> dict[str, Scores]:
+    def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks are on the model."""
         host.require_eval(model, "a battery")
         prepared = self._prepared(model, batch_size)
@@ -289,7 +291,7 @@ class Battery:
             hits[batch.sequences] = np.bincount(owner, wrong, len(batch.sequences)) == 0
         return {name: layout.scores(hits, likelihoods, counts, said) for name, layout in prepared.layouts.items()}
 
-    def evaluate(self, model: Any, *, batch_size: int = 128) -> pd.DataFrame:
+    def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
         """One line a task: exact_match, log_likelihood, n, the monitors (:mod:`.monitors`) and, of texts, perplexity.
 
         Columns: task, exact_match, log_likelihood, n, chance, majority, constant, parsed, repetition, flag, perplexity.
@@ -310,7 +312,7 @@ class Battery:
 
     def respond(
         self,
-        model: Any,
+        model: HookedModel,
         *,
         max_new_tokens: int = 20,
         stop: Sequence[str] = (),
@@ -330,7 +332,7 @@ class Battery:
             progress: Show a bar.
 
         Raises:
-            ValueError: A model without a tokenizer, a task with nothing to write after, or prompts too long for the context.
+            InputError: A model without a tokenizer, a task with nothing to write after, or prompts too long for the context.
         """
         return respond(
             model,
@@ -342,9 +344,9 @@ class Battery:
             progress=progress,
         )
 
-    def _prepared(self, model: Any, batch_size: int) -> _Prepared:
+    def _prepared(self, model: HookedModel, batch_size: int) -> _Prepared:
         """Sequences and padded batches; made once for a tokenizer and batch size."""
-        tokenizer = getattr(model, "tokenizer", None)
+        tokenizer = tokenizer_of(model)
         n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
         settings = [batch_size, n_ctx, d_vocab]
         if not (self._cache and self._cache[0] is tokenizer and self._cache[1] == settings):
@@ -355,7 +357,7 @@ class Battery:
             ]
             longest = max(len(ids) for ids, _ in sequences)
             if n_ctx is not None and longest > n_ctx:
-                raise ValueError(
+                raise InputError(
                     f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}; shorten or drop it"
                 )
             self._cache[:] = [tokenizer, settings, _Prepared.of(self.tasks, sequences, batch_size)]

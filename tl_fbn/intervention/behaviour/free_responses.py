@@ -21,18 +21,18 @@ Cost: one pass over each prompt and one step a token, behind a key-value cache w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from tl_fbn import files
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour import output_checks as monitors
 from tl_fbn.intervention.behaviour import parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
@@ -40,12 +40,14 @@ from tl_fbn.intervention.behaviour.item_tokens import padded
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.units import html_frame
+from tl_fbn.units.prose import NOT_RECORDED, listed
+from tl_fbn.units.result import Arrays, Described, Result
 
 _COLUMNS = ("exact_match", "accuracy", "n", "chance", "majority", "constant", "parsed", "repetition", "flag")
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
+class Responses(Result, step="answers"):
     """What a model wrote, item by item, and what it was taken for.
 
     Args:
@@ -58,6 +60,7 @@ class Responses:
         right: (response,) the label is; for open answers, the text.
         loop: (response,) the text ends in a loop.
         table: Task to the columns of :meth:`summary`.
+        provenance: How the texts were decoded, where it is known.
     """
 
     tasks: tuple[str, ...]
@@ -69,6 +72,7 @@ class Responses:
     right: Bool[np.ndarray, " response"]
     loop: Bool[np.ndarray, " response"]
     table: Mapping[str, Mapping[str, Any]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> pd.DataFrame:
         """One line a task: task, exact_match, accuracy, n, chance, majority, constant, parsed, repetition, flag."""
@@ -88,19 +92,23 @@ class Responses:
             loop=self.loop,
         )
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays = {name: getattr(self, name) for name in ("open", "exact_match", "right", "loop")}
-        about = {name: getattr(self, name) for name in ("tasks", "texts", "answers", "labels")}
-        files.write_result(path, "Responses", arrays, {**about, "table": {k: dict(v) for k, v in self.table.items()}})
-
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Responses:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Responses")
-        tasks, texts, answers, labels = (tuple(about[name]) for name in ("tasks", "texts", "answers", "labels"))
-        table = {name: about["table"][name] for name in dict.fromkeys(tasks)}  # in the order of the tasks
-        return cls(tasks, texts, answers, labels, table=table, **arrays)
+    def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
+        table = {name: about["table"][name] for name in dict.fromkeys(about["tasks"])}  # in the order of the tasks
+        return arrays, {**about, "table": table}
+
+    def _methods_(self) -> list[str]:
+        return [
+            f"Free answers to {len(self.texts)} items of {listed(list(self.table))} were parsed strictly; what could not be parsed counts as wrong. Decoding: "
+            f"{self.provenance.get('decoding', NOT_RECORDED)}."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        about = "Free text, parsed strictly: what could not be parsed is wrong. Constant: the share of the commonest output."
+        return [
+            {"title": "Written answers", "text": f"{self!r}. {about}", "table": self.summary()},
+            {"title": "What was written", "text": "Item by item.", "table": self.to_dataframe()},
+        ]
 
     def __repr__(self) -> str:
         flagged = sum(bool(line["flag"]) for line in self.table.values())
@@ -126,10 +134,10 @@ def judge(
         loop: Task to which texts are loops, where that is known in tokens; otherwise words count.
 
     Raises:
-        ValueError: Texts for other items, a task of passages, or answers that are token ids.
+        InputError: Texts for other items, a task of passages, or answers that are token ids.
     """
     if set(texts) != set(tasks):
-        raise ValueError(f"texts for the tasks {', '.join(texts) or 'none'}; the battery has {', '.join(tasks)}")
+        raise InputError(f"texts for the tasks {', '.join(texts) or 'none'}; the battery has {', '.join(tasks)}")
     rows: list[_Row] = []
     table = {}
     for name, task in tasks.items():
@@ -153,7 +161,7 @@ def judge(
 
 
 def respond(
-    model: Any,
+    model: HookedModel,
     tasks: Mapping[str, Task],
     *,
     max_new_tokens: int = 20,
@@ -163,13 +171,13 @@ def respond(
     progress: bool = True,
 ) -> Responses:
     """Let the model answer every item, greedily, under whatever hooks are on it; see :meth:`tl_fbn.Battery.respond`."""
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = tokenizer_of(model)
     if tokenizer is None:
-        raise ValueError(
+        raise InputError(
             "free responses are texts, and this model has no tokenizer to spell its tokens; give a model that has one, or use battery.score"
         )
     if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} leaves nothing to answer with; give at least 1")
+        raise InputError(f"max_new_tokens={max_new_tokens} leaves nothing to answer with; give at least 1")
     host.require_eval(model, "a battery")
     for task in tasks.values():
         _check(task, len(task.items))
@@ -184,16 +192,16 @@ def respond(
     return judge({name: _spelled(task, tokenizer) for name, task in tasks.items()}, texts, parser=parser, loop=loop)
 
 
-def _prompt(model: Any, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
+def _prompt(model: HookedModel, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
     if not item.prompt:
-        raise ValueError(
+        raise InputError(
             f"task {task!r} has items without a prompt, such as minimal pairs, which nothing can be written after; select other tasks"
         )
     prompt = item.prompt.rstrip() if isinstance(item.prompt, str) else item.prompt
-    ids = encode(model.tokenizer, prompt, d_vocab=host.vocabulary_size(model))
+    ids = encode(tokenizer_of(model), prompt, d_vocab=host.vocabulary_size(model))
     n_ctx = host.context_length(model)
     if n_ctx is not None and len(ids) + max_new_tokens > n_ctx:
-        raise ValueError(
+        raise InputError(
             f"an item of task {task!r} has {len(ids)} tokens and {max_new_tokens} to write, the model's context holds {n_ctx}; shorten or drop it, or give fewer max_new_tokens"
         )
     return ids
@@ -210,15 +218,15 @@ def _spelled(task: Task, tokenizer: Any) -> Task:
 
 def _check(task: Task, n: int) -> None:
     if task.kind == "text":
-        raise ValueError(f"task {task.name!r} has passages, not questions; select other tasks")
+        raise InputError(f"task {task.name!r} has passages, not questions; select other tasks")
     if n != len(task.items):
-        raise ValueError(f"{n} texts for the {len(task.items)} items of task {task.name!r}; give one for each")
+        raise InputError(f"{n} texts for the {len(task.items)} items of task {task.name!r}; give one for each")
 
 
 def _accepted(task: Task, item: BatteryItem) -> set[str]:
     right = item.alternatives[:1] if task.kind == "choice" else item.alternatives
     if not all(isinstance(answer, str) for answer in right):
-        raise ValueError(f"task {task.name!r} has answers of token ids, which no text can be compared with; give texts")
+        raise InputError(f"task {task.name!r} has answers of token ids, which no text can be compared with; give texts")
     return {_plain(str(answer)) for answer in right}
 
 

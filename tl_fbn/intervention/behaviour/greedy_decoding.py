@@ -15,12 +15,13 @@ import torch
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.sampling import Decoder, Mode, decoding_mode
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.sampling import Decoder, DecodingMode, decoding_mode
 
 
 @torch.no_grad()
 def write(
-    model: Any,
+    model: HookedModel,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -43,7 +44,7 @@ def write(
     with tqdm(total=len(prompts), desc="responses", unit="item", disable=not progress) as bar:
         for batch in _batches(prompts, mode, batch_size):
             continued = _continue(
-                Decoder(model, mode), [prompts[i] for i in batch], max_new_tokens, ends, model.tokenizer, stop
+                Decoder(model, mode), [prompts[i] for i in batch], max_new_tokens, ends, tokenizer_of(model), stop
             )
             for i, tokens in zip(batch, continued, strict=True):
                 written[i] = tokens
@@ -56,14 +57,14 @@ def cut(text: str, stop: Sequence[str]) -> str:
     return text[: min((text.find(one) for one in stop if one in text), default=len(text))]
 
 
-def end_of_answer(model: Any) -> set[int]:
+def end_of_answer(model: HookedModel) -> set[int]:
     """Tokens that end an answer: of end-of-text, and special ones save that for unknown words."""
-    tokenizer = model.tokenizer
+    tokenizer = tokenizer_of(model)
     special = {int(token) for token in getattr(tokenizer, "all_special_ids", [])}
     return (special - {getattr(tokenizer, "unk_token_id", None)}) | set(host.end_tokens(model))
 
 
-def _batches(prompts: Sequence[Sequence[int]], mode: Mode, batch_size: int) -> list[list[int]]:
+def _batches(prompts: Sequence[Sequence[int]], mode: DecodingMode, batch_size: int) -> list[list[int]]:
     """Prompts of similar length together; of equal length where the model needs that."""
     batches: list[list[int]] = []
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):

@@ -22,12 +22,13 @@ import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Kind, Task, Text
+from tl_fbn.errors import InputError, one_of
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
 
-Format = Literal["auto", "pairs", "choices", "qa"]
-Scored = Literal["text", "label"]
+ItemFormat = Literal["auto", "pairs", "choices", "qa"]
+ScoredText = Literal["text", "label"]
 _QUESTION, _CHOICES, _RIGHT, _ANSWERS = (
     ("question", "prompt"),
     ("choices", "options"),
@@ -46,11 +47,10 @@ _ALLOWED = {
 
 
 def read_jsonl(
-    path: Path, *, format: Format, name: str | None, n: int | None, template: str | None, scored: Scored
+    path: Path, *, format: ItemFormat, name: str | None, n: int | None, template: str | None, scored: ScoredText
 ) -> dict[str, Task]:
     """Tasks of a file; see :meth:`tl_fbn.Battery.from_jsonl`."""
-    if format not in get_args(Format):
-        raise ValueError(f"format={format!r} is none of {', '.join(map(repr, get_args(Format)))}")
+    one_of(format, ItemFormat, "format")
     check_scored(scored)
     items: dict[str, list[BatteryItem]] = {}
     kind = format
@@ -59,25 +59,25 @@ def read_jsonl(
         try:
             fields = json.loads(line)
             if not isinstance(fields, dict):
-                raise ValueError(f"it is {_shown(fields)}, no JSON object")
+                raise InputError(f"it is {_shown(fields)}, no JSON object")
             if kind == "auto":
                 kind = _recognised(fields)
             item = _item(kind, fields, template, scored)
         except ValueError as error:  # JSONDecodeError is one
             reason = f"no JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number} is no {_NOUN.get(kind, 'item')} ({reason}); {_ALLOWED.get(kind) or _any_allowed()}"
             ) from error
         own = str(fields.get("UID", path.stem)) if kind == "pairs" else path.stem
         items.setdefault(name or own, []).append(item)
     if not items:
-        raise ValueError(f"{path} has no lines; {_ALLOWED.get(kind) or _any_allowed()}")
-    sort: Kind = "answer" if kind == "qa" else "choice"
+        raise InputError(f"{path} has no lines; {_ALLOWED.get(kind) or _any_allowed()}")
+    sort: TaskKind = "answer" if kind == "qa" else "choice"
     return {task: Task(task, sort, tuple(found)) for task, found in items.items()}
 
 
 def choice_tasks(
-    tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]], *, template: str | None, scored: Scored
+    tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]], *, template: str | None, scored: ScoredText
 ) -> dict[str, Task]:
     """Tasks of objects in memory; see :meth:`tl_fbn.Battery.from_choices`."""
     check_scored(scored)
@@ -88,7 +88,7 @@ def choice_tasks(
             try:
                 items.append(_choice(one, template, scored) if isinstance(one, Mapping) else _triple(one))
             except ValueError as error:
-                raise ValueError(
+                raise InputError(
                     f"item {number} of task {name!r} is no {_NOUN['choices']} ({error}); {_ALLOWED['choices'].replace('line', 'item').replace('JSON object', 'mapping')}, or (prompt, alternatives, answer)"
                 ) from error
         made[name] = Task(name, "choice", tuple(items))
@@ -96,8 +96,7 @@ def choice_tasks(
 
 
 def check_scored(scored: str) -> None:
-    if scored not in get_args(Scored):
-        raise ValueError(f"scored={scored!r} is none of {', '.join(map(repr, get_args(Scored)))}")
+    one_of(scored, ScoredText, "scored")
 
 
 def _lines(path: Path, n: int | None) -> Iterator[tuple[int, str]]:
@@ -114,14 +113,14 @@ def _recognised(fields: Mapping[str, Any]) -> Literal["pairs", "choices", "qa"]:
         return "choices"
     if any(key in fields for key in _ANSWERS):
         return "qa"
-    raise ValueError(f"it has the fields {', '.join(fields) or 'none'}")
+    raise InputError(f"it has the fields {', '.join(fields) or 'none'}")
 
 
 def _any_allowed() -> str:
     return "; or ".join(_ALLOWED.values())
 
 
-def _item(kind: str, fields: Mapping[str, Any], template: str | None, scored: Scored) -> BatteryItem:
+def _item(kind: str, fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
     if kind == "choices":
         return _choice(fields, template, scored)
     if kind == "qa":
@@ -130,17 +129,17 @@ def _item(kind: str, fields: Mapping[str, Any], template: str | None, scored: Sc
         return BatteryItem(prompt, _references(fields), (question,) if question != prompt else ())
     good, bad = (_text(_taken(fields, (key,)), key) for key in ("sentence_good", "sentence_bad"))
     if good == bad:
-        raise ValueError(f"both sentences are {good!r}")
+        raise InputError(f"both sentences are {good!r}")
     return BatteryItem("", (good, bad))
 
 
-def _choice(fields: Mapping[str, Any], template: str | None, scored: Scored) -> BatteryItem:
+def _choice(fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
     question = _question(fields)
     texts, labels = _alternatives(_taken(fields, _CHOICES))
     right = _right(_taken(fields, _RIGHT), texts, labels)
     names = labels or list(string.ascii_uppercase[: len(texts)])
     if len(names) < len(texts):
-        raise ValueError(f"{len(texts)} alternatives without labels are more than there are letters")
+        raise InputError(f"{len(texts)} alternatives without labels are more than there are letters")
     listed = "\n".join(f"{label}. {text}" for label, text in zip(names, texts, strict=True))
     plain = "{question}" if scored == "text" else "{question}\n{choices}\nAnswer:"
     prompt = _filled(template or plain, fields, question=question, choices=listed)
@@ -149,11 +148,11 @@ def _choice(fields: Mapping[str, Any], template: str | None, scored: Scored) -> 
 
 def _triple(given: tuple[Any, ...]) -> BatteryItem:
     if len(given) != 3:
-        raise ValueError(f"it has {len(given)} parts")
+        raise InputError(f"it has {len(given)} parts")
     prompt, alternatives, answer = given
     alternatives = [one if isinstance(one, str) else tuple(one) for one in alternatives]
     if len(alternatives) < 2:
-        raise ValueError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
+        raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
     strings = [one for one in alternatives if isinstance(one, str)]
     right = _right(answer, strings, []) if len(strings) == len(alternatives) else _place(answer, len(alternatives))
     return _ordered(prompt if isinstance(prompt, str) else tuple(prompt), alternatives, right, ())
@@ -161,7 +160,7 @@ def _triple(given: tuple[Any, ...]) -> BatteryItem:
 
 def _ordered(prompt: Text, alternatives: Sequence[Text], right: int, texts: tuple[str, ...]) -> BatteryItem:
     if alternatives.count(alternatives[right]) > 1:
-        raise ValueError(f"the right alternative {alternatives[right]!r} is offered twice, so it cannot win")
+        raise InputError(f"the right alternative {alternatives[right]!r} is offered twice, so it cannot win")
     rest = (*alternatives[:right], *alternatives[right + 1 :])
     return BatteryItem(prompt, (alternatives[right], *rest), texts, right)
 
@@ -171,18 +170,18 @@ def _alternatives(given: Any) -> tuple[list[str], list[str]]:
     labels: Any = []
     if isinstance(given, dict):
         if "text" not in given:
-            raise ValueError(f"its choices have the fields {', '.join(given) or 'none'}, not text and label")
+            raise InputError(f"its choices have the fields {', '.join(given) or 'none'}, not text and label")
         given, labels = given["text"], given.get("label", [])
     elif isinstance(given, (list, tuple)) and given and all(isinstance(one, dict) for one in given):
         labels = [one["label"] for one in given if "label" in one]
         given = [_taken(one, ("text",)) for one in given]
     if not isinstance(given, (list, tuple)) or not isinstance(labels, (list, tuple)):
-        raise ValueError(f"its choices are {_shown(given)}, no list")
+        raise InputError(f"its choices are {_shown(given)}, no list")
     texts = [_text(one, "a choice") for one in given]
     if len(texts) < 2:
-        raise ValueError(f"it offers {len(texts)} alternatives; at least two make a choice")
+        raise InputError(f"it offers {len(texts)} alternatives; at least two make a choice")
     if labels and len(labels) != len(texts):
-        raise ValueError(f"it has {len(texts)} alternatives and {len(labels)} labels")
+        raise InputError(f"it has {len(texts)} alternatives and {len(labels)} labels")
     return texts, [str(label) for label in labels]
 
 
@@ -197,7 +196,7 @@ def _right(answer: Any, texts: Sequence[str], labels: Sequence[str]) -> int:
             return string.ascii_uppercase.index(given.upper())
         if given.isdecimal() and not labels:
             return _place(int(given), len(texts))
-        raise ValueError(
+        raise InputError(
             f"its answer {answer!r} is none of the {len(texts)} alternatives, by label, text, letter or place"
         )
     if str(answer) in labels and not isinstance(answer, bool):
@@ -207,9 +206,9 @@ def _right(answer: Any, texts: Sequence[str], labels: Sequence[str]) -> int:
 
 def _place(answer: Any, n: int) -> int:
     if isinstance(answer, bool) or not isinstance(answer, int):
-        raise ValueError(f"its answer is {_shown(answer)}, no label, text, letter or place")
+        raise InputError(f"its answer is {_shown(answer)}, no label, text, letter or place")
     if not 0 <= answer < n:
-        raise ValueError(f"its answer is place {answer}; {n} alternatives have places 0 to {n - 1}")
+        raise InputError(f"its answer is place {answer}; {n} alternatives have places 0 to {n - 1}")
     return answer
 
 
@@ -219,7 +218,7 @@ def _references(fields: Mapping[str, Any]) -> tuple[str, ...]:
         given = _taken(given, ("text",))
     given = [given] if isinstance(given, (str, int, float)) and not isinstance(given, bool) else given
     if not isinstance(given, list) or not given:
-        raise ValueError(f"its answer is {_shown(given)}")
+        raise InputError(f"its answer is {_shown(given)}")
     numbers = [str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in given]
     return tuple(dict.fromkeys(_text(one, "an answer") for one in numbers))
 
@@ -232,12 +231,12 @@ def _taken(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
     for name in names:
         if name in fields:
             return fields[name]
-    raise ValueError(f"it has no {' or '.join(names)}, only {', '.join(map(str, fields)) or 'nothing'}")
+    raise InputError(f"it has no {' or '.join(names)}, only {', '.join(map(str, fields)) or 'nothing'}")
 
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{what} is {_shown(value)}, no text")
+        raise InputError(f"{what} is {_shown(value)}, no text")
     return value
 
 
@@ -246,9 +245,9 @@ def _filled(template: str, fields: Mapping[str, Any], **made: str) -> str:
     try:
         return template.format_map(known)
     except KeyError as error:
-        raise ValueError(f"the template names {error.args[0]!r}; fields: {', '.join(known)}") from error
+        raise InputError(f"the template names {error.args[0]!r}; fields: {', '.join(known)}") from error
     except (IndexError, ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"the template {template!r} cannot be filled: {error}") from error
+        raise InputError(f"the template {template!r} cannot be filled: {error}") from error
 
 
 def _shown(value: Any) -> str:

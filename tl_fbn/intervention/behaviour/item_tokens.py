@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Kind, Scores, Task, Text
+from tl_fbn.errors import InputError
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
 
 Sequence_ = tuple[tuple[int, ...], int]  # token ids, and the index of the first scored one
 
@@ -35,7 +36,7 @@ class Layout:
         answers: (answer, token) ids of the task's different answers; -1 behind the last.
     """
 
-    kind: Kind
+    kind: TaskKind
     span: slice
     firsts: Int[np.ndarray, " item"]
     owner: Int[np.ndarray, " sequence"]
@@ -113,7 +114,7 @@ def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:
 def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | None = None) -> Sequence_:
     """Token ids of prompt and alternative together, and the index of the first scored token (never the first of all)."""
     if isinstance(alternative, str) != isinstance(prompt, str) and prompt:
-        raise ValueError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
+        raise InputError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
     if not isinstance(alternative, str):
         before = () if not prompt else tuple(int(token) for token in prompt)
         ids = (*before, *(int(token) for token in alternative))
@@ -131,7 +132,7 @@ def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | 
 
 def _scored(ids: tuple[int, ...], start: int, alternative: Text) -> Sequence_:
     if start >= len(ids):
-        raise ValueError(
+        raise InputError(
             f"an item has nothing to score: {alternative!r} adds no token that something precedes; give a longer one"
         )
     return ids, start

@@ -3,7 +3,7 @@
 ::
 
     # pip install "transformer-lens[evals]"
-    fbn.evaluate_harness(model, ["lambada_openai", "arc_easy"], interventions={"no sort": fbn.inhibit(model, network)}, limit=100)
+    fbn.behaviour.evaluate_harness(model, ["lambada_openai", "arc_easy"], interventions={"no sort": fbn.inhibit(model, network)}, limit=100)
 
 TransformerLens's extra ``evals`` installs the harness (Gao et al. 2021) and its documentation hands over ``bridge.original_model``, the Hugging Face model inside the
 bridge, whose modules the bridge's hooks sit in: what changes an activation of the bridge changes the benchmark. That is not taken on trust. Before
@@ -19,31 +19,53 @@ import copy
 import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.errors import InputError, MissingPackageError
+from tl_fbn.units.prose import listed
+from tl_fbn.units.result import TableResult
 
 BASELINE = "none"
 _COLUMNS = ("intervention", "task", "metric", "filter", "value", "stderr", "n", "baseline", "change")
 
 
+@dataclass(frozen=True, eq=False)
+class HarnessEvaluation(TableResult, step="answers"):
+    """One line an intervention, task (or group), metric and filter: intervention ("none" first), task, metric, filter, value,
+    stderr (NaN where the harness gives none), n (items; of groups unknown, -1), baseline (the value under none) and change (value
+    minus baseline)."""
+
+    def _methods_(self) -> list[str]:
+        tasks, states = self.provenance.get("tasks") or [], self.provenance.get("interventions") or []
+        return [
+            f"Benchmarks {listed(tasks)} of the lm-evaluation-harness were run untouched and under {listed(states)}; prompts, metrics and standard errors are the "
+            "harness's own."
+        ]
+
+    def __repr__(self) -> str:
+        return f"HarnessEvaluation of {self.table['task'].nunique()} tasks under {self.table['intervention'].nunique()} states"
+
+
 def evaluate_harness(
-    model: Any,
+    model: HookedModel,
     tasks: str | Sequence[Any],
     *,
     interventions: Mapping[str, AbstractContextManager[Any]] | None = None,
     batch_size: int | str = 8,
     model_options: Mapping[str, Any] | None = None,
     **options: Any,
-) -> pd.DataFrame:
+) -> HarnessEvaluation:
     """Run benchmarks of the lm-evaluation-harness, untouched and under each intervention.
 
     ::
 
-        fbn.evaluate_harness(model, ["arc_easy"], interventions={"no add": fbn.inhibit(model, network)}, limit=100)
+        fbn.behaviour.evaluate_harness(model, ["arc_easy"], interventions={"no add": fbn.inhibit(model, network)}, limit=100)
 
     Args:
         model: A TransformerLens bridge around a Hugging Face model, with a tokenizer, in eval mode.
@@ -54,12 +76,11 @@ def evaluate_harness(
         **options: For its ``simple_evaluate``, e.g. ``limit=100, num_fewshot=5, apply_chat_template=True``.
 
     Returns:
-        One line an intervention, task (or group), metric and filter: intervention ("none" first), task, metric, filter, value, stderr (NaN where the harness
-        gives none), n (items; of groups unknown, -1), baseline (the value under none) and change (value minus baseline).
+        One line an intervention, task (or group), metric and filter; :class:`HarnessEvaluation` says which columns.
 
     Raises:
         ImportError: The harness is not installed.
-        ValueError: A model the harness cannot run, an intervention on another model or one that does not reach the inner model, a cache of answers, or an
+        InputError: A model the harness cannot run, an intervention on another model or one that does not reach the inner model, a cache of answers, or an
             intervention called "none".
     """
     interventions = dict(interventions or {})
@@ -68,13 +89,13 @@ def evaluate_harness(
     asked = [tasks] if isinstance(tasks, str) else list(tasks)
     probe = _log_probs(model)
     lm = wrapper(
-        pretrained=model.original_model,
-        tokenizer=copy.deepcopy(model.tokenizer),
+        pretrained=inner_model(model),
+        tokenizer=copy.deepcopy(tokenizer_of(model)),
         batch_size=batch_size,
         **dict(model_options or {}),
     )
     if not _agree(model, probe, _log_probs(model)):
-        raise ValueError("wrapping the model for the harness changed what it predicts; run this benchmark by hand")
+        raise InputError("wrapping the model for the harness changed what it predicts; run this benchmark by hand")
     lines: list[dict[str, Any]] = []
     for name, intervention in {BASELINE: nullcontext(), **interventions}.items():
         with intervention:
@@ -85,7 +106,9 @@ def evaluate_harness(
     for line in lines:
         line["baseline"] = untouched.get(_key(line), float("nan"))
         line["change"] = line["value"] - line["baseline"]
-    return pd.DataFrame(lines, columns=list(_COLUMNS))
+    settings = {name: value for name, value in options.items() if isinstance(value, (bool, int, float, str))}
+    about = {"tasks": [str(task) for task in asked], "interventions": list(interventions), **settings}
+    return HarnessEvaluation(pd.DataFrame(lines, columns=list(_COLUMNS)), about)
 
 
 def _key(line: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -98,55 +121,55 @@ def _harness() -> tuple[Any, Any]:
         simple_evaluate = importlib.import_module("lm_eval").simple_evaluate
         wrapper = importlib.import_module("lm_eval.models.huggingface").HFLM
     except (ImportError, AttributeError) as error:
-        raise ImportError(
+        raise MissingPackageError(
             f'benchmarks need the lm-evaluation-harness ({error}); pip install "transformer-lens[evals]", and where its Hugging Face wrapper is missing pip install "lm-eval[hf]"'
         ) from error
     return wrapper, simple_evaluate
 
 
-def _check(model: Any, interventions: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _check(model: HookedModel, interventions: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     host.require_model(model)
     host.require_eval(model, "a benchmark")
-    inner = getattr(model, "original_model", None)
+    inner = inner_model(model)
     if getattr(inner, "config", None) is None or not hasattr(inner, "generate"):
-        raise ValueError(
+        raise InputError(
             f"the harness runs Hugging Face models, and this {type(model).__name__} has none inside; give TransformerBridge.boot_transformers(name), or score a Battery"
         )
-    if getattr(model, "tokenizer", None) is None:
-        raise ValueError("the harness shows texts, and this model has no tokenizer; boot it with tokenizer=")
+    if tokenizer_of(model) is None:
+        raise InputError("the harness shows texts, and this model has no tokenizer; boot it with tokenizer=")
     if options.get("use_cache"):
-        raise ValueError(
+        raise InputError(
             "use_cache= would serve the untouched model's answers under an intervention; leave it out (cache_requests= is fine)"
         )
     if BASELINE in interventions:
-        raise ValueError(f"an intervention is called {BASELINE!r}, as the untouched model is; give it another name")
+        raise InputError(f"an intervention is called {BASELINE!r}, as the untouched model is; give it another name")
     for name, intervention in interventions.items():
         other = getattr(intervention, "model", model)
         if other is not model:
-            raise ValueError(
+            raise InputError(
                 f"intervention {name!r} acts on another model than the one evaluated; make it for this one"
             )
 
 
-def _check_reaches(model: Any, name: str) -> None:
+def _check_reaches(model: HookedModel, name: str) -> None:
     bridge, inner = _log_probs(model), _log_probs(model, inner=True)
     if not _agree(model, bridge, inner):
-        raise ValueError(
+        raise InputError(
             f"under intervention {name!r} the Hugging Face model inside the bridge predicts otherwise than the bridge (by up to {float((bridge - inner).abs().max()):.2g} nats), so a benchmark would not measure it; score a Battery"
         )
 
 
-def _agree(model: Any, first: torch.Tensor, second: torch.Tensor) -> bool:
+def _agree(model: HookedModel, first: torch.Tensor, second: torch.Tensor) -> bool:
     tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2
     return torch.allclose(first, second, atol=tolerance, rtol=tolerance, equal_nan=True)
 
 
 @torch.no_grad()
-def _log_probs(model: Any, *, inner: bool = False) -> torch.Tensor:
+def _log_probs(model: HookedModel, *, inner: bool = False) -> torch.Tensor:
     """Of the first tokens of the vocabulary, read as a text."""
     size = host.vocabulary_size(model) or 8
     ids = torch.tensor([[i * 7 % size for i in range(1, 9)]], device=host.model_device(model))
-    logits = model.original_model(ids).logits if inner else model(ids)
+    logits = inner_model(model)(ids).logits if inner else model(ids)
     return logits.float().log_softmax(-1).cpu()
 
 

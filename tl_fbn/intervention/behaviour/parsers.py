@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from tl_fbn.errors import InputError
+
 Parser = Callable[[str], str | None]
 
 S0_LABELS: dict[str, tuple[str, ...]] = {
@@ -40,7 +42,7 @@ def words(labels: Sequence[str]) -> Parser:
         labels: What may be meant.
 
     Raises:
-        ValueError: No labels, an empty one, or two that differ in case and spacing only.
+        InputError: No labels, an empty one, or two that differ in case and spacing only.
     """
     known = _known(labels)
     longest_first = sorted(known, key=len, reverse=True)
@@ -75,7 +77,7 @@ def s0_substring(labels: Sequence[str]) -> Parser:
 def _known(labels: Sequence[str]) -> dict[str, str]:
     known = {_plain(label): label for label in labels}
     if not known or "" in known or len(known) < len(labels):
-        raise ValueError(f"labels {list(labels)} cannot be told apart; give different words")
+        raise InputError(f"labels {list(labels)} cannot be told apart; give different words")
     return known
 
 

@@ -24,8 +24,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tl_fbn.errors import InputError
+
 Text = str | tuple[int, ...]
-Kind = Literal["answer", "choice", "text"]
+TaskKind = Literal["answer", "choice", "text"]
 OCCURRENCES = 4  # of an answer, on average, in a task with a closed set of them
 
 
@@ -57,12 +59,12 @@ class Task:
     """Items of one kind under one name."""
 
     name: str
-    kind: Kind
+    kind: TaskKind
     items: tuple[BatteryItem, ...]
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise ValueError(f"task {self.name!r} has no items; give at least one")
+            raise InputError(f"task {self.name!r} has no items; give at least one")
 
     @cached_property
     def chance(self) -> float:

@@ -39,11 +39,13 @@ import numpy as np
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model.forward_context import Lease, listen
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
-from tl_fbn.intervention.hooks.replacements import Lines, Method, Replacement, standard_deviation
+from tl_fbn.intervention.hooks.replacements import Lines, Replacement, ReplacementMethod, standard_deviation
 from tl_fbn.units import Network, UnitSpace
 
 
@@ -58,19 +60,19 @@ class Intervention(AbstractContextManager["Intervention"]):
         edits: Hook name to the edit of that layer.
     """
 
-    model: Any
+    model: HookedModel
     network: Network
     description: str
     edits: dict[str, LayerEdit]
     _entered: list[tuple[AbstractContextManager[Any], Lease | None]] = field(default_factory=list, repr=False)
 
-    def fwd_hooks(self, model: Any | None = None) -> list[tuple[str, Callable[..., Any]]]:
+    def fwd_hooks(self, model: HookedModel | None = None) -> list[tuple[str, Callable[..., Any]]]:
         """(hook name, function) pairs for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``."""
         if model is not None and model is not self.model:
             _check_space(resolve_site(model, self.network.space.site).space, self.network)
         return list(self._leased(self.model if model is None else model)[0].items())
 
-    def _leased(self, model: Any) -> tuple[dict[str, LayerEdit], Lease | None]:
+    def _leased(self, model: HookedModel) -> tuple[dict[str, LayerEdit], Lease | None]:
         """The edits, and what tells them where tokens stand, if they need to know."""
         if not any(edit.listens for edit in self.edits.values()):
             return self.edits, None
@@ -97,10 +99,10 @@ class Intervention(AbstractContextManager["Intervention"]):
 
 
 def inhibit(
-    model: Any,
+    model: HookedModel,
     network: Network,
     *,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
@@ -124,18 +126,18 @@ def inhibit(
         reference: A recording of the same units, of other prompts; needed by all methods but ``"zero"``.
         positions: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a mask or column numbers; see :mod:`.positions`.
         layers: Only these layers; None for all that the network has.
-        seed: Of ``"resample"`` and ``"noise"``; the same call is the same intervention.
+        seed: Seed of what ``"resample"`` and ``"noise"`` draw; the same call is the same intervention.
 
     Raises:
-        ValueError: The network is from another space, an unknown method, or one that needs a reference without it.
+        InputError: The network is from another space, an unknown method, or one that needs a reference without it.
     """
     return silencer(model, method=method, reference=reference, positions=positions, layers=layers, seed=seed)(network)
 
 
 def silencer(
-    model: Any,
+    model: HookedModel,
     *,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
@@ -149,8 +151,8 @@ def silencer(
 class _Silencer:
     """What :func:`silencer` returns; a class and no closure, so that it can travel to other processes."""
 
-    model: Any
-    method: Method
+    model: HookedModel
+    method: ReplacementMethod
     replacement: Replacement
     at: Where
     layers: Sequence[int] | None
@@ -167,7 +169,7 @@ class _Silencer:
 
 
 def amplify(
-    model: Any,
+    model: HookedModel,
     network: Network,
     *,
     gain: float | None = None,
@@ -196,20 +198,20 @@ def amplify(
         layers: Only these layers; None for all that the network has.
 
     Raises:
-        ValueError: Not exactly one of gain, add and add_sd; a network from another space; add_sd without a reference.
+        InputError: Not exactly one of gain, add and add_sd; a network from another space; add_sd without a reference.
     """
     given = {name: value for name, value in (("gain", gain), ("add", add), ("add_sd", add_sd)) if value is not None}
     if len(given) != 1:
-        raise ValueError(f"amplify takes exactly one of gain=, add= and add_sd=; got {given or 'none'}")
+        raise InputError(f"amplify takes exactly one of gain=, add= and add_sd=; got {given or 'none'}")
     ((name, amount),) = given.items()
     if not np.isfinite(amount):
-        raise ValueError(f"amplify({name}={amount}) is not finite; give a number")
+        raise InputError(f"amplify({name}={amount}) is not finite; give a number")
     spread = standard_deviation(_reference(reference, network, "add_sd")) if name == "add_sd" else None
     return strengthened(model, network, name, amount, spread=spread, positions=positions, layers=layers)
 
 
 def strengthened(
-    model: Any,
+    model: HookedModel,
     network: Network,
     kind: str,
     amount: float,
@@ -227,7 +229,7 @@ def strengthened(
 
 
 def clamp(
-    model: Any,
+    model: HookedModel,
     network: Network,
     *,
     at: float | None = None,
@@ -256,27 +258,27 @@ def clamp(
         layers: Only these layers; None for all that the network has.
 
     Raises:
-        ValueError: Not exactly one of ``at``, ``at_sd`` and bounds; bounds the wrong way round; attention heads; ``at_sd`` without a reference.
+        InputError: Not exactly one of ``at``, ``at_sd`` and bounds; bounds the wrong way round; attention heads; ``at_sd`` without a reference.
     """
     bounded = low is not None or high is not None
     if (at is not None) + (at_sd is not None) + bounded != 1:
-        raise ValueError(
+        raise InputError(
             f"clamp takes at=, at_sd=, or low= and high=; got at={at}, at_sd={at_sd}, low={low}, high={high}"
         )
     if any(value is not None and np.isnan(value) for value in (low, high)) or not all(
         value is None or np.isfinite(value) for value in (at, at_sd)
     ):
-        raise ValueError(
+        raise InputError(
             f"clamp got a value that is no finite number; got at={at}, at_sd={at_sd}, low={low}, high={high}"
         )
     if network.space.site == HEADS:
-        raise ValueError(
+        raise InputError(
             f"a unit of {HEADS} is a head's whole width, which has no one value; clamp blocks.{{layer}}.attn.hook_z"
         )
     if bounded:
         lower, upper = -np.inf if low is None else low, np.inf if high is None else high
         if lower > upper:
-            raise ValueError(f"clamp(low={low}, high={high}) leaves nothing between; give low <= high")
+            raise InputError(f"clamp(low={low}, high={high}) leaves nothing between; give low <= high")
         values = np.tile(np.array([[lower], [upper]]), (1, network.space.n_units))
         return _intervention(model, network, "clip", values, f"clamp ({lower:g} to {upper:g})", positions, layers)
     if at is not None:
@@ -288,10 +290,10 @@ def clamp(
 
 
 def retain(
-    model: Any,
+    model: HookedModel,
     network: Network,
     *,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
@@ -309,10 +311,14 @@ def retain(
     Args:
         model: A TransformerLens model with the network's site.
         network: The units to keep.
-        method, reference, positions, layers, seed: What becomes of the others, where and when; as for :func:`inhibit`.
+        method: What becomes of the others, as for :func:`inhibit`.
+        reference: A recording of the same units, of other prompts; needed by all methods but ``"zero"``.
+        positions: Which tokens are touched, as for :func:`inhibit`.
+        layers: Only these layers; None for all that the network has.
+        seed: Seed of what ``"resample"`` and ``"noise"`` draw.
 
     Raises:
-        ValueError: As :func:`inhibit`.
+        InputError: As :func:`inhibit`.
     """
     kept = inhibit(model, ~network, method=method, reference=reference, positions=positions, layers=layers, seed=seed)
     kept.description = kept.description.replace("inhibit", f"retain {network.name}", 1)
@@ -320,7 +326,7 @@ def retain(
 
 
 def _intervention(
-    model: Any,
+    model: HookedModel,
     network: Network,
     op: Op,
     values: Float[np.ndarray, "*bound unit"],
@@ -349,7 +355,7 @@ def _edits(
     _check_space(site.space, network)
     unknown = [layer for layer in layers or () if layer not in site.hook_names]
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"layers={list(layers or ())} names {unknown}, which have no units at {site.space.describe()}; layers: {', '.join(map(str, site.hook_names))}"
         )
     edits = {}
@@ -367,7 +373,7 @@ def _at(at: Where) -> str:
 
 def _check_space(offered: UnitSpace, network: Network) -> None:
     if not fits(offered, network.space):
-        raise ValueError(
+        raise InputError(
             f"network lives in {network.space.describe()}; this model offers {offered.describe()}. "
             "Record or localise on this model first."
         )
@@ -375,7 +381,7 @@ def _check_space(offered: UnitSpace, network: Network) -> None:
 
 def _reference(reference: Recording | None, network: Network, what: str) -> Recording:
     if reference is None:
-        raise ValueError(f"{what} needs reference=, a recording of {network.space.describe()}")
+        raise InputError(f"{what} needs reference=, a recording of {network.space.describe()}")
     network.space.require_same(reference.space, "take the reference for")
     return reference
 

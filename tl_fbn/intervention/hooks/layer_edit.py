@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.forward_context import Lease, Reading
 from tl_fbn.acquisition.model.sites import by_head
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
 from tl_fbn.intervention.hooks.replacements import Lines
 
@@ -106,7 +107,7 @@ class LayerEdit:
         if reading is not None and self.where.name != "all":
             touched = self.where.select(reading, tensor.shape[1], tensor.device)
             if touched.shape[0] not in (1, tensor.shape[0]):
-                raise ValueError(
+                raise InputError(
                     f"the mask of positions has {touched.shape[0]} texts, the batch {tensor.shape[0]}; give a line for each, or one for all"
                 )
             edited = torch.where(touched.reshape(*touched.shape, *[1] * (tensor.ndim - 2)), edited, own)

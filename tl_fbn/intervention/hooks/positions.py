@@ -26,8 +26,10 @@ import torch
 from jaxtyping import Bool, Shaped
 
 from tl_fbn.acquisition.model.forward_context import Reading
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.errors import InputError, either
 
-Named = Literal["all", "prompt", "generated", "last", "special"]
+NamedPositions = Literal["all", "prompt", "generated", "last", "special"]
 Positions = str | Sequence[int] | Shaped[np.ndarray, "..."] | Shaped[torch.Tensor, "..."]
 
 
@@ -58,7 +60,7 @@ class Where:
         columns = reading.columns(n, device)[None]
         if self.marked is not None:
             if len(self.marked) > 1 and reading.sorted:
-                raise ValueError(
+                raise InputError(
                     f"a mask of {len(self.marked)} texts cannot be used where texts are sorted by length (batteries, scans); give one line for all"
                 )
             marked = self.marked.to(device)
@@ -66,10 +68,10 @@ class Where:
             return marked[:, columns[0].clamp(max=marked.shape[1] - 1)] & inside
         if self.ids is not None:
             if reading.ids is None:
-                raise ValueError('positions="special" needs token ids, and the model was given embeddings; give a mask')
+                raise InputError('positions="special" needs token ids, and the model was given embeddings; give a mask')
             return torch.isin(reading.ids.to(device), self.ids.to(device))
         if self.name == "last" and reading.unmasked_padding(n):
-            raise ValueError(
+            raise InputError(
                 f'positions="last": some texts of this batch end in the padding token {reading.pad} and no attention mask came with them; '
                 "pass attention_mask=, or pad on the left"
             )
@@ -85,7 +87,7 @@ class Where:
 EVERYWHERE = Where("all", digest="all")
 
 
-def where(positions: Positions, model: Any) -> Where:
+def where(positions: Positions, model: HookedModel) -> Where:
     """Check the positions an intervention was asked for.
 
     Args:
@@ -93,18 +95,18 @@ def where(positions: Positions, model: Any) -> Where:
         model: Whose tokenizer says which tokens are special.
 
     Raises:
-        ValueError: An unknown name, negative columns, an empty mask, or special tokens without a tokenizer.
+        InputError: An unknown name, negative columns, an empty mask, or special tokens without a tokenizer.
     """
     if isinstance(positions, str):
-        if positions not in get_args(Named):
-            raise ValueError(
-                f"positions={positions!r} is none of {', '.join(map(repr, get_args(Named)))}, nor a mask or column numbers"
+        if positions not in get_args(NamedPositions):
+            raise InputError(
+                f"positions must be {either(get_args(NamedPositions))}, a mask or column numbers; got {positions!r}"
             )
         if positions != "special":
             return Where(positions, digest=positions)
-        special = sorted(getattr(getattr(model, "tokenizer", None), "all_special_ids", None) or ())
+        special = sorted(getattr(tokenizer_of(model), "all_special_ids", None) or ())
         if not special:
-            raise ValueError(
+            raise InputError(
                 'positions="special" needs a tokenizer with special tokens, and this model has none; give a mask'
             )
         return Where("special", ids=torch.tensor(special), digest=f"special {special}")
@@ -117,15 +119,15 @@ def _mask(positions: Any) -> Bool[torch.Tensor, "batch column"]:
     given = torch.as_tensor(positions if isinstance(positions, torch.Tensor) else np.asarray(positions)).cpu().clone()
     if given.dtype == torch.bool:
         if given.ndim not in (1, 2) or not given.numel():
-            raise ValueError(
+            raise InputError(
                 f"a mask of positions has shape (column,) or (batch, column) and at least one entry; got {tuple(given.shape)}"
             )
         return given[None] if given.ndim == 1 else given
     repeated = given.numel() > given.unique().numel()  # an attention mask, most likely
     if given.ndim != 1 or not given.numel() or given.is_floating_point() or bool((given < 0).any()) or repeated:
-        raise ValueError(
+        raise InputError(
             f"positions={positions!r} are no column numbers; give different integers from 0 on, a boolean mask, or one of "
-            f'{", ".join(map(repr, get_args(Named)))} ("last" counts from the end)'
+            f'{", ".join(map(repr, get_args(NamedPositions)))} ("last" counts from the end)'
         )
     marked = torch.zeros(1, int(given.max()) + 1, dtype=torch.bool)
     marked[0, given] = True

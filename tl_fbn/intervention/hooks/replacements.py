@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -29,10 +29,11 @@ from scipy import sparse
 from tl_fbn.acquisition.model.forward_context import Reading, mixed
 from tl_fbn.acquisition.model.sites import HEADS
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace
 
 N_TEXTS, N_DRAWS = 64, 512
-Method = Literal["zero", "mean", "position_mean", "resample", "noise"]
+ReplacementMethod = Literal["zero", "mean", "position_mean", "resample", "noise"]
 Indexed = Literal["position", "text", "draw"]
 
 
@@ -84,28 +85,27 @@ class Replacement:
     Args:
         method: As in the table above, or ``"zero"``.
         reference: A recording of other prompts; none for zero.
-        seed: Of what is drawn.
+        seed: Seed of what ``"resample"`` and ``"noise"`` draw.
     """
 
-    method: Method
+    method: ReplacementMethod
     reference: Recording | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ValueError(f"method={self.method!r} is none of {', '.join(map(repr, get_args(Method)))}")
+        one_of(self.method, ReplacementMethod, "method")
 
     def check(self, space: UnitSpace) -> None:
-        """Raise ValueError unless units of a space can be given this."""
+        """Raise InputError unless units of a space can be given this."""
         if self.method == "zero":
             return
         if space.site == HEADS:
-            raise ValueError(
+            raise InputError(
                 f'{HEADS} records the mean over a head\'s width, which is no activation to set; use method="zero", or lesion '
                 "blocks.{layer}.attn.hook_z"
             )
         if self.reference is None:
-            raise ValueError(f'method="{self.method}" needs reference=, a recording of {space.describe()}')
+            raise InputError(f'method="{self.method}" needs reference=, a recording of {space.describe()}')
         space.require_same(self.reference.space, "take the reference for")
 
     @cached_property
@@ -202,7 +202,7 @@ def _positions(rows: pd.DataFrame, n_rows: int) -> Int[np.ndarray, " row"]:
     """Position of every row in its text; a run without a row table is one text."""
     if "position" not in rows.columns:
         if "prompt" in rows.columns:
-            raise ValueError(
+            raise InputError(
                 "the reference has prompts but no positions (its rows are pooled); give a recording with a row for every token"
             )
         return np.arange(n_rows)

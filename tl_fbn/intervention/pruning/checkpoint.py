@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from tl_fbn import files
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_report import PruneReport
@@ -51,10 +52,10 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         folder: Where to; made if needed.
 
     Raises:
-        ValueError: The model has no Hugging Face config, or shapes that its config cannot say.
+        InputError: The model has no Hugging Face config, or shapes that its config cannot say.
     """
     if not hasattr(small.original_model, "save_pretrained"):
-        raise ValueError(
+        raise InputError(
             f"{type(small.original_model).__name__} is no Hugging Face model, so there is no folder to write; keep "
             "small.state_dict(), or prune a model from TransformerBridge.boot_transformers"
         )
@@ -68,7 +69,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
     for layer, mlp in plain.mlps.items():
         surgery.cut_mlp(plain, layer, np.arange(widths[layer]), surgery.n_inputs(empty.get_submodule(mlp.down)))
     beside, added, flag = _biases(plain, empty)
-    arrays, described = report.to_about()
+    arrays, described = report._pack_()
     about = {
         "report": described,
         "widths": {str(layer): width for layer, width in widths.items()},
@@ -141,7 +142,7 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
         inner, about["architecture"], hf_config=inner.config, tokenizer=tokenizer, model_name=about["model_name"]
     )
     small.eval()
-    small.pruned = PruneReport.from_about(arrays, about["report"])
+    small.pruned = PruneReport._unpack_(arrays, about["report"])
     equip(small)
     return small
 
@@ -165,7 +166,7 @@ def _biases(plain: surgery.Plain, empty: Any) -> tuple[dict[str, np.ndarray], li
     extra = sorted(set(_shapes(model)) - set(wanted))
     compensation = {f"{mlp.down}.bias" for mlp in plain.mlps.values()}
     if foreign := [name for name in extra if name not in compensation]:
-        raise ValueError(
+        raise InputError(
             f"{', '.join(foreign[:3])} are not in a plain {type(model).__name__}, so no folder can hold them; boot the model "
             "anew, without enable_compatibility_mode, and prune that"
         )
@@ -185,7 +186,7 @@ def _biases(plain: surgery.Plain, empty: Any) -> tuple[dict[str, np.ndarray], li
                 added.append(name)
     shapes = _shapes(model)
     if wrong := [name for name in sorted(set(shapes) | set(wanted)) if shapes.get(name) != wanted.get(name)]:
-        raise ValueError(
+        raise InputError(
             f"the config of {type(model).__name__} cannot say the shape of {wrong[0]} ({shapes.get(wrong[0])}, it says "
             f"{wanted.get(wrong[0])}); keep small.state_dict() instead"
         )

@@ -32,9 +32,11 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.forward_passes import Enough
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.units import Network
 
@@ -42,7 +44,7 @@ Means = dict[int, Float[np.ndarray, " member"]]
 
 
 def held_at(
-    model: Any, removed: Network, means: Mapping[int, Float[np.ndarray, " member"]]
+    model: HookedModel, removed: Network, means: Mapping[int, Float[np.ndarray, " member"]]
 ) -> list[tuple[str, Callable[..., torch.Tensor]]]:
     """The masked model, as hooks: removed units are zero, or at their means where those are given.
 
@@ -64,10 +66,10 @@ def means_of_recording(recording: Recording, removed: Network) -> Means:
     """Means of removed units over the rows of a recording of the intact model.
 
     Raises:
-        ValueError: The recording is of other units, or lacks a layer in which units are removed.
+        InputError: The recording is of other units, or lacks a layer in which units are removed.
     """
     if not fits(recording.space, removed.space) and not fits(removed.space, recording.space):
-        raise ValueError(
+        raise InputError(
             f"compensate= is a recording of {recording.space.describe()}; the units removed live in "
             f"{removed.space.describe()}. Record that site"
         )
@@ -76,13 +78,13 @@ def means_of_recording(recording: Recording, removed: Network) -> Means:
         if gone.any():
             values = means[recording.space.layer_slice(layer)]
             if values.size != gone.size:
-                raise ValueError(f"compensate= has no layer {layer}, in which units are removed; record all layers")
+                raise InputError(f"compensate= has no layer {layer}, in which units are removed; record all layers")
             found[layer] = values[gone].astype(np.float64)
     return found
 
 
 def measured_means(
-    model: Any, removed: Network, prompts: Sequence[Any], *, batch_size: int = 8, progress: bool = True
+    model: HookedModel, removed: Network, prompts: Sequence[Any], *, batch_size: int = 8, progress: bool = True
 ) -> Means:
     """Means of removed units over the tokens of prompts, layer by layer in the model as pruned so far.
 
@@ -94,7 +96,7 @@ def measured_means(
         progress: Show a bar.
 
     Raises:
-        ValueError: No prompts, an empty one, or one longer than the context.
+        InputError: No prompts, an empty one, or one longer than the context.
 
     Source: functional network pruning, arXiv:2508.05239 (2025), with tokens as the weights.
     """
@@ -112,7 +114,7 @@ def measured_means(
 
 
 def _sum_of_batch(
-    model: Any, batch: Sequence[Sequence[int]], tap: Tap, members: torch.Tensor, hooks: Sequence[Any]
+    model: HookedModel, batch: Sequence[Sequence[int]], tap: Tap, members: torch.Tensor, hooks: Sequence[Any]
 ) -> Float[np.ndarray, " member"]:
     """Activations of some units of a layer, summed over the tokens of a batch (float64)."""
     ids, mask, real = host.pad_batch(batch, host.model_device(model))
@@ -130,17 +132,17 @@ def _sum_of_batch(
     return total
 
 
-def _batches(model: Any, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
+def _batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
     if isinstance(prompts, str) or not len(prompts):
-        raise ValueError(
+        raise InputError(
             f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
         )
-    tokenizer, vocabulary = getattr(model, "tokenizer", None), host.vocabulary_size(model)
+    tokenizer, vocabulary = tokenizer_of(model), host.vocabulary_size(model)
     sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]
     context = host.context_length(model) or max(map(len, sequences))
     for number, sequence in enumerate(sequences):
         if not 0 < len(sequence) <= context:
-            raise ValueError(
+            raise InputError(
                 f"prompt {number} of compensate= has {len(sequence)} tokens; the model takes 1 to {context}. Cut it, or leave it out"
             )
     ordered = sorted(sequences, key=len)

@@ -37,7 +37,9 @@ import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import fits, resolve_site
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.units import Network
 
@@ -85,7 +87,7 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
         network: The neurons that learn.
     """
 
-    model: Any
+    model: HookedModel
     network: Network
     _slabs: list[Slab] = field(default_factory=list, repr=False)
     _handles: list[Any] = field(default_factory=list, repr=False)
@@ -138,7 +140,7 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
         return f"Fine-tuning only {self.network!r}"
 
 
-def only_network(model: Any, network: Network) -> NetworkTraining:
+def only_network(model: HookedModel, network: Network) -> NetworkTraining:
     """Let only a network's weights learn; any training loop goes inside the block.
 
     >>> with only_network(model, network) as learning:                         # doctest: +SKIP
@@ -153,25 +155,25 @@ def only_network(model: Any, network: Network) -> NetworkTraining:
         ``model.parameters()`` changes nothing else.
 
     Raises:
-        TypeError: The model is no bridge.
-        ValueError: A network of another site or model, or an empty one.
+        InputTypeError: The model is no bridge.
+        InputError: A network of another site or model, or an empty one.
 
     Source: Leng and Xiong 2024 (arXiv:2407.06488); suggested by Nencka et al. 2023 and Song et al. 2024.
     """
     surgery.require_bridge(model, "only_network")
     if network.space.site != "mlp.neurons":
-        raise ValueError(
+        raise InputError(
             f"network lives in {network.space.describe()}; only neurons have weights of their own here. Give a network of "
             "mlp.neurons"
         )
     offered = resolve_site(model, network.space.site).space
     if not fits(offered, network.space):
-        raise ValueError(
+        raise InputError(
             f"network lives in {network.space.describe()}; this model offers {offered.describe()}. Record or localise on this "
             "model first."
         )
     if not len(network):
-        raise ValueError(f"network {network.name!r} has no members, so nothing could learn; select some units")
+        raise InputError(f"network {network.name!r} has no members, so nothing could learn; select some units")
     return NetworkTraining(model, network)
 
 

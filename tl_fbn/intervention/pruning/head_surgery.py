@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning.mlp_surgery import Plain, empty_model, select, units_axis
 from tl_fbn.units import UnitSpace
 
@@ -30,7 +31,7 @@ def silence_heads(plain: Plain, space: UnitSpace, removed: Bool[np.ndarray, " un
         gone = np.flatnonzero(removed[space.layer_slice(layer)])
         if gone.size:
             if layer not in plain.outputs:
-                raise ValueError(
+                raise InputError(
                     f"the attention of layer {layer} has no output projection that can be told; prune its MLPs only"
                 )
             module = plain.module(plain.outputs[layer])

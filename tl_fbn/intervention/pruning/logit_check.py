@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError
 
 TOLERANCE = 1e-4  # of logits in float32, relative where they are larger than 1
 
 
-def probe_ids(model: Any, probe: Sequence[Sequence[int]] | torch.Tensor | None) -> Int[torch.Tensor, "batch pos"]:
+def probe_ids(
+    model: HookedModel, probe: Sequence[Sequence[int]] | torch.Tensor | None
+) -> Int[torch.Tensor, "batch pos"]:
     if probe is not None:
         return torch.as_tensor(probe, dtype=torch.long, device=host.model_device(model))
     length = min(16, host.context_length(model) or 16)
@@ -21,12 +24,12 @@ def probe_ids(model: Any, probe: Sequence[Sequence[int]] | torch.Tensor | None) 
     return torch.randint(host.vocabulary_size(model) or 2, (2, length), generator=random).to(host.model_device(model))
 
 
-def logits_of(model: Any, ids: Int[torch.Tensor, "batch pos"]) -> torch.Tensor:
+def logits_of(model: HookedModel, ids: Int[torch.Tensor, "batch pos"]) -> torch.Tensor:
     try:
         with torch.no_grad():
             out = model(ids)
     except RuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"the pruned model does not run ({error}): something in its MLP besides the projections is as wide as they are"
         ) from error
     return out if isinstance(out, torch.Tensor) else out.logits
@@ -37,11 +40,11 @@ def require_same_logits(found: torch.Tensor, wanted: torch.Tensor, otherwise: st
     difference = float((found.double() - wanted.double()).abs().max())
     limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, float(wanted.double().abs().max()))
     if not difference <= limit:
-        raise ValueError(f"{otherwise} (logits differ by {difference:.2g}, allowed {limit:.2g})")
+        raise InputError(f"{otherwise} (logits differ by {difference:.2g}, allowed {limit:.2g})")
     return difference
 
 
-def not_the_weights(model: Any) -> str:
+def not_the_weights(model: HookedModel) -> str:
     if getattr(model, "compatibility_mode", False):
         why, then = (
             "compatibility mode folded them",

@@ -29,6 +29,8 @@ import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError, InputTypeError
 
 _INNER = "_original_component"  # under which a bridge's component keeps the module it stands for
 
@@ -99,17 +101,17 @@ def plain_parameters(model: Any) -> dict[int, torch.Tensor]:
     return found
 
 
-def n_parameters(model: Any) -> int:
+def n_parameters(model: HookedModel) -> int:
     """Parameters of the model under a bridge; tied ones count once."""
     return sum(p.numel() for p in plain_parameters(model).values())
 
 
-def require_bridge(model: Any, what: str) -> None:
-    """Raise TypeError unless the model is a bridge around a torch model."""
+def require_bridge(model: HookedModel, what: str) -> None:
+    """Raise InputTypeError unless the model is a bridge around a torch model."""
     host.require_model(model)
     missing = [name for name in ("original_model", "adapter", "blocks") if not hasattr(model, name)]
     if missing:
-        raise TypeError(
+        raise InputTypeError(
             f"{what} needs a TransformerBridge, whose weights are those of a Hugging Face model; {type(model).__name__} has no "
             f"{', '.join(missing)}. Load it with TransformerBridge.boot_transformers(name)"
         )
@@ -123,7 +125,7 @@ def plain_copy(model: Any, layers: Iterable[int]) -> Plain:
         layers: The layers that have neurons.
 
     Raises:
-        ValueError: An MLP whose matrices cannot be told.
+        InputError: An MLP whose matrices cannot be told.
     """
     memo: dict[int, Any] = {}
     dense = set(layers)
@@ -151,14 +153,14 @@ def _unwrapped(module: Any) -> Any:
     return module
 
 
-def _mlp(root: Any, model: Any, layer: int, mlp: Any, name_of: Any, memo: dict[int, Any]) -> Mlp:
+def _mlp(root: Any, model: HookedModel, layer: int, mlp: Any, name_of: Any, memo: dict[int, Any]) -> Mlp:
     parts = [part for part in (part_of(mlp, "gate"), part_of(mlp, "in")) if part is not None]
     down, rows = name_of(part_of(mlp, "out")), [name_of(part) for part in parts]
     if down is not None and rows and None not in rows:
         return Mlp(down, tuple(str(name) for name in rows))
     fused = name_of_fused(mlp, name_of, sum(inner(part).weight.shape[0] for part in parts))
     if down is None or fused is None or len(parts) != 2:
-        raise ValueError(
+        raise InputError(
             f"the MLP of layer {layer} of {host.model_label(model)} ({type(inner(mlp)).__name__}) has no up and down projection "
             "that can be told; dense MLPs, gated, ungated and with gate and up fused, can be pruned"
         )

@@ -4,10 +4,10 @@
 
     small = fbn.prune(model, keep=network)                # a bridge again: small(ids) are logits
     small = fbn.prune(model, keep=network, compensate=recording)
-    small.pruned                                          # what was removed: fbn.PruneReport
+    small.pruned                                          # what was removed: fbn.pruning.PruneReport
     small.save_pretrained("pruned/")                      # a plain Hugging Face folder; fbn.load_pruned reads it back
 
-    network = fbn.keep_for_ratio(model, atlas, ratio=0.2, protect_first=3, protect_last=2)
+    network = fbn.pruning.keep_for_ratio(model, atlas, ratio=0.2, protect_first=3, protect_last=2)
 
 Rows of the up (and gate) projection and columns of the down projection of removed neurons are cut out, so that a layer's
 matrices are as small as what it keeps:
@@ -38,8 +38,10 @@ import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
 from tl_fbn.intervention.pruning import head_surgery
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
@@ -54,7 +56,7 @@ _WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_
 
 
 def prune(
-    model: Any,
+    model: HookedModel,
     keep: Network | None = None,
     *,
     remove: Network | None = None,
@@ -92,8 +94,8 @@ def prune(
         ``.save_pretrained(folder)`` writes a plain Hugging Face folder.
 
     Raises:
-        TypeError: The model is no bridge (an old HookedTransformer).
-        ValueError: Not exactly one of keep and remove (or heads alone), units of another space, a model that does
+        InputTypeError: The model is no bridge (an old HookedTransformer).
+        InputError: Not exactly one of keep and remove (or heads alone), units of another space, a model that does
             not compute what its Hugging Face weights say (hooks, compatibility mode), or logits that differ from the masked model's.
 
     Source: functional network pruning, arXiv:2508.05239 (2025); bias from An et al. 2024 (FLAP).
@@ -152,13 +154,13 @@ def _removed(
 ) -> Network:
     given = [network for network in (keep, remove) if network is not None]
     if len(given) > 1 or not (given or heads):
-        raise ValueError("prune takes exactly one of keep= and remove=, networks of mlp.neurons (or heads= alone)")
+        raise InputError("prune takes exactly one of keep= and remove=, networks of mlp.neurons (or heads= alone)")
     if not given:
         return Network(space, np.zeros(space.n_units, dtype=bool), name="none")
     (network,) = given
     if not fits(space, network.space):
         hint = " Heads are given as heads=." if network.space.site == HEADS else ""
-        raise ValueError(
+        raise InputError(
             f"network lives in {network.space.describe()}; this model offers {space.describe()}. Record or localise on this "
             f"model first.{hint}"
         )
@@ -166,10 +168,10 @@ def _removed(
     return Network(space, members & ~np.isin(space.layer_of, list(protected)), name="removed")
 
 
-def _removed_heads(model: Any, heads: Network, protected: set[int]) -> Network:
+def _removed_heads(model: HookedModel, heads: Network, protected: set[int]) -> Network:
     space = resolve_site(model, HEADS).space
     if not fits(space, heads.space):
-        raise ValueError(
+        raise InputError(
             f"heads= lives in {heads.space.describe()}; this model offers {space.describe()}. Give a network of {HEADS}"
         )
     members = spread(~heads.members, heads.space, space, False)
@@ -177,7 +179,7 @@ def _removed_heads(model: Any, heads: Network, protected: set[int]) -> Network:
 
 
 def _means(
-    model: Any, removed: Network, compensate: Recording | Sequence[Any] | None, batch_size: int, progress: bool
+    model: HookedModel, removed: Network, compensate: Recording | Sequence[Any] | None, batch_size: int, progress: bool
 ) -> tuple[Means, str]:
     if compensate is None:
         return {}, "none"
@@ -207,7 +209,7 @@ def _bridge(
     return small
 
 
-def _not_equivalent(model: Any) -> str:
+def _not_equivalent(model: HookedModel) -> str:
     return (
         f"the pruned {host.model_label(model)} is not the masked one; its MLP does more with its neurons than a down projection. "
         "Use fbn.retain instead, and please report the architecture"

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tl_fbn.acquisition.model.host import HookedModel, blocks_of
 from tl_fbn.acquisition.model.sites import fits, resolve_site
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
@@ -26,7 +28,7 @@ NEURONS = "mlp.neurons"
 
 
 def keep_for_ratio(
-    model: Any,
+    model: HookedModel,
     scores: UnitMap | Atlas,
     *,
     ratio: float,
@@ -50,29 +52,30 @@ def keep_for_ratio(
         The network to keep, protected layers included; provenance has ``tau`` and ``removed_share``, the share nearest to ratio.
 
     Raises:
-        ValueError: A ratio that the layers open to pruning cannot give, or scores of other units.
+        InputError: A ratio that the layers open to pruning cannot give, or scores of other units.
 
     Source: functional network pruning, arXiv:2508.05239 (2025); released settings 3.46 to 6.03 for about 20 %.
     """
     surgery.require_bridge(model, "keep_for_ratio")
     space = resolve_site(model, NEURONS).space
     if not fits(space, scores.space):
-        raise ValueError(
+        raise InputError(
             f"scores live in {scores.space.describe()}; this model offers {space.describe()}. Score this model first."
         )
     if not 0 < ratio < 1:
-        raise ValueError(f"ratio={ratio} is no share of the parameters; give a number between 0 and 1, e.g. 0.2")
+        raise InputError(f"ratio={ratio} is no share of the parameters; give a number between 0 and 1, e.g. 0.2")
     found = np.abs(np.nan_to_num(scores.values if isinstance(scores, UnitMap) else _strongest(scores), nan=0.0))
     strength = spread(found, scores.space, space, np.inf)
     layers = space.layer_of
     open_ = ~np.isin(layers, list(protected_layers(space.n_layers, protect_first, protect_last))) & np.isfinite(
         strength
     )
-    each = np.array([surgery.cost_of_neuron(model.blocks[i].mlp) if n else 0 for i, n in enumerate(space.widths)])
+    blocks = blocks_of(model)
+    each = np.array([surgery.cost_of_neuron(blocks[i].mlp) if n else 0 for i, n in enumerate(space.widths)])
     total = surgery.n_parameters(model)
     most = each[layers[open_]].sum() / total
     if ratio > most:
-        raise ValueError(
+        raise InputError(
             f"ratio={ratio} of {total:,} parameters cannot be removed: neurons of the layers open to pruning are {most:.1%}. Lower "
             "ratio, or protect fewer layers"
         )
@@ -90,14 +93,14 @@ def keep_for_ratio(
 
 def _strongest(atlas: Atlas) -> Float[np.ndarray, " unit"]:
     if atlas.maps is None:
-        raise ValueError("this atlas has no maps to threshold; take atlas.union() as the network to keep")
+        raise InputError("this atlas has no maps to threshold; take atlas.union() as the network to keep")
     return np.abs(atlas.maps).max(0)
 
 
 def protected_layers(n_layers: int, first: int, last: int) -> set[int]:
     """Numbers of the layers that stay whole."""
     if min(first, last) < 0 or first + last >= n_layers:
-        raise ValueError(
+        raise InputError(
             f"protect_first={first} and protect_last={last} leave nothing of {n_layers} layers to prune; protect fewer"
         )
     return {*range(first), *range(n_layers - last, n_layers)}

@@ -8,7 +8,6 @@ model and the masked one that it was checked against. It says nothing about what
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tl_fbn import files
 from tl_fbn.units import Network, UnitSpace, html_table
+from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
+from tl_fbn.units.result import Arrays, Described, Result
+
+_WORDS = ("n_before", "n_after", "difference", "compensation", "heads_stored")
 
 
 @dataclass(frozen=True, eq=False)
-class PruneReport:
+class PruneReport(Result, step="pruning", picture="prune"):
     """What was removed.
 
     Args:
@@ -32,7 +34,7 @@ class PruneReport:
         difference: Largest absolute difference of logits between small and masked model.
         compensation: ``"none"``, ``"recording"`` or ``"prompts"``: where means of removed neurons are from.
         heads_stored: Heads that the matrices of a layer still have; more than are left where zeros fill a layout.
-        about: Provenance: model, weights digest, protected layers, the networks' own.
+        provenance: Where it comes from: model, weights digest, protected layers, the networks' own.
     """
 
     kept: Network
@@ -42,7 +44,10 @@ class PruneReport:
     difference: float
     compensation: str = "none"
     heads_stored: int | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("compensation", "difference")
+    _measured_ = ("difference",)
 
     @property
     def ratio(self) -> float:
@@ -58,48 +63,35 @@ class PruneReport:
             table["heads_kept"] = self.heads.per_layer()
         return table
 
-    def to_about(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Arrays and description, for a file."""
+    def _pack_(self) -> tuple[Arrays, Described]:
         arrays = {"kept": self.kept.members}
         if self.heads is not None:
             arrays["heads"] = self.heads.members
-        described = {
+        described: Described = {name: getattr(self, name) for name in _WORDS}
+        described |= {
             "space": self.kept.space.about(),
             "name": self.kept.name,
             "heads_space": None if self.heads is None else self.heads.space.about(),
-            "n_before": self.n_before,
-            "n_after": self.n_after,
-            "difference": self.difference,
-            "compensation": self.compensation,
-            "heads_stored": self.heads_stored,
-            "about": dict(self.about),
+            "about": dict(self.provenance),
         }
         return arrays, described
 
     @classmethod
-    def from_about(cls, arrays: Mapping[str, np.ndarray], described: Mapping[str, Any]) -> PruneReport:
-        """The report that :meth:`to_about` described."""
+    def _unpack_(cls, arrays: Arrays, about: Described) -> PruneReport:
+        kept = Network(UnitSpace.from_about(about["space"]), arrays["kept"], name=about["name"])
         heads = None
-        if described["heads_space"] is not None:
-            heads = Network(UnitSpace.from_about(described["heads_space"]), arrays["heads"], name="heads kept")
-        return cls(
-            Network(UnitSpace.from_about(described["space"]), arrays["kept"], name=described["name"]),
-            heads,
-            *(
-                described[name]
-                for name in ("n_before", "n_after", "difference", "compensation", "heads_stored", "about")
-            ),
-        )
+        if about["heads_space"] is not None:
+            heads = Network(UnitSpace.from_about(about["heads_space"]), arrays["heads"], name="heads kept")
+        return cls(kept, heads, provenance=about["about"], **{name: about[name] for name in _WORDS})
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        arrays, described = self.to_about()
-        files.write_result(path, "PruneReport", arrays, described)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> PruneReport:
-        """Load what :meth:`save` saved."""
-        return cls.from_about(*files.read_result(path, "PruneReport"))
+    def _methods_(self) -> list[str]:
+        protected = self.provenance.get("protected")
+        layers = NOT_RECORDED if protected is None else listed(protected)
+        means = "no compensation" if self.compensation == "none" else f"means of removed units from {self.compensation}"
+        return [
+            f"All but {len(self.kept):,} of {self.kept.space.n_units:,} units of {space_in_words(self.kept.space)} were removed from the weights ({self.ratio:.1%} of the "
+            f"parameters; protected layers: {layers}; {means}). Logits differ from the masked model's by at most {self.difference:.2g}."
+        ]
 
     def __repr__(self) -> str:
         heads = "" if self.heads is None else f", {len(self.heads):,} of {self.heads.space.n_units:,} heads"

@@ -15,25 +15,25 @@ It says nothing about which map finds all units that matter; :func:`tl_fbn.valid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
-from tl_fbn.intervention.studies.lesion import lesion_study
+from tl_fbn.intervention.studies.lesion import LesionOptions, lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
-from tl_fbn.units import Network, UnitMap
-
-SIGNED = ("t", "z")  # kinds of map whose sign says which condition, not how much
+from tl_fbn.units import UnitMap
 
 
 def causal_check(
-    model: Any,
+    model: HookedModel,
     maps: Mapping[str, UnitMap],
     battery: Battery,
     *,
     seed: int,
     top: int | float = 0.05,
     two_sided: bool | None = None,
-    **options: Any,
+    **options: Unpack[LesionOptions],
 ) -> LesionStudy:
     """Silence the top units of every map and score a battery, beside layer-matched random units.
 
@@ -47,19 +47,16 @@ def causal_check(
         battery: What to score, on items that no map was made from.
         seed: Of the random networks.
         top: How many units of each map, or what share.
-        two_sided: Take the largest magnitudes; by default of t and z maps, whose sign says which condition.
-        **options: Of :func:`.lesion.lesion_study`: ``n_controls``, ``controls``, ``method``, ``metric``, ``path`` and so on.
+        two_sided: Take the largest magnitudes; by default of maps that are :attr:`tl_fbn.UnitMap.signed`.
+        **options: Options of :func:`tl_fbn.lesion_study`: ``n_controls``, ``controls``, ``method``, ``metric``, ``path`` and so on.
 
     Returns:
         A study whose networks are called as the maps; ``.to_dataframe()`` has a line a map and task.
 
     Raises:
-        ValueError: No maps, maps of different spaces, or items a map was made from.
+        InputError: No maps, maps of different spaces, or items a map was made from.
     """
     if not maps:
-        raise ValueError("causal_check got no maps; give a mapping of names to maps")
-    networks: dict[str, Network] = {}
-    for name, one in maps.items():
-        sided = one.kind in SIGNED if two_sided is None else two_sided
-        networks[name] = one.top(top, two_sided=sided, name=name)
+        raise InputError("causal_check got no maps; give a mapping of names to maps")
+    networks = {name: one.top(top, two_sided=two_sided, name=name) for name, one in maps.items()}
     return lesion_study(model, networks, battery, seed=seed, **options)

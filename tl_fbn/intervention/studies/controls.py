@@ -25,14 +25,16 @@ from jaxtyping import Float
 from scipy import stats
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.interventions import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
-Kind = Literal["random", "activity", "rotated"]
+ControlKind = Literal["random", "activity", "rotated"]
 NEAREST = 0.02  # of a layer's other units, at least five: where a member's stand-in is drawn from
 Features = Float[np.ndarray, "feature unit"]
 
@@ -54,7 +56,7 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
             drawn without regard to membership.
 
     Raises:
-        ValueError: With features, a layer that has fewer other units than members.
+        InputError: With features, a layer that has fewer other units than members.
     """
     rng = np.random.default_rng(seed)
     space = network.space
@@ -82,12 +84,12 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     return [Network(space, one, name=name, provenance=provenance) for one, name in zip(chosen, names, strict=True)]
 
 
-def unit_features(model: Any, recording: Recording) -> Features:
+def unit_features(model: HookedModel, recording: Recording) -> Features:
     """What a unit's lesion can be expected to do from its size alone: mean \\|activation\\|, and the norm of its outgoing weights.
 
     ::
 
-        features = fbn.unit_features(model, recording)
+        features = fbn.studies.unit_features(model, recording)
         controls = fbn.matched_controls(network, 100, features=features, seed=0)
 
     Args:
@@ -98,7 +100,7 @@ def unit_features(model: Any, recording: Recording) -> Features:
         (feature, unit): two lines for ``mlp.neurons``; one, activity, for sites without outgoing weights of their own.
 
     Raises:
-        ValueError: A recording of several sites, or a model that has not the recording's.
+        InputError: A recording of several sites, or a model that has not the recording's.
     """
     space = recording.space
     activity = np.zeros(space.n_units)
@@ -112,7 +114,7 @@ def unit_features(model: Any, recording: Recording) -> Features:
     for layer in resolve_site(model, space.site).hook_names:
         if not space.widths[layer]:
             continue  # not recorded
-        weights = model.blocks[layer].mlp.W_out.detach().float().cpu()
+        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float().cpu()
         norms[space.layer_slice(layer)] = torch.linalg.vector_norm(weights, dim=1).double().numpy()
     return np.stack([activity, norms])
 
@@ -132,7 +134,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
 
     ::
 
-        rival = fbn.lowest_ranked(contrast.t, contrast.t.top(0.05))
+        rival = fbn.studies.lowest_ranked(contrast.t, contrast.t.top(0.05))
 
     Args:
         scores: The map the network was chosen from.
@@ -142,7 +144,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
         A network; in layers where the network has more than half of the units, as many as are left.
 
     Raises:
-        ValueError: Map and network are of different spaces.
+        InputError: Map and network are of different spaces.
     """
     scores.space.require_same(network.space, "rank")
     members = np.zeros(network.space.n_units, dtype=bool)
@@ -155,7 +157,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     return Network(network.space, members & ~network.members, name=f"lowest of {network.name}", provenance=about)
 
 
-def rotated_lesion(model: Any, network: Network, *, seed: int, where: Where = EVERYWHERE) -> Intervention:
+def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Where = EVERYWHERE) -> Intervention:
     """Project out as many random directions of each layer's activations as a network has units there.
 
     Args:
@@ -166,7 +168,7 @@ def rotated_lesion(model: Any, network: Network, *, seed: int, where: Where = EV
     """
     space = network.space
     if space.site == HEADS:
-        raise ValueError(f"units of {HEADS} are whole heads, which have no common directions; use other controls")
+        raise InputError(f"units of {HEADS} are whole heads, which have no common directions; use other controls")
     edits = {}
     for layer, name in resolve_site(model, space.site).hook_names.items():
         count, width = int(network.per_layer()[layer]), space.widths[layer]
@@ -177,12 +179,12 @@ def rotated_lesion(model: Any, network: Network, *, seed: int, where: Where = EV
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
-def untrained(model: Any, *, seed: int) -> Any:
+def untrained(model: HookedModel, *, seed: int) -> Any:
     """A model of the same architecture and tokenizer with random weights: what a localiser finds there owes nothing to training.
 
     ::
 
-        twin = fbn.untrained(model, seed=0)
+        twin = fbn.studies.untrained(model, seed=0)
         fbn.Scanner(twin).scan(design, "recordings/untrained")
 
     Args:
@@ -190,9 +192,9 @@ def untrained(model: Any, *, seed: int) -> Any:
         seed: Of the weights, drawn as the architecture initialises itself.
 
     Raises:
-        TypeError: The model's host offers no way to make another of its kind.
+        InputTypeError: The model's host offers no way to make another of its kind.
     """
-    inner = getattr(model, "original_model", None)
+    inner = inner_model(model)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if inner is not None and hasattr(inner, "config") and hasattr(type(inner), "_from_config"):
@@ -201,7 +203,7 @@ def untrained(model: Any, *, seed: int) -> Any:
             fresh = type(inner)(inner.config)
             fresh.to(dtype=next(model.parameters()).dtype, device=host.model_device(model))
             made = build_bridge_from_module(
-                fresh.eval(), type(inner).__name__, hf_config=inner.config, tokenizer=getattr(model, "tokenizer", None)
+                fresh.eval(), type(inner).__name__, hf_config=inner.config, tokenizer=tokenizer_of(model)
             )
             return made.eval()
         if hasattr(type(model), "boot_native") and inner is not None and not hasattr(inner, "config"):
@@ -209,16 +211,17 @@ def untrained(model: Any, *, seed: int) -> Any:
 
             config = copy.deepcopy(model.cfg)
             config.seed = seed
-            return type(model).boot_native(config).eval()
-    raise TypeError(
+            native: Any = type(model)
+            return native.boot_native(config).eval()
+    raise InputTypeError(
         f"{type(model).__name__} cannot be made again untrained; give a TransformerBridge around a Hugging Face model, or make one "
         "with random weights yourself"
     )
 
 
 def lesions_of(
-    kind: Kind,
-    model: Any,
+    kind: ControlKind,
+    model: HookedModel,
     network: Network,
     n: int,
     *,
@@ -241,7 +244,7 @@ def _nearest(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.n
     """For each member of a layer the other units, nearest in rank first, and how many of them it may draw from."""
     own, others = np.flatnonzero(members), np.flatnonzero(~members)
     if len(others) < len(own):
-        raise ValueError(
+        raise InputError(
             f"layer {layer} has {len(own)} members and {len(others)} other units; a matched control needs as many. Take a smaller "
             'network, or controls=("random",)'
         )

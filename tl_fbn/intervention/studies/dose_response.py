@@ -24,7 +24,6 @@ Cost: doses other than none x (1 + controls) evaluations of the battery.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,13 +35,14 @@ from jaxtyping import Float, Int
 from scipy import integrate, stats
 from tqdm.auto import tqdm
 
-from tl_fbn import files
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.networks.overlap import shuffle_within_layers
+from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.interventions import Intervention, silencer, strengthened
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.hooks.replacements import Method, standard_deviation
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod, standard_deviation
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
@@ -53,16 +53,31 @@ from tl_fbn.intervention.studies.item_statistics import (
     paired_interval,
     resamples,
 )
+from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, items_in_words, method_in_words
 from tl_fbn.units import Network, UnitMap, html_frame
+from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
+from tl_fbn.units.result import Result
 
 GAINS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-Kind = Literal["gain", "add", "add_sd", "size"]
-NONE: dict[Kind, float] = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
+DoseKind = Literal["gain", "add", "add_sd", "size"]
+_DOSES_IN_WORDS: dict[DoseKind, str] = {
+    "gain": "activations multiplied by gains of",
+    "add": "amounts added to activations (activation units) of",
+    "add_sd": "amounts added (standard deviations of each unit) of",
+    "size": "nested networks, of shares of all units of",
+}
+_UNTOUCHED: dict[DoseKind, str] = {
+    "gain": "Activations of the network are multiplied by the gain; a gain of 1 is the untouched model.",
+    "add": "The amount is added to every member; 0 is the untouched model.",
+    "add_sd": "The amount is added to every member, in its standard deviations; 0 is the untouched model.",
+    "size": "The dose is the share of all units that is changed.",
+}
+NONE: dict[DoseKind, float] = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
 
 
 @dataclass(frozen=True, eq=False)
-class DoseResponse:
+class DoseResponse(Result, step="amplification", picture="dose_response", renamed={"about": "provenance"}):
     """Scores of every task at every dose, with matched controls.
 
     Args:
@@ -76,11 +91,11 @@ class DoseResponse:
         baseline: (item,) of the untouched model, task after task.
         items: (dose, item) likewise under each dose.
         controls: (control, dose, task) means under matched random networks.
-        about: Seeds and settings.
+        provenance: Seeds and settings.
     """
 
     network: str
-    kind: Kind
+    kind: DoseKind
     doses: Float[np.ndarray, " dose"]
     units: Int[np.ndarray, " dose"]
     tasks: tuple[str, ...]
@@ -89,7 +104,9 @@ class DoseResponse:
     baseline: Float[np.ndarray, " item"]
     items: Float[np.ndarray, "dose item"]
     controls: Float[np.ndarray, "control dose task"]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("kind", "metric", "doses")
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a task and dose.
@@ -140,32 +157,38 @@ class DoseResponse:
     def _spans(self) -> Iterator[tuple[str, slice, list[int]]]:
         """Each task, its items, and the seed of their resampling, which is the same at every dose."""
         for task, end, n in zip(self.tasks, np.cumsum(self.counts), self.counts, strict=True):
-            yield task, slice(int(end - n), int(end)), [int(self.about["seed"]), int(end)]
+            yield task, slice(int(end - n), int(end)), [int(self.provenance["seed"]), int(end)]
 
     @property
     def _n_bootstrap(self) -> int:
-        return int(self.about["n_bootstrap"])
+        return int(self.provenance["n_bootstrap"])
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        names = ("doses", "units", "counts", "baseline", "items", "controls")
-        about = {name: getattr(self, name) for name in ("network", "kind", "tasks", "metric")} | {
-            "about": dict(self.about)
-        }
-        files.write_result(path, "DoseResponse", {name: getattr(self, name) for name in names}, about)
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        doses = listed([f"{dose:g}" for dose in self.doses])
+        how = f", {method_in_words(about)}" if self.kind == "size" else ""
+        return [
+            f"Dose and response of {self.network}: {_DOSES_IN_WORDS[self.kind]} {doses}{how} at {about.get('positions', NOT_RECORDED)} positions, "
+            f"scored by {METRIC_IN_WORDS[self.metric]} on {listed(self.tasks)} ({items_in_words(self.counts)}), beside {len(self.controls)} layer-matched "
+            f"random networks; {P_FORMULA}; 95 % bootstrap over items ({about.get('n_bootstrap', NOT_RECORDED)} draws); seed "
+            f"{about.get('seed', NOT_RECORDED)}; discovery prompts: {about.get('discovery', NOT_RECORDED)}."
+        ]
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> DoseResponse:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "DoseResponse")
-        return cls(
-            network=about["network"],
-            kind=about["kind"],
-            tasks=tuple(about["tasks"]),
-            metric=about["metric"],
-            about=about["about"],
-            **arrays,
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        about = (
+            "Area is the mean change from the untouched model over the doses, monotonicity the rank correlation of score and distance from the "
+            "harmless dose. Both p are shares of matched random networks whose value is as low, counting the network itself."
         )
+        text = f"{self!r}. {_UNTOUCHED[self.kind]} Low and high are 95 % intervals over items; controls are networks with as many units in each layer."
+        return [
+            {
+                "title": f"Dose response: {self.network}",
+                "text": text,
+                "picture": "dose_response",
+                "table": self.to_dataframe(),
+            },
+            {"title": f"What the doses of {self.network} amount to", "text": about, "table": self.summary()},
+        ]
 
     def __repr__(self) -> str:
         first, last = (f"{dose:g}" for dose in (self.doses[0], self.doses[-1]))
@@ -180,7 +203,7 @@ class DoseResponse:
 
 
 def dose_response(
-    model: Any,
+    model: HookedModel,
     network: Network | UnitMap,
     battery: Battery,
     *,
@@ -190,7 +213,7 @@ def dose_response(
     adds_sd: Sequence[int | float] | None = None,
     sizes: Sequence[int | float] | None = None,
     n_controls: int = 20,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
     metric: str | None = None,
@@ -223,12 +246,12 @@ def dose_response(
         progress: Show a bar.
 
     Raises:
-        ValueError: Gains for a map or sizes for a network, several kinds of dose, doses that are too few or not ascending, a missing reference, items the
+        InputError: Gains for a map or sizes for a network, several kinds of dose, doses that are too few or not ascending, a missing reference, items the
             network was found on.
     """
     kind, doses = _doses(network, {"gain": gains, "add": adds, "add_sd": adds_sd, "size": sizes})
     if n_controls < 1:
-        raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 20")
+        raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 20")
     metric = metric_of(battery, metric)
     if isinstance(network, UnitMap):
         name = str(network.provenance.get("task") or network.provenance.get("method") or network.kind)
@@ -238,12 +261,12 @@ def dose_response(
         silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
     else:
         if method != "zero":
-            raise ValueError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
+            raise InputError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
         name, own, silence = network.name, [network] * len(doses), None
         sham = [[control] * len(doses) for control in sham_networks(network, n_controls, seed=seed)]
     spread = spread_of(reference, own[0]) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
-    discovery = check_disjoint(own[-1], battery, getattr(model, "tokenizer", None), name)
+    discovery = check_disjoint(own[-1], battery, tokenizer_of(model), name)
     untouched = battery.score(model, batch_size=batch_size)
     with tqdm(total=len(doses) * (1 + n_controls), desc="doses", unit="dose", disable=not progress) as bar:
 
@@ -274,7 +297,11 @@ def dose_response(
 
 
 def amplifier(
-    model: Any, kind: Kind, *, spread: Float[np.ndarray, " unit"] | None = None, positions: Positions = "all"
+    model: HookedModel,
+    kind: DoseKind,
+    *,
+    spread: Float[np.ndarray, " unit"] | None = None,
+    positions: Positions = "all",
 ) -> Callable[[Network, float], Intervention]:
     """:func:`.hooks.amplify` for many networks and amounts of one kind, without reading a reference for each.
 
@@ -294,7 +321,7 @@ def amplifier(
 def spread_of(reference: Recording | None, network: Network) -> Float[np.ndarray, " unit"]:
     """Standard deviation of every unit over a recording; ValueError without one, or with one of other units."""
     if reference is None:
-        raise ValueError(f"adds_sd= needs reference=, a recording of {network.space.describe()}")
+        raise InputError(f"adds_sd= needs reference=, a recording of {network.space.describe()}")
     network.space.require_same(reference.space, "take the reference for")
     return standard_deviation(reference)
 
@@ -304,40 +331,40 @@ def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
     drawn = matched_controls(network, n, seed=seed)
     rng = np.random.default_rng([seed, 1])
     dealt = []
-    for control in drawn if network.signed.any() else ():
+    for control in drawn if network.signs.any() else ():
         signs = np.zeros(network.space.n_units, dtype=np.int8)
         for span in map(network.space.layer_slice, range(network.space.n_layers)):
-            signs[span][control.members[span]] = rng.permutation(network.signed[span][network.members[span]])
+            signs[span][control.members[span]] = rng.permutation(network.signs[span][network.members[span]])
         dealt.append(replace(control, signs=signs))
     return dealt or drawn
 
 
 def _doses(
-    network: Network | UnitMap, given: Mapping[Kind, Sequence[int | float] | None]
-) -> tuple[Kind, Float[np.ndarray, " dose"]]:
-    words: dict[Kind, str] = {"gain": "gains=", "add": "adds=", "add_sd": "adds_sd=", "size": "sizes="}
-    chosen: list[Kind] = [kind for kind, values in given.items() if values is not None]
+    network: Network | UnitMap, given: Mapping[DoseKind, Sequence[int | float] | None]
+) -> tuple[DoseKind, Float[np.ndarray, " dose"]]:
+    words: dict[DoseKind, str] = {"gain": "gains=", "add": "adds=", "add_sd": "adds_sd=", "size": "sizes="}
+    chosen: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if isinstance(network, UnitMap):
         if wrong := [words[kind] for kind in chosen if kind != "size"]:
-            raise ValueError(f"{wrong[0]} are for a network; a map has sizes=. Select a network with .top(...) first")
+            raise InputError(f"{wrong[0]} are for a network; a map has sizes=. Select a network with .top(...) first")
         n_units = network.space.n_units
         sizes = given["size"]
         kind, doses = "size", [size for size in SIZES if size * n_units >= 1] if sizes is None else list(sizes)
         if any(not 0 < size < 1 or size * n_units < 1 - 1e-9 for size in doses):
-            raise ValueError(f"sizes={doses} must be shares of {n_units} units, each of at least one unit")
+            raise InputError(f"sizes={doses} must be shares of {n_units} units, each of at least one unit")
     else:
         if "size" in chosen:
-            raise ValueError(
+            raise InputError(
                 "sizes= are for a map, whose top units are nested; a network has gains=, adds= or adds_sd="
             )
         if len(chosen) > 1:
-            raise ValueError(f"one curve has one kind of dose; got {', '.join(words[kind] for kind in chosen)}")
+            raise InputError(f"one curve has one kind of dose; got {', '.join(words[kind] for kind in chosen)}")
         kind = chosen[0] if chosen else "gain"
         values = given[kind]
         doses = list(GAINS if values is None else values)
     ascending = np.array(doses, dtype=float)
     if len(doses) < 2 or not np.isfinite(ascending).all() or (np.diff(ascending) <= 0).any():
-        raise ValueError(f"doses must be at least two finite numbers, ascending; got {doses}")
+        raise InputError(f"doses must be at least two finite numbers, ascending; got {doses}")
     return kind, ascending
 
 

@@ -32,18 +32,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.interventions import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.studies.dose_response import NONE, Kind, amplifier, sham_networks, spread_of
+from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, sham_networks, spread_of
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
 from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, metric_of, spans
 from tl_fbn.units import Network
@@ -51,19 +53,19 @@ from tl_fbn.units import Network
 GAINS = (1.1, 1.25, 1.5, 2.0, 3.0)
 TOLERANCE = 0.1  # nats a token: a tenth of every other task's probability
 BETTER = 1e-6  # what counts as above 0: logits have float32's rounding
-Rule = Literal["calibrated", "chosen", "both"]
+ControlRule = Literal["calibrated", "chosen", "both"]
 
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """The items and candidates of one calibration; every network, chosen or random, goes through the same."""
 
-    model: Any
+    model: HookedModel
     calibration: list[Battery]  # the target, then the others together
     heldout: Battery
     counts: Int[np.ndarray, "half task"]
     metric: int
-    kind: Kind
+    kind: DoseKind
     amounts: list[float]
     tolerance: float | None
     strengthen: Callable[[Network, float], Intervention]
@@ -105,7 +107,7 @@ class _Bench:
 
 
 def calibrate_gain(
-    model: Any,
+    model: HookedModel,
     network: Network,
     battery: Battery,
     *,
@@ -116,7 +118,7 @@ def calibrate_gain(
     adds_sd: Sequence[int | float] | None = None,
     share: float = 0.5,
     tolerance: float | None = TOLERANCE,
-    controls: Rule = "calibrated",
+    controls: ControlRule = "calibrated",
     n_controls: int = 100,
     metric: str = "log_likelihood",
     reference: Recording | None = None,
@@ -153,29 +155,28 @@ def calibrate_gain(
         progress: Show a bar.
 
     Raises:
-        ValueError: No such task, too few items to split, no other task to hold the tolerance on, amounts that are not finite or all none, several kinds of
+        InputError: No such task, too few items to split, no other task to hold the tolerance on, amounts that are not finite or all none, several kinds of
             amount, a missing reference, or items that the network was found on.
     """
     target = network.name if task is None else task
     if target not in battery.tasks:
         what = f"task={target!r} is" if task is not None else f"network {target!r} is named like"
-        raise ValueError(f"{what} none of the battery's tasks: {', '.join(battery.tasks)}. Give task=")
+        raise InputError(f"{what} none of the battery's tasks: {', '.join(battery.tasks)}. Give task=")
     others = [name for name in battery.tasks if name != target]
     if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance={tolerance} must be 0 or more nats a token, or None for no limit")
+        raise InputError(f"tolerance={tolerance} must be 0 or more nats a token, or None for no limit")
     if tolerance is not None and not others:
-        raise ValueError(
+        raise InputError(
             f"tolerance={tolerance} needs other tasks than {target!r}, to see what amplification costs them; add tasks or plain text to the "
             "battery, or give tolerance=None"
         )
-    if controls not in get_args(Rule):
-        raise ValueError(f"controls={controls!r} is none of {', '.join(map(repr, get_args(Rule)))}")
+    one_of(controls, ControlRule, "controls")
     if n_controls < 1:
-        raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+        raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     metric_of(battery.select([target]), metric)
     kind, amounts = _amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
     spread = spread_of(reference, network) if kind == "add_sd" else None
-    discovery = check_disjoint(network, battery, getattr(model, "tokenizer", None), network.name)
+    discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
     counts = np.array([[len(each.items) for each in half.tasks.values()] for half in (calibration, heldout)])
     parts = [calibration.select([target]), *([calibration.select(others)] if others else [])]
@@ -213,7 +214,7 @@ def calibrate_gain(
         controls={rule: np.array(found) for rule, found in changes.items()},
         control_amounts=np.array(control_amounts, dtype=float),
         spread=np.zeros(0) if spread is None else spread,
-        about=about,
+        provenance=about,
     )
 
 
@@ -226,10 +227,10 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
         seed: Of the split.
 
     Raises:
-        ValueError: A share that is not between 0 and 1, or a task that cannot give two items to either half.
+        InputError: A share that is not between 0 and 1, or a task that cannot give two items to either half.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share={share} must be between 0 and 1: the part of the items that calibrates")
+        raise InputError(f"share={share} must be between 0 and 1: the part of the items that calibrates")
     first: dict[Text, bool] = {}
     halves: tuple[dict[str, Task], dict[str, Task]] = {}, {}
     for number, (name, task) in enumerate(battery.tasks.items()):
@@ -246,7 +247,7 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
         for half, side in zip(halves, (True, False), strict=True):
             items = tuple(item for item, key in zip(task.items, keys, strict=True) if first[key] is side)
             if len(items) < 2:
-                raise ValueError(
+                raise InputError(
                     f"task {name!r} has {len(keys)} items with {len(different)} different prompts; calibration and held-out items are different "
                     "ones, at least 2 each. Give more items, or leave the task out with battery.select"
                 )
@@ -259,14 +260,14 @@ def _identity(item: BatteryItem) -> Text:
     return item.texts[0] if item.texts else item.prompt or item.alternatives[0]
 
 
-def _amounts(given: Mapping[Kind, Sequence[int | float] | None]) -> tuple[Kind, list[float]]:
+def _amounts(given: Mapping[DoseKind, Sequence[int | float] | None]) -> tuple[DoseKind, list[float]]:
     """Kind and candidates, ascending, with the one that changes nothing."""
-    kinds: list[Kind] = [kind for kind, values in given.items() if values is not None]
+    kinds: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if len(kinds) > 1:
-        raise ValueError(f"a calibration tries one kind of amount; got {', '.join(f'{kind}s=' for kind in kinds)}")
-    kind: Kind = kinds[0] if kinds else "gain"
+        raise InputError(f"a calibration tries one kind of amount; got {', '.join(f'{kind}s=' for kind in kinds)}")
+    kind: DoseKind = kinds[0] if kinds else "gain"
     values = given[kind]
     tried = sorted({float(value) for value in (GAINS if values is None else values)} | {NONE[kind]})
     if len(tried) < 2 or not np.isfinite(tried).all():
-        raise ValueError(f"amounts must be finite numbers, at least one other than {NONE[kind]:g}; got {values}")
+        raise InputError(f"amounts must be finite numbers, at least one other than {NONE[kind]:g}; got {values}")
     return kind, tried

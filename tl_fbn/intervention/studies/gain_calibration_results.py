@@ -12,7 +12,6 @@ Changes are after - before: nats a token of log-likelihood, shares of items of e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,18 +20,22 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from tl_fbn import files
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.errors import InputError, either
 from tl_fbn.intervention.hooks.interventions import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.studies.dose_response import NONE, Kind, amplifier
+from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.item_statistics import METRICS, check_metric, empirical_p, paired_interval, spans
-from tl_fbn.units import Network, UnitSpace, html_frame
+from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS
+from tl_fbn.units import Network, html_frame
+from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
+from tl_fbn.units.result import Arrays, Described, Result
 
 LIKELIHOOD = METRICS.index("log_likelihood")
 
 
 @dataclass(frozen=True, eq=False)
-class GainCalibration:
+class GainCalibration(Result, step="amplification", picture="gain_calibration", renamed={"about": "provenance"}):
     """The amount that helps most, and what it does on other items.
 
     Args:
@@ -49,11 +52,11 @@ class GainCalibration:
         controls: ``"calibrated"`` and ``"chosen"``, where asked for, to (control, task, metric) held-out changes under matched random networks.
         control_amounts: (control,) what each calibrated control chose; none without them.
         spread: (unit,) standard deviations behind ``add_sd``; none for other kinds.
-        about: Seeds, share, tolerance, positions, whether discovery prompts were disjoint.
+        provenance: Seeds, share, tolerance, positions, whether discovery prompts were disjoint.
     """
 
     network: Network
-    kind: Kind
+    kind: DoseKind
     amounts: Float[np.ndarray, " candidate"]
     chosen: float
     tasks: tuple[str, ...]
@@ -65,7 +68,10 @@ class GainCalibration:
     controls: Mapping[str, Float[np.ndarray, "control task metric"]]
     control_amounts: Float[np.ndarray, " calibrated"]
     spread: Float[np.ndarray, " spread"]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    _settings_ = ("kind", "metric", "amounts", "chosen")
+    _measured_ = ("chosen",)
 
     @property
     def amplifies(self) -> bool:
@@ -83,7 +89,7 @@ class GainCalibration:
         lines = []
         for amount, items in zip(self.amounts, self.calibration, strict=True):
             change = items[target, m] - untouched[target, m]
-            low, high = paired_interval(change, int(self.about["n_bootstrap"]), [int(self.about["seed"]), 0])
+            low, high = paired_interval(change, int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), 0])
             rest = [float((items - untouched)[span, LIKELIHOOD].mean()) for span in others]
             place = int(np.argmin(rest)) if rest else None
             worst = np.nan if place is None else rest[place]
@@ -116,14 +122,14 @@ class GainCalibration:
             control: ``"calibrated"`` or ``"chosen"``; by default the first there is.
 
         Raises:
-            ValueError: An unknown metric, or controls that were not asked for.
+            InputError: An unknown metric, or controls that were not asked for.
         """
         if metric is not None:
             check_metric(metric)
         rule = next(iter(self.controls)) if control is None else control
         if rule not in self.controls:
-            raise ValueError(
-                f"control={control!r} is none of this calibration's: {', '.join(map(repr, self.controls))}; "
+            raise InputError(
+                f"control must be one of this calibration's, {either(self.controls)}; got {control!r}; "
                 'calibrate_gain(controls="both") makes both'
             )
         lines = []
@@ -131,7 +137,9 @@ class GainCalibration:
             measure = metric or (self.metric if number == 0 else "log_likelihood")
             m = METRICS.index(measure)
             change = (self.after - self.before)[span, m]
-            low, high = paired_interval(change, int(self.about["n_bootstrap"]), [int(self.about["seed"]), 1 + number])
+            low, high = paired_interval(
+                change, int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), 1 + number]
+            )
             chance = self.controls[rule][:, number, m]
             p05, median, p95 = np.quantile(chance, [0.05, 0.5, 0.95])
             lines.append(
@@ -183,7 +191,7 @@ class GainCalibration:
         }
         return pd.DataFrame([line])
 
-    def intervention(self, model: Any, *, positions: Positions | None = None) -> Intervention:
+    def intervention(self, model: HookedModel, *, positions: Positions | None = None) -> Intervention:
         """:func:`.hooks.amplify` with the chosen amount; where that is none, it changes nothing.
 
         Args:
@@ -191,46 +199,34 @@ class GainCalibration:
             positions: By default those of the calibration.
 
         Raises:
-            ValueError: Positions of the calibration that were a mask or numbers, which are not kept; a model with other units.
+            InputError: Positions of the calibration that were a mask or numbers, which are not kept; a model with other units.
         """
-        where = self.about["positions"] if positions is None else positions
+        where = self.provenance["positions"] if positions is None else positions
         if isinstance(where, str) and where == "given":
-            raise ValueError("this calibration touched positions given as a mask or numbers; give positions= again")
+            raise InputError("this calibration touched positions given as a mask or numbers; give positions= again")
         spread = self.spread if self.kind == "add_sd" else None
         return amplifier(model, self.kind, spread=spread, positions=where)(self.network, self.chosen)
 
     def _tolerable(self, worst: float) -> bool:
-        return allowed(worst, self.about["tolerance"])
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        names = ("amounts", "counts", "calibration", "before", "after", "control_amounts", "spread")
-        arrays = {name: getattr(self, name) for name in names}
-        arrays |= {"members": self.network.members, "signs": self.network.signed}
-        arrays |= {f"controls/{rule}": changes for rule, changes in self.controls.items()}
-        network = {"space": self.network.space.about(), "name": self.network.name}
-        network["provenance"] = dict(self.network.provenance)
-        words = {name: getattr(self, name) for name in ("kind", "chosen", "tasks", "metric")}
-        about = {**words, "network": network, "rules": list(self.controls), "about": dict(self.about)}
-        files.write_result(path, "GainCalibration", arrays, about)
+        return allowed(worst, self.provenance["tolerance"])
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> GainCalibration:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "GainCalibration")
-        controls = {rule: arrays.pop(f"controls/{rule}") for rule in about["rules"]}
-        kept, space = about["network"], UnitSpace.from_about(about["network"]["space"])
-        network = Network(space, arrays.pop("members"), arrays.pop("signs"), kept["name"], kept["provenance"])
-        return cls(
-            network=network,
-            kind=about["kind"],
-            chosen=about["chosen"],
-            tasks=tuple(about["tasks"]),
-            metric=about["metric"],
-            controls=controls,
-            about=about["about"],
-            **arrays,
-        )
+    def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
+        if "rules" not in about:
+            return arrays, about
+        arrays |= {f"network/{part}": arrays.pop(part) for part in ("members", "signs")}  # version 0.1
+        return arrays, {**about, "order": {"controls": about["rules"]}}
+
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        rules = ", ".join(f"{len(changes)} {rule}" for rule, changes in self.controls.items()) or "none"
+        amounts = listed([f"{amount:g}" for amount in self.amounts])
+        return [
+            f"Amplification of {self.network.name} ({self.kind}; tried: {amounts}) was calibrated on {int(self.counts[0, 0])} items of {self.tasks[0]} "
+            f"(share {about.get('share', NOT_RECORDED)}; no other task may lose more than {about.get('tolerance', NOT_RECORDED)} nats) and measured on "
+            f"{int(self.counts[1, 0])} others by {METRIC_IN_WORDS[self.metric]}, with controls: {rules} (calibrated ones go through the same search); "
+            f"{P_FORMULA}; seed {about.get('seed', NOT_RECORDED)}."
+        ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = (
@@ -238,7 +234,12 @@ class GainCalibration:
             "the second, of the items it was chosen on, is too good for the chosen line."
         )
         return [
-            {"title": f"Calibrated amplification: {self.network.name}", "text": text, "table": self.held_out()},
+            {
+                "title": f"Calibrated amplification: {self.network.name}",
+                "text": text,
+                "picture": "gain_calibration",
+                "table": self.held_out(),
+            },
             {"title": f"Amounts tried: {self.network.name}", "table": self.to_dataframe()},
         ]
 

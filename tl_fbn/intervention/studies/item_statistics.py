@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.units import Network
 
@@ -24,9 +25,8 @@ METRICS = ("exact_match", "log_likelihood")
 
 
 def check_metric(metric: str) -> None:
-    """Raise ValueError unless a metric is one of :data:`METRICS`."""
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric!r} is none of {', '.join(map(repr, METRICS))}")
+    """Raise InputError unless a metric is one of :data:`METRICS`."""
+    one_of(metric, METRICS, "metric")
 
 
 def metric_of(battery: Battery, metric: str | None) -> str:
@@ -34,7 +34,7 @@ def metric_of(battery: Battery, metric: str | None) -> str:
     defined = all(task.kind != "text" for task in battery.tasks.values())
     metric = metric or ("exact_match" if defined else "log_likelihood")
     if metric not in METRICS or (metric == "exact_match" and not defined):
-        raise ValueError(
+        raise InputError(
             f"metric={metric!r} cannot score this battery; plain text has log_likelihood, other tasks exact_match too"
         )
     return metric
@@ -48,7 +48,7 @@ def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str
     found_on = set(prompts)
     for task, digests in battery.digests(tokenizer).items():
         if shared := found_on & digests:
-            raise ValueError(
+            raise InputError(
                 f"network {name!r} was found on {len(shared)} of the prompts that task {task!r} scores; a result on its own "
                 "discovery prompts is no result. Score other items, or find the network on other prompts"
             )

@@ -5,7 +5,7 @@ Every source network is inhibited while every task of a battery is scored. Besid
 
     fbn.plan_lesions(model, networks, battery, n_controls=100)            # what it will cost, before it starts
     study = fbn.lesion_study(model, networks, battery, seed=0, controls=("random", "activity"), path="lesions/first",
-                             rivals={"lowest": {name: fbn.lowest_ranked(maps[name], networks[name]) for name in networks}})
+                             rivals={"lowest": {name: fbn.studies.lowest_ranked(maps[name], networks[name]) for name in networks}})
 
 The items a network is scored on must not be the prompts it was found on: networks remember digests of those prompts, and
 an overlap is an error. Where a network does not know its prompts, the table says so.
@@ -23,23 +23,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan import content_key as keys
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.positions import Positions, where
-from tl_fbn.intervention.hooks.replacements import Method
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import (
+    ControlKind,
     Features,
-    Kind,
     balance,
     lesions_of,
     matched_controls,
@@ -47,7 +49,8 @@ from tl_fbn.intervention.studies.controls import (
     unit_features,
 )
 from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
-from tl_fbn.intervention.studies.lesion_results import MONITORS, LesionStudy
+from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import Unfinished
 from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.units import Network, html_table
@@ -86,12 +89,12 @@ class LesionPlan:
 
 
 def plan_lesions(
-    model: Any,
+    model: HookedModel,
     networks: Mapping[str, Network],
     battery: Battery,
     *,
     n_controls: int = 100,
-    controls: Sequence[Kind] = ("random",),
+    controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
     batch_size: int = 128,
 ) -> LesionPlan:
@@ -108,7 +111,7 @@ def plan_lesions(
         Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
 
     Raises:
-        ValueError: As scoring the battery does: an item that does not fit the model.
+        InputError: As scoring the battery does: an item that does not fit the model.
     """
     battery.score(model, batch_size=batch_size)  # the first prepares the items and warms up
     started = time.perf_counter()
@@ -123,16 +126,32 @@ def plan_lesions(
     )
 
 
+class LesionOptions(TypedDict, total=False):
+    """What :func:`lesion_study` takes beside model, networks, battery and seed, for those who pass it on."""
+
+    n_controls: int
+    controls: Sequence[ControlKind]
+    rivals: Rivals | None
+    method: ReplacementMethod
+    reference: Recording | None
+    positions: Positions
+    metric: str | None
+    n_bootstrap: int
+    batch_size: int
+    path: str | os.PathLike | None
+    progress: bool
+
+
 def lesion_study(
-    model: Any,
+    model: HookedModel,
     networks: Mapping[str, Network],
     battery: Battery,
     *,
     seed: int,
     n_controls: int = 100,
-    controls: Sequence[Kind] = ("random",),
+    controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     positions: Positions = "all",
     metric: str | None = None,
@@ -166,30 +185,32 @@ def lesion_study(
         progress: Show a bar.
 
     Raises:
-        ValueError: A network from another space, one that was found on prompts of the battery, fewer than one control, a folder that holds another study.
+        InputError: A network from another space, one that was found on prompts of the battery, fewer than one control, a folder that holds another study.
     """
     if not isinstance(battery, Battery):
-        raise TypeError(f"lesion_study scores a Battery; got {type(battery).__name__}. Several are joined by |")
+        raise InputTypeError(f"lesion_study scores a Battery; got {type(battery).__name__}. Several are joined by |")
     if not networks:
-        raise ValueError("lesion_study got no networks; give a mapping of names to networks")
+        raise InputError("lesion_study got no networks; give a mapping of names to networks")
     if n_controls < 1:
-        raise ValueError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+        raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     if n_bootstrap < 1 or seed < 0:
-        raise ValueError(f"n_bootstrap={n_bootstrap} must be at least 1 and seed={seed} at least 0")
-    unknown = [kind for kind in controls if kind not in get_args(Kind)]
+        raise InputError(f"n_bootstrap={n_bootstrap} must be at least 1 and seed={seed} at least 0")
+    unknown = [kind for kind in controls if kind not in get_args(ControlKind)]
     if unknown or not controls or len(set(controls)) < len(controls):
-        raise ValueError(f"controls={tuple(controls)} must be different ones of {', '.join(map(repr, get_args(Kind)))}")
+        raise InputError(
+            f"controls={tuple(controls)} must be different ones of {', '.join(map(repr, get_args(ControlKind)))}"
+        )
     if "activity" in controls and reference is None:
-        raise ValueError('controls="activity" needs reference=, a recording of the same units, to match their activity')
+        raise InputError('controls="activity" needs reference=, a recording of the same units, to match their activity')
     if "rotated" in controls and method != "zero":
-        raise ValueError(f'controls="rotated" projects directions out, to zero; it is no control for method={method!r}')
+        raise InputError(f'controls="rotated" projects directions out, to zero; it is no control for method={method!r}')
     metric = metric_of(battery, metric)
     rivals = rivals or {}
     chosen = _chosen(networks, rivals)
     space = space_of(list(chosen.values()))
     if reference is not None:
         space.require_same(reference.space, "take the reference for")
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = tokenizer_of(model)
     found = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
     at = where(positions, model)
     silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
@@ -203,7 +224,7 @@ def lesion_study(
         "reference": None if reference is None else reference.key,
     }
     if path is not None and host.foreign_hooks(model):
-        raise ValueError(
+        raise InputError(
             "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take them off, or leave path= out"
         )
     kept = None if path is None else Unfinished(path, _fields(model, networks, rivals, battery, settings))
@@ -254,7 +275,7 @@ def lesion_study(
         metric=metric,
         sizes=np.array([network.per_layer() for network in networks.values()]),
         discovery={name: found[name] for name in networks},
-        about=about,
+        provenance=about,
     )
 
 
@@ -270,7 +291,7 @@ def _chosen(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Networ
     """Source networks and rivals, by what they are called in errors."""
     strangers = sorted({name for rival in rivals.values() for name in rival} - set(networks))
     if strangers:
-        raise ValueError(
+        raise InputError(
             f"rivals of {', '.join(strangers)}, which are no networks of this study; networks: {', '.join(networks)}"
         )
     of = {f"{rival} of {name}": one for rival, each in rivals.items() for name, one in each.items()}
@@ -278,7 +299,7 @@ def _chosen(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Networ
 
 
 def _fields(
-    model: Any, networks: Mapping[str, Network], rivals: Rivals, battery: Battery, settings: Mapping[str, Any]
+    model: HookedModel, networks: Mapping[str, Network], rivals: Rivals, battery: Battery, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What decides whether two studies are the same."""
     tasks = [
@@ -292,7 +313,7 @@ def _fields(
         "weights": host.weights_digest(model),
         "interventions": host.active_edits(model),
         "battery": keys.digest(tasks),
-        "tokenizer": keys.tokenizer_digest(getattr(model, "tokenizer", None)),
+        "tokenizer": keys.tokenizer_digest(tokenizer_of(model)),
         "networks": lesioned,
         **settings,
     }
@@ -310,7 +331,7 @@ def _by_kind(
     parts: Sequence[Float[np.ndarray, "lesion item metric"]],
     networks: Mapping[str, Network],
     rivals: Rivals,
-    controls: Sequence[Kind],
+    controls: Sequence[ControlKind],
     n_controls: int,
     battery: Battery,
 ) -> dict[str, Any]:
@@ -336,7 +357,11 @@ def _by_kind(
 
 
 def _balance(
-    networks: Mapping[str, Network], controls: Sequence[Kind], n_controls: int, seed: int, features: Features | None
+    networks: Mapping[str, Network],
+    controls: Sequence[ControlKind],
+    n_controls: int,
+    seed: int,
+    features: Features | None,
 ) -> dict[str, Any]:
     """Standardised differences in activity and outgoing norm that the matching left, by network."""
     if features is None:

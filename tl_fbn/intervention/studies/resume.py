@@ -17,6 +17,7 @@ import numpy as np
 
 from tl_fbn import files
 from tl_fbn.acquisition.scan import content_key as keys
+from tl_fbn.errors import InputError
 
 SAVE_EVERY = 5.0  # seconds
 
@@ -29,7 +30,7 @@ class Unfinished:
         fields: What is studied, JSON-serialisable.
 
     Raises:
-        ValueError: The folder holds something else.
+        InputError: The folder holds something else.
     """
 
     def __init__(self, path: str | os.PathLike, fields: Mapping[str, Any]) -> None:
@@ -37,11 +38,11 @@ class Unfinished:
         about = self._folder / "study.json"
         plain = json.loads(json.dumps(fields))
         if self._folder.is_file():
-            raise ValueError(f"{self._folder} is a file; give a folder, which is made if there is none")
+            raise InputError(f"{self._folder} is a file; give a folder, which is made if there is none")
         if about.exists():
             keys.refuse_other(self._folder, json.loads(about.read_text()), plain)
         elif self._folder.is_dir() and any(self._folder.iterdir()):
-            raise ValueError(f"{self._folder} holds something that is no lesion study; give another folder")
+            raise InputError(f"{self._folder} holds something that is no lesion study; give another folder")
         else:
             written = {"key": keys.digest(plain), "fields": plain}
             files.write_atomically(about, json.dumps(written, indent=1, sort_keys=True).encode())

@@ -10,42 +10,76 @@ in every layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
-from tl_fbn.intervention.hooks.replacements import Method
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint
+from tl_fbn.intervention.studies.study_prose import method_in_words
 from tl_fbn.units import Atlas
+from tl_fbn.units.prose import NOT_RECORDED
+from tl_fbn.units.result import TableResult
+from tl_fbn.units.space import pooled_origins
 
-Mode = Literal["retain", "inhibit"]
+RetentionMode = Literal["retain", "inhibit"]
+COLUMNS = (
+    *("mode", "networks", "units", "share", "task", "metric", "baseline", "value"),
+    *("control_median", "control_p05", "control_p95"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Retention(TableResult, step="lesions", picture="retention_curve"):
+    """One line a size and task: mode (retain or inhibit), networks (how many), units, share (of all units), task, metric, baseline
+    (the untouched model), value, and control_median, control_p05, control_p95 of random sets with as many units in every layer."""
+
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        done = "all units but those of" if about.get("mode") == "retain" else "the units of"
+        return [
+            f"{done[0].upper()}{done[1:]} the union of the first networks of an atlas were {method_in_words(about)}, for "
+            f"{self.table['networks'].nunique()} numbers of networks, beside {about.get('n_controls', NOT_RECORDED)} random sets of as many units in every layer "
+            f"(seed {about.get('seed', NOT_RECORDED)})."
+        ]
+
+    def _report_sections_(self) -> list[dict[str, Any]]:
+        text = "What is left of each task as networks are kept (or masked) one after the other, beside as many units chosen at random in each layer."
+        return [{"title": "Retention", "text": text, "picture": "retention_curve", "table": self.table}]
+
+    def __repr__(self) -> str:
+        sizes = self.table["networks"]
+        return f"Retention ({self.table['mode'].iloc[0]}) of {self.table['task'].nunique()} tasks with {sizes.min()} to {sizes.max()} networks"
 
 
 def retention_curve(
-    model: Any,
+    model: HookedModel,
     atlas: Atlas,
     battery: Battery,
     *,
     seed: int,
-    mode: Mode = "retain",
+    mode: RetentionMode = "retain",
     sizes: Sequence[int] | None = None,
     n_controls: int = 10,
-    method: Method = "zero",
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     batch_size: int = 128,
     progress: bool = True,
-) -> pd.DataFrame:
+) -> Retention:
     """Score a battery while the union of the first networks of an atlas is kept, or masked.
 
     ::
 
-        fbn.retention_curve(model, atlas, fbn.demo.battery(), seed=0)  # one line a size, beside random sets
+        fbn.studies.retention_curve(model, atlas, fbn.demo.battery(), seed=0)  # one line a size, beside random sets
 
     Args:
         model: The model.
@@ -56,24 +90,23 @@ def retention_curve(
         sizes: Numbers of networks; by default 1, 2, 4, ... and all.
         n_controls: Random sets a line.
         method: As for :func:`.hooks.inhibit`.
-        reference: Likewise.
+        reference: A recording for the methods that need one, as for :func:`.hooks.inhibit`.
         batch_size: Sequences a forward pass.
         progress: Show a bar.
 
     Returns:
-        One line a size and task: mode, networks, units, share, task, metric, baseline, value, control_median, control_p05, control_p95.
+        One line a size and task; :class:`Retention` says which columns.
 
     Raises:
-        ValueError: Sizes that the atlas does not have, or items among the discovery prompts.
+        InputError: Sizes that the atlas does not have, or items among the discovery prompts.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, get_args(Mode)))}")
+    one_of(mode, RetentionMode, "mode")
     doubled = [2**i for i in range(len(atlas).bit_length())]
     tried = sorted({n for n in doubled if n < len(atlas)} | {len(atlas)}) if sizes is None else sorted(set(sizes))
     if not tried or tried[0] < 1 or tried[-1] > len(atlas):
-        raise ValueError(f"sizes={sizes} must be numbers of networks from 1 to {len(atlas)}")
+        raise InputError(f"sizes={sizes} must be numbers of networks from 1 to {len(atlas)}")
     for name, network in atlas.items():
-        check_disjoint(network, battery, getattr(model, "tokenizer", None), name)
+        check_disjoint(network, battery, tokenizer_of(model), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
     silence = silencer(model, method=method, reference=reference, seed=seed)
     lines = []
@@ -106,17 +139,5 @@ def retention_curve(
                 )
             )
     bar.close()
-    columns = [
-        "mode",
-        "networks",
-        "units",
-        "share",
-        "task",
-        "metric",
-        "baseline",
-        "value",
-        "control_median",
-        "control_p05",
-        "control_p95",
-    ]
-    return pd.DataFrame(lines, columns=columns)
+    about = {**pooled_origins(atlas), "method": method, "seed": seed, "n_controls": n_controls, "mode": mode}
+    return Retention(pd.DataFrame(lines, columns=list(COLUMNS)), about)

@@ -2,7 +2,7 @@
 
 ::
 
-    scores = {"cgvst": fbn.cgvst(model, chats), "gradient x activation": fbn.gradient_x_activation(model, chats), ...}
+    scores = {"cgvst": fbn.cgvst(model, chats), "gradient x activation": fbn.attribution.gradient_x_activation(model, chats), ...}
     fbn.validate_scores(model, scores, battery, "sort", seed=0)
 
 Three measurements of the task's items, none of which the scores have seen:
@@ -23,7 +23,6 @@ Cost: a task's forward passes, once a unit, group and control.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,21 +33,25 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 from tqdm.auto import tqdm
 
-from tl_fbn import files
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.networks.overlap import shuffle_within_layers
+from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
-from tl_fbn.intervention.hooks.replacements import Method
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p
+from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
+from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
+from tl_fbn.units.result import Arrays, Described, Result
 
 EXHAUSTIVE = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Validation:
+class Validation(Result, step="scores", picture="score_validation", renamed={"about": "provenance"}):
     """Scores against lesions.
 
     Args:
@@ -62,7 +65,7 @@ class Validation:
         tops: (score, unit) the units that each score puts first.
         top_effects: (score,) drops when they are silenced together.
         controls: (score, control) drops under layer-matched random sets.
-        about: Metric, method, share, seeds, number of shuffles.
+        provenance: Metric, method, share, seeds, number of shuffles.
     """
 
     space: UnitSpace
@@ -75,7 +78,7 @@ class Validation:
     tops: Bool[np.ndarray, "score unit"]
     top_effects: Float[np.ndarray, " score"]
     controls: Float[np.ndarray, "score control"]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def effect_map(self) -> UnitMap:
@@ -89,12 +92,12 @@ class Validation:
         by chance; group_spearman; top_drop, control_median, control_p95, p.
         """
         tried = np.flatnonzero(np.isfinite(self.effects))
-        rng = np.random.default_rng(self.about["seed"])
-        n_shuffles, n_top = self.about["n_shuffles"], self.about["n_recall"]
+        rng = np.random.default_rng(self.provenance["seed"])
+        n_null, n_top = self.provenance["n_null"], self.provenance["n_recall"]
         truth = top_mask(self.effects[tried], n_top)
         layers = self.space.layer_of[tried]
         effect_ranks = _ranks(self.effects[tried])
-        shuffled = np.array([_shuffle(layers, rng) for _ in range(n_shuffles)])
+        shuffled = np.array([_shuffle(layers, rng) for _ in range(n_null)])
         lines = []
         for number, name in enumerate(self.names):
             values = self.scores[number]
@@ -129,30 +132,35 @@ class Validation:
         """The score that a column of the table puts first."""
         table = self.to_dataframe()
         columns = ("spearman", "recall", "group_spearman", "top_drop")
-        if by not in columns:
-            raise ValueError(f"by={by!r} is none of {', '.join(map(repr, columns))}")
+        one_of(by, columns, "by")
         return str(table.loc[table[by].idxmax(), "score"])
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        names = ("scores", "effects", "groups", "group_effects", "tops", "top_effects", "controls")
-        about = {"space": self.space.about(), "task": self.task, "names": self.names, "about": dict(self.about)}
-        files.write_result(path, "Validation", {name: getattr(self, name) for name in names}, about)
-
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Validation:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "Validation")
-        space = UnitSpace.from_about(about["space"])
-        return cls(space=space, task=about["task"], names=tuple(about["names"]), about=about["about"], **arrays)
+    def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
+        settings = dict(about.get("about") or about.get("provenance") or {})
+        if "n_shuffles" in settings:  # version 0.1
+            settings["n_null"] = settings.pop("n_shuffles")
+            about = {**about, "provenance": settings}
+            about.pop("about", None)
+        return arrays, about
+
+    def _methods_(self) -> list[str]:
+        about, tried = self.provenance, int(np.isfinite(self.effects).sum())
+        return [
+            f"Scores {listed(self.names)} were compared with lesions of {space_in_words(self.space)}: {tried:,} units one by one and {len(self.groups)} random "
+            f"sets of {self.groups.shape[1]:,}, {method_in_words(about)}, on {about.get('n_items', NOT_RECORDED)} items of {self.task} "
+            f"({METRIC_IN_WORDS.get(about.get('metric', ''), NOT_RECORDED)}); chance shuffles scores within layers ({about.get('n_null', NOT_RECORDED)} times; "
+            f"seed {about.get('seed', NOT_RECORDED)}). Positions are {NOT_RECORDED}."
+        ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = (
-            f"Each of {int(np.isfinite(self.effects).sum()):,} units was silenced alone ({self.about['method']}), and {len(self.groups)} random sets of "
-            f"{self.groups.shape[1]} together, while {self.about['n_items']} items of {self.task!r} were scored by {self.about['metric']}. Chance keeps "
+            f"Each of {int(np.isfinite(self.effects).sum()):,} units was silenced alone ({self.provenance['method']}), and {len(self.groups)} random sets of "
+            f"{self.groups.shape[1]} together, while {self.provenance['n_items']} items of {self.task!r} were scored by {self.provenance['metric']}. Chance keeps "
             "every score within its layer. A score chosen by this table is to be tested on other items."
         )
-        return [{"title": f"Scores against lesions: {self.task}", "text": text, "table": self.to_dataframe()}]
+        title = f"Scores against lesions: {self.task}"
+        return [{"title": title, "text": text, "picture": "score_validation", "table": self.to_dataframe()}]
 
     def __repr__(self) -> str:
         tried = int(np.isfinite(self.effects).sum())
@@ -163,7 +171,7 @@ class Validation:
 
 
 def validate_scores(
-    model: Any,
+    model: HookedModel,
     scores: Mapping[str, UnitMap],
     battery: Battery,
     task: str,
@@ -174,8 +182,8 @@ def validate_scores(
     n_groups: int = 100,
     group: int | float = 0.05,
     n_controls: int = 100,
-    n_shuffles: int = 1000,
-    method: Method = "zero",
+    n_null: int = 1000,
+    method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     metric: str = "log_likelihood",
     batch_size: int = 256,
@@ -198,7 +206,7 @@ def validate_scores(
         n_groups: Random sets silenced together; 0 for none.
         group: Their size.
         n_controls: Layer-matched random sets beside each score's top units.
-        n_shuffles: Shuffles within layers behind chance and p of rank correlations.
+        n_null: Shuffles within layers behind chance and p of rank correlations.
         method: As for :func:`.hooks.inhibit`.
         reference: Likewise.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
@@ -206,11 +214,11 @@ def validate_scores(
         progress: Show a bar.
 
     Raises:
-        ValueError: No scores, scores of different spaces or with NaN, an unknown task or metric, items that a score was made from.
+        InputError: No scores, scores of different spaces or with NaN, an unknown task or metric, items that a score was made from.
     """
     space, names = _checked(scores, metric)
     battery = battery.select([task])
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = tokenizer_of(model)
     tops = {name: one.top(top) for name, one in scores.items()}
     for name, network in tops.items():
         check_disjoint(network, battery, tokenizer, name)
@@ -234,7 +242,7 @@ def validate_scores(
 
         before = battery.score(model, batch_size=batch_size)[task].of(metric)
         if not np.isfinite(before):
-            raise ValueError(f'task {task!r} has no {metric}; use metric="log_likelihood"')
+            raise InputError(f'task {task!r} has no {metric}; use metric="log_likelihood"')
         effects = np.full(space.n_units, np.nan)
         effects[units] = list(drops(Network.from_indices(space, [int(unit)]) for unit in units))
         group_effects = np.array(list(drops(Network.from_indices(space, one) for one in groups)))
@@ -247,7 +255,7 @@ def validate_scores(
         "seed": seed,
         "baseline": before,
         "n_items": len(battery.tasks[task].items),
-        "n_shuffles": n_shuffles,
+        "n_null": n_null,
         "n_recall": max(1, n_recall),
     }
     values = np.array([one.values for one in scores.values()], dtype=float)
@@ -257,13 +265,13 @@ def validate_scores(
 
 def _checked(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSpace, tuple[str, ...]]:
     if not scores:
-        raise ValueError("validate_scores got no scores; give a mapping of names to maps")
+        raise InputError("validate_scores got no scores; give a mapping of names to maps")
     check_metric(metric)
     first = next(iter(scores.values()))
     for name, one in scores.items():
         first.space.require_same(one.space, "compare")
         if not np.isfinite(one.values).all():
-            raise ValueError(f"the score {name!r} has values that are not finite; np.nan_to_num them, or leave it out")
+            raise InputError(f"the score {name!r} has values that are not finite; np.nan_to_num them, or leave it out")
     return first.space, tuple(scores)
 
 
@@ -272,7 +280,7 @@ def _sampled(space: UnitSpace, n_units: int | None, rng: np.random.Generator) ->
     if n_units is None:
         n_units = min(space.n_units, EXHAUSTIVE)
     if not 2 <= n_units <= space.n_units:
-        raise ValueError(f"n_units={n_units} of {space.n_units} units; give 2 to {space.n_units}")
+        raise InputError(f"n_units={n_units} of {space.n_units} units; give 2 to {space.n_units}")
     if n_units == space.n_units:
         return np.arange(n_units)
     order = [rng.permutation(np.arange(space.n_units)[space.layer_slice(layer)]) for layer in range(space.n_layers)]

@@ -1,7 +1,8 @@
 """The methods of a page: a text ready to paste into a paper, and every setting with where it comes from.
 
-Both are made from what the results carry (:mod:`.accounts`), in the order of the argument: what was recorded, the linear model, networks, comparisons,
-scores, lesions, pruning. Nothing is inferred: what a result does not say is "not recorded", and a result that says nothing is left out.
+Results say themselves how they were made (``_methods_``) and what they were made with (``_settings_`` and their provenance); here that is put in the order
+of the argument: what was recorded, the linear model, networks, comparisons, scores, lesions, pruning. Nothing is inferred: what a result does not say is "not
+recorded", and a result that says nothing is left out.
 
 A setting is ``measured`` where the data decided it, else *our choice*, unless a preset among the results (``fbn.presets``) has the same option at the
 same value: then its line says whether the paper states it. Every line of a preset is listed too, and each that the paper leaves open is labelled.
@@ -10,121 +11,60 @@ same value: then its line says whether the paper states it. Every line of a pres
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tl_fbn.reporting.page import methods_text as accounts
-from tl_fbn.reporting.page import methods_text_behaviour as accounts_behaviour
 from tl_fbn.reporting.page.provenance import is_preset, origin, parts, title_of
 from tl_fbn.reporting.page.section import Section
-from tl_fbn.units import Network
+from tl_fbn.units.prose import P_FORMULA, listed
+from tl_fbn.units.result import Result, Step
 
 TITLE, SETTINGS = "Methods", "Settings and where they come from"
 OURS, MEASURED = "our choice", "measured"
-# in the order of the argument; a paragraph each
-ACCOUNTS: tuple[dict[str, Callable[[Any], list[str]]], ...] = (
-    {"Preset": accounts_behaviour.preset},
-    {"BlockDesign": accounts.designed, "Recording": accounts.recorded},
-    {
-        "GLMFit": accounts.fitted,
-        "Contrast": accounts.contrasted,
-        "FContrast": accounts.contrasted,
-        "PermutationTest": accounts.permuted,
-    },
-    {"ComponentChoice": accounts_behaviour.chosen, "Atlas": accounts.decomposed},
-    {"UnitMap": accounts.mapped, "ItemScores": accounts_behaviour.scored, "Validation": accounts_behaviour.validated},
-    {"Network": lambda one: accounts.networks([one])},
-    {
-        "Recurrence": accounts_behaviour.recurred,
-        "SampleMaps": accounts_behaviour.regressed,
-        "Connectivity": accounts_behaviour.connected,
-        "Overlap": accounts_behaviour.overlapped,
-        "Identification": accounts_behaviour.identified,
-        "Fingerprint": accounts_behaviour.fingerprinted,
-    },
-    {
-        "Responses": accounts_behaviour.responded,
-        "LesionStudy": accounts_behaviour.lesioned,
-        "DoseResponse": accounts_behaviour.dosed,
-        "GainCalibration": accounts_behaviour.calibrated,
-    },
-    {"PruneReport": accounts_behaviour.pruned},
+# the steps of an argument that share a paragraph, in order
+PARAGRAPHS: tuple[tuple[Step, ...], ...] = (
+    ("settings",),
+    ("design", "recording"),
+    ("fit", "contrast"),
+    ("model order", "decomposition"),
+    ("scores",),
+    ("networks",),
+    ("comparison",),
+    ("answers", "lesions", "amplification"),
+    ("pruning",),
 )
-_FIELDS = (
-    "expression",
-    "expressions",
-    "level",
-    "noise_model",
-    "dof",
-    "runs",
-    "null",
-    "smallest_p",
-    "kind",
-    "metric",
-    "method",
-    "threshold",
-    "n_samples",
-    "skipped",
-    "n_shuffles",
-    "compensation",
-    "difference",
-    "doses",
-    "amounts",
-    "chosen",
-    "order",
-    "tokens_per_block",
-    "n_runs",
-    "n_blocks",
-    "generate",
-    "reuse",
-    "tokens_per_prompt",
-    "carry_context",
-    "temperature",
-    "seed",
-)
-_MEASURED = {
+_MEASURED_ORIGINS = {  # entries of provenance that the data decided, whichever result carries them
     *(
-        "dof",
-        "runs",
-        "smallest_p",
-        "n_samples",
-        "skipped",
-        "difference",
-        "chosen",
-        "converged",
         "n_items",
         "skipped_as_too_long",
-    ),
-    *(
         "scored_positions",
         "discovery",
         "tau",
         "removed_share",
-        "baseline",
-        "explained",
-        "iq_of_noise_95",
         "flag",
         "variant_reason",
     ),
 }
-_ELSEWHERE = {
-    "prompts",
-    "recording",
-    "weights",
-    "key",
-    "atlas",
-    "first",
-    "second",
-    "network",
-    "of",
-    "parts",
-    "versions",
-    "fields",
+_TOLD_ELSEWHERE = {  # entries of provenance that have a place of their own on the page
+    *(
+        "prompts",
+        "recording",
+        "weights",
+        "key",
+        "atlas",
+        "first",
+        "second",
+        "network",
+        "of",
+        "parts",
+        "versions",
+        "fields",
+    ),
+    *("balance", "flags", "chance", "majority", "baseline", "description"),
 }
-_TABLES = {"balance", "flags", "chance", "majority", "explained", "baseline"}  # shown in the tables of results
 
 
 def sections(results: Sequence[Any]) -> list[Section]:
@@ -141,31 +81,39 @@ def sections(results: Sequence[Any]) -> list[Section]:
 
 
 def paragraphs(results: Sequence[Any]) -> list[str]:
-    """The text, one paragraph a step of the argument, no sentence twice."""
-    found = [one for one in parts(results) if _ours(one)]
-    alone = [one for one in found if isinstance(one, Network)]
-    text, said = [], set()
-    for step in ACCOUNTS:
-        sentences: list[str] = []
-        if "Network" in step:
-            sentences += accounts.networks(alone) if alone else []
-        else:
-            for one in found:
-                if (tell := step.get(type(one).__name__)) is not None:
-                    sentences += tell(one)
+    """The text, one paragraph for steps that belong together, no sentence twice."""
+    found = [one for one in parts(results) if isinstance(one, Result)]
+    text: list[str] = []
+    said: set[str] = set()
+    for together in PARAGRAPHS:
+        here = [one for one in found if one._step_ in together]
+        sentences = [
+            sentence for kind in _kinds(here) for sentence in kind._methods_of_([r for r in here if type(r) is kind])
+        ]
         new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in said]
         said |= set(new)
         if new:
             text.append(" ".join(new))
-    whole = "\0".join(text)
-    first, formula, rest = whole.partition(accounts.P)  # once is enough
-    return str(first + formula + rest.replace(accounts.P, "p likewise")).split("\0") if text else []
+    return _formula_once(text)
+
+
+def _kinds(results: Sequence[Result]) -> list[type[Result]]:
+    """The classes of some results, in the order in which they first come."""
+    return list(dict.fromkeys(type(one) for one in results))
+
+
+def _formula_once(paragraphs: Sequence[str]) -> list[str]:
+    """The formula of p in full where it comes first, and "p likewise" afterwards."""
+    if not paragraphs:
+        return []
+    first, formula, rest = "\0".join(paragraphs).partition(P_FORMULA)
+    return (first + formula + rest.replace(P_FORMULA, "p likewise")).split("\0")
 
 
 def settings(results: Sequence[Any]) -> pd.DataFrame:
     """Every setting: of (what), setting, value, source. Results with the same settings throughout share their lines."""
-    found = [one for one in parts(results) if _ours(one)]
-    presets = [one for one in found if is_preset(one)]
+    found = [one for one in parts(results) if isinstance(one, Result)]
+    presets: list[Any] = [one for one in found if is_preset(one)]
     lines = []
     for one in presets:
         lines += [(one.name, what, value, f"stated by {one.source}") for what, value in one.stated.items()]
@@ -173,35 +121,28 @@ def settings(results: Sequence[Any]) -> pd.DataFrame:
     alike: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
     for one in found:
         if not is_preset(one):
-            said = tuple((name, _short(value), _from(name, value, presets)) for name, value in _settings_of(one))
+            measured = _MEASURED_ORIGINS | set(one._measured_)
+            said = tuple(
+                (name, _short(value), _source_of(name, value, measured, presets)) for name, value in _settings_of(one)
+            )
             alike.setdefault(said, []).append(title_of(one))
     for said, titles in alike.items():
-        lines += [(accounts.listed(list(dict.fromkeys(titles)), 6), *line) for line in said]
+        lines += [(listed(list(dict.fromkeys(titles)), 6), *line) for line in said]
     return pd.DataFrame(lines, columns=["of", "setting", "value", "source"]).drop_duplicates(ignore_index=True)
 
 
-def _settings_of(result: Any) -> Iterator[tuple[str, Any]]:
+def _settings_of(result: Result) -> Iterator[tuple[str, Any]]:
     """What a result carries: its provenance, flat, then its own fields."""
-    about, seen = origin(result), set()
-    if hasattr(result, "runs_of"):  # a recording
-        about = {**about, **(result.about.get("design") or {})}
-        fields = result.about.get("fields") or {}
-        about |= {
-            name: fields[name] for name in ("site", "dtype", "pool", "generation", "interventions") if name in fields
-        }
-    own = {name: getattr(result, name) for name in _FIELDS if hasattr(result, name) and not hasattr(result, "runs_of")}
-    for name, value in _flat({**about, **own}):
-        bare = name.rpartition(": ")[2]
-        if name == "runs" and not all(isinstance(run, int) for run in value):
-            continue  # fits, not numbers of runs
-        if name not in seen and not _ELSEWHERE & set(name.split(": ")) and bare not in _TABLES:
+    seen = set()
+    for name, value in _flat({**origin(result), **result._setting_values_()}):
+        if name not in seen and not _TOLD_ELSEWHERE & set(name.split(": ")):
             seen.add(name)
             yield name, value
 
 
 def _flat(about: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in about.items():
-        if callable(value) or name in _ELSEWHERE | _TABLES:
+        if callable(value) or name in _TOLD_ELSEWHERE:
             continue
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{before}{name}: ")
@@ -209,10 +150,10 @@ def _flat(about: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any
             yield f"{before}{name}", value
 
 
-def _from(name: str, value: Any, presets: Sequence[Any]) -> str:
+def _source_of(name: str, value: Any, measured: set[str], presets: Sequence[Any]) -> str:
     """Where a setting comes from."""
     bare = name.rpartition(": ")[2]
-    if bare in _MEASURED or "discovery" in name:
+    if bare in measured or "discovery" in name:
         return MEASURED
     for one in presets:
         for options in (one.design, one.glm, one.networks, one.chats, one.cgvst, one.inhibit, one.amplify, one.ratio):
@@ -243,7 +184,3 @@ def _short(value: Any) -> str:
         return "yes" if value else "no"
     text = str(value)
     return text[:16] if re.fullmatch("[0-9a-f]{40,}", text) else text
-
-
-def _ours(result: Any) -> bool:
-    return type(result).__module__.split(".")[0] == "tl_fbn"

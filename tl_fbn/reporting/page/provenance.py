@@ -15,6 +15,7 @@ import pandas as pd
 
 from tl_fbn.reporting.page.section import Section
 from tl_fbn.units import Network, UnitMap
+from tl_fbn.units.prose import NOT_RECORDED
 
 PACKAGES = (
     "tl-fbn",
@@ -28,7 +29,6 @@ PACKAGES = (
     "pandas",
     "plotly",
 )
-NOT_RECORDED = "not recorded"
 KEPT = 16  # characters of a digest
 
 
@@ -53,17 +53,13 @@ def parts(results: Sequence[Any]) -> Iterator[Any]:
 
 
 def origin(result: Any) -> dict[str, Any]:
-    """What a result says about how it was made: its ``provenance``, or ``about``; {} where it says nothing."""
-    about: dict[str, Any] = {}
-    for name in ("about", "provenance"):
-        found = getattr(result, name, None)
-        found = found() if callable(found) else found
-        about = dict(found) if isinstance(found, Mapping) else about
-    # an amplification or a pruned model says where its network came from
+    """What a result says about how it was made; {} where it says nothing. A network inside it says where it came from."""
+    about = getattr(result, "provenance", None)
+    about = dict(about) if isinstance(about, Mapping) else {}
     network = getattr(result, "network", None)
     inner = getattr(network, "provenance", about.get("network"))
     if isinstance(inner, Mapping):
-        about = {**{key: inner[key] for key in ("recording", "weights", "prompts") if key in inner}, **about}
+        return {**{key: inner[key] for key in ("recording", "weights", "prompts") if key in inner}, **about}
     return about
 
 
@@ -122,7 +118,7 @@ def title_of(result: Any) -> str:
 
 def is_preset(result: Any) -> bool:
     """Whether a result is a paper's settings (:mod:`tl_fbn.presets`, which this room may not import)."""
-    return all(hasattr(result, name) for name in ("stated", "unknown", "source"))
+    return getattr(result, "_step_", None) == "settings"
 
 
 def short(digest: Any) -> str:

@@ -16,7 +16,7 @@ HTML of a result's own ``_repr_html_()``, put in as it is; scripts in it do not 
 Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for its unit (:mod:`.pictures`).
 The page is read first: plotly.js starts when
 the text stands (it takes longer than all the rest), then pictures near the screen are drawn, the others when the browser is idle, all of them before printing. Tables are cut at 200
-lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.page.layout_of_result`.
+lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.page.section`.
 
 What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
 """
@@ -26,18 +26,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting import templates
-from tl_fbn.reporting.page import html_tables as tables
-from tl_fbn.reporting.page import methods_section as methods_of
-from tl_fbn.reporting.page import plotly_embed as pictures
-from tl_fbn.reporting.page import provenance as provenance_of
-from tl_fbn.reporting.page.layout_of_result import Section, require_showable, sections_of
+from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
+from tl_fbn.reporting.page import provenance as provenance_section
+from tl_fbn.reporting.page.section import Section, require_showable, sections_of
 from tl_fbn.units import html_table
 
 __all__ = ["Report", "Section"]
@@ -45,7 +43,6 @@ __all__ = ["Report", "Section"]
 FOOTER = ("tl-fbn", "numpy", "pandas", "plotly")
 
 
-@dataclass(frozen=True, eq=False, init=False)
 class Report:
     """Results, in the order in which they are to be read.
 
@@ -61,15 +58,8 @@ class Report:
         sources: Results that sections of your own were made of: methods and provenance tell of them, too.
 
     Raises:
-        TypeError: A result that no report can show.
+        InputTypeError: A result that no report can show.
     """
-
-    title: str
-    results: tuple[Any, ...]
-    intro: str | None
-    methods: bool
-    provenance: bool
-    sources: tuple[Any, ...]
 
     def __init__(
         self,
@@ -81,14 +71,17 @@ class Report:
         sources: Sequence[Any] = (),
     ) -> None:
         if not isinstance(title, str):
-            raise TypeError(f"a report's first argument is its title, a string; got {type(title).__name__}")
+            raise InputTypeError(f"a report's first argument is its title, a string; got {type(title).__name__}")
         if not results:
-            raise ValueError(f'report "{title}" has no results; give at least one after the title')
+            raise InputError(f'report "{title}" has no results; give at least one after the title')
         for place, result in enumerate(results, start=1):
             require_showable(result, place)
-        options = {"methods": methods, "provenance": provenance, "sources": tuple(sources)}
-        for name, value in {"title": title, "results": results, "intro": intro, **options}.items():
-            object.__setattr__(self, name, value)
+        self.title = title
+        self.results = results
+        self.intro = intro
+        self.methods = methods
+        self.provenance = provenance
+        self.sources = tuple(sources)
 
     def sections(self) -> list[Section]:
         """The sections of the results, in order."""
@@ -97,45 +90,45 @@ class Report:
     def appendix(self) -> list[Section]:
         """Methods and provenance, which end the page."""
         told = (*self.results, *self.sources)
-        found = methods_of.sections(told) if self.methods else []
-        return found + (provenance_of.sections(told) if self.provenance else [])
+        found = methods_section.sections(told) if self.methods else []
+        return found + (provenance_section.sections(told) if self.provenance else [])
 
     def to_html(self) -> str:
         """The page as one string."""
         plotly_js = _plotly_js()
         sections = [*self.sections(), *self.appendix()]
-        wanted = sum(section.figure is not None for section in sections)
-        blocks, figures, numbered = [], 0, 0
-        for section in sections:
-            drawn = plotly_js is not None and section.figure is not None
-            picture = pictures.embed(section.draw(), section.title) if drawn else None
-            figures += picture is not None
-            numbered += section.table is not None
-            most = None if section.title == methods_of.SETTINGS else tables.MOST_LINES
-            blocks.append(
-                {
-                    "title": section.title,
-                    "paragraphs": _paragraphs(section.text),
-                    "picture": picture and {**picture, "number": figures},
-                    "table": None
-                    if section.table is None
-                    else {**tables.lay_out(section.table, most), "number": numbered},
-                    "html": None if section.html is None else Markup(section.html),
-                    "for_papers": self.methods and section.title == methods_of.TITLE,
-                }
-            )
-        versions = provenance_of.versions(FOOTER)
+        blocks = [self._block(section, draw=plotly_js is not None) for section in sections]
+        n_figures = _number(blocks, "picture")
+        n_tables = _number(blocks, "table")
+        versions = provenance_section.versions(FOOTER)
         return templates.render(
             "page/page.html.jinja",
             {"breakable": _breakable},
             title=self.title,
             intro=_paragraphs(self.intro or ""),
             sections=blocks,
-            left_out=wanted if plotly_js is None else 0,
-            plotly_js=Markup(plotly_js) if plotly_js and figures else None,
-            numbered=numbered,
+            left_out=sum(section.figure is not None for section in sections) if plotly_js is None else 0,
+            plotly_js=Markup(plotly_js) if plotly_js and n_figures else None,
+            numbered=n_tables,
             versions=[f"{name} {version}" for name, version in versions.items()],
         )
+
+    def _block(self, section: Section, *, draw: bool) -> dict[str, Any]:
+        """One section as the template takes it."""
+        picture, table = None, None
+        if draw and section.figure is not None:
+            picture = plotly_embed.embed(section.draw(), section.title)
+        if section.table is not None:
+            most = None if section.title == methods_section.SETTINGS else html_tables.MOST_LINES
+            table = html_tables.lay_out(section.table, most)
+        return {
+            "title": section.title,
+            "paragraphs": _paragraphs(section.text),
+            "picture": picture,
+            "table": table,
+            "html": None if section.html is None else Markup(section.html),
+            "for_papers": self.methods and section.title == methods_section.TITLE,
+        }
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file."""
@@ -149,6 +142,14 @@ class Report:
             (number, section.title) for number, section in enumerate([*self.sections(), *self.appendix()], start=1)
         ]
         return html_table(f"{self!r}; .save(path) writes the page", ("section", "title"), lines)
+
+
+def _number(blocks: Sequence[dict[str, Any]], what: str) -> int:
+    """Number the pictures, or the tables, of a page from 1; returns how many there are."""
+    found = [block[what] for block in blocks if block[what] is not None]
+    for number, one in enumerate(found, start=1):
+        one["number"] = number
+    return len(found)
 
 
 def _paragraphs(text: str) -> Sequence[str]:

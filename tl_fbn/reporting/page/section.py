@@ -1,29 +1,35 @@
-"""What a page is made of: a :class:`Section` is a heading, a few sentences, a picture and the table behind it.
+"""From results to sections: a heading, a few sentences, a picture and the table behind it.
 
-Pictures are given as functions and drawn by the page, so that a result is laid out in milliseconds and a report can be saved where plotly is not
-installed.
+A result says itself how it is shown, by ``_report_sections_()``: a list of dicts of a section's fields, in which ``picture`` names a function of ``fbn.plot``
+(drawn of the result itself, or of what follows the name in a tuple) and ``origin`` a provenance that ends the text. A result that says nothing becomes one
+section of its ``repr``, its picture and its table. Beside results a page shows tables, plotly figures, mappings of names to maps or networks, and anything
+with ``_repr_html_()``.
+
+Pictures are drawn by the page and not before, so that a result is laid out in milliseconds and a report can be saved where plotly is not installed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from tl_fbn.reporting import plot as figures
+from tl_fbn.errors import InputTypeError
+from tl_fbn.reporting import plot
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Atlas, Network, UnitMap
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.units.result import Result
+from tl_fbn.units.unit_map import TOP_UNITS, largest_units
 
 SHOWABLE = (
     "a Section, a UnitMap, Network or Atlas (or a mapping of names to maps or networks), a DataFrame, a plotly figure, "
     "or an object with _report_sections_(), to_dataframe() or _repr_html_()"
 )
+_WAYS = ("_report_sections_", "to_plotly_json", "to_dataframe", "_repr_html_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +50,7 @@ class Section:
     """
 
     title: str
-    text: str
+    text: str = ""
     figure: Figure | Callable[[], Figure] | UnitMap | Network | Mapping[str, Any] | None = None
     table: pd.DataFrame | None = None
     html: str | None = None
@@ -52,31 +58,121 @@ class Section:
     def draw(self) -> Figure:
         """The figure itself; needs plotly."""
         figure: Any = self.figure
-        kind = mapping_of(figure)
+        kind = kind_of_mapping(figure)
         if isinstance(figure, UnitMap) or kind is UnitMap:
-            return figures.unit_map(figure)
+            return plot.unit_map(figure)
         if isinstance(figure, Network) or kind is Network:
-            return figures.layer_profile(figure)
+            return plot.layer_profile(figure)
         drawn: Any = figure() if callable(figure) else figure
         if not callable(getattr(drawn, "to_plotly_json", None)):
-            raise TypeError(
+            raise InputTypeError(
                 f'section "{self.title}" has a {type(drawn).__name__} as its figure; give a plotly figure, a function '
                 "that returns one, a UnitMap, a Network, or a mapping of names to these"
             )
         return drawn
 
 
+def sections_of(result: Any) -> list[Section]:
+    """Lay out one result of a report."""
+    if isinstance(result, Section):
+        return [result]
+    if callable(getattr(result, "_report_sections_", None)):
+        return _own_sections(result)
+    kind = kind_of_mapping(result)
+    if kind is Network:
+        return sections_of(Atlas.from_networks(result))
+    if kind is UnitMap:
+        return [_maps_section(result)]
+    if callable(getattr(result, "to_plotly_json", None)):
+        return [Section("Figure", figure=result)]
+    if isinstance(result, pd.DataFrame):
+        return [Section("Table", table=result)]
+    title = _words(type(result).__name__)
+    if callable(getattr(result, "to_dataframe", None)):
+        return [_default_section(result, title)]
+    return [Section(title, html=result._repr_html_())]
+
+
 def require_showable(result: object, place: int, whose: str = "this report") -> None:
-    """Raise TypeError, saying what can be shown, unless :func:`tl_fbn.reporting.page.layout_of_result.sections_of` has a way for the result."""
-    methods = ("_report_sections_", "to_plotly_json", "to_dataframe", "_repr_html_")
-    known = isinstance(result, (Section, UnitMap, Network, Atlas, pd.DataFrame)) or mapping_of(result) is not None
+    """Raise InputTypeError, saying what can be shown, unless :func:`sections_of` has a way for a result."""
+    known = isinstance(result, (Section, Result, pd.DataFrame)) or kind_of_mapping(result) is not None
     # a class has these methods too, and none of the numbers
-    if not known and (isinstance(result, type) or not any(callable(getattr(result, name, None)) for name in methods)):
-        raise TypeError(f"result {place} of {whose} is of type {type(result).__name__}; a report shows {SHOWABLE}")
+    if not known and (isinstance(result, type) or not any(callable(getattr(result, way, None)) for way in _WAYS)):
+        raise InputTypeError(f"result {place} of {whose} is of type {type(result).__name__}; a report shows {SHOWABLE}")
 
 
-def mapping_of(result: object) -> type | None:
+def kind_of_mapping(result: object) -> type | None:
     """The type of the values of a mapping, if they are all maps or all networks."""
     if not isinstance(result, Mapping) or not result:
         return None
     return next((kind for kind in (UnitMap, Network) if all(isinstance(v, kind) for v in result.values())), None)
+
+
+def _own_sections(result: Any) -> list[Section]:
+    """What a result says of itself: dicts of a section's fields, sections, or other results."""
+    sections: list[Section] = []
+    for place, part in enumerate(result._report_sections_(), start=1):
+        if isinstance(part, dict) and "title" in part:
+            part = _section_of(part, result)
+        require_showable(part, place, f"{type(result).__name__}._report_sections_()")
+        sections += sections_of(part)
+    return sections
+
+
+def _section_of(described: dict[str, Any], result: Any) -> Section:
+    """A section from a dict of its fields, with the picture and the origin that it names."""
+    given = dict(described)
+    picture, origin = given.pop("picture", None), given.pop("origin", {})
+    if picture is not None:
+        name, *arguments = (picture, result) if isinstance(picture, str) else picture
+        given["figure"] = partial(getattr(plot, name), *arguments)
+    return Section(**{**given, "text": with_origin(given.get("text", ""), origin)})
+
+
+def _default_section(result: Any, title: str) -> Section:
+    """What a result is, its picture if its class has one, and its table."""
+    name = getattr(result, "_picture_", None)
+    figure = None if name is None else partial(getattr(plot, name), result)
+    origin = getattr(result, "provenance", {})
+    text = with_origin(f"{result!r}.", origin if isinstance(origin, Mapping) else {})
+    return Section(title, text, figure, result.to_dataframe())
+
+
+def _maps_section(maps: Mapping[str, UnitMap]) -> Section:
+    text = (
+        f"{len(maps)} maps in one space. Maps of one kind share a colour scale, clipped at the 99.5th percentile of "
+        f"their magnitudes. The table lists the {TOP_UNITS} units of largest magnitude of each."
+    )
+    tables = [largest_units(values) for values in maps.values()]
+    for name, table in zip(maps, tables, strict=True):
+        table.insert(0, "map", name)
+    names = ", ".join(list(map(str, maps))[:4]) + (f" and {len(maps) - 4} more" if len(maps) > 4 else "")
+    return Section(f"Maps of {names}", text, maps, pd.concat(tables, ignore_index=True))
+
+
+def with_origin(text: str, provenance: Mapping[str, Any]) -> str:
+    """Add where a result came from, as a paragraph of its own."""
+    origin = _origin(provenance)
+    return f"{text}\n\nOrigin: {origin}." if origin else text
+
+
+def _origin(provenance: Mapping[Any, Any]) -> str:
+    """Provenance in one line; long lists are counted, digests cut, the rest is in the page's provenance."""
+    found = []
+    for key, value in provenance.items():
+        if key == "description":
+            continue  # stands in the text already
+        if isinstance(value, Mapping):
+            value = f"({_origin(value)})"
+        elif isinstance(value, (list, tuple)) and (len(value) > 4 or key in ("parts", "prompts")):
+            value = f"{len(value)} {'digests of texts' if key == 'prompts' else 'entries'}"
+        elif isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
+            value = value[:16]
+        found.append(f"{key} {value}")
+    return ", ".join(found)
+
+
+def _words(name: str) -> str:
+    """``LesionStudy`` as ``Lesion study``; ``GLMFit`` as ``GLM fit``."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name) or [name]
+    return " ".join([parts[0], *(part if part.isupper() else part.lower() for part in parts[1:])])

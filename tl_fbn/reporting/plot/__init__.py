@@ -31,58 +31,6 @@ in :mod:`tl_fbn.reporting.plot._theme`. Nothing is computed here that a picture 
 see :mod:`tl_fbn.reporting.page.report`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from tl_fbn.reporting.plot._comparisons import concordance as concordance
-from tl_fbn.reporting.plot._comparisons import confusion_matrix as confusion_matrix
-from tl_fbn.reporting.plot._comparisons import connectivity as connectivity
-from tl_fbn.reporting.plot._comparisons import recurrence as recurrence
-from tl_fbn.reporting.plot._contrast import contrast as contrast
-from tl_fbn.reporting.plot._design_efficiency import design_efficiency as design_efficiency
-from tl_fbn.reporting.plot._design_matrix import design_matrix as design_matrix
-from tl_fbn.reporting.plot._dissociation import dissociation as dissociation
-from tl_fbn.reporting.plot._dose_response import dose_response as dose_response
-from tl_fbn.reporting.plot._fingerprint import fingerprint as fingerprint
-from tl_fbn.reporting.plot._gain_calibration import gain_calibration as gain_calibration
-from tl_fbn.reporting.plot._ica import component_choice as component_choice
-from tl_fbn.reporting.plot._ica import stability as stability
-from tl_fbn.reporting.plot._layer_profile import layer_profile as layer_profile
-from tl_fbn.reporting.plot._lesion_controls import lesion_controls as lesion_controls
-from tl_fbn.reporting.plot._lesion_matrix import amplification as amplification
-from tl_fbn.reporting.plot._lesion_matrix import lesion_matrix as lesion_matrix
-from tl_fbn.reporting.plot._overlap_matrix import overlap_matrix as overlap_matrix
-from tl_fbn.reporting.plot._prune import prune as prune
-from tl_fbn.reporting.plot._retention_curve import retention_curve as retention_curve
-from tl_fbn.reporting.plot._score_validation import score_validation as score_validation
-from tl_fbn.reporting.plot._time_courses import time_courses as time_courses
-from tl_fbn.reporting.plot._token_ablation import special_tokens as special_tokens
-from tl_fbn.reporting.plot._token_strip import token_strip as token_strip
-from tl_fbn.reporting.plot._unit_map import unit_map as unit_map
-
-__all__ = [
-    "amplification",
-    "component_choice",
-    "concordance",
-    "confusion_matrix",
-    "connectivity",
-    "contrast",
-    "design_efficiency",
-    "design_matrix",
-    "dissociation",
-    "dose_response",
-    "fingerprint",
-    "gain_calibration",
-    "layer_profile",
-    "lesion_controls",
-    "lesion_matrix",
-    "overlap_matrix",
-    "prune",
-    "recurrence",
-    "retention_curve",
-    "score_validation",
-    "special_tokens",
-    "stability",
-    "time_courses",
-    "token_strip",
-    "unit_map",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

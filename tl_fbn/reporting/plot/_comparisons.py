@@ -10,7 +10,7 @@ Stars say p < .05 of one cell, uncorrected: of twenty cells one is expected to h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,8 @@ from jaxtyping import Float
 from tl_fbn.analysis.networks.connectivity import Connectivity
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.recurrence import Recurrence
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 CONCORDANCE_COLUMNS = ("a", "b", "correlation", "p_correlation", "dice", "expected", "p_dice")
 
@@ -39,21 +35,21 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         title: Heading; by default how many networks come back more often than by chance.
     """
     table = recurrence_table(recurrence)
-    names, samples = [paint.verbatim(name) for name in recurrence.names], recurrence.n_samples
+    names, samples = [theme.verbatim(name) for name in recurrence.names], recurrence.n_samples
     kind = recurrence.provenance.get("samples", "sample")
     come_back = np.count_nonzero(table["p"] < 0.05)
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     place = np.arange(len(names))
     stars = ["*" if p < 0.05 else "" for p in table["p"]]
     hover = [
         f"{name}<br>{line['samples']:,} of {samples:,} {kind}s, {line['count']:,} maps<br>by chance "
         f"{line['expected']:.2f}, 95 % below {line['expected_95']:.3g}<br>p {line['p']:.3g}, uncorrected"
-        for name, line in zip(names, paint.records(table), strict=True)
+        for name, line in zip(names, theme.records(table), strict=True)
     ]
     bars = go.Bar(
         x=place,
         y=table["count"].to_numpy(),
-        marker={"color": paint.OKABE_ITO[0]},
+        marker={"color": theme.OKABE_ITO[0]},
         text=stars,
         textposition="outside",
         cliponaxis=False,
@@ -67,12 +63,12 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         x=place,
         y=mean,
         mode="markers",
-        marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": paint.OKABE_ITO[1]}},
+        marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": theme.OKABE_ITO[1]}},
         error_y={
             "type": "data",
             "array": np.maximum(high - mean, 0.0),
             "arrayminus": np.zeros(len(mean)),
-            "color": paint.OKABE_ITO[1],
+            "color": theme.OKABE_ITO[1],
             "thickness": 2,
             "width": 5,
         },
@@ -80,7 +76,7 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         hoverinfo="skip",
     )
     figure.add_trace(chance)
-    short = [paint.label(name, 14) for name in recurrence.names]
+    short = [theme.label(name, 14) for name in recurrence.names]
     figure.update_xaxes(tickvals=place, ticktext=short, autotickangles=[0, -45, -90], showgrid=False)
     figure.update_xaxes(range=[-0.6, len(names) - 0.4])
     top = max(float(recurrence.counts.max()), float(high.max()), 1.0)
@@ -89,7 +85,7 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         f"{come_back} of {len(names)} networks come back more often than by chance (IoU above {recurrence.threshold:g}; "
         f"p < .05, where chance gives at most {0.05 * len(names):.2g})"
     )
-    return paint.finish(figure, heading, 260, min_width=160 + 26 * len(names))
+    return theme.finish(figure, heading, 260, min_width=160 + 26 * len(names))
 
 
 def recurrence_table(recurrence: Recurrence) -> pd.DataFrame:
@@ -111,25 +107,25 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
     counts = np.asarray(identification.table, dtype=np.float64)
     totals = counts.sum(1, keepdims=True)
     share = np.where(totals > 0, counts / np.where(totals > 0, totals, 1.0), np.nan)
-    names = [paint.verbatim(name) for name in identification.tasks]
-    go, _ = paint.plotly()
-    heat = paint.matrix(
+    names = [theme.verbatim(name) for name in identification.tasks]
+    go, _ = theme.plotly()
+    heat = theme.matrix(
         100 * share,
         0,
         100,
-        text=paint.cells(np.where(np.isfinite(share), counts, np.nan), 0),
+        text=theme.cells(np.where(np.isfinite(share), counts, np.nan), 0),
         customdata=[
             [f"{n:.0f} of {total:.0f} runs of {true}<br>told to be {told}" for told, n in zip(names, line, strict=True)]
             for true, line, total in zip(names, counts, totals[:, 0], strict=True)
         ],
         hovertemplate="%{customdata}<br>%{z:.3g} %<extra></extra>",
-        colorbar=paint.colour_bar("% of task"),
+        colorbar=theme.colour_bar("% of task"),
     )
     figure = go.Figure(heat)
     rows = [
-        f"{paint.label(name)} ({total:.0f})" for name, total in zip(identification.tasks, totals[:, 0], strict=True)
+        f"{theme.label(name)} ({total:.0f})" for name, total in zip(identification.tasks, totals[:, 0], strict=True)
     ]
-    paint.matrix_axes(figure, [paint.label(name, 14) for name in identification.tasks], rows)
+    theme.matrix_axes(figure, [theme.label(name, 14) for name in identification.tasks], rows)
     figure.update_xaxes(title_text="told")
     figure.update_yaxes(title_text="true (runs)")
     low, high = identification.interval
@@ -138,13 +134,13 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
         f"{low:.0%} to {high:.0%}; chance {identification.chance:.0%}, p {identification.p:.2g})"
     )
     n = len(names)
-    return paint.finish(figure, heading, 36 * n + 40, min_width=240 + 40 * n, paper=paint.NOTHING)
+    return theme.finish(figure, heading, 36 * n + 40, min_width=240 + 40 * n, paper=theme.NOTHING)
 
 
 def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Figure:
     """Correlations of networks over time; in parentheses where the 95 % interval includes 0.
 
-    >>> connectivity(fbn.connectivity(recording, atlas, seed=0))                # doctest: +SKIP
+    >>> connectivity(fbn.networks.connectivity(recording, atlas, seed=0))                # doctest: +SKIP
 
     Args:
         connectivity: Correlations with intervals; ``.to_dataframe()`` is the table.
@@ -154,14 +150,14 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
     off = ~np.eye(n, dtype=bool)  # the diagonal stays empty: a course equals itself
     r, low, high = (np.where(off, one, np.nan) for one in (connectivity.matrix, connectivity.low, connectivity.high))
     sure = (low > 0) | (high < 0)
-    plain = paint.cells(r, 2)
+    plain = theme.cells(r, 2)
     text = [
         [cell if known or not cell else f"({cell})" for cell, known in zip(*line, strict=True)]
         for line in zip(plain, sure, strict=True)
     ]
-    names = [paint.verbatim(name) for name in connectivity.names]
-    go, _ = paint.plotly()
-    heat = paint.matrix(
+    names = [theme.verbatim(name) for name in connectivity.names]
+    go, _ = theme.plotly()
+    heat = theme.matrix(
         r,
         -1,
         1,
@@ -175,42 +171,42 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
             for i, a in enumerate(names)
         ],
         hovertemplate="%{customdata}<extra></extra>",
-        colorbar=paint.colour_bar("partial r" if connectivity.kind == "partial" else "r"),
+        colorbar=theme.colour_bar("partial r" if connectivity.kind == "partial" else "r"),
     )
     figure = go.Figure(heat)
-    short = [paint.label(name, 14) for name in connectivity.names]
-    paint.matrix_axes(figure, short, [paint.label(name) for name in connectivity.names])
+    short = [theme.label(name, 14) for name in connectivity.names]
+    theme.matrix_axes(figure, short, [theme.label(name) for name in connectivity.names])
     pairs = n * (n - 1) // 2
     heading = title or (
         f"Connectivity ({connectivity.kind}): {int(sure.sum()) // 2:,} of {pairs:,} intervals leave out 0, by chance about "
         f"{0.05 * pairs:.2g}; (in parentheses) those that do not"
     )
-    return paint.finish(figure, heading, 34 * n + 10, min_width=240 + 44 * n, paper=paint.NOTHING)
+    return theme.finish(figure, heading, 34 * n + 10, min_width=240 + 44 * n, paper=theme.NOTHING)
 
 
-def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
+def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = None) -> Figure:
     """Do methods point at the same units? Correlation and Dice of every two maps, starred where p < .05.
 
     >>> concordance(fbn.concordance({"glm": contrast.t, "cgvst": scores}, seed=0))    # doctest: +SKIP
 
     Args:
-        table: Of :func:`tl_fbn.concordance`.
+        compared: What :func:`tl_fbn.concordance` found, or its table.
         title: Heading; by default the Dice that chance gives.
 
     Raises:
-        ValueError: A table without those columns, without lines, or with a pair twice.
+        InputError: A table without those columns, without lines, or with a pair twice.
     """
-    paint.require_lines(table, CONCORDANCE_COLUMNS, ("a", "b"), "concordance")
+    table = theme.require_lines(theme.table_of(compared), CONCORDANCE_COLUMNS, ("a", "b"), "concordance")
     given = list(dict.fromkeys([*table["a"], *table["b"]]))
     place = {name: i for i, name in enumerate(given)}
     r, dice = (np.full((len(given), len(given)), np.nan) for _ in range(2))
     r_stars, dice_stars = np.zeros(r.shape), np.zeros(r.shape)
     hover = [np.full(r.shape, "", dtype=object) for _ in range(2)]
-    for line in paint.records(table):
+    for line in theme.records(table):
         i, j = place[line["a"]], place[line["b"]]
-        pair = f"{paint.verbatim(line['a'])} and {paint.verbatim(line['b'])}"
+        pair = f"{theme.verbatim(line['a'])} and {theme.verbatim(line['b'])}"
         if line.get("network"):
-            pair += f"<br>best of the atlas: {paint.verbatim(line['network'])}"
+            pair += f"<br>best of the atlas: {theme.verbatim(line['network'])}"
         for at in ((i, j), (j, i)):
             r[at], dice[at] = line["correlation"], line["dice"]
             r_stars[at], dice_stars[at] = line["p_correlation"] < 0.05, line["p_dice"] < 0.05
@@ -218,13 +214,13 @@ def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
             hover[1][at] = (
                 f"{pair}<br>dice {line['dice']:.3f}, by chance {line['expected']:.3f}, p {line['p_dice']:.3g}"
             )
-    _, make_subplots = paint.plotly()
+    _, make_subplots = theme.plotly()
     titles = ["correlation over units", "Dice of the top units"]
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16, subplot_titles=titles)
-    short, long = [paint.label(name, 14) for name in given], [paint.label(name) for name in given]
+    short, long = [theme.label(name, 14) for name in given], [theme.label(name) for name in given]
     for column, (z, stars, words) in enumerate(((r, r_stars, hover[0]), (dice, dice_stars, hover[1])), start=1):
         figure.add_trace(_compared(z, stars, words, signed=column == 1), row=1, col=column)
-        paint.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
+        theme.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})
     low, high = f"{table['expected'].min():.3f}", f"{table['expected'].max():.3f}"
@@ -233,16 +229,16 @@ def concordance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
         "uncorrected)"
     )
     n = len(given)
-    return paint.finish(figure, heading, max(120, 36 * n + 10), min_width=340 + 88 * n, paper=paint.NOTHING)
+    return theme.finish(figure, heading, max(120, 36 * n + 10), min_width=340 + 88 * n, paper=theme.NOTHING)
 
 
 def _compared(z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
-    return paint.matrix(
+    return theme.matrix(
         z,
         -1 if signed else 0,
         1,
-        text=paint.cells(z, 2, stars),
+        text=theme.cells(z, 2, stars),
         customdata=words,
         hovertemplate="%{customdata}<extra></extra>",
-        colorbar=paint.colour_bar("r" if signed else "dice"),
+        colorbar=theme.colour_bar("r" if signed else "dice"),
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,16 +23,14 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from tl_fbn.analysis.glm import multiple_testing as inference
-from tl_fbn.analysis.glm.contrast import Contrast, FContrast
+from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.analysis.glm.f_contrast import FContrast
 from tl_fbn.analysis.glm.permutation import PermutationTest
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot import _unit_map as maps
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network, UnitMap
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
 
 Tested = Contrast | FContrast | PermutationTest
 _DOTTED, _MOST_BINS, _FINE = 150, 200, 0.01
@@ -55,11 +53,11 @@ def contrast(
         title: Heading; by default how many survive.
 
     Raises:
-        TypeError: Something other than these results.
-        ValueError: A level that is no error rate, or neither.
+        InputTypeError: Something other than these results.
+        InputError: A level that is no error rate, or neither.
     """
     shown = _Shown.of(contrast, fdr, fwe)
-    go, make_subplots = paint.plotly()
+    go, make_subplots = theme.plotly()
     space, cut = shown.values.space, shown.cut
     brain, gap, histogram = maps.height_of(space), 104, 200
     height = brain + gap + histogram
@@ -75,14 +73,14 @@ def contrast(
         cols=1,
         row_heights=[brain, histogram],
         vertical_spacing=gap / height,
-        subplot_titles=["", paint.verbatim(about)],
+        subplot_titles=["", theme.verbatim(about)],
     )
-    limit = max(paint.colour_limit([shown.values.values]), 1.25 * cut if np.isfinite(cut) else 0.0)
+    limit = max(theme.colour_limit([shown.values.values]), 1.25 * cut if np.isfinite(cut) else 0.0)
     style = {
         "zmin": -limit,
         "zmax": limit,
         "colorscale": _colours(cut / limit, one_sided=shown.one_sided),
-        "colorbar": paint.colour_bar(shown.values.kind, len=brain / height, y=1, yanchor="top"),
+        "colorbar": theme.colour_bar(shown.values.kind, len=brain / height, y=1, yanchor="top"),
     }
     figure.add_trace(maps.heat(go, shown.values, **style), row=1, col=1)
     if 0 < shown.survives.sum() <= _DOTTED:
@@ -101,12 +99,12 @@ def contrast(
         scale = {"title_text": "units", "rangemode": "tozero"}
     figure.update_yaxes(**scale, row=2, col=1)
     figure.update_layout(barmode="overlay", bargap=0)
-    paint.finish(figure, title or shown.heading(), height, min_width=600)
+    theme.finish(figure, title or shown.heading(), height, min_width=600)
     figure.update_annotations(yshift=4)
     figure.update_layout(legend={"y": -56 / height, "yanchor": "top", "x": 0})
     figure.update_layout(height=height + 180, margin_b=96)
     figure.add_shape(  # grey behind the brain alone
-        type="rect", xref="x domain", yref="y domain", x0=0, x1=1, y0=0, y1=1, fillcolor=paint.NOTHING, line_width=0
+        type="rect", xref="x domain", yref="y domain", x0=0, x1=1, y0=0, y1=1, fillcolor=theme.NOTHING, line_width=0
     )
     figure.update_shapes(layer="below")
     _lines(figure, shown)
@@ -186,15 +184,15 @@ class _Shown:
     def of(cls, given: Any, fdr: float | None, fwe: float | None) -> _Shown:
         for what, level in (("fdr", fdr), ("fwe", fwe)):
             if level is not None and not 0 < level < 1:
-                raise ValueError(f"{what}={level} is no error rate; give a number between 0 and 1, e.g. {what}=0.05")
+                raise InputError(f"{what}={level} is no error rate; give a number between 0 and 1, e.g. {what}=0.05")
         if isinstance(given, PermutationTest):
             return cls._of_permutations(given, 0.05 if fwe is None else fwe)
         if not isinstance(given, (Contrast, FContrast)):
-            raise TypeError(
+            raise InputTypeError(
                 f"contrast draws what fit.contrast(...) or max_t(...) gives; got {type(given).__name__}. Maps: unit_map"
             )
         if fdr is None and fwe is None:
-            raise ValueError("contrast marks what survives a threshold; give fdr= or fwe=, e.g. fdr=0.05")
+            raise InputError("contrast marks what survives a threshold; give fdr= or fwe=, e.g. fdr=0.05")
         z, p, one_sided = given.z, given.p.values, isinstance(given, FContrast)
         varies = np.isfinite(given.t.values if isinstance(given, Contrast) else given.statistic)
         thresholds = []
@@ -265,7 +263,7 @@ def _colours(cut: float, *, one_sided: bool) -> list[list[Any]]:
         half += [(cut + (1 - cut) * edge, 0.45 + 0.55 * edge) for edge in edges]
     stops = [(0.5 - place / 2, 0.5 - depth / 2) for place, depth in (pale if one_sided else half)[::-1]]
     stops += [(0.5 + place / 2, 0.5 + depth / 2) for place, depth in half[1:]]
-    named = colors.sample_colorscale(paint.DIVERGING, [depth for _, depth in stops])
+    named = colors.sample_colorscale(theme.DIVERGING, [depth for _, depth in stops])
     places = np.clip([place for place, _ in stops], 0.0, 1.0)
     return [[round(float(place), 5), colour] for place, colour in zip(places, named, strict=True)]
 
@@ -308,7 +306,7 @@ def _histogram(go: Any, shown: _Shown, values: Float[np.ndarray, " unit"]) -> tu
 
 def _lines(figure: Figure, shown: _Shown) -> None:
     """The thresholds, both sides, in the histogram; named in the legend."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     size = "z" if shown.one_sided else "|z|"
     for one, dash in zip(shown.thresholds, ("dash", "dot"), strict=False):
         nowhere = np.isnan(one.at)

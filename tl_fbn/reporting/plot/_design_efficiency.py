@@ -9,7 +9,7 @@ knows nothing of real noise: slow noise makes long blocks worse than it says, un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,9 @@ import pandas as pd
 from tl_fbn.analysis.glm.efficiency import efficiency, vif
 from tl_fbn.analysis.glm.expressions import contrast_weights
 from tl_fbn.analysis.glm.fit import GLMFit
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 Designs = pd.DataFrame | GLMFit | Sequence[pd.DataFrame]
 
@@ -36,25 +33,25 @@ def design_efficiency(
 
     Args:
         designs: A design matrix, a list of them (one a run) or a fit; or up to eight names to such.
-        contrasts: Expressions, as for :meth:`tl_fbn.GLMFit.contrast`.
+        contrasts: Expressions, as for :meth:`tl_fbn.glm.GLMFit.contrast`.
         title: Heading; by default which design is best for the first contrast.
 
     Raises:
-        ValueError: No designs or more than eight, no contrasts, or a contrast of names that a design does not have.
+        InputError: No designs or more than eight, no contrasts, or a contrast of names that a design does not have.
     """
-    table = paint.records(efficiency_table(designs, contrasts))
+    table = theme.records(efficiency_table(designs, contrasts))
     names, asked = (list(dict.fromkeys(line[key] for line in table)) for key in ("design", "contrast"))
-    if len(names) > len(paint.OKABE_ITO):
-        raise ValueError(f"design_efficiency draws up to {len(paint.OKABE_ITO)} designs; got {len(names)}. Give fewer")
-    go, make_subplots = paint.plotly()
+    if len(names) > len(theme.OKABE_ITO):
+        raise InputError(f"design_efficiency draws up to {len(theme.OKABE_ITO)} designs; got {len(names)}. Give fewer")
+    go, make_subplots = theme.plotly()
     titles = ["efficiency (pale: taken by other columns)", "largest VIF of a column"]
     figure = make_subplots(rows=1, cols=2, column_widths=[0.7, 0.3], horizontal_spacing=0.12, subplot_titles=titles)
     for number, name in enumerate(names):
-        lines, colour = [line for line in table if line["design"] == name], paint.OKABE_ITO[number]
+        lines, colour = [line for line in table if line["design"] == name], theme.OKABE_ITO[number]
         found, alone = (np.array([line[key] for line in lines]) for key in ("efficiency", "alone"))
         rows = lines[0]["rows"]
         hover = [
-            f"{paint.verbatim(name)}, {rows:,} rows<br>{paint.verbatim(line['contrast'])}<br>"
+            f"{theme.verbatim(name)}, {rows:,} rows<br>{theme.verbatim(line['contrast'])}<br>"
             + (
                 f"efficiency {line['efficiency']:.4g}, {line['per_1000_rows']:.4g} per 1,000 rows<br>other columns took "
                 f"{line['lost']:.1%}"
@@ -67,7 +64,7 @@ def design_efficiency(
         solid = go.Bar(
             x=place,
             y=found,
-            name=f"{paint.label(name)} ({rows:,} rows)",
+            name=f"{theme.label(name)} ({rows:,} rows)",
             marker={"color": colour},
             text=["" if value > 0 else "none" for value in found],
             textposition="outside",
@@ -90,12 +87,12 @@ def design_efficiency(
             y=[largest],
             marker={"color": colour},
             showlegend=False,
-            text=[paint.label(column, 12) if column else "none"],
+            text=[theme.label(column, 12) if column else "none"],
             textposition="outside",
             cliponaxis=False,
             customdata=[
-                f"{paint.verbatim(name)}<br>"
-                + (f"{paint.verbatim(column)}: {largest:.3g}<br>" if column else "")
+                f"{theme.verbatim(name)}<br>"
+                + (f"{theme.verbatim(column)}: {largest:.3g}<br>" if column else "")
                 + f"{implied} columns implied by others"
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -106,7 +103,7 @@ def design_efficiency(
         figure.add_trace(worst, row=1, col=2)
     figure.update_xaxes(
         tickvals=list(range(len(asked))),
-        ticktext=[paint.label(one, 32) for one in asked],
+        ticktext=[theme.label(one, 32) for one in asked],
         autotickangles=[0, -45, -90],
         showgrid=False,
         row=1,
@@ -123,7 +120,7 @@ def design_efficiency(
         title = f"Efficiency of {', '.join(asked[:3])}{' ...' if len(asked) > 3 else ''}"
         if len(names) > 1 and least > 0:
             title = f"{best} has the highest efficiency for {asked[0]}, {most / least:.2f} times the lowest"
-    paint.finish(figure, title, 260, min_width=640)
+    theme.finish(figure, title, 260, min_width=640)
     return figure.update_layout(title={"y": 1, "yanchor": "top", "pad": {"t": 14}})  # clear of the legend
 
 
@@ -140,10 +137,10 @@ def efficiency_table(designs: Designs | Mapping[str, Designs], contrasts: str | 
     """
     asked = [contrasts] if isinstance(contrasts, str) else list(contrasts)
     if not asked:
-        raise ValueError('design_efficiency needs at least one contrast, e.g. "sort - rest"')
+        raise InputError('design_efficiency needs at least one contrast, e.g. "sort - rest"')
     several = designs if isinstance(designs, Mapping) else {"design": designs}
     if not several:
-        raise ValueError("design_efficiency was given no design; give at least one")
+        raise InputError("design_efficiency was given no design; give at least one")
     lines = []
     for name, given in several.items():
         runs = _runs(given, name)
@@ -180,11 +177,11 @@ def _runs(given: Any, name: object) -> list[pd.DataFrame]:
     else:
         runs = list(given) if isinstance(given, (list, tuple)) else [given]
     if not runs or not all(isinstance(run, pd.DataFrame) for run in runs):
-        raise TypeError(
+        raise InputTypeError(
             f"design {name!r} is a {type(given).__name__}; give a DataFrame (row, regressor), a list of them, or a fit"
         )
     if not all(run.size for run in runs):
-        raise ValueError(f"design {name!r} has a run without rows or columns")
+        raise InputError(f"design {name!r} has a run without rows or columns")
     return runs
 
 

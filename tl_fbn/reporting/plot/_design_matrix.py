@@ -10,20 +10,16 @@ Runs of more than 1,000 rows are drawn as averages of neighbouring rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float32
 
-from tl_fbn.analysis.glm.efficiency import efficiency, vif
+from tl_fbn.analysis.glm.efficiency import collinearity_table, correlations, efficiency
 from tl_fbn.analysis.glm.fit import GLMFit
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.errors import InputError, InputIndexError, InputTypeError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 _TALLEST = 1000
 
@@ -42,20 +38,22 @@ def design_matrix(
         title: Heading; by default the numbers of rows and columns, and the efficiencies.
 
     Raises:
-        IndexError: The fit has no such run.
-        ValueError: A matrix without rows or columns, or a contrast of names it does not have.
+        InputIndexError: The fit has no such run.
+        InputError: A matrix without rows or columns, or a contrast of names it does not have.
     """
     if isinstance(design, GLMFit):
         if not 0 <= run < len(design.designs):
-            raise IndexError(f"run {run} of a fit of {len(design.designs)} runs; give 0 to {len(design.designs) - 1}")
+            raise InputIndexError(
+                f"run {run} of a fit of {len(design.designs)} runs; give 0 to {len(design.designs) - 1}"
+            )
         design = design.designs[run]
     if not isinstance(design, pd.DataFrame):
-        raise TypeError(f"design_matrix draws a DataFrame (row, regressor) or a fit; got {type(design).__name__}")
+        raise InputTypeError(f"design_matrix draws a DataFrame (row, regressor) or a fit; got {type(design).__name__}")
     if not design.size:
-        raise ValueError(
+        raise InputError(
             f"design_matrix was given {len(design)} rows and {design.shape[1]} columns; give at least one each"
         )
-    table = design_table(design)
+    table = collinearity_table(design)
     names = [str(name) for name in design.columns]
     width = -(-len(design) // _TALLEST)
     image = _scaled(design.to_numpy(float), width)
@@ -63,12 +61,12 @@ def design_matrix(
     if contrasts and title is None:
         heading += "; efficiency of " + ", ".join(f"{one} {efficiency(design, one):.3g}" for one in contrasts)
 
-    short = [paint.label(name, 14) for name in names]
+    short = [theme.label(name, 14) for name in names]
     factors = [f"{name} ({_factor(factor)})" for name, factor in zip(short, table["vif"], strict=True)]
     gap = 20 + 7 * max(map(len, factors))  # pixels that the labels between the panels need
     wide = 300 + gap + 34 * len(names)  # where they have them
 
-    go, make_subplots = paint.plotly()
+    go, make_subplots = theme.plotly()
     figure = make_subplots(
         rows=1,
         cols=2,
@@ -86,47 +84,27 @@ def design_matrix(
             dy=width,
             zmin=-1,
             zmax=1,
-            colorscale=paint.DIVERGING,
+            colorscale=theme.DIVERGING,
             showscale=False,
-            hovertemplate=f"row %{{y}}<br>{paint.verbatim(name)}: %{{z:.3g}} of its largest<extra></extra>",
+            hovertemplate=f"row %{{y}}<br>{theme.verbatim(name)}: %{{z:.3g}} of its largest<extra></extra>",
         )
         figure.add_trace(left, row=1, col=1)
-    r = _correlations(design.to_numpy(float))
-    right = paint.matrix(
+    r = correlations(design.to_numpy(float))
+    right = theme.matrix(
         r,
         -1,
         1,
-        colorbar=paint.colour_bar("r"),
-        customdata=[[f"{paint.verbatim(a)} and {paint.verbatim(b)}" for b in names] for a in names],
+        colorbar=theme.colour_bar("r"),
+        customdata=[[f"{theme.verbatim(a)} and {theme.verbatim(b)}" for b in names] for a in names],
         hovertemplate="%{customdata}<br>r %{z:.3f}<extra></extra>",
     )
     figure.add_trace(right, row=1, col=2)
-    paint.matrix_axes(figure, short, factors, row=1, col=2)
+    theme.matrix_axes(figure, short, factors, row=1, col=2)
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=short, tickangle=-90, showgrid=False, row=1, col=1)
     figure.update_xaxes(tickangle=-90, row=1, col=2)
     rows_title = "row" if width == 1 else f"row (means of {width})"
     figure.update_yaxes(title_text=rows_title, range=[len(design) - 0.5, -0.5], showgrid=False, row=1, col=1)
-    return paint.finish(figure, heading, max(300, 22 * len(names)), min_width=wide, paper=paint.NOTHING)
-
-
-def design_table(design: pd.DataFrame) -> pd.DataFrame:
-    """The numbers behind the picture: column, mean, sd, largest correlation with another column and which, VIF."""
-    names = [str(name) for name in design.columns]
-    values = design.to_numpy(float)
-    r = np.abs(_correlations(values))
-    np.fill_diagonal(r, np.nan)
-    known = [bool(np.isfinite(line).any()) for line in r]
-    partner = np.where(np.isfinite(r), r, -1.0).argmax(1)
-    return pd.DataFrame(
-        {
-            "column": names,
-            "mean": values.mean(0),
-            "sd": values.std(0),
-            "largest |r|": np.where(known, np.take_along_axis(r, partner[:, None], 1)[:, 0], np.nan),
-            "with": [names[i] if ok else "" for i, ok in zip(partner, known, strict=True)],
-            "vif": vif(design).to_numpy(),
-        }
-    )
+    return theme.finish(figure, heading, max(300, 22 * len(names)), min_width=wide, paper=theme.NOTHING)
 
 
 def _scaled(values: Float[np.ndarray, "row regressor"], width: int) -> Float32[np.ndarray, "shown regressor"]:
@@ -136,14 +114,6 @@ def _scaled(values: Float[np.ndarray, "row regressor"], width: int) -> Float32[n
     counts = np.minimum(width, len(scaled) - edges)
     means = np.add.reduceat(scaled, edges) / counts[:, None]
     return means.astype(np.float32)
-
-
-def _correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray, "regressor regressor"]:
-    """Correlations of columns; NaN where one never varies."""
-    centred = values - values.mean(0)
-    sizes = np.linalg.norm(centred, axis=0)
-    sizes = np.where(sizes > 1e-10 * np.linalg.norm(values, axis=0), sizes, np.nan)
-    return np.clip((centred / sizes).T @ (centred / sizes), -1, 1)
 
 
 def _factor(value: float) -> str:

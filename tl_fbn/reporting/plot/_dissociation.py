@@ -17,18 +17,15 @@ The table behind it is :func:`dissociation_table`. p values are not corrected fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 DISSOCIATION_COLUMNS = ("first", "second", "first_own", "first_other", "second_own", "second_other")
 DISSOCIATION_COLUMNS += ("interaction", "low", "high", "p", "double")
@@ -48,14 +45,14 @@ def dissociation(
     >>> dissociation(study, pairs=[("sort", "reverse")])                        # doctest: +SKIP
 
     Args:
-        study: A :class:`tl_fbn.LesionStudy` with networks named like tasks; or the table of its ``dissociations()``, where ``metric`` says what its numbers are.
+        study: A :class:`tl_fbn.studies.LesionStudy` with networks named like tasks; or the table of its ``dissociations()``, where ``metric`` says what its numbers are.
         pairs: Pairs to draw as lines; by default all of them, as lines where there are up to three and as a matrix above.
         metric: Another metric than the study's; of a table, the metric it is of (exact match unless told).
         control: Another kind of controls than the first.
 
     Raises:
-        TypeError: Neither a study nor a table.
-        ValueError: Fewer than two networks that are named like tasks, unknown pairs, missing columns.
+        InputTypeError: Neither a study nor a table.
+        InputError: Fewer than two networks that are named like tasks, unknown pairs, missing columns.
     """
     table = dissociation_table(study, metric=metric, control=control)
     named = metric or (study.metric if hasattr(study, "metric") else "exact_match")
@@ -65,7 +62,7 @@ def dissociation(
     unknown = [pair for pair in pairs if frozenset(pair) not in found]
     if unknown or not pairs:
         known = ", ".join(dict.fromkeys([*table["first"], *table["second"]]))
-        raise ValueError(f"pairs={list(pairs)} must be pairs of two of {known}")
+        raise InputError(f"pairs={list(pairs)} must be pairs of two of {known}")
     return _lines(study, table.iloc[[found[frozenset(pair)] for pair in pairs]], named, control)
 
 
@@ -77,12 +74,12 @@ def dissociation_table(study: Any, *, metric: str | None = None, control: str | 
     """
     key = ("first", "second")
     if isinstance(study, pd.DataFrame):
-        table = paint.require_lines(study, DISSOCIATION_COLUMNS, key, "dissociation")
+        table = theme.require_lines(study, DISSOCIATION_COLUMNS, key, "dissociation")
     else:
         panels.require(study, PARTS, "dissociation", "a LesionStudy, or the table of its dissociations()")
         table = study.dissociations(metric=metric, control=control)
         if not len(table):
-            raise ValueError(
+            raise InputError(
                 f"dissociation needs two networks that are named like tasks; networks: {', '.join(study.networks)}; tasks: {', '.join(study.tasks)}"
             )
     effects = table["first_own"] - table["first_other"], table["second_own"] - table["second_other"]
@@ -101,9 +98,9 @@ def dissociation_table(study: Any, *, metric: str | None = None, control: str | 
 
 def _lines(study: Any, table: pd.DataFrame, metric: str, control: str | None) -> Figure:
     """One panel a pair: two tasks across, two lines, and what random networks do."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     factor, _, unit = panels.measure(metric)
-    lines, bare = paint.records(table), isinstance(study, pd.DataFrame)
+    lines, bare = theme.records(table), isinstance(study, pd.DataFrame)
     whole = None if bare else study.to_dataframe(metric=metric, control=control).set_index(["network", "task"])
     titles = [_title(line, factor, unit) for line in lines]
     everyone = list(dict.fromkeys(name for line in lines for name in (line["first"], line["second"])))
@@ -115,7 +112,7 @@ def _lines(study: Any, table: pd.DataFrame, metric: str, control: str | None) ->
         for k, name in enumerate(names):
             y, x = factor * np.array(values[k]), np.array([0.0, 1.0]) + (k - 0.5) * 0.06
             which = everyone.index(name)
-            colour, dash = paint.OKABE_ITO[which % 8], ("solid", "dash", "dot")[which % 3]
+            colour, dash = theme.OKABE_ITO[which % 8], ("solid", "dash", "dot")[which % 3]
             low, high = y, y
             if whole is not None:
                 cells = whole.loc[[(name, task) for task in names]]
@@ -137,22 +134,22 @@ def _lines(study: Any, table: pd.DataFrame, metric: str, control: str | None) ->
                 high,
                 colour,
                 upright=True,
-                name=paint.verbatim(name),
+                name=theme.verbatim(name),
                 showlegend=name not in drawn,
                 legendgroup=f"own {which}",
                 line={"color": colour, "width": 2.5, "dash": dash},
                 marker={"size": 9, "symbol": which % 8, "color": colour},
                 customdata=[
-                    f"without {paint.verbatim(name)}: {paint.verbatim(task)} loses {value:.3g} {paint.verbatim(unit)}"
+                    f"without {theme.verbatim(name)}: {theme.verbatim(task)} loses {value:.3g} {theme.verbatim(unit)}"
                     for task, value in zip(names, y, strict=True)
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
             )
             figure.add_trace(own.update(mode="lines+markers"), **at)
             drawn.add(name)
-        ticks = [paint.label(name, 14) for name in names]
+        ticks = [theme.label(name, 14) for name in names]
         figure.update_xaxes(tickvals=[0, 1], ticktext=ticks, range=[-0.35, 1.35], title_text="task", **at)
-        figure.update_yaxes(title_text=f"drop ({paint.verbatim(unit)})" if at["col"] == 1 else None, **at)
+        figure.update_yaxes(title_text=f"drop ({theme.verbatim(unit)})" if at["col"] == 1 else None, **at)
     heading = f"What losing each of two networks costs each of their tasks{_reach(study, metric, control)}"
     return panels.finish(figure, heading, height, min_width=260 * max(at["col"] for at in places))
 
@@ -164,22 +161,22 @@ def _reach(study: Any, metric: str, control: str | None) -> str:
 
 
 def _title(line: dict[str, Any], factor: float, unit: str) -> str:
-    names = f"{paint.label(line['first'], 16)} and {paint.label(line['second'], 16)}"
+    names = f"{theme.label(line['first'], 16)} and {theme.label(line['second'], 16)}"
     verdict = "double dissociation" if line["double"] else "not shown to be double"
-    sums = f"interaction {factor * line['interaction']:.3g} {paint.verbatim(unit)} [{factor * line['low']:.3g}, {factor * line['high']:.3g}], {panels.p_words(line['p'])}"
+    sums = f"interaction {factor * line['interaction']:.3g} {theme.verbatim(unit)} [{factor * line['low']:.3g}, {factor * line['high']:.3g}], {panels.p_words(line['p'])}"
     return f'{names}: {verdict}<br><span style="font-size:11px">{sums}</span>'
 
 
 def _matrix(study: Any, table: pd.DataFrame, metric: str, control: str | None) -> Figure:
     """The smaller effect of every pair below the diagonal, beside the same of random networks."""
-    _, make_subplots = paint.plotly()
+    _, make_subplots = theme.plotly()
     factor, _, unit = panels.measure(metric)
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     place = {name: i for i, name in enumerate(names)}
     controlled = "control_smaller" in table
     own, chance, stars = (np.full((len(names) - 1, len(names) - 1), np.nan) for _ in range(3))
     hover = np.full(own.shape, "", dtype=object)
-    for line in paint.records(table):
+    for line in theme.records(table):
         low, high = sorted((place[line["first"]], place[line["second"]]))
         at = high - 1, low
         own[at], stars[at] = factor * line["smaller"], bool(line["double"])
@@ -187,10 +184,10 @@ def _matrix(study: Any, table: pd.DataFrame, metric: str, control: str | None) -
         hover[at] = _words(line, factor, unit)
     titles = ["the pair's own lesions", "matched random lesions (median)"][: 1 + controlled]
     figure = make_subplots(rows=1, cols=len(titles), horizontal_spacing=0.03, subplot_titles=titles)
-    limit = paint.colour_limit([own, chance], percentile=100.0)
+    limit = theme.colour_limit([own, chance], percentile=100.0)
     digits = 2 if limit < 2 else 1 if limit < 20 else 0
     for col, (z, starred) in enumerate([(own, stars), (chance, None)][: len(titles)], start=1):
-        heat = paint.matrix(
+        heat = theme.matrix(
             z,
             -limit,
             limit,
@@ -198,22 +195,22 @@ def _matrix(study: Any, table: pd.DataFrame, metric: str, control: str | None) -
             customdata=hover,
             hovertemplate="%{customdata}<extra></extra>",
             showscale=col == len(titles),
-            colorbar=paint.colour_bar(unit),
+            colorbar=theme.colour_bar(unit),
         )
         figure.add_trace(heat, row=1, col=col)
-        across = [paint.label(name, 14) for name in names[:-1]]
-        paint.matrix_axes(figure, across, [paint.label(name) for name in names[1:]], row=1, col=col)
+        across = [theme.label(name, 14) for name in names[:-1]]
+        theme.matrix_axes(figure, across, [theme.label(name) for name in names[1:]], row=1, col=col)
     if controlled:
         figure.update_yaxes(showticklabels=False, row=1, col=2)
     doubles = f"{sum(map(bool, table['double']))} of {len(table)} pairs are doubly dissociated (*)"
     heading = f"Smaller of two networks' own-task effects, in {unit}: {doubles}{_reach(study, metric, control)}"
     cell = 46 if len(names) <= panels.CROWDED else 24
     width = 200 + len(titles) * cell * len(names)
-    return paint.finish(figure, heading, (34 if cell == 46 else 22) * len(names) + 20, min_width=width)
+    return theme.finish(figure, heading, (34 if cell == 46 else 22) * len(names) + 20, min_width=width)
 
 
 def _words(line: dict[str, Any], factor: float, unit: str) -> str:
-    a, b, unit = paint.verbatim(line["first"]), paint.verbatim(line["second"]), paint.verbatim(unit)
+    a, b, unit = theme.verbatim(line["first"]), theme.verbatim(line["second"]), theme.verbatim(unit)
     first_own, first_other, second_own, second_other, both, low, high, smaller = (
         factor * line[name]
         for name in (

@@ -13,18 +13,15 @@ The table behind it is ``dose.to_dataframe()``; area and monotonicity are in ``d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 PARTS = ("kind", "doses", "tasks", "metric", "controls", "to_dataframe", "summary")
 AXES = {
@@ -48,18 +45,18 @@ def dose_response(dose: Any) -> Figure:
     >>> dose_response(fbn.dose_response(model, network, battery, seed=0))       # doctest: +SKIP
 
     Args:
-        dose: A :class:`tl_fbn.DoseResponse`; or a mapping of names to several that share kind, doses, tasks and metric.
+        dose: A :class:`tl_fbn.studies.DoseResponse`; or a mapping of names to several that share kind, doses, tasks and metric.
 
     Raises:
-        TypeError: Something else.
-        ValueError: An empty mapping, or responses to different doses.
+        InputTypeError: Something else.
+        InputError: An empty mapping, or responses to different doses.
     """
     curves = _curves(dose)
     first = next(iter(curves.values()))
     factor, axis, unit = panels.measure(first.metric)
     tables, single = {name: one.to_dataframe() for name, one in curves.items()}, len(curves) == 1
     table = next(iter(tables.values()))
-    tests = dict(zip(first.tasks, paint.records(first.summary()), strict=True)) if single else {}
+    tests = dict(zip(first.tasks, theme.records(first.summary()), strict=True)) if single else {}
     titles = [_title(task, tests.get(task), factor) for task in first.tasks]
     shared = "all" if factor == 100 else False  # log-likelihoods of different tasks lie far apart
     figure, height, places = panels.grid(titles, shared_yaxes=shared, gap=104)
@@ -75,7 +72,7 @@ def dose_response(dose: Any) -> Figure:
             panels.line_at(figure, NONE[first.kind], **at)
         scale = {"type": "log"} | ticks if first.kind == "size" else {}
         figure.update_xaxes(title_text=AXES[first.kind], **scale, **at)
-        figure.update_yaxes(title_text=paint.verbatim(axis) if at["col"] == 1 else None, **at)
+        figure.update_yaxes(title_text=theme.verbatim(axis) if at["col"] == 1 else None, **at)
         if factor == 100:
             figure.update_yaxes(range=[-4, 104], **at)
     whose = next(iter(curves)) if single else f"{len(curves)} networks"
@@ -90,20 +87,20 @@ def _curves(dose: Any) -> dict[str, Any]:
         panels.require(dose, (*PARTS, "network"), "dose_response", wanted)
         return {str(dose.network): dose}
     if not dose:
-        raise ValueError("dose_response was given an empty mapping; give at least one DoseResponse")
+        raise InputError("dose_response was given an empty mapping; give at least one DoseResponse")
     for one in dose.values():
         panels.require(one, PARTS, "dose_response", wanted)
     (first_name, first), *others = dose.items()
     for name, one in others:
         for what in ("kind", "metric", "tasks"):
             if getattr(one, what) != getattr(first, what):
-                raise ValueError(
+                raise InputError(
                     f"dose_response draws responses of one {what} together; {first_name!r} has {getattr(first, what)!r} and {name!r} {getattr(one, what)!r}. "
                     "Draw them apart"
                 )
         if not np.array_equal(one.doses, first.doses):
             given = [", ".join(f"{value:g}" for value in each.doses) for each in (first, one)]
-            raise ValueError(
+            raise InputError(
                 f"dose_response draws responses to the same doses together; {first_name!r} has {given[0]} and {name!r} {given[1]}. Draw them apart"
             )
     return {str(name): one for name, one in dose.items()}
@@ -112,10 +109,10 @@ def _curves(dose: Any) -> dict[str, Any]:
 def _title(task: str, test: Any, factor: float) -> str:
     """A task and, of a single network, what its curve sums up to."""
     if test is None:
-        return paint.label(task, 40)
+        return theme.label(task, 40)
     area = f"area {factor * test['area']:+.3g}, {panels.p_words(test['p'])}"
     rank = f"monotonicity {test['monotonicity']:+.2f}, {panels.p_words(test['monotonicity_p'])}"
-    return f'{paint.label(task, 40)}<br><span style="font-size:11px">{area}; {rank}</span>'
+    return f'{theme.label(task, 40)}<br><span style="font-size:11px">{area}; {rank}</span>'
 
 
 def _places(kind: str, doses: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -132,8 +129,8 @@ def _traces(
     name: str, place: int, lines: pd.DataFrame, x: Any, dose: Any, factor: float, unit: str, shown: bool, single: bool
 ) -> list[Any]:
     """Chance, interval and line of one network on one task."""
-    go, _ = paint.plotly()
-    colour = paint.OKABE_ITO[place % 8]
+    go, _ = theme.plotly()
+    colour = theme.OKABE_ITO[place % 8]
     median, p05, p95, value, low, high = (
         factor * lines[column].to_numpy(dtype=float)
         for column in ("control_median", "control_p05", "control_p95", "value", "low", "high")
@@ -141,7 +138,7 @@ def _traces(
     chance = f"{len(dose.controls)} matched random networks" + (": median, 5 to 95 %" if single else " each: 5 to 95 %")
     grey = {"legendgroup": "chance", "showlegend": shown and place == 0, "name": chance}
     hover = [
-        f"{paint.verbatim(name)}, {WORDS[dose.kind]} {at:g}, {units:,} units<br>{own:.4g} [{a:.4g}, {b:.4g}]<br>"
+        f"{theme.verbatim(name)}, {WORDS[dose.kind]} {at:g}, {units:,} units<br>{own:.4g} [{a:.4g}, {b:.4g}]<br>"
         f"random networks: median {c:.4g}, 5 to 95 % {d:.4g} to {e:.4g}"
         for at, units, own, a, b, c, d, e in zip(
             dose.doses, lines["units"], value, low, high, median, p05, p95, strict=True
@@ -150,7 +147,7 @@ def _traces(
     own = go.Scatter(
         x=x,
         y=value,
-        name=f"{paint.verbatim(name)}, 95 % over items" if single else paint.verbatim(name),
+        name=f"{theme.verbatim(name)}, 95 % over items" if single else theme.verbatim(name),
         legendgroup=f"own {place}",
         showlegend=shown,
         mode="lines+markers",

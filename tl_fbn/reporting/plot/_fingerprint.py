@@ -4,64 +4,58 @@ Left, the absolute rank correlation of the course of every network of one model 
 pairing, whose pairs are framed, so that relatives show a dark diagonal. Right, the score (mean of those pairs) over the scores of mismatched texts.
 
 That null says whether both models follow the text at all, which any two readers of a language do. Whether they are relatives is decided against unrelated models, with
-:func:`tl_fbn.calibrate`; its threshold can be drawn, as ``threshold=``.
+:func:`tl_fbn.networks.calibrate_fingerprint`; its threshold can be drawn, as ``threshold=``.
 
 The table behind it is ``fingerprint.to_dataframe()``, one line a pair; the null's draws are ``fingerprint.null``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 
 def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure:
     """Likeness of every two networks of two models, and the score beside its null.
 
-    >>> fingerprint(fbn.fingerprint(recording_of_a, recording_of_b, seed=0))    # doctest: +SKIP
+    >>> fingerprint(fbn.networks.fingerprint(recording_of_a, recording_of_b, seed=0))    # doctest: +SKIP
 
     Args:
         found: Two models compared.
-        threshold: Of the score, from :func:`tl_fbn.calibrate`: what relatives reach.
+        threshold: Of the score, from :func:`tl_fbn.networks.calibrate_fingerprint`: what relatives reach.
 
     Raises:
-        TypeError: Something else than a fingerprint.
+        InputTypeError: Something else than a fingerprint.
     """
     wanted = "a Fingerprint of two recordings"
     panels.require(found, ("names", "correlation", "null", "score", "p", "to_dataframe"), "fingerprint", wanted)
-    go, make_subplots = paint.plotly()
+    go, make_subplots = theme.plotly()
     rows, columns = _ordered(found)
     z = np.asarray(found.correlation)[np.ix_(rows, columns)]
     first, second = ([names[i] for i in order] for names, order in zip(found.names, (rows, columns), strict=True))
     titles = ["|rank correlation| of networks", "score, and scores of mismatched texts"]
     figure = make_subplots(rows=1, cols=2, column_widths=[0.58, 0.42], horizontal_spacing=0.14, subplot_titles=titles)
     crowded = len(second) > panels.CROWDED
-    heat = paint.matrix(
+    heat = theme.matrix(
         z,
         0,
         1,
-        text=None if crowded else paint.cells(z, 2),
-        customdata=[[f"{paint.verbatim(a)} and {paint.verbatim(b)}" for b in second] for a in first],
+        text=None if crowded else theme.cells(z, 2),
+        customdata=[[f"{theme.verbatim(a)} and {theme.verbatim(b)}" for b in second] for a in first],
         hovertemplate="%{customdata}<br>|rank correlation| %{z:.3f}<extra></extra>",
-        colorbar=paint.colour_bar("|r|", x=0.505, len=1),
+        colorbar=theme.colour_bar("|r|", x=0.505, len=1),
     )
     figure.add_trace(heat, row=1, col=1)
     pairs = min(len(first), len(second))
     for i in range(pairs):
         frame = {"line": {"color": "#222", "width": 1.5}, "row": 1, "col": 1}
         figure.add_shape(type="rect", x0=i - 0.5, x1=i + 0.5, y0=i - 0.5, y1=i + 0.5, **frame)
-    across, down = ([paint.label(name, 14) for name in names] for names in (second, first))
-    paint.matrix_axes(figure, across, down, row=1, col=1)
+    across, down = ([theme.label(name, 14) for name in names] for names in (second, first))
+    theme.matrix_axes(figure, across, down, row=1, col=1)
     figure.update_xaxes(title_text="networks of the second model", row=1, col=1)
     figure.update_yaxes(title_text="of the first", row=1, col=1)
     null = np.asarray(found.null)
@@ -75,9 +69,9 @@ def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure
         hovertemplate="about %{x:.3f}: %{y} draws<extra></extra>",
     )
     figure.add_trace(draws, row=1, col=2)
-    lines = [("score of the matched texts", found.score, paint.OKABE_ITO[0], "solid")]
+    lines = [("score of the matched texts", found.score, theme.OKABE_ITO[0], "solid")]
     if threshold is not None:
-        lines.append(("threshold of relatives", threshold, paint.OKABE_ITO[3], "dash"))
+        lines.append(("threshold of relatives", threshold, theme.OKABE_ITO[3], "dash"))
     top = max(1.0, float(counts.max()))
     for name, x, colour, dash in lines:
         mark = go.Scatter(

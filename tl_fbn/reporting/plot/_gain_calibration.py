@@ -10,20 +10,27 @@ The tables behind it are ``calibration.to_dataframe()`` and ``calibration.held_o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
-
-PARTS = ("network", "kind", "amounts", "chosen", "tasks", "metric", "controls", "about", "to_dataframe", "held_out")
+PARTS = (
+    "network",
+    "kind",
+    "amounts",
+    "chosen",
+    "tasks",
+    "metric",
+    "controls",
+    "provenance",
+    "to_dataframe",
+    "held_out",
+)
 AXES = {"gain": "gain", "add": "added (activation units)", "add_sd": "added (standard deviations)"}
 NONE = {"gain": 1.0, "add": 0.0, "add_sd": 0.0}  # the amount that changes nothing
 
@@ -34,10 +41,10 @@ def gain_calibration(calibration: Any) -> Figure:
     >>> gain_calibration(fbn.calibrate_gain(model, network, battery, seed=0))   # doctest: +SKIP
 
     Args:
-        calibration: A :class:`tl_fbn.GainCalibration`.
+        calibration: A :class:`tl_fbn.studies.GainCalibration`.
 
     Raises:
-        TypeError: Something else.
+        InputTypeError: Something else.
     """
     panels.require(calibration, PARTS, "gain_calibration", "a GainCalibration of calibrate_gain")
     tried, held = calibration.to_dataframe(), calibration.held_out()
@@ -61,7 +68,7 @@ def gain_calibration(calibration: Any) -> Figure:
 
 def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, Any]) -> None:
     """The change of the target and of the worst other task by amount."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     kind = calibration.kind
     factor, _, unit = panels.measure(calibration.metric)
     x = table[kind].to_numpy(dtype=float)
@@ -69,10 +76,10 @@ def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, 
         x=x,
         y=table["worst_change"],
         mode="lines+markers",
-        line={"color": paint.OKABE_ITO[1], "dash": "dash"},
-        marker=panels.filled(table["allowed"], paint.OKABE_ITO[1], size=7, symbol="square"),
+        line={"color": theme.OKABE_ITO[1], "dash": "dash"},
+        marker=panels.filled(table["allowed"], theme.OKABE_ITO[1], size=7, symbol="square"),
         name="worst other task, nats a token (hollow: beyond the tolerance)",
-        customdata=[paint.verbatim(task) for task in table["worst_task"]],
+        customdata=[theme.verbatim(task) for task in table["worst_task"]],
         hovertemplate="%{customdata} %{y:.3g} nats a token<extra></extra>",
     )
     own = panels.whiskers(
@@ -80,12 +87,12 @@ def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, 
         factor * table["change"],
         factor * table["low"],
         factor * table["high"],
-        paint.OKABE_ITO[0],
+        theme.OKABE_ITO[0],
         upright=True,
-        marker=panels.filled(table["allowed"], paint.OKABE_ITO[0], size=8),
-        line={"color": paint.OKABE_ITO[0], "width": 2},
+        marker=panels.filled(table["allowed"], theme.OKABE_ITO[0], size=8),
+        line={"color": theme.OKABE_ITO[0], "width": 2},
         name=f"target, {unit}, 95 % over items",
-        customdata=[_amount_words(line, kind, factor, unit) for line in paint.records(table)],
+        customdata=[_amount_words(line, kind, factor, unit) for line in theme.records(table)],
         hovertemplate="%{customdata}<extra></extra>",
     )
     chosen = table[table["chosen"]]
@@ -95,10 +102,10 @@ def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, 
     )
     if len(calibration.tasks) > 1 and factor == 1:
         figure.add_trace(worst, **at)
-        if calibration.about.get("tolerance") is not None:
+        if calibration.provenance.get("tolerance") is not None:
             figure.add_hline(
-                y=-float(calibration.about["tolerance"]),
-                line={"dash": "dash", "color": paint.OKABE_ITO[1], "width": 1},
+                y=-float(calibration.provenance["tolerance"]),
+                line={"dash": "dash", "color": theme.OKABE_ITO[1], "width": 1},
                 **at,
             )
     figure.add_trace(own.update(mode="lines+markers"), **at)
@@ -106,16 +113,16 @@ def _tried(figure: Figure, calibration: Any, table: pd.DataFrame, at: dict[str, 
     panels.line_at(figure, 0.0, upright=False, **at)
     panels.line_at(figure, NONE[kind], **at)
     figure.update_xaxes(title_text=AXES[kind], **at)
-    figure.update_yaxes(title_text=f"change ({paint.verbatim(unit)})", **at)
+    figure.update_yaxes(title_text=f"change ({theme.verbatim(unit)})", **at)
 
 
 def _amount_words(line: dict[str, Any], kind: str, factor: float, unit: str) -> str:
     words = [
         f"{AXES[kind]}: {line[kind]:g}{', chosen' if line['chosen'] else ''}",
-        f"{paint.verbatim(line['task'])} {factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]",
+        f"{theme.verbatim(line['task'])} {factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]",
     ]
     if np.isfinite(line["worst_change"]):
-        words.append(f"worst other: {paint.verbatim(line['worst_task'])} {line['worst_change']:+.3g} nats a token")
+        words.append(f"worst other: {theme.verbatim(line['worst_task'])} {line['worst_change']:+.3g} nats a token")
     return "<br>".join([*words, "within the tolerance" if line["allowed"] else "beyond the tolerance"])
 
 
@@ -143,20 +150,20 @@ def _held_out(figure: Figure, calibration: Any, table: pd.DataFrame, shown: bool
         rows,
         factor * table["low"],
         factor * table["high"],
-        paint.OKABE_ITO[0],
-        marker=panels.filled(table["p"] < 0.05, paint.OKABE_ITO[0]),
+        theme.OKABE_ITO[0],
+        marker=panels.filled(table["p"] < 0.05, theme.OKABE_ITO[0]),
         name="the network, 95 % over items (filled: p < .05)",
         legendgroup="own",
         showlegend=shown,
         customdata=[
-            f"{paint.verbatim(line['task'])}, {line['items']} items<br>{factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]<br>"
+            f"{theme.verbatim(line['task'])}, {line['items']} items<br>{factor * line['change']:+.3g} {unit} [{factor * line['low']:.3g}, {factor * line['high']:.3g}]<br>"
             f"random networks: median {factor * line['control_median']:.3g}, 95 % {factor * line['control_p95']:.3g}; {panels.p_words(line['p'])}"
-            for line in paint.records(table)
+            for line in theme.records(table)
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )
     figure.add_trace(dots, **at)
     panels.line_at(figure, 0.0, **at)
-    names = [paint.label(line["task"], 14) + (" (target)" if line["target"] else "") for line in paint.records(table)]
+    names = [theme.label(line["task"], 14) + (" (target)" if line["target"] else "") for line in theme.records(table)]
     panels.name_rows(figure, names, **at)
-    figure.update_xaxes(title_text=f"change ({paint.verbatim(unit)})", **at)
+    figure.update_xaxes(title_text=f"change ({theme.verbatim(unit)})", **at)

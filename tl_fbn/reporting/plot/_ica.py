@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from tl_fbn.analysis.ica.model_order import ComponentChoice
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Atlas
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
 
 
 def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Figure:
@@ -26,10 +21,10 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
         choice: The numbers.
         title: Heading; by default the proposal.
     """
-    go, make_subplots = paint.plotly()
+    go, make_subplots = theme.plotly()
     titles = ["share of variance of each direction", "stability of the networks of each number tried"]
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.12, subplot_titles=titles)
-    blue, orange, green = paint.OKABE_ITO[:3]
+    blue, orange, green = theme.OKABE_ITO[:3]
     place = np.arange(1, len(choice.variance) + 1)
     for name, values, style in (
         ("data", choice.variance, {"color": blue}),
@@ -80,21 +75,21 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
         title: Heading.
 
     Raises:
-        ValueError: An atlas whose stability was not measured.
+        InputError: An atlas whose stability was not measured.
     """
     if atlas.stability is None:
-        raise ValueError("this atlas has no stability; find networks with n_restarts of 2 or more")
-    go, _ = paint.plotly()
+        raise InputError("this atlas has no stability; find networks with n_restarts of 2 or more")
+    go, _ = theme.plotly()
     weak = set(atlas.unstable)
     names = list(atlas)
     p = [np.nan] * len(names) if atlas.stability_p is None else atlas.stability_p.tolist()
-    colours = [paint.OKABE_ITO[1] if name in weak else paint.OKABE_ITO[0] for name in names]
+    colours = [theme.OKABE_ITO[1] if name in weak else theme.OKABE_ITO[0] for name in names]
     bar = go.Bar(
         x=np.arange(len(names)),
         y=atlas.stability,
         marker={"color": colours, "line": {"color": colours, "width": 2}},  # an Iq of 0 is a line, not nothing
         customdata=[
-            f"{paint.verbatim(name)}<br>p {value:.3g} against noise" for name, value in zip(names, p, strict=True)
+            f"{theme.verbatim(name)}<br>p {value:.3g} against noise" for name, value in zip(names, p, strict=True)
         ],
         hovertemplate="%{customdata}<br>Iq %{y:.3f}<extra></extra>",
     )
@@ -102,7 +97,7 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     turn = [0, -45, -90]
     figure.update_xaxes(
         tickvals=list(range(len(names))),
-        ticktext=[paint.label(name, 14) for name in names],
+        ticktext=[theme.label(name, 14) for name in names],
         autotickangles=turn,
         showgrid=False,
     )
@@ -110,8 +105,8 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     heading = title or f"Stability of {len(names)} networks" + (
         f"; {len(weak)} (orange) no more stable than noise" if weak else ""
     )
-    paint.finish(figure, heading, 240, min_width=160 + 22 * len(names))
-    for level in atlas.provenance.get("iq_of_noise_95", [])[:1]:
+    theme.finish(figure, heading, 240, min_width=160 + 22 * len(names))
+    for level in [] if atlas.noise_iq is None else atlas.noise_iq[:1]:
         figure.add_hline(y=level, line={"dash": "dot", "color": "#444", "width": 1.5})
         where = {"x": 1, "xref": "x domain", "xanchor": "left", "y": level, "showarrow": False, "align": "left"}
         figure.add_annotation(text="95 % of<br>noise", font={"color": "#444"}, xshift=4, **where)

@@ -9,19 +9,16 @@ layer has a larger maximum by chance alone; quantiles do not depend on width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network, UnitMap
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
 
 QUANTILES = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "largest": 1.0}
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -49,13 +46,13 @@ def layer_profile(
         title: Heading; by default what is shown of whom.
 
     Raises:
-        ValueError: Nothing to draw, or more than 16 maps.
+        InputError: Nothing to draw, or more than 16 maps.
     """
     if isinstance(networks, UnitMap):
         return _map_profile({"": networks}, title)
     if isinstance(networks, Mapping) and any(isinstance(value, UnitMap) for value in networks.values()):
-        return _map_profile(paint.named(networks, UnitMap, "layer_profile"), title)
-    sets = paint.named_networks(networks, "layer_profile")
+        return _map_profile(theme.named(networks, UnitMap, "layer_profile"), title)
+    sets = theme.named_networks(networks, "layer_profile")
     n_layers = max(network.space.n_layers for network in sets.values())
     counts, widths = (np.full((len(sets), n_layers), np.nan) for _ in range(2))
     for row, network in enumerate(sets.values()):
@@ -67,16 +64,16 @@ def layer_profile(
         [f"layer {layer}: {n:.0f} of {width:.0f} units" for layer, (n, width) in enumerate(zip(*pair, strict=True))]
         for pair in zip(counts, widths, strict=True)
     ]
-    if len(sets) > len(paint.OKABE_ITO):
+    if len(sets) > len(theme.OKABE_ITO):
         return _profile_matrix(list(sets), shown, what, hover, title)
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     figure = go.Figure()
     for row, name in enumerate(sets):
         bar = go.Bar(
             x=np.arange(n_layers),
             y=shown[row],
-            name=paint.verbatim(name),
-            marker={"color": paint.OKABE_ITO[row]},
+            name=theme.verbatim(name),
+            marker={"color": theme.OKABE_ITO[row]},
             customdata=hover[row],
             hovertemplate="%{customdata}, %{y:.4g} %" if share else "%{customdata}",
         )
@@ -87,7 +84,7 @@ def layer_profile(
     figure.update_yaxes(title_text=what, rangemode="tozero")
     figure.update_layout(barmode="group", bargap=bargap, showlegend=not single)
     whose = f"network {first}" if single else f"{len(sets)} networks"
-    paint.finish(figure, title or f"Units of {whose} in each layer", 232 + 8 * len(sets))
+    theme.finish(figure, title or f"Units of {whose} in each layer", 232 + 8 * len(sets))
     if share and single:
         even = 100 * sets[first].share
         figure.add_hline(y=even, line={"dash": "dot", "color": "#444", "width": 1.5})
@@ -106,7 +103,7 @@ def profile_table(networks: Network | UnitMap | Mapping[str, Any]) -> pd.DataFra
     """
     several = isinstance(networks, Mapping)
     if isinstance(networks, UnitMap) or (several and any(isinstance(one, UnitMap) for one in networks.values())):
-        maps = {"": networks} if isinstance(networks, UnitMap) else paint.named(networks, UnitMap, "profile_table")
+        maps = {"": networks} if isinstance(networks, UnitMap) else theme.named(networks, UnitMap, "profile_table")
         lines = [
             {"map": name, "kind": one.kind, "layer": layer, "units": int(np.isfinite(part).sum()), **_quantiles(part)}
             for name, one in maps.items()
@@ -115,7 +112,7 @@ def profile_table(networks: Network | UnitMap | Mapping[str, Any]) -> pd.DataFra
         return pd.DataFrame(lines)
     lines = [
         {"network": name, "layer": layer, "members": int(n), "units": width, "share": n / width if width else np.nan}
-        for name, one in paint.named_networks(networks, "profile_table").items()
+        for name, one in theme.named_networks(networks, "profile_table").items()
         for layer, (n, width) in enumerate(zip(one.per_layer(), one.space.widths, strict=True))
     ]
     return pd.DataFrame(lines)
@@ -131,8 +128,8 @@ def _quantiles(part: np.ndarray) -> dict[str, float]:
 def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
     """Quantiles of the magnitudes over layers, a panel a map."""
     if len(maps) > _MOST_MAPS:
-        raise ValueError(f"layer_profile draws up to {_MOST_MAPS} maps, a panel each; got {len(maps)}. Give fewer")
-    go, make_subplots = paint.plotly()
+        raise InputError(f"layer_profile draws up to {_MOST_MAPS} maps, a panel each; got {len(maps)}. Give fewer")
+    go, make_subplots = theme.plotly()
     n, panel, gap = len(maps), 200 if len(maps) == 1 else 130, 36
     height = n * panel + (n - 1) * gap
     figure = make_subplots(
@@ -140,7 +137,7 @@ def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
         cols=1,
         shared_xaxes=True,
         vertical_spacing=gap / height if n > 1 else 0,
-        subplot_titles=[paint.label(name, 80) for name in maps] if n > 1 else None,
+        subplot_titles=[theme.label(name, 80) for name in maps] if n > 1 else None,
     )
     table = profile_table(maps)
     tops = {
@@ -148,9 +145,9 @@ def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
         for kind in dict.fromkeys(table["kind"])
     }
     for row, (name, one) in enumerate(maps.items(), start=1):
-        lines = [line for line in paint.records(table) if line["map"] == name]
-        kind = paint.verbatim(one.kind)
-        for (quantile, dash), colour in zip(zip(QUANTILES, _DASHES, strict=True), paint.OKABE_ITO, strict=False):
+        lines = [line for line in theme.records(table) if line["map"] == name]
+        kind = theme.verbatim(one.kind)
+        for (quantile, dash), colour in zip(zip(QUANTILES, _DASHES, strict=True), theme.OKABE_ITO, strict=False):
             line = go.Scatter(
                 x=[line["layer"] for line in lines],
                 y=np.array([line[quantile] for line in lines]),
@@ -168,7 +165,7 @@ def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
     figure.update_xaxes(range=[-0.5, n_layers - 0.5], dtick=-(-n_layers // 16), showgrid=False)
     figure.update_xaxes(title_text="layer", row=n, col=1)
     kinds = " and ".join(dict.fromkeys(one.kind for one in maps.values()))
-    paint.finish(figure, title or f"How large {kinds} is in each layer: quantiles of magnitudes", height)
+    theme.finish(figure, title or f"How large {kinds} is in each layer: quantiles of magnitudes", height)
     return figure.update_layout(title={"y": 1, "yanchor": "top", "pad": {"t": 14}})  # clear of the legend
 
 
@@ -180,21 +177,21 @@ def _profile_matrix(
     title: str | None,
 ) -> Figure:
     """The profile of more networks than there are colours that can be told apart."""
-    go, _ = paint.plotly()
-    heat = paint.matrix(
+    go, _ = theme.plotly()
+    heat = theme.matrix(
         shown,
         0,
-        paint.colour_limit([shown], percentile=100.0),
+        theme.colour_limit([shown], percentile=100.0),
         customdata=[
-            [f"{paint.verbatim(name)}<br>{cell}" for cell in line] for name, line in zip(names, hover, strict=True)
+            [f"{theme.verbatim(name)}<br>{cell}" for cell in line] for name, line in zip(names, hover, strict=True)
         ],
         hovertemplate="%{customdata}<br>%{z:.4g}<extra></extra>",
-        colorbar=paint.colour_bar(what),
+        colorbar=theme.colour_bar(what),
     )
     figure = go.Figure(heat)
     layers = [str(layer) for layer in range(shown.shape[1])]
-    paint.matrix_axes(figure, layers, [paint.label(name) for name in names])
+    theme.matrix_axes(figure, layers, [theme.label(name) for name in names])
     figure.update_xaxes(title_text="layer")
-    return paint.finish(
-        figure, title or f"Units of {len(names)} networks in each layer", 20 * len(names), paper=paint.NOTHING
+    return theme.finish(
+        figure, title or f"Units of {len(names)} networks in each layer", 20 * len(names), paper=theme.NOTHING
     )

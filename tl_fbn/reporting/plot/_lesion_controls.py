@@ -13,18 +13,15 @@ The table behind it is :func:`controls_table`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 PARTS = ("networks", "tasks", "control_scores", "control_drops", "to_dataframe")
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, spread evenly however many there are
@@ -38,19 +35,19 @@ def lesion_controls(
     >>> lesion_controls(lesion_study(model, networks, battery, seed=0))         # doctest: +SKIP
 
     Args:
-        study: A :class:`tl_fbn.LesionStudy`.
+        study: A :class:`tl_fbn.studies.LesionStudy`.
         tasks: Draw every network on each of these; by default each network on the task of its name, or, where none is named like a task, on every task.
         metric: Another metric than the study's.
         control: One kind of controls; by default every kind of the study, each in its own row.
 
     Raises:
-        TypeError: Something else than a study.
-        ValueError: Unknown tasks, an unknown metric or kind of control.
+        InputTypeError: Something else than a study.
+        InputError: Unknown tasks, an unknown metric or kind of control.
     """
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     table = controls_table(study, tasks=tasks, metric=metric, control=control)
     factor, _, unit = panels.measure(table["metric"].iloc[0])
-    lines, figure = paint.records(table), go.Figure()
+    lines, figure = theme.records(table), go.Figure()
     kinds = list(dict.fromkeys(table["control"]))
     spread_x, spread_y = [], []
     for row, line in enumerate(lines):
@@ -69,7 +66,7 @@ def lesion_controls(
     figure.add_trace(dots)
     rows = np.arange(len(lines))
     for name, column, size, colour in (  # the longer behind the shorter, so that both show where they are one
-        ("their 95th percentile", "control_p95", 22, paint.OKABE_ITO[3]),
+        ("their 95th percentile", "control_p95", 22, theme.OKABE_ITO[3]),
         ("their median", "control_median", 13, "#222"),
     ):
         mark = {"symbol": "line-ns-open", "size": size, "color": colour, "line": {"width": 2}}
@@ -80,8 +77,8 @@ def lesion_controls(
         rows,
         factor * table["low"],
         factor * table["high"],
-        paint.OKABE_ITO[0],
-        marker=panels.filled(table["p"] < 0.05, paint.OKABE_ITO[0]),
+        theme.OKABE_ITO[0],
+        marker=panels.filled(table["p"] < 0.05, theme.OKABE_ITO[0]),
         name="the network itself, 95 % over items (filled: p < .05)",
         customdata=[_words(line, factor, unit) for line in lines],
         hovertemplate="%{customdata}<extra></extra>",
@@ -89,7 +86,7 @@ def lesion_controls(
     figure.add_trace(own)
     panels.line_at(figure, 0.0)
     panels.name_rows(figure, [_row_name(line, len(kinds) > 1) for line in lines])
-    figure.update_xaxes(title_text=f"drop ({paint.verbatim(unit)})")
+    figure.update_xaxes(title_text=f"drop ({theme.verbatim(unit)})")
     own_only = all(line["network"] == line["task"] for line in lines)
     what = "its own task" if own_only else "a task"
     return panels.finish(
@@ -109,7 +106,7 @@ def controls_table(
     known = [name for name in study.networks if name in study.tasks]
     unknown = [task for task in tasks or () if task not in study.tasks]
     if unknown or (tasks is not None and not tasks):
-        raise ValueError(
+        raise InputError(
             f"lesion_controls got tasks={list(tasks or ())}; this study has {', '.join(map(repr, study.tasks))}"
         )
     pairs = [(name, name) for name in known]
@@ -128,9 +125,9 @@ def controls_table(
 
 
 def _row_name(line: dict[str, Any], several: bool) -> str:
-    who = paint.label(line["network"])
-    task = "" if line["network"] == line["task"] else f": {paint.label(line['task'], 14)}"
-    return f"{who}{task}, {paint.verbatim(line['control'])}" if several else f"{who}{task}"
+    who = theme.label(line["network"])
+    task = "" if line["network"] == line["task"] else f": {theme.label(line['task'], 14)}"
+    return f"{who}{task}, {theme.verbatim(line['control'])}" if several else f"{who}{task}"
 
 
 def _words(line: dict[str, Any], factor: float, unit: str) -> str:
@@ -138,6 +135,6 @@ def _words(line: dict[str, Any], factor: float, unit: str) -> str:
         factor * line[name] for name in ("drop", "low", "high", "control_median", "control_p95", "control_max")
     )
     return (
-        f"without {paint.verbatim(line['network'])}: {paint.verbatim(line['task'])}<br>drop {drop:.3g} {paint.verbatim(unit)} [{low:.3g}, {high:.3g}]<br>"
-        f"{line['controls']} random lesions ({paint.verbatim(line['control'])}): median {median:.3g}, 95 % {p95:.3g}, largest {most:.3g}<br>{panels.p_words(line['p'])}"
+        f"without {theme.verbatim(line['network'])}: {theme.verbatim(line['task'])}<br>drop {drop:.3g} {theme.verbatim(unit)} [{low:.3g}, {high:.3g}]<br>"
+        f"{line['controls']} random lesions ({theme.verbatim(line['control'])}): median {median:.3g}, 95 % {p95:.3g}, largest {most:.3g}<br>{panels.p_words(line['p'])}"
     )

@@ -9,33 +9,20 @@ What it does not do: p values and controls are those of the table; nothing is te
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 LESION_COLUMNS = ("network", "task", "metric", "baseline", "lesioned", "drop", "control_median", "control_p95", "p")
 GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")
 
 
-@runtime_checkable
-class HasTable(Protocol):
-    """Anything that lays itself out as a table, such as a lesion study."""
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """The result as a table."""
-        ...
-
-
-def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
+def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
     """What each lesion costs each task and, beside it on the same colour scale, what matched random lesions cost.
 
     Cells are ``drop`` (baseline minus lesioned): in points (100 x the drop) for exact match and accuracy, in nats for
@@ -50,11 +37,11 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
         metrics: Of a study, the metrics to draw, such as ``("exact_match", "log_likelihood")``; by default its own.
 
     Raises:
-        ValueError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.
+        InputError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.
     """
     who, key = "lesion_matrix", ("network", "task", "metric")
-    table = paint.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
-    _, make_subplots = paint.plotly()
+    table = theme.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
+    _, make_subplots = theme.plotly()
     metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
     wide = max(len(set(each)) for _, each in table.groupby("metric")["task"])
     cell = (46, 34) if wide <= panels.CROWDED else (22, 22)
@@ -63,7 +50,7 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
     titles, spacing = ["its own lesion", "matched random lesions (median)"] * n, gap / height if n > 1 else 0
     figure = make_subplots(rows=n, cols=2, horizontal_spacing=0.03, vertical_spacing=spacing, subplot_titles=titles)
     for row, metric in enumerate(metrics, start=1):
-        lines = [line for line in paint.records(table) if line["metric"] == metric]
+        lines = [line for line in theme.records(table) if line["metric"] == metric]
         tasks = list(dict.fromkeys(line["task"] for line in lines))
         scale, _, unit = panels.measure(metric)
         own, control, stars = (np.full((len(networks), len(tasks)), np.nan) for _ in range(3))
@@ -73,11 +60,11 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
             own[at], control[at] = scale * line["drop"], scale * line["control_median"]
             stars[at] = line["p"] < 0.05
             hover[at] = _lesion_words(line, scale, unit)
-        limit = paint.colour_limit([own, control], percentile=100.0)
+        limit = theme.colour_limit([own, control], percentile=100.0)
         digits = 2 if limit < 2 else 1 if limit < 20 else 0
         bar = {"len": panel / height, "y": 1 - (row - 1) * (panel + gap) / height, "yanchor": "top"}
         for col, z, starred in ((1, own, stars), (2, control, None)):
-            heat = paint.matrix(
+            heat = theme.matrix(
                 z,
                 -limit,
                 limit,
@@ -85,18 +72,18 @@ def lesion_matrix(study: HasTable | pd.DataFrame, *, metrics: Sequence[str] | No
                 customdata=hover,
                 hovertemplate="%{customdata}<extra></extra>",
                 showscale=col == 2,
-                colorbar=paint.colour_bar(unit, **bar),
+                colorbar=theme.colour_bar(unit, **bar),
             )
             figure.add_trace(heat, row=row, col=col)
-            columns = [paint.label(task, 14) for task in tasks]
-            paint.matrix_axes(figure, columns, [paint.label(name) for name in networks], row=row, col=col)
+            columns = [theme.label(task, 14) for task in tasks]
+            theme.matrix_axes(figure, columns, [theme.label(name) for name in networks], row=row, col=col)
         figure.update_yaxes(showticklabels=False, row=row, col=2)
         if np.isnan(control).all():  # the panel stays, empty: a claim without controls should look like one
             figure.layout.annotations[2 * row - 1].text = "no matched random lesions were run"
     units = " and ".join(dict.fromkeys(panels.measure(m)[2] for m in metrics))
     heading = f"Drop in {units}: what losing a network (row) costs a task (column). * p < .05, uncorrected"
     width = max(600, 240 + 2 * cell[0] * wide)
-    return paint.finish(figure, heading, height + 30, min_width=width, paper=paint.NOTHING)
+    return theme.finish(figure, heading, height + 30, min_width=width, paper=theme.NOTHING)
 
 
 def amplification(table: pd.DataFrame) -> Figure:
@@ -108,45 +95,45 @@ def amplification(table: pd.DataFrame) -> Figure:
         table: One line a network, gain, task and metric: columns network, gain, task, value, metric.
 
     Raises:
-        ValueError: Columns are missing, or a network, gain, task and metric occur twice.
+        InputError: Columns are missing, or a network, gain, task and metric occur twice.
     """
-    paint.require_lines(table, GAIN_COLUMNS, ("network", "gain", "task", "metric"), "amplification")
-    go, make_subplots = paint.plotly()
+    theme.require_lines(table, GAIN_COLUMNS, ("network", "gain", "task", "metric"), "amplification")
+    go, make_subplots = theme.plotly()
     metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
     pairs = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
     cols = min(3, len(pairs))
     rows = -(-len(pairs) // cols)
     height, gap = 250 * rows - 70, 70
-    titles = [paint.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in pairs]
+    titles = [theme.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in pairs]
     spacing = gap / height if rows > 1 else 0
     places = {"rows": rows, "cols": cols, "vertical_spacing": spacing, "horizontal_spacing": 0.07}
     same = "all" if len(metrics) == 1 else False
     figure = make_subplots(**places, subplot_titles=titles, shared_yaxes=same)
     for i, (task, metric) in enumerate(pairs):
         at = {"row": i // cols + 1, "col": i % cols + 1}
-        here = [line for line in paint.records(table) if line["task"] == task and line["metric"] == metric]
+        here = [line for line in theme.records(table) if line["task"] == task and line["metric"] == metric]
         for k, network in enumerate(networks):
             points = sorted((line["gain"], line["value"]) for line in here if line["network"] == network)
             scatter = go.Scatter(
                 x=[gain for gain, _ in points],
                 y=[value for _, value in points],
-                name=paint.verbatim(network),
+                name=theme.verbatim(network),
                 legendgroup=str(k),
                 showlegend=i == 0,
                 mode="lines+markers",
                 marker={"symbol": k % 8, "size": 7},
-                line={"color": paint.OKABE_ITO[k % 8], "dash": ("solid", "dash", "dot")[k // 8 % 3]},
+                line={"color": theme.OKABE_ITO[k % 8], "dash": ("solid", "dash", "dot")[k // 8 % 3]},
                 hovertemplate="gain %{x}: %{y:.4g}",
             )
             figure.add_trace(scatter, **at)
         figure.add_vline(x=1, line={"dash": "dot", "color": "#777", "width": 1}, **at)
         figure.update_xaxes(title_text="gain", **at)
-        figure.update_yaxes(title_text=paint.verbatim(metric) if len(metrics) > 1 or at["col"] == 1 else None, **at)
+        figure.update_yaxes(title_text=theme.verbatim(metric) if len(metrics) > 1 or at["col"] == 1 else None, **at)
     heading = f"{' and '.join(map(str, metrics))} when a network's activations are multiplied by a gain"
     return panels.finish(figure, heading, height + 20, min_width=300 * cols)
 
 
-def _lesion_table(study: HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:
+def _lesion_table(study: theme.HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:
     """The table of a study, of each of several metrics one below the other."""
     if isinstance(study, pd.DataFrame):
         return study if metrics is None else panels.lines_where(study, study["metric"].isin(list(metrics)))
@@ -159,9 +146,9 @@ def _lesion_table(study: HasTable | pd.DataFrame, metrics: Sequence[str] | None)
 def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
     """What hovering over one lesion and task says."""
     words = [
-        f"without {paint.verbatim(line['network'])}: {paint.verbatim(line['task'])}",
-        f"{paint.verbatim(line['metric'])} {line['baseline']:.4g} before, {line['lesioned']:.4g} after",
-        f"drop {scale * line['drop']:.3g} {paint.verbatim(unit)}",
+        f"without {theme.verbatim(line['network'])}: {theme.verbatim(line['task'])}",
+        f"{theme.verbatim(line['metric'])} {line['baseline']:.4g} before, {line['lesioned']:.4g} after",
+        f"drop {scale * line['drop']:.3g} {theme.verbatim(unit)}",
     ]
     if np.isfinite(line.get("low", np.nan)):
         words[-1] += f" [{scale * line['low']:.3g}, {scale * line['high']:.3g}], 95 % over items"

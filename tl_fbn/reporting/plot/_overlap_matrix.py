@@ -10,24 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.analysis.networks.overlap import overlap
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
 
 
 def overlap_matrix(
-    networks: Mapping[str, Network], *, seed: int | None = None, n_draws: int = 1000, title: str | None = None
+    networks: Mapping[str, Network], *, seed: int | None = None, n_null: int = 1000, title: str | None = None
 ) -> Figure:
     """Dice overlap of every two networks, 0 (disjoint) to 1 (equal), with what chance gives.
 
@@ -40,42 +37,42 @@ def overlap_matrix(
     Args:
         networks: An atlas, or names to two or more networks of one space.
         seed: Of the null; None draws none.
-        n_draws: Random pairs drawn for each pair of networks.
+        n_null: Random pairs drawn for each pair of networks.
         title: Heading; by default the number of stars, or the chance levels.
     """
-    sets = paint.named_networks(networks, "overlap_matrix")
-    pairs = dice_table(sets, seed=seed, n_draws=n_draws)
+    sets = theme.named_networks(networks, "overlap_matrix")
+    pairs = dice_table(sets, seed=seed, n_null=n_null)
     place = {name: i for i, name in enumerate(sets)}
     dice = np.full((len(sets), len(sets)), np.nan)  # the diagonal stays empty: a network equals itself
     chance, stars = dice.copy(), np.zeros(dice.shape, dtype=int)
     hover = np.full(dice.shape, "", dtype=object)
-    for line in paint.records(pairs):
+    for line in theme.records(pairs):
         at = ([place[line["a"]], place[line["b"]]], [place[line["b"]], place[line["a"]]])
         dice[at] = line["dice"]
         words = (
-            f"{paint.verbatim(line['a'])} and {paint.verbatim(line['b'])}<br>{line['shared']:,} units in both<br>"
+            f"{theme.verbatim(line['a'])} and {theme.verbatim(line['b'])}<br>{line['shared']:,} units in both<br>"
             f"dice {line['dice']:.3f}, by chance {line['chance']:.3f}"
         )
         if seed is not None:
             chance[at], stars[at] = line["chance_95"], int(line["p"] < 0.05)
             words += f"; 95 % of chance below {line['chance_95']:.3f}<br>p {line['p']:.3g}, uncorrected"
         hover[at] = words
-    go, make_subplots = paint.plotly()
-    short = [paint.label(name, 14) for name in sets]
-    sizes = [f"{paint.label(name)} ({len(network):,})" for name, network in sets.items()]
+    go, make_subplots = theme.plotly()
+    short = [theme.label(name, 14) for name in sets]
+    sizes = [f"{theme.label(name)} ({len(network):,})" for name, network in sets.items()]
     low, high = f"{pairs['chance'].min():.3f}", f"{pairs['chance'].max():.3f}"
     heading = title or f"Dice overlap; layer-matched random sets give {low if low == high else f'{low} to {high}'}"
     width = 240 + 38 * len(sets)
     if seed is None:
         figure = go.Figure(_dice(dice, hover, None))
-        paint.matrix_axes(figure, short, sizes)
+        theme.matrix_axes(figure, short, sizes)
     else:
         titles = ["dice (* p < .05, uncorrected)", "95 % of random pairs stay below"]
         figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.03, subplot_titles=titles)
         figure.add_trace(_dice(dice, hover, stars), row=1, col=1)
         figure.add_trace(_dice(chance, hover, None).update(showscale=False), row=1, col=2)
-        paint.matrix_axes(figure, short, sizes, row=1, col=1)
-        paint.matrix_axes(figure, short, [""] * len(sets), row=1, col=2)
+        theme.matrix_axes(figure, short, sizes, row=1, col=1)
+        theme.matrix_axes(figure, short, [""] * len(sets), row=1, col=2)
         figure.update_yaxes(showticklabels=False, row=1, col=2)
         width += 38 * len(sets)
         if title is None:
@@ -83,22 +80,22 @@ def overlap_matrix(
                 f"{np.count_nonzero(pairs['p'] < 0.05):,} of {len(pairs):,} pairs overlap more than chance (p < .05, where "
                 f"chance alone gives at most {0.05 * len(pairs):.3g})"
             )
-    return paint.finish(figure, heading, 34 * len(sets) + 10, min_width=width, paper=paint.NOTHING)
+    return theme.finish(figure, heading, 34 * len(sets) + 10, min_width=width, paper=theme.NOTHING)
 
 
 def _dice(dice: Float[np.ndarray, "network network"], hover: np.ndarray, stars: np.ndarray | None) -> Any:
-    return paint.matrix(
+    return theme.matrix(
         dice,
         0,
         1,
-        text=paint.cells(dice, 2, stars),
+        text=theme.cells(dice, 2, stars),
         customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
-        colorbar=paint.colour_bar("dice"),
+        colorbar=theme.colour_bar("dice"),
     )
 
 
-def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_draws: int = 1000) -> pd.DataFrame:
+def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_null: int = 1000) -> pd.DataFrame:
     """The numbers behind :func:`overlap_matrix`: a, b, shared (units in both), dice, chance (its expectation).
 
     With a seed also chance_95 (95th percentile of the drawn null) and p (exact, uncorrected).
@@ -106,16 +103,16 @@ def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_dr
     Args:
         networks: An atlas, or names to two or more networks of one space.
         seed: Of the null; None draws none.
-        n_draws: Random pairs drawn for each pair of networks, at least 19.
+        n_null: Random pairs drawn for each pair of networks, at least 19.
 
     Raises:
-        ValueError: Fewer than two networks, networks of different spaces, or too few draws.
+        InputError: Fewer than two networks, networks of different spaces, or too few draws.
     """
-    sets = paint.named_networks(networks, "overlap_matrix")
+    sets = theme.named_networks(networks, "overlap_matrix")
     if len(sets) < 2:
-        raise ValueError(f"overlap needs two networks or more; got {', '.join(map(repr, sets))} alone")
-    if seed is not None and n_draws < 19:
-        raise ValueError(f"n_draws={n_draws} has no 95th percentile; give at least 19, better 1,000")
+        raise InputError(f"overlap needs two networks or more; got {', '.join(map(repr, sets))} alone")
+    if seed is not None and n_null < 19:
+        raise InputError(f"n_null={n_null} has no 95th percentile; give at least 19, better 1,000")
     for left, right in combinations(sets.values(), 2):
         left.space.require_same(right.space, "compare")
     shared, dice, chance = dice_of_all(sets)
@@ -129,7 +126,7 @@ def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_dr
             "chance": float(chance[i, j]),
         }
         if seed is not None:
-            drawn = overlap(sets[a], sets[b], seed=seed + number, n_null=n_draws)
+            drawn = overlap(sets[a], sets[b], seed=seed + number, n_null=n_null)
             line |= {"chance_95": float(np.quantile(drawn.null, 0.95)), "p": drawn.p}
         lines.append(line)
     return pd.DataFrame(lines)

@@ -10,17 +10,14 @@ Scores are shown in the units people say them in: :func:`measure` knows exact ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.errors import InputTypeError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 CHANCE = "#8a8a8a"  # of lines and marks; bands are the same, thinned
 MEASURES = {
@@ -37,9 +34,9 @@ def measure(metric: object) -> tuple[float, str, str]:
 
 
 def require(given: Any, attributes: Sequence[str], who: str, wanted: str) -> None:
-    """Raise TypeError unless an object has what a picture reads from it; results of a model's room are known by that alone."""
+    """Raise InputTypeError unless an object has what a picture reads from it; results of a model's room are known by that alone."""
     if isinstance(given, type) or not all(hasattr(given, name) for name in attributes):
-        raise TypeError(f"{who} draws {wanted}; got {type(given).__name__}")
+        raise InputTypeError(f"{who} draws {wanted}; got {type(given).__name__}")
 
 
 def lines_where(table: pd.DataFrame, which: Any) -> pd.DataFrame:
@@ -69,7 +66,7 @@ def grid(
     Returns:
         The figure, the height of all panels in pixels, and the place (row, col) of each.
     """
-    _, make_subplots = paint.plotly()
+    _, make_subplots = theme.plotly()
     across = min(columns, len(titles))
     down = -(-len(titles) // across)
     total = down * height + (down - 1) * gap
@@ -79,7 +76,7 @@ def grid(
 
 
 def finish(figure: Figure, heading: str, height: int, *, min_width: int = 0, paper: str = "white") -> Figure:
-    """:func:`paint.finish` with the legend below, where it can wrap, because titles of panels take up to two lines above.
+    """:func:`theme.finish` with the legend below, where it can wrap, because titles of panels take up to two lines above.
 
     Args:
         figure: The picture so far.
@@ -88,7 +85,7 @@ def finish(figure: Figure, heading: str, height: int, *, min_width: int = 0, pap
         min_width: Width below which the picture cannot be read.
         paper: Colour behind the marks.
     """
-    paint.finish(figure, heading, height, min_width=min_width, paper=paper)
+    theme.finish(figure, heading, height, min_width=min_width, paper=paper)
     traces: Any = figure.data
     layout: Any = figure.layout
     named = sum(trace.showlegend is not False and bool(trace.name) for trace in traces)
@@ -101,7 +98,7 @@ def finish(figure: Figure, heading: str, height: int, *, min_width: int = 0, pap
 
 def band(x: Any, low: Any, high: Any, colour: str, alpha: float, **options: Any) -> Any:
     """The area between two curves; ``options`` as of a scatter."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     x, low, high = (np.asarray(part, dtype=float) for part in (x, low, high))
     return go.Scatter(
         x=np.concatenate([x, x[::-1]]),
@@ -117,7 +114,7 @@ def band(x: Any, low: Any, high: Any, colour: str, alpha: float, **options: Any)
 
 def whiskers(x: Any, y: Any, low: Any, high: Any, colour: str, *, upright: bool = False, **options: Any) -> Any:
     """Dots with intervals, lying or upright; ``options`` as of a scatter."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     at = np.asarray(y if upright else x, dtype=float)
     ends = {"array": np.asarray(high, dtype=float) - at, "arrayminus": at - np.asarray(low, dtype=float)}
     bars = {"type": "data", "symmetric": False, "thickness": 1.6, "width": 3, "color": colour, **ends}
@@ -132,7 +129,7 @@ def filled(passed: Any, colour: str, *, size: int = 10, symbol: str = "circle") 
 
 def bars(low: Any, high: Any, rows: Any, **options: Any) -> Any:
     """A grey bar in each row from one number to another: the range of chance."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     look = {"color": thinned(CHANCE, 0.35), "line": {"width": 0}}
     return go.Bar(x=high - low, base=low, y=rows, orientation="h", width=0.55, marker=look, **options)
@@ -140,7 +137,7 @@ def bars(low: Any, high: Any, rows: Any, **options: Any) -> Any:
 
 def ticks(x: Any, rows: Any, **options: Any) -> Any:
     """An upright tick in each row: the middle of chance."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     look = {"symbol": "line-ns-open", "size": 15, "color": "#444", "line": {"width": 2}}
     return go.Scatter(x=x, y=rows, mode="markers", marker=look, **options)
 
@@ -159,7 +156,7 @@ def line_at(figure: Figure, where: float, *, upright: bool = True, **at: Any) ->
 
 def across(x: Any, level: float, name: str, **options: Any) -> Any:
     """A dotted line over the whole of an axis that the legend names: the untouched model."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     x, look = np.asarray(x, dtype=float), {"dash": "dot", "color": "#222", "width": 1.5}
     return go.Scatter(
         x=[x.min(), x.max()],
@@ -174,8 +171,8 @@ def across(x: Any, level: float, name: str, **options: Any) -> Any:
 
 
 def cell_text(z: np.ndarray, digits: int, starred: np.ndarray | None) -> list[list[str]]:
-    """Numbers with stars as :func:`paint.cells` has them; stars alone where there are too many columns for numbers."""
-    full = paint.cells(z, digits, starred)
+    """Numbers with stars as :func:`theme.cells` has them; stars alone where there are too many columns for numbers."""
+    full = theme.cells(z, digits, starred)
     return [["*" if "*" in cell else "" for cell in line] for line in full] if z.shape[1] > CROWDED else full
 
 

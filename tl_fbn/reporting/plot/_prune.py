@@ -1,30 +1,27 @@
 """What pruning left of a model: units of each layer, parameters and, where they are given, time and scores, before and after.
 
-A :class:`tl_fbn.PruneReport` knows sizes. What the small model can still do, and how fast it is, are measurements of yours: give the tables of
+A :class:`tl_fbn.pruning.PruneReport` knows sizes. What the small model can still do, and how fast it is, are measurements of yours: give the tables of
 ``battery.evaluate(model)`` and ``battery.evaluate(small)``, and two times in seconds, and they are drawn beside. Scores stand over chance, a tick: a task that falls to
-it is lost. Nothing is tested here; the controls of a pruning are random networks of the same size (:func:`tl_fbn.retention_curve`).
+it is lost. Nothing is tested here; the controls of a pruning are random networks of the same size (:func:`tl_fbn.studies.retention_curve`).
 
 The table behind it is :func:`prune_table` (layers are in ``report.to_dataframe()``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 PARTS = ("kept", "heads", "n_before", "n_after", "ratio", "to_dataframe")
 SCORE_COLUMNS = ("task", "exact_match", "log_likelihood")
-BEFORE, AFTER = "#b9b9b9", paint.OKABE_ITO[0]
+BEFORE, AFTER = "#b9b9b9", theme.OKABE_ITO[0]
 
 
 def prune(
@@ -40,16 +37,16 @@ def prune(
     >>> prune(small.pruned, before=battery.evaluate(model), after=battery.evaluate(small))   # doctest: +SKIP
 
     Args:
-        report: A :class:`tl_fbn.PruneReport`, as a pruned model carries it.
+        report: A :class:`tl_fbn.pruning.PruneReport`, as a pruned model carries it.
         before: ``battery.evaluate`` of the intact model.
         after: The same of the small one, of the same tasks.
         seconds: Time of the same work before and after.
 
     Raises:
-        TypeError: Something else than a report.
-        ValueError: One of two tables of scores, tables of other tasks, times that are not positive.
+        InputTypeError: Something else than a report.
+        InputError: One of two tables of scores, tables of other tasks, times that are not positive.
     """
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     whole = prune_table(report, before=before, after=after, seconds=seconds)
     layers, scores = report.to_dataframe(), panels.lines_where(whole, whole["what"] == "score")
     sizes = panels.lines_where(whole, whole["what"].isin(("parameters", "time")))
@@ -89,7 +86,7 @@ def prune(
             text=[f"{value:.0f} %" for value in share] if name == "after" else None,
             textposition="inside",
             textangle=0,
-            customdata=[f"{line['name']}: {line[name]:,.4g} {name}" for line in paint.records(sizes)],
+            customdata=[f"{line['name']}: {line[name]:,.4g} {name}" for line in theme.records(sizes)],
             hovertemplate="%{customdata}<extra></extra>",
         )
         figure.add_trace(bar, **at)
@@ -123,18 +120,18 @@ def prune_table(
     lines.append(("parameters", "parameters", "parameters", report.n_before, report.n_after, np.nan))
     if seconds is not None:
         if len(seconds) != 2 or not min(seconds) > 0:
-            raise ValueError(f"seconds={seconds} must be two times above 0: before, after")
+            raise InputError(f"seconds={seconds} must be two times above 0: before, after")
         lines.append(("time", "time", "seconds", float(seconds[0]), float(seconds[1]), np.nan))
     if (before is None) != (after is None):
-        raise ValueError("prune draws scores before and after; give battery.evaluate of both models")
+        raise InputError("prune draws scores before and after; give battery.evaluate of both models")
     if before is not None and after is not None:
-        old, new = (paint.require_lines(table, SCORE_COLUMNS, ("task",), "prune") for table in (before, after))
+        old, new = (theme.require_lines(table, SCORE_COLUMNS, ("task",), "prune") for table in (before, after))
         if list(old["task"]) != list(new["task"]):
-            raise ValueError(
+            raise InputError(
                 f"prune needs scores of the same tasks; before has {', '.join(old['task'])}, after {', '.join(new['task'])}"
             )
         metric = "exact_match" if np.isfinite(old["exact_match"].to_numpy(dtype=float)).all() else "log_likelihood"
-        for a, b in zip(paint.records(old), paint.records(new), strict=True):
+        for a, b in zip(theme.records(old), theme.records(new), strict=True):
             chance = float(a.get("chance", np.nan)) if metric == "exact_match" else np.nan
             lines.append(("score", a["task"], metric, a[metric], b[metric], chance))
     return pd.DataFrame(lines, columns=["what", "name", "unit", "before", "after", "chance"])
@@ -142,7 +139,7 @@ def prune_table(
 
 def _scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
     """One row a task: a hollow dot before, a filled one after, a tick for chance."""
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     factor, axis, _ = panels.measure(table["unit"].iloc[0])
     old, new = factor * table["before"].to_numpy(dtype=float), factor * table["after"].to_numpy(dtype=float)
     rows, gap = np.arange(len(table)), np.full(len(table), np.nan)
@@ -168,9 +165,9 @@ def _scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
             mode="markers",
             marker=marker,
             name=name,
-            customdata=[paint.verbatim(task) for task in table["name"]],
+            customdata=[theme.verbatim(task) for task in table["name"]],
             hovertemplate=f"%{{customdata}} {name.split()[1]}: %{{x:.4g}}<extra></extra>",
         )
         figure.add_trace(dots, **at)
-    panels.name_rows(figure, [paint.label(task, 14) for task in table["name"]], **at)
-    figure.update_xaxes(title_text=paint.verbatim(axis), **({"range": [-4, 104]} if factor == 100 else {}), **at)
+    panels.name_rows(figure, [theme.label(task, 14) for task in table["name"]], **at)
+    figure.update_xaxes(title_text=theme.verbatim(axis), **({"range": [-4, 104]} if factor == 100 else {}), **at)

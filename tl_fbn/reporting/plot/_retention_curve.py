@@ -4,50 +4,51 @@ One panel a task. The line is the score under the union of the first k networks;
 line their median and the band their 5th to 95th percentile; dotted across is the untouched model. The networks come in the order of the atlas, so the curve
 speaks about that order; the share of all units stands in the hover text.
 
-The table behind it is the one that is drawn, of :func:`tl_fbn.retention_curve`. It has no intervals over items and no test.
+The table behind it is the one that is drawn, of :func:`tl_fbn.studies.retention_curve`. It has no intervals over items and no test.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import pandas as pd
 
+from tl_fbn.errors import one_of
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 RETENTION_COLUMNS = ("networks", "units", "share", "task", "metric", "baseline", "value")
 RETENTION_COLUMNS += ("control_median", "control_p05", "control_p95")
 WORDS = {"retain": "the first networks alone are kept", "inhibit": "the first networks are silenced"}
 
 
-def retention_curve(table: pd.DataFrame, *, mode: Literal["retain", "inhibit"] | None = None) -> Figure:
+def retention_curve(
+    retention: theme.HasTable | pd.DataFrame, *, mode: Literal["retain", "inhibit"] | None = None
+) -> Figure:
     """Score against the number of networks kept or masked, beside random sets of the same size.
 
-    >>> retention_curve(fbn.retention_curve(model, atlas, battery, seed=0), mode="retain")   # doctest: +SKIP
+    >>> retention_curve(fbn.studies.retention_curve(model, atlas, battery, seed=0), mode="retain")   # doctest: +SKIP
 
     Args:
-        table: Of :func:`tl_fbn.retention_curve`.
+        retention: What :func:`tl_fbn.studies.retention_curve` found, or its table.
         mode: What was done, for the heading; by default what a column ``mode`` says, if there is one.
 
     Raises:
-        ValueError: Columns are missing, a number of networks and task occur twice, or an unknown mode.
+        InputError: Columns are missing, a number of networks and task occur twice, or an unknown mode.
     """
-    go, _ = paint.plotly()
-    paint.require_lines(table, RETENTION_COLUMNS, ("networks", "task", "metric"), "retention_curve")
+    go, _ = theme.plotly()
+    table = theme.require_lines(
+        theme.table_of(retention), RETENTION_COLUMNS, ("networks", "task", "metric"), "retention_curve"
+    )
     stated = table["mode"].iloc[0] if mode is None and "mode" in table else mode
-    if stated is not None and stated not in WORDS:
-        raise ValueError(f"mode={stated!r} is none of {', '.join(map(repr, WORDS))}")
+    if stated is not None:
+        one_of(stated, WORDS, "mode")
     pairs = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
     alike = all(panels.measure(metric)[0] == 100 for _, metric in pairs)
     controlled = bool(table["control_median"].notna().any())
     figure, height, places = panels.grid(
-        [paint.label(task, 40) for task, _ in pairs], shared_yaxes="all" if alike else False
+        [theme.label(task, 40) for task, _ in pairs], shared_yaxes="all" if alike else False
     )
     for number, ((task, metric), at) in enumerate(zip(pairs, places, strict=True)):
         lines = panels.lines_where(table, (table["task"] == task) & (table["metric"] == metric)).sort_values("networks")
@@ -68,14 +69,14 @@ def retention_curve(table: pd.DataFrame, *, mode: Literal["retain", "inhibit"] |
             x=x,
             y=value,
             mode="lines+markers",
-            line={"color": paint.OKABE_ITO[0], "width": 2},
+            line={"color": theme.OKABE_ITO[0], "width": 2},
             marker={"size": 7},
             name="networks",
             legendgroup="own",
             customdata=[
                 f"{line['networks']} networks, {line['units']:,} units ({line['share']:.1%})<br>{own:.4g}"
                 + (f"; random sets {c:.4g} ({a:.4g} to {b:.4g})" if controlled else "")
-                for line, own, c, a, b in zip(paint.records(lines), value, median, p05, p95, strict=True)
+                for line, own, c, a, b in zip(theme.records(lines), value, median, p05, p95, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
             **first,
@@ -83,7 +84,7 @@ def retention_curve(table: pd.DataFrame, *, mode: Literal["retain", "inhibit"] |
         figure.add_trace(own, **at)
         figure.add_trace(panels.across(x, baseline, "untouched model", **first), **at)
         figure.update_xaxes(title_text="networks", tickvals=x.tolist(), **at)
-        figure.update_yaxes(title_text=paint.verbatim(axis) if at["col"] == 1 or not alike else None, **at)
+        figure.update_yaxes(title_text=theme.verbatim(axis) if at["col"] == 1 or not alike else None, **at)
         if factor == 100:
             figure.update_yaxes(range=[-4, 104], **at)
     alone = "" if controlled else "; no random sets were run"

@@ -10,19 +10,15 @@ The table behind it is ``validation.to_dataframe()``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
-
-PARTS = ("task", "names", "effects", "top_effects", "about", "to_dataframe")
+PARTS = ("task", "names", "effects", "top_effects", "provenance", "to_dataframe")
 
 
 def score_validation(validation: Any) -> Figure:
@@ -31,14 +27,14 @@ def score_validation(validation: Any) -> Figure:
     >>> score_validation(fbn.validate_scores(model, scores, battery, "sort", seed=0))   # doctest: +SKIP
 
     Args:
-        validation: A :class:`tl_fbn.Validation`.
+        validation: A :class:`tl_fbn.studies.Validation`.
 
     Raises:
-        TypeError: Something else.
+        InputTypeError: Something else.
     """
     panels.require(validation, PARTS, "score_validation", "a Validation of validate_scores")
     table = validation.to_dataframe()
-    factor, _, unit = panels.measure(validation.about["metric"])
+    factor, _, unit = panels.measure(validation.provenance["metric"])
     titles = ["rank correlation with single lesions", "strongest units found", "top units silenced together"]
     rows = np.arange(len(table))
     figure, height, places = panels.grid(titles, height=34 * len(table) + 14, aside=0.04)
@@ -47,7 +43,7 @@ def score_validation(validation: Any) -> Figure:
         ("recall (%)", 100.0, "recall", "recall_by_chance", None, None),
         (f"drop ({unit})", factor, "top_drop", "control_median", "control_p95", "p"),
     )
-    names = [paint.verbatim(name) for name in table["score"]]
+    names = [theme.verbatim(name) for name in table["score"]]
     for number, (at, (axis, scale, own, chance, p95, p)) in enumerate(zip(places, measured, strict=True)):
         middle, values = scale * table[chance].to_numpy(), scale * table[own].to_numpy()
         ends = None if p95 is None else scale * table[p95].to_numpy()
@@ -71,8 +67,8 @@ def score_validation(validation: Any) -> Figure:
             rows,
             values,
             values,
-            paint.OKABE_ITO[0],
-            marker=panels.filled(passed, paint.OKABE_ITO[0]),
+            theme.OKABE_ITO[0],
+            marker=panels.filled(passed, theme.OKABE_ITO[0]),
             name="the score (hollow: p of .05 or more; recall is not tested)",
             showlegend=number == 0,
             customdata=[
@@ -83,8 +79,8 @@ def score_validation(validation: Any) -> Figure:
         )
         figure.add_trace(dots, **at)
         panels.line_at(figure, 0.0, **at)
-        panels.name_rows(figure, [paint.label(name) for name in table["score"]], shown=number == 0, **at)
-        figure.update_xaxes(title_text=paint.verbatim(axis), **at)
+        panels.name_rows(figure, [theme.label(name) for name in table["score"]], shown=number == 0, **at)
+        figure.update_xaxes(title_text=theme.verbatim(axis), **at)
     tried = int(np.isfinite(validation.effects).sum())
     heading = f"Scores against lesions of {validation.task}: {tried:,} units silenced one by one"
     return panels.finish(figure, heading, height, min_width=820)

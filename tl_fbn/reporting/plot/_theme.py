@@ -16,11 +16,12 @@ from __future__ import annotations
 import html
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError, InputTypeError, MissingPackageError
 from tl_fbn.units import Network
 
 if TYPE_CHECKING:
@@ -39,7 +40,21 @@ def plotly() -> tuple[Any, Any]:
     try:
         return importlib.import_module("plotly.graph_objects"), importlib.import_module("plotly.subplots").make_subplots
     except ImportError as error:
-        raise ImportError('pictures need plotly, which is not installed: pip install "tl-fbn[plot]"') from error
+        raise MissingPackageError('pictures need plotly, which is not installed: pip install "tl-fbn[plot]"') from error
+
+
+@runtime_checkable
+class HasTable(Protocol):
+    """Anything that lays itself out as a table, such as a lesion study."""
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The result as a table."""
+        ...
+
+
+def table_of(result: HasTable | pd.DataFrame) -> pd.DataFrame:
+    """The table of a result, or the table itself."""
+    return result if isinstance(result, pd.DataFrame) else result.to_dataframe()
 
 
 # Text and colour
@@ -173,12 +188,12 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def named(given: Any, kind: type, who: str) -> dict[str, Any]:
     """A mapping of names to ``kind``, or an error that says what came instead."""
     if not isinstance(given, Mapping):
-        raise TypeError(f"{who} draws a {kind.__name__} or a mapping of names to them; got {type(given).__name__}")
+        raise InputTypeError(f"{who} draws a {kind.__name__} or a mapping of names to them; got {type(given).__name__}")
     if not given:
-        raise ValueError(f"{who} was given no {kind.__name__}; give at least one")
+        raise InputError(f"{who} was given no {kind.__name__}; give at least one")
     for name, value in given.items():
         if not isinstance(value, kind):
-            raise TypeError(f"{who} needs every value to be a {kind.__name__}; {name!r} is {type(value).__name__}")
+            raise InputTypeError(f"{who} needs every value to be a {kind.__name__}; {name!r} is {type(value).__name__}")
     return {str(name): value for name, value in given.items()}
 
 
@@ -191,11 +206,11 @@ def require_lines(table: pd.DataFrame, columns: Sequence[str], key: Sequence[str
     """The table, if it has these columns and exactly one line for every ``key``."""
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"{who} needs columns {', '.join(columns)}; this table lacks {', '.join(missing)}")
+        raise InputError(f"{who} needs columns {', '.join(columns)}; this table lacks {', '.join(missing)}")
     if not len(table):
-        raise ValueError(f"{who} was given a table without lines; there is nothing to draw")
+        raise InputError(f"{who} was given a table without lines; there is nothing to draw")
     repeated = table.loc[table.duplicated(list(key)), list(key)]
     if len(repeated):
         first = ", ".join(f"{name} {value!r}" for name, value in zip(key, repeated.iloc[0].tolist(), strict=True))
-        raise ValueError(f"{who} needs one line for every {', '.join(key)}; {first} occurs again. Average first")
+        raise InputError(f"{who} needs one line for every {', '.join(key)}; {first} occurs again. Average first")
     return table

@@ -1,7 +1,7 @@
 """What networks do while a text goes by: one line a network over tokens, blocks shaded, every token to be pointed at.
 
 A course is the mean activation of a network's members at a row, members of negative sign counted negatively
-(:mod:`tl_fbn.analysis.networks.time_courses`); with ``standardise`` its deviation from its mean over the run, in standard deviations. Rows are token
+(:mod:`tl_fbn.analysis.networks.time_courses`); with ``standardize`` its deviation from its mean over the run, in standard deviations. Rows are token
 positions: time in a language model is counted in them.
 
 Every row is drawn up to 2,000 of them. Above, rows are parted into bins of equal length and of each bin the lowest and the highest
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +25,10 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import blocks_of
 from tl_fbn.analysis.networks.time_courses import SITE
 from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
 
 _ALL_ROWS, _MOST_POINTS, _MOST_PANELS, _MOST_BLOCKS = 2000, 8000, 32, 400
 _ABOUT = ("prompt", "position", "token", "condition")
@@ -43,7 +40,7 @@ def time_courses(
     *,
     run: int = 0,
     rows: slice | None = None,
-    standardise: bool = False,
+    standardize: bool = False,
     signed: bool = True,
     title: str | None = None,
 ) -> Figure:
@@ -52,23 +49,23 @@ def time_courses(
     >>> time_courses(recording, atlas, run=0, rows=slice(0, 400))               # doctest: +SKIP
 
     Args:
-        recording: Activations; or time courses, as :func:`tl_fbn.time_courses` returns them.
+        recording: Activations; or time courses, as :func:`tl_fbn.networks.time_courses` returns them.
         networks: An atlas, a network, or names to networks, up to 32; None where ``recording`` holds time courses already.
         run: Which run.
         rows: Which of its rows; all by default.
-        standardise: Draw deviations from the mean over the whole run in standard deviations.
+        standardize: Draw deviations from the mean over the whole run in standard deviations.
         signed: Members with a negative sign count negatively.
         title: Heading; by default what is shown, and whether rows were left out.
 
     Raises:
-        IndexError: The recording has no such run.
-        ValueError: No networks where there are no courses yet, networks of another space, too many, or no rows.
+        InputIndexError: The recording has no such run.
+        InputError: No networks where there are no courses yet, networks of another space, too many, or no rows.
     """
-    table, shown = _table(recording, networks, run, rows, standardise, signed)
+    table, shown = _table(recording, networks, run, rows, standardize, signed)
     names = [str(name) for name in table.columns[len(_ABOUT) + 1 :]]
     values = table.iloc[:, len(_ABOUT) + 1 :].to_numpy(dtype=np.float64)
     place = table["row"].to_numpy()
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
     n = len(names)
     panel, gap = int(np.clip(520 // n, 34, 110)), 8
     height = n * panel + (n - 1) * gap
@@ -78,7 +75,7 @@ def time_courses(
     figure = go.Figure()
     for number, (name, course) in enumerate(zip(names, values.T, strict=True)):
         keep = np.arange(len(table)) if complete else extremes(course, bins)
-        called = paint.verbatim(name)
+        called = theme.verbatim(name)
         line = go.Scatter(
             x=place[keep].astype(np.int32),
             y=course[keep].astype(np.float32),
@@ -99,16 +96,16 @@ def time_courses(
         axis = {
             "domain": [max(0.0, top - panel / height), top],
             "anchor": "x",
-            "title": {"text": paint.label(name, 12)},
+            "title": {"text": theme.label(name, 12)},
             "nticks": 3,
         }
         figure.update_layout({f"yaxis{number + 1}" if number else "yaxis": axis})
-    unit = "z over the run" if standardise else "mean activation"
+    unit = "z over the run" if standardize else "mean activation"
     heading = title or (
         f"{n} network{'' if n == 1 else 's'} over rows {place[0]:,} to {place[-1]:,} of run {run}: {unit}"
         + ("" if complete else f"; of {len(table):,} rows the lowest and highest in {bins:,} bins")
     )
-    paint.finish(figure, heading, height, min_width=600)
+    theme.finish(figure, heading, height, min_width=600)
     pooled = recording.about.get("pool") or recording.about.get("fields", {}).get("pool")
     rows_are = f"row (one {'prompt' if pooled else 'token'} each)"
     figure.update_xaxes(title_text=rows_are, showgrid=False, range=[place[0] - 0.5, place[-1] + 0.5])
@@ -127,7 +124,7 @@ def course_table(
     *,
     run: int = 0,
     rows: slice | None = None,
-    standardise: bool = False,
+    standardize: bool = False,
     signed: bool = True,
 ) -> pd.DataFrame:
     """The numbers behind :func:`time_courses`: one line a row, with its prompt, position, token, condition, and a column a network.
@@ -137,10 +134,10 @@ def course_table(
         networks: Networks.
         run: Which run.
         rows: Which of its rows.
-        standardise: Deviations in standard deviations over the run.
+        standardize: Deviations in standard deviations over the run.
         signed: Members with a negative sign count negatively.
     """
-    return _table(recording, networks, run, rows, standardise, signed)[0]
+    return _table(recording, networks, run, rows, standardize, signed)[0]
 
 
 def extremes(course: Float[np.ndarray, " row"], bins: int) -> Int[np.ndarray, " kept"]:
@@ -161,36 +158,36 @@ def _table(
     networks: Network | Mapping[str, Network] | None,
     run: int,
     rows: slice | None,
-    standardise: bool,
+    standardize: bool,
     signed: bool,
 ) -> tuple[pd.DataFrame, list[tuple[str, int, int]]]:
     """Rows with their courses, and the blocks among them as (condition, first row, row after the last)."""
     if not 0 <= run < len(recording):
-        raise IndexError(f"run {run} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}")
+        raise InputIndexError(f"run {run} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}")
     if networks is None and recording.space.site != SITE:
-        raise ValueError(
+        raise InputError(
             f"time_courses needs networks to read from {recording.space.describe()}; give networks=, or the courses that "
-            "fbn.time_courses(recording, networks) returns"
+            "fbn.networks.time_courses(recording, networks) returns"
         )
     one = Recording(recording.spaces, ((recording.runs[run],),), recording.about)
     if networks is None:
         names = [str(name) for name in recording.about.get("networks") or range(recording.space.n_units)]
     else:
-        sets = paint.named_networks(networks, "time_courses")
+        sets = theme.named_networks(networks, "time_courses")
         names, one = list(sets), courses_of(one, sets, signed=signed)
     if len(names) > _MOST_PANELS:
-        raise ValueError(
+        raise InputError(
             f"time_courses draws up to {_MOST_PANELS} networks, a panel each; got {len(names)}. Give fewer"
         )
     values = np.asarray(one[0].layer(0), dtype=np.float64)
-    if standardise:
+    if standardize:
         spread = values.std(0)
         values = (values - values.mean(0)) / np.where(spread > 0, spread, 1.0)
     chosen = np.arange(len(values))[slice(None) if rows is None else rows]
     if not chosen.size:
-        raise ValueError(f"rows={rows} holds none of the {len(values):,} rows of run {run}")
+        raise InputError(f"rows={rows} holds none of the {len(values):,} rows of run {run}")
     if (np.diff(chosen) != 1).any():
-        raise ValueError(f"rows={rows} leaves rows out; give a slice without a step, e.g. slice(0, 500)")
+        raise InputError(f"rows={rows} leaves rows out; give a slice without a step, e.g. slice(0, 500)")
     known = one[0].rows
     conditions, blocks = np.full(len(values), "", dtype=object), []
     for condition, span in blocks_of(one[0].events):
@@ -211,10 +208,10 @@ def _words(table: pd.DataFrame) -> list[str]:
     for token, prompt, position, condition in zip(
         *(table[name].tolist() for name in ("token", "prompt", "position", "condition")), strict=True
     ):
-        said = [] if token is None else [paint.label(repr(token), 32)]
+        said = [] if token is None else [theme.label(repr(token), 32)]
         if prompt is not None:
-            said.append(f"prompt {paint.label(prompt, 32)}" + ("" if position is None else f" at {position}"))
-        said += [paint.label(condition, 32)] if condition else []
+            said.append(f"prompt {theme.label(prompt, 32)}" + ("" if position is None else f" at {position}"))
+        said += [theme.label(condition, 32)] if condition else []
         words.append(", ".join(said))
     return words
 
@@ -224,7 +221,7 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are
     if not blocks:
         return
     conditions = list(dict.fromkeys(condition for condition, _, _ in blocks))
-    colours = {name: paint.OKABE_ITO[i % len(paint.OKABE_ITO)] for i, name in enumerate(conditions)}
+    colours = {name: theme.OKABE_ITO[i % len(theme.OKABE_ITO)] for i, name in enumerate(conditions)}
     merged = _merged(blocks) if len(blocks) > _MOST_BLOCKS else blocks
     if len(merged) > _MOST_BLOCKS:
         figure.update_xaxes(title_text=f"{rows_are}; {len(blocks):,} blocks, too many to shade")
@@ -250,7 +247,7 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are
     if all(width * (high - low) > 8 * min(len(name), 14) for name, low, high in blocks):
         for name, low, high in blocks:
             figure.add_annotation(
-                text=paint.label(name, 14),
+                text=theme.label(name, 14),
                 x=(low + high) / 2 - 0.5,
                 y=1,
                 xref="x",
@@ -262,7 +259,7 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are
         return
     for name in conditions:
         square = {"symbol": "square", "size": 12, "color": colours[name], "opacity": 0.35}
-        key = go.Scatter(x=[None], y=[None], mode="markers", marker=square, name=paint.label(name), hoverinfo="skip")
+        key = go.Scatter(x=[None], y=[None], mode="markers", marker=square, name=theme.label(name), hoverinfo="skip")
         figure.add_trace(key)
 
 

@@ -1,6 +1,6 @@
 """Do special tokens find task neurons? What networks found on each set of tokens take of their own task.
 
-    special_tokens(fbn.token_ablation(model, chats, battery, seed=0))
+    special_tokens(fbn.studies.token_ablation(model, chats, battery, seed=0))
 
 Special tokens stand next to as many random ones, because that is the comparison that answers the question: where the two do not differ, it is not their being
 special that finds neurons. Each mean over tasks has an interval over items only: the standard error of a task's drop is its 95 % interval's length over 3.92, those of
@@ -12,40 +12,37 @@ The table behind it is :func:`tokens_table`. Nothing is tested here but what the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 ABLATION_COLUMNS = ("variant", "tokens", "task", "drop", "low", "high", "control_median", "control_p95", "isolated")
 ORDER = ("special", "random", "all", "content", "answer")  # the question first, then what it is compared with
 WIDTHS = 3.92  # standard errors in a 95 % interval
 
 
-def special_tokens(table: pd.DataFrame) -> Figure:
+def special_tokens(ablation: theme.HasTable | pd.DataFrame) -> Figure:
     """Own task lost to networks found on each set of tokens, beside matched random networks, one panel a variant.
 
-    >>> special_tokens(fbn.token_ablation(model, chats, battery, seed=0))       # doctest: +SKIP
+    >>> special_tokens(fbn.studies.token_ablation(model, chats, battery, seed=0))       # doctest: +SKIP
 
     Args:
-        table: Of :func:`tl_fbn.token_ablation`; drops are in nats a token where a baseline is below 0, else in points of exact match.
+        ablation: What :func:`tl_fbn.studies.token_ablation` found, or its table; drops are in nats a token where a baseline is below 0, else in points of exact match.
 
     Raises:
-        ValueError: Columns are missing, or a variant, set of tokens and task occur twice.
+        InputError: Columns are missing, or a variant, set of tokens and task occur twice.
     """
-    go, _ = paint.plotly()
+    go, _ = theme.plotly()
+    table = theme.table_of(ablation)
     means = tokens_table(table)
     factor, _, unit = panels.measure(means["metric"].iloc[0])
     variants, sets = list(dict.fromkeys(means["variant"])), list(dict.fromkeys(means["tokens"]))
-    titles = [paint.label(variant, 30) for variant in variants]
+    titles = [theme.label(variant, 30) for variant in variants]
     figure, height, places = panels.grid(titles, height=34 * len(sets) + 14, shared_xaxes="all", aside=0.09)
     for number, (variant, at) in enumerate(zip(variants, places, strict=True)):
         lines = panels.lines_where(means, means["variant"] == variant)
@@ -70,13 +67,13 @@ def special_tokens(table: pd.DataFrame) -> Figure:
             marker=panels.filled(each["isolated"], "#555555", size=6),
             name="one task (filled: isolated)",
             legendgroup="task",
-            customdata=[_task_words(line, factor, unit) for line in paint.records(each)],
+            customdata=[_task_words(line, factor, unit) for line in theme.records(each)],
             hovertemplate="%{customdata}<extra></extra>",
             **first,
         )
         figure.add_trace(dots, **at)
-        colours = [paint.OKABE_ITO[3] if which == "special" else paint.OKABE_ITO[0] for which in lines["tokens"]]
-        for colour, whose in ((paint.OKABE_ITO[3], "special tokens"), (paint.OKABE_ITO[0], "other tokens")):
+        colours = [theme.OKABE_ITO[3] if which == "special" else theme.OKABE_ITO[0] for which in lines["tokens"]]
+        for colour, whose in ((theme.OKABE_ITO[3], "special tokens"), (theme.OKABE_ITO[0], "other tokens")):
             mine = np.array([each == colour for each in colours])
             some = panels.lines_where(lines, mine)
             own = panels.whiskers(
@@ -88,16 +85,16 @@ def special_tokens(table: pd.DataFrame) -> Figure:
                 marker={"color": colour, "size": 11, "symbol": "diamond" if "special" in whose else "circle"},
                 name=f"{whose}, mean of tasks, 95 % over items",
                 legendgroup=whose,
-                customdata=[_mean_words(line, factor, unit) for line in paint.records(some)],
+                customdata=[_mean_words(line, factor, unit) for line in theme.records(some)],
                 hovertemplate="%{customdata}<extra></extra>",
                 **first,
             )
             figure.add_trace(own, **at)
         _counts(figure, lines, rows, at)
-        names = [paint.label(f"as many {which}" if which == "random" else which) for which in sets]
+        names = [theme.label(f"as many {which}" if which == "random" else which) for which in sets]
         panels.name_rows(figure, names, shown=at["col"] == 1, **at)
         panels.line_at(figure, 0.0, **at)
-        figure.update_xaxes(title_text=f"own task lost ({paint.verbatim(unit)})", showticklabels=True, **at)
+        figure.update_xaxes(title_text=f"own task lost ({theme.verbatim(unit)})", showticklabels=True, **at)
     panels.finish(
         figure,
         "What networks found on each set of tokens take of their own task",
@@ -113,7 +110,7 @@ def tokens_table(table: pd.DataFrame) -> pd.DataFrame:
     Columns: variant, tokens, tasks (how many), isolated (how many of them), metric, drop (mean over tasks), low, high (95 % over items), control_median and
     control_p95 (means over tasks).
     """
-    paint.require_lines(table, ABLATION_COLUMNS, ("variant", "tokens", "task"), "special_tokens")
+    theme.require_lines(table, ABLATION_COLUMNS, ("variant", "tokens", "task"), "special_tokens")
     inferred = "log_likelihood" if "baseline" in table and bool((table["baseline"] < 0).any()) else "exact_match"
     measured = str(table["metric"].iloc[0]) if "metric" in table else inferred  # older tables do not say
     known = [which for which in ORDER if which in set(table["tokens"])]
@@ -137,7 +134,7 @@ def _counts(figure: Figure, lines: pd.DataFrame, rows: np.ndarray, at: dict[str,
     """How many tasks are isolated, to the right of each row."""
     place = {"x": 1, "xref": "x domain", "xanchor": "left", "xshift": 6, "showarrow": False, **at}
     figure.add_annotation(text="isolated", y=-0.5, yanchor="bottom", font={"color": "#444"}, **place)
-    for line, row in zip(paint.records(lines), rows, strict=True):
+    for line, row in zip(theme.records(lines), rows, strict=True):
         figure.add_annotation(text=f"{line['isolated']} of {line['tasks']}", y=row, **place)
 
 
@@ -145,7 +142,7 @@ def _task_words(line: dict[str, Any], factor: float, unit: str) -> str:
     drop, low, high, p95 = (factor * line[name] for name in ("drop", "low", "high", "control_p95"))
     verdict = "isolated" if line["isolated"] else "not isolated"
     return (
-        f"{paint.verbatim(line['task'])}, {paint.verbatim(line['tokens'])} tokens<br>"
+        f"{theme.verbatim(line['task'])}, {theme.verbatim(line['tokens'])} tokens<br>"
         f"lost {drop:.3g} {unit} [{low:.3g}, {high:.3g}]; 95 % of random networks {p95:.3g}<br>{verdict}"
     )
 
@@ -155,6 +152,6 @@ def _mean_words(line: dict[str, Any], factor: float, unit: str) -> str:
         factor * line[name] for name in ("drop", "low", "high", "control_median", "control_p95")
     )
     return (
-        f"{paint.verbatim(line['tokens'])} tokens, mean of {line['tasks']} tasks<br>lost {drop:.3g} {unit} [{low:.3g}, {high:.3g}]<br>"
+        f"{theme.verbatim(line['tokens'])} tokens, mean of {line['tasks']} tasks<br>lost {drop:.3g} {unit} [{low:.3g}, {high:.3g}]<br>"
         f"random networks: median {median:.3g}, 95 % {p95:.3g}<br>{line['isolated']} of {line['tasks']} isolated"
     )

@@ -12,19 +12,16 @@ The table behind it is :func:`strip_table`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
-from tl_fbn.reporting.plot import _theme as paint
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 
 
 def token_strip(
@@ -44,20 +41,20 @@ def token_strip(
         wrap: Characters on a line.
 
     Raises:
-        ValueError: No tokens, values of another length, a line that is too short.
+        InputError: No tokens, values of another length, a line that is too short.
     """
     table = strip_table(layout, values)
     if wrap < 20:
-        raise ValueError(f"wrap={wrap} characters on a line is too few; give 20 or more")
+        raise InputError(f"wrap={wrap} characters on a line is too few; give 20 or more")
     shown = [word.replace("\n", "\u21b5").replace("\t", "\u21e5") or "\u00b7" for word in layout.words]
     sizes = np.array([max(len(word), 1) + 1.2 for word in shown])
     starts, rows = _wrapped(sizes, [word.endswith("\n") for word in layout.words], wrap)
     group = {position: number for number, part in enumerate(layout.used, start=1) for position in part}
     table = table.assign(group=[group.get(i, 0) for i in range(len(table))])
-    hover = [_token_words(line, unit) for line in paint.records(table)]
-    go, _ = paint.plotly()
+    hover = [_token_words(line, unit) for line in theme.records(table)]
+    go, _ = theme.plotly()
     figure = go.Figure()
-    limit = 1.0 if values is None else paint.colour_limit([table["value"].to_numpy()], percentile=100.0)
+    limit = 1.0 if values is None else theme.colour_limit([table["value"].to_numpy()], percentile=100.0)
     for name, mine, look in _looks(table, limit, unit):
         dark = np.abs(table["value"].to_numpy()[mine]) / limit > 0.6 if "value" in table else np.zeros(mine.sum(), bool)
         look["line"] = {"color": "#222", "width": np.where(table["group"].to_numpy()[mine] > 0, 2, 0).tolist()}
@@ -69,7 +66,7 @@ def token_strip(
             width=0.8,
             marker=look,
             name=name,
-            text=[paint.verbatim(shown[i]) for i in np.flatnonzero(mine)],
+            text=[theme.verbatim(shown[i]) for i in np.flatnonzero(mine)],
             textposition="inside",
             insidetextanchor="middle",
             constraintext="none",
@@ -101,12 +98,12 @@ def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None
     panels.require(layout, ("ids", "words", "kinds", "turns", "used", "to_dataframe"), "token_strip", "a TokenLayout")
     table = layout.to_dataframe()
     if not len(table):
-        raise ValueError("token_strip was given a text without tokens; there is nothing to draw")
+        raise InputError("token_strip was given a text without tokens; there is nothing to draw")
     if values is None:
         return table
     given = np.asarray(values, dtype=float)
     if given.shape != (len(table),):
-        raise ValueError(f"token_strip needs one value a token: {len(table)}; got an array of shape {given.shape}")
+        raise InputError(f"token_strip needs one value a token: {len(table)}; got an array of shape {given.shape}")
     return table.assign(value=given)
 
 
@@ -127,21 +124,21 @@ def _looks(table: pd.DataFrame, limit: float, unit: str) -> list[tuple[str, np.n
     if "value" not in table:
         kinds = [kind for kind in COLOURS if kind in set(table["kind"])]
         masks = [(kind, (table["kind"] == kind).to_numpy()) for kind in kinds]
-        return [(kind or "unknown", mask, {"color": COLOURS[kind] if kind else paint.NOTHING}) for kind, mask in masks]
+        return [(kind or "unknown", mask, {"color": COLOURS[kind] if kind else theme.NOTHING}) for kind, mask in masks]
     known = np.isfinite(table["value"].to_numpy())
-    scale = {"cmin": -limit, "cmax": limit, "colorscale": paint.DIVERGING, "showscale": True}
+    scale = {"cmin": -limit, "cmax": limit, "colorscale": theme.DIVERGING, "showscale": True}
     below = {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "len": 0.3, "ypad": 8}
-    bar = paint.colour_bar(unit, **below)
+    bar = theme.colour_bar(unit, **below)
     bar["title"]["side"] = "right"
     scale |= {"color": table["value"].to_numpy()[known], "colorbar": bar}
-    parts = [("value", known, scale), ("no value", ~known, {"color": paint.NOTHING})]
+    parts = [("value", known, scale), ("no value", ~known, {"color": theme.NOTHING})]
     return [part for part in parts if part[1].any()]
 
 
 def _token_words(line: dict[str, Any], unit: str) -> str:
     scored = f"<br>scored in group {line['group']}" if line["group"] else ""
-    value = f"<br>{paint.verbatim(unit)} {line['value']:.4g}" if np.isfinite(line.get("value", np.nan)) else ""
+    value = f"<br>{theme.verbatim(unit)} {line['value']:.4g}" if np.isfinite(line.get("value", np.nan)) else ""
     return (
-        f"{line['position']}: {paint.verbatim(repr(line['token']))}<br>{line['kind'] or 'unknown'}, turn {line['turn']}, "
+        f"{line['position']}: {theme.verbatim(repr(line['token']))}<br>{line['kind'] or 'unknown'}, turn {line['turn']}, "
         f"id {line['token_id']}{scored}{value}"
     )

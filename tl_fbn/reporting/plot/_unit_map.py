@@ -12,20 +12,17 @@ shows; a map of 32 x 11,008 units is drawn with 23,488 cells, 0.2 MB of JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError, one_of
+from tl_fbn.reporting.plot import _theme as theme
+from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-else:
-    Figure = Any  # run-time type checks must not need plotly
-
-Order = Literal["index", "sorted"]
+UnitOrder = Literal["index", "sorted"]
 WIDEST, BINNED_COLUMNS = 1500, 768  # a bin should not be narrower than a pixel of a 1000-pixel picture
 
 
@@ -34,7 +31,7 @@ def unit_map(
     *,
     title: str | None = None,
     networks: Network | Mapping[str, Network] | None = None,
-    order: Order = "index",
+    order: UnitOrder = "index",
 ) -> Figure:
     """A glass brain: the value of every unit, layers from bottom to top, units from left to right.
 
@@ -53,22 +50,21 @@ def unit_map(
             left, so that a column is a rank and no unit.
 
     Raises:
-        ValueError: Maps or networks of different spaces, networks under other names than the maps, or an unknown order.
+        InputError: Maps or networks of different spaces, networks under other names than the maps, or an unknown order.
     """
-    if order not in get_args(Order):
-        raise ValueError(f"order={order!r} is none of {', '.join(map(repr, get_args(Order)))}")
-    panels = {"": maps} if isinstance(maps, UnitMap) else paint.named(maps, UnitMap, "unit_map")
+    one_of(order, UnitOrder, "order")
+    panels = {"": maps} if isinstance(maps, UnitMap) else theme.named(maps, UnitMap, "unit_map")
     space = next(iter(panels.values())).space
     for other in panels.values():
         space.require_same(other.space, "draw in one picture")
     marked = _marked(networks, panels)
     kinds = list(dict.fromkeys(panel.kind for panel in panels.values()))
-    limits = {kind: paint.colour_limit([m.values for m in panels.values() if m.kind == kind]) for kind in kinds}
+    limits = {kind: theme.colour_limit([m.values for m in panels.values() if m.kind == kind]) for kind in kinds}
 
-    go, make_subplots = paint.plotly()
+    go, make_subplots = theme.plotly()
     n, panel, gap = len(panels), height_of(space), 40
     height = n * panel + (n - 1) * gap
-    titles = [paint.label(name, 80) for name in panels] if n > 1 else None
+    titles = [theme.label(name, 80) for name in panels] if n > 1 else None
     spacing = gap / height if n > 1 else 0
     figure = make_subplots(rows=n, cols=1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=titles)
     for row, (name, values) in enumerate(panels.items(), start=1):
@@ -78,9 +74,9 @@ def unit_map(
         style = {
             "zmin": -limit,
             "zmax": limit,
-            "colorscale": paint.DIVERGING,
+            "colorscale": theme.DIVERGING,
             "showscale": row == 1 or len(kinds) > 1,
-            "colorbar": paint.colour_bar(values.kind, **bar),
+            "colorbar": theme.colour_bar(values.kind, **bar),
         }
         figure.add_trace(heat(go, values, order, **style), row=row, col=1)
         if name in marked:
@@ -90,7 +86,7 @@ def unit_map(
         kind = kinds[0] if len(kinds) == 1 else "value"
         axes(figure, space, order, kind, complete=complete, words=row == n, row=row, col=1)
     heading = title or f"Every unit of {space.describe()}: {', '.join(kinds)}"
-    paint.finish(figure, heading, height, paper=paint.NOTHING)
+    theme.finish(figure, heading, height, paper=theme.NOTHING)
     return figure.update_layout(title={"y": 1, "yanchor": "top", "pad": {"t": 14}})  # clear of the legend
 
 
@@ -105,7 +101,7 @@ def height_of(space: UnitSpace) -> int:
     return int(np.clip(16 * space.n_layers, 96, 420))
 
 
-def heat(go: Any, values: UnitMap, order: Order = "index", **style: Any) -> Any:
+def heat(go: Any, values: UnitMap, order: UnitOrder = "index", **style: Any) -> Any:
     """The cells of a glass brain; ``style`` gives range and colours."""
     width = bin_width(values.space)
     image, units = _image(values, width, order)
@@ -117,12 +113,14 @@ def heat(go: Any, values: UnitMap, order: Order = "index", **style: Any) -> Any:
         dx=width,
         hoverongaps=False,
         hovertemplate=f"layer %{{y}}<br>unit %{{{'x' if at_home else 'customdata'}}}<br>"
-        f"{paint.verbatim(values.kind)} %{{z:.4g}}<extra></extra>",
+        f"{theme.verbatim(values.kind)} %{{z:.4g}}<extra></extra>",
         **style,
     )
 
 
-def axes(figure: Figure, space: UnitSpace, order: Order, kind: str, *, complete: bool, words: bool, **at: Any) -> None:
+def axes(
+    figure: Figure, space: UnitSpace, order: UnitOrder, kind: str, *, complete: bool, words: bool, **at: Any
+) -> None:
     """Label a glass brain: layers up, units across; ``words`` below the lowest of several."""
     said = "unit within the layer" if order == "index" else f"units of the layer by {kind}, largest first"
     if (width := bin_width(space)) > 1:
@@ -131,14 +129,14 @@ def axes(figure: Figure, space: UnitSpace, order: Order, kind: str, *, complete:
         said += " (grey: none)"
     figure.update_xaxes(range=[-0.5, max(space.widths) - 0.5], showgrid=False, **at)
     if words:
-        figure.update_xaxes(title_text=paint.verbatim(said), **at)
+        figure.update_xaxes(title_text=theme.verbatim(said), **at)
     step = max(1, -(-space.n_layers * 22 // height_of(space)))  # a tick label needs 22 pixels
     figure.update_yaxes(
         title_text="layer", range=[-0.5, space.n_layers - 0.5], tick0=0, dtick=step, showgrid=False, **at
     )
 
 
-def dots(go: Any, network: Network, name: str, values: UnitMap, order: Order = "index") -> Any:
+def dots(go: Any, network: Network, name: str, values: UnitMap, order: UnitOrder = "index") -> Any:
     """A dot on every member."""
     members = network.to_dataframe()
     x = members["unit"].to_numpy()
@@ -150,7 +148,7 @@ def dots(go: Any, network: Network, name: str, values: UnitMap, order: Order = "
         y=members["layer"].to_numpy(),
         mode="markers",
         hoverinfo="skip",
-        name=f"in {paint.verbatim(name)}",
+        name=f"in {theme.verbatim(name)}",
         legendgroup="members",
         marker={"size": 5, "color": "#000", "line": {"color": "#fff", "width": 1}},
     )
@@ -162,7 +160,7 @@ def _by_value(part: np.ndarray) -> Integer[np.ndarray, " unit"]:
 
 
 def _image(
-    values: UnitMap, width: int, order: Order
+    values: UnitMap, width: int, order: UnitOrder
 ) -> tuple[Float32[np.ndarray, "layer bin"], Integer[np.ndarray, "layer bin"]]:
     """A map as a picture, NaN where there is no unit, and the unit that each cell shows."""
     widest = max(values.space.widths)
@@ -194,9 +192,9 @@ def _marked(networks: Network | Mapping[str, Network] | None, maps: Mapping[str,
     if networks is None:
         return {}
     same = isinstance(networks, Network)
-    marked = dict.fromkeys(maps, networks) if same else paint.named_networks(networks, "unit_map")
+    marked = dict.fromkeys(maps, networks) if same else theme.named_networks(networks, "unit_map")
     if set(marked) != set(maps):
-        raise ValueError(
+        raise InputError(
             f"networks are named {', '.join(map(repr, marked))}, maps {', '.join(map(repr, maps))}; "
             "give one network for all maps, or one under the name of each"
         )

@@ -7,7 +7,7 @@ of units are written as gaps between neighbouring indices, one byte for each gap
 The budget is spent in this order, and what had to be left out is said in ``notes``, which the page prints:
 
 1. tokens, and the course of every network over all rows (the mean of its members, those with a negative sign counted
-   negatively, as :func:`tl_fbn.time_courses` has it); rows at the end are left out where these alone would fill half the page;
+   negatively, as :func:`tl_fbn.networks.time_courses` has it); rows at the end are left out where these alone would fill half the page;
 2. courses of single units in 8 bits: those asked for, then the strongest of every network and every map in turn;
 3. maps: in 16 bits if they fit, else in 8, else in 8 and of the units with the largest magnitudes only.
 
@@ -28,7 +28,8 @@ from jaxtyping import Float, Float32, Int
 
 from tl_fbn.acquisition.recording.recording import Recording, Run
 from tl_fbn.analysis.networks.time_courses import time_courses
-from tl_fbn.reporting.plot import _theme as paint
+from tl_fbn.errors import InputError, InputIndexError, InputTypeError
+from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._overlap_matrix import dice_of_all
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
@@ -55,16 +56,16 @@ def viewer_data(
 ) -> dict[str, Any]:
     """Everything the viewer shows, as JSON-serialisable values; :func:`tl_fbn.view` says what the arguments are."""
     space = recording.space
-    sets = {} if networks is None else paint.named_networks(networks, "view")
+    sets = {} if networks is None else theme.named_networks(networks, "view")
     extra = (
-        {} if maps is None else {maps.kind: maps} if isinstance(maps, UnitMap) else paint.named(maps, UnitMap, "view")
+        {} if maps is None else {maps.kind: maps} if isinstance(maps, UnitMap) else theme.named(maps, UnitMap, "view")
     )
     if not sets and not extra:
-        raise ValueError("view got neither networks nor maps, so there is nothing to show; give either")
+        raise InputError("view got neither networks nor maps, so there is nothing to show; give either")
     for thing in (*sets.values(), *extra.values()):
         space.require_same(thing.space, "view")
     if megabytes < 0.5:
-        raise ValueError(f"megabytes={megabytes} leaves no room for a page; give at least 0.5")
+        raise InputError(f"megabytes={megabytes} leaves no room for a page; give at least 0.5")
     asked, budget = _asked(space, units, max_units), int(megabytes * 1e6)
 
     runs, numbers = _runs(recording, run)
@@ -90,7 +91,7 @@ def viewer_data(
             {
                 "name": name,
                 "units": len(network),
-                "members": [gaps(np.flatnonzero(network.members & (network.signed == sign))) for sign in (0, 1, -1)],
+                "members": [gaps(np.flatnonzero(network.members & (network.signs == sign))) for sign in (0, 1, -1)],
                 "map": own.get(name),
                 "course": course_of.get(name),
             }
@@ -169,9 +170,11 @@ def _runs(recording: Recording, run: int | np.integer | Sequence[int] | None) ->
     )
     for number in numbers:
         if not 0 <= number < len(recording):
-            raise IndexError(f"run {number} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}")
+            raise InputIndexError(
+                f"run {number} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}"
+            )
     if not numbers:
-        raise ValueError("run=[] leaves nothing to show; give run numbers, or None for all")
+        raise InputError("run=[] leaves nothing to show; give run numbers, or None for all")
     return [recording[number] for number in numbers], numbers
 
 
@@ -251,12 +254,14 @@ def _asked(space: UnitSpace, units: Network | Iterable[Any] | None, most: int) -
         try:
             pairs: list[Any] = [one if np.ndim(one) == 0 else _pair(*one) for one in units]
             network = Network.from_indices(space, pairs)
+        except IndexError:
+            raise
         except (TypeError, ValueError) as error:
-            raise TypeError(
+            raise InputTypeError(
                 f"units={units!r} must be (layer, unit) pairs, flat indices or a network, e.g. units=[(3, 17), (4, 2)]"
             ) from error
     if len(network) > most:
-        raise ValueError(f"units= names {len(network)} units, but max_units={most}; raise max_units, or name fewer")
+        raise InputError(f"units= names {len(network)} units, but max_units={most}; raise max_units, or name fewer")
     return [int(unit) for unit in network.indices]
 
 
@@ -335,7 +340,7 @@ def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
         about = {
             "name": name,
             "kind": one.kind,
-            "limit": paint.colour_limit([one.values]),
+            "limit": theme.colour_limit([one.values]),
             "largest": float(size[np.isfinite(size)].max(initial=0.0)),
             "kept": None if whole else gaps(kept),
             "cut": 0.0 if whole or not kept.size else float(size[kept].min()),

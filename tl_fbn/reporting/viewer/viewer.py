@@ -29,6 +29,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
 from tl_fbn.units import Network, UnitMap, html_table
@@ -131,17 +132,17 @@ def view(
         The page, to be saved with ``.save(path)``; a notebook shows it where it is small.
 
     Raises:
-        ValueError: Networks or maps of other units than the recording's, neither of both, more ``units`` than ``max_units``, or sizes
+        InputError: Networks or maps of other units than the recording's, neither of both, more ``units`` than ``max_units``, or sizes
             that no page can have.
-        IndexError: A run or unit that is not there.
-        TypeError: Networks, maps or units that are something else.
+        InputIndexError: A run or unit that is not there.
+        InputTypeError: Networks, maps or units that are something else.
     """
     if not isinstance(recording, Recording):
-        raise TypeError(
+        raise InputTypeError(
             f"view shows a recording: fbn.view(recording, networks); got {type(recording).__name__} as the recording"
         )
     if max_units < 0 or not 0 < megabytes < math.inf:
-        raise ValueError(f"max_units={max_units} must be at least 0 and megabytes={megabytes} a positive number")
+        raise InputError(f"max_units={max_units} must be at least 0 and megabytes={megabytes} a positive number")
     data = viewer_data(recording, networks, maps=maps, units=units, run=run, max_units=max_units, megabytes=megabytes)
     return Viewer(f"Networks of {recording.space.model}" if title is None else title, data)
 

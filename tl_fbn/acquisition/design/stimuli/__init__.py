@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 
 from tl_fbn.acquisition.design.stimuli import formal
+from tl_fbn.errors import InputError
 
 Chat = list[dict[str, str]]
 
@@ -64,10 +65,10 @@ def prompts(name: str, *, n: int = 500, seed: int = 0) -> list[str]:
         ``n`` distinct strings (fewer for a topic or field), disjoint from the items of :func:`tl_fbn.demo.battery`.
 
     Raises:
-        ValueError: An unknown name, or fewer than one prompt asked for.
+        InputError: An unknown name, or fewer than one prompt asked for.
     """
     if n < 1:
-        raise ValueError(f"prompts({name!r}, n={n}) asks for no prompt; n is at least 1")
+        raise InputError(f"prompts({name!r}, n={n}) asks for no prompt; n is at least 1")
     if name in formal.TASKS:
         stream = formal.items(name, "prompts", seed)
         return [next(stream).text for _ in range(n)]
@@ -78,7 +79,7 @@ def prompts(name: str, *, n: int = 500, seed: int = 0) -> list[str]:
         return list(topics()[name.removeprefix("topic/")][:n])
     if name.startswith("s2/") and name.removeprefix("s2/") in fields():
         return list(fields()[name.removeprefix("s2/")][:n])
-    raise ValueError(f"no prompts are called {name!r}; names: {', '.join(prompt_names())}")
+    raise InputError(f"no prompts are called {name!r}; names: {', '.join(prompt_names())}")
 
 
 def chats(name: str, *, n: int = 500, seed: int = 0) -> list[Chat]:
@@ -96,12 +97,12 @@ def chats(name: str, *, n: int = 500, seed: int = 0) -> list[Chat]:
         ``n`` chats, each a list of messages with the keys ``role`` and ``content``; the items that :func:`prompts` serves as strings.
 
     Raises:
-        ValueError: There is no task of that name, or ``n`` is less than 1.
+        InputError: There is no task of that name, or ``n`` is less than 1.
     """
     if n < 1:
-        raise ValueError(f"chats({name!r}, n={n}) asks for no chat; n is at least 1")
+        raise InputError(f"chats({name!r}, n={n}) asks for no chat; n is at least 1")
     if name not in formal.TASKS:
-        raise ValueError(f"no chats are called {name!r}; names: {', '.join(formal.TASKS)}")
+        raise InputError(f"no chats are called {name!r}; names: {', '.join(formal.TASKS)}")
     stream = formal.items(name, "prompts", seed)
     return [
         [{"role": "user", "content": item.question}, {"role": "assistant", "content": item.answer}]

@@ -34,6 +34,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tl_fbn.errors import InputError
+
 Split = Literal["train", "prompts", "battery"]
 
 LETTERS = tuple("abcdefghijkl")
@@ -171,7 +173,7 @@ def items(task: str, split: Split, seed: int) -> Iterator[Item]:
             seen.add(question)
             vain = 0
             yield as_item(task, words, answer)
-    raise ValueError(
+    raise InputError(
         f"task {task!r} has no more than about {len(seen):,} distinct items in its split {split!r}; ask for fewer"
     )
 

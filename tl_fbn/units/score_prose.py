@@ -1,8 +1,9 @@
-"""What a report says about a gradient score: the formula, what it was scored on, and what it is not."""
+"""Gradient scores in words: the formula, its source, and what it was scored on, read from what provenance holds."""
 
 from __future__ import annotations
 
-from tl_fbn.units import UnitMap
+from collections.abc import Mapping
+from typing import Any
 
 _VARIANTS = {
     "row_sum": "the sum of the weight gradient's row, as released by Song et al. (2024)",
@@ -27,26 +28,30 @@ _TOKENS = {
 }
 
 
-def describe(result: UnitMap) -> str | None:
-    """A paragraph about a gradient score; None for any other map."""
-    about = result.provenance
-    method = about.get("method")
-    if method == "cgvst":
-        first = f"CGVST, {_VARIANTS[about['variant']]}, aggregated by {about['aggregate']}"
-    elif method in _RIVALS:
-        first = _RIVALS[str(method)]
-    else:
+def describe(provenance: Mapping[str, Any]) -> str | None:
+    """A paragraph about a gradient score; None for any other map.
+
+    A score of your own may bring its words along, as the entry ``description`` of its provenance.
+    """
+    if "description" in provenance:
+        return str(provenance["description"])
+    formula = _formula(provenance)
+    if formula is None:
         return None
-    sentences = [first]
-    if "scored_positions" in about:
-        skipped = about.get("skipped_as_too_long", 0)
+    sentences = [formula]
+    if "scored_positions" in provenance:
+        skipped = provenance.get("skipped_as_too_long", 0)
         left_out = f" ({skipped:,} longer ones were left out)" if skipped else ""
+        tokens = _TOKENS[provenance["tokens"]]
         sentences.append(
-            f"Scored are {about['scored_positions']:,} {_TOKENS[about['tokens']]} of {about['n_items']:,} items{left_out}"
+            f"Scored are {provenance['scored_positions']:,} {tokens} of {provenance['n_items']:,} items{left_out}"
         )
-    if "variant_reason" in about:
-        sentences.append(f"Note: {about['variant_reason']}")
-    sentences.append(
-        "The score compares no two tasks and proves no cause: contrast it with other tasks' scores, and silence what it finds"
-    )
+    if "variant_reason" in provenance:
+        sentences.append(f"Note: {provenance['variant_reason']}")
     return ". ".join(sentences) + "."
+
+
+def _formula(provenance: Mapping[str, Any]) -> str | None:
+    if provenance.get("method") == "cgvst":
+        return f"CGVST, {_VARIANTS[provenance['variant']]}, aggregated by {provenance['aggregate']}"
+    return _RIVALS.get(str(provenance.get("method")))

@@ -13,25 +13,25 @@ aggregate              over the items' scores r_n
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from tl_fbn import files
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitMap, UnitSpace, html_table
+from tl_fbn.units.prose import NOT_RECORDED, space_in_words
+from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
 
 Aggregate = Literal["sum_abs", "mean_abs", "abs_mean", "mean", "t"]
 
 
 def check_aggregate(aggregate: str) -> None:
-    if aggregate not in get_args(Aggregate):
-        raise ValueError(f"aggregate={aggregate!r} is none of {', '.join(map(repr, get_args(Aggregate)))}")
+    one_of(aggregate, Aggregate, "aggregate")
 
 
 class Sums:
@@ -71,7 +71,7 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class ItemScores:
+class ItemScores(Result, step="scores"):
     """One score an item and unit.
 
     Args:
@@ -91,7 +91,7 @@ class ItemScores:
 
     def _of(self, values: Float[np.ndarray, "item unit"], aggregate: Aggregate) -> UnitMap:
         if aggregate == "t" and len(values) < 2:
-            raise ValueError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
+            raise InputError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
         sums = Sums(self.space.n_units)
         sums.add(values)
         provenance = {**self.provenance, "aggregate": aggregate}
@@ -113,12 +113,12 @@ class ItemScores:
             many units in each layer.
 
         Raises:
-            ValueError: Fewer than two items (four for ``"t"``), or no split.
+            InputError: Fewer than two items (four for ``"t"``), or no split.
         """
         check_aggregate(aggregate)
         least = 4 if aggregate == "t" else 2
         if len(self.values) < least or n_splits < 1:
-            raise ValueError(
+            raise InputError(
                 f"split_half needs at least {least} items and one split; got {len(self.values)} items, n_splits={n_splits}"
             )
         rng = np.random.default_rng(seed)
@@ -143,16 +143,12 @@ class ItemScores:
         layers = {f"layer {layer}": np.abs(self.values[:, span]).sum(1) for layer, span in enumerate(spans)}
         return pd.DataFrame({"item": np.arange(len(self.values)), **layers})
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save to one safetensors file."""
-        about = {"space": self.space.about(), "provenance": dict(self.provenance)}
-        files.write_result(path, "ItemScores", {"values": self.values}, about)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> ItemScores:
-        """Load what :meth:`save` saved."""
-        arrays, about = files.read_result(path, "ItemScores")
-        return cls(UnitSpace.from_about(about["space"]), arrays["values"], about["provenance"])
+    def _methods_(self) -> list[str]:
+        about = self.provenance
+        return [
+            f"Gradient scores ({about.get('method', NOT_RECORDED)}, {about.get('variant', NOT_RECORDED)}, {about.get('tokens', NOT_RECORDED)} tokens) of "
+            f"{len(self)} items were kept one by one over {space_in_words(self.space)}."
+        ]
 
     def __len__(self) -> int:
         return len(self.values)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.attribution.item_scores import ItemScores, Sums
+from tl_fbn.attribution.aggregation import ItemScores, Sums
 
 SPACE = fbn.UnitSpace("mlp.neurons", (60, 40))
 
@@ -81,5 +81,7 @@ def test_refusals() -> None:
         some(1).split_half(seed=0)
     with pytest.raises(ValueError, match="at least 4 items"):
         some(3).split_half(seed=0, aggregate="t")
-    with pytest.raises(ValueError, match="aggregate='max' is none of"):
+    with pytest.raises(
+        ValueError, match="aggregate must be 'sum_abs', 'mean_abs', 'abs_mean', 'mean' or 't'; got 'max'"
+    ):
         inspect.unwrap(ItemScores.map)(some(), "max")

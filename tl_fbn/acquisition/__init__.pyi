@@ -1,0 +1,15 @@
+from .design.block_design import BlockDesign as BlockDesign
+from .design.block_design import block_design as block_design
+from .design.block_design import read_prompts as read_prompts
+from .design.stimuli import chats as chats
+from .design.stimuli import prompts as prompts
+from .model.chat_template import token_layout as token_layout
+from .model.token_layout import TokenLayout as TokenLayout
+from .recording.bids_events import read_events as read_events
+from .recording.bids_events import write_events as write_events
+from .recording.recording import Recording as Recording
+from .recording.recording import Run as Run
+from .scan.activation_cache import activation_cache as activation_cache
+from .scan.plan import Plan as Plan
+from .scan.scanner import Scanner as Scanner
+from .scan.streaming import Stream as Stream

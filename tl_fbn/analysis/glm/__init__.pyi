@@ -1,0 +1,17 @@
+from .contrast import Contrast as Contrast
+from .design_matrix import design_matrix as design_matrix
+from .design_matrix import from_token as from_token
+from .efficiency import efficiency as efficiency
+from .efficiency import vif as vif
+from .f_contrast import FContrast as FContrast
+from .fit import GLMFit as GLMFit
+from .fit import fit_glm as fit_glm
+from .leak_kernel import LeakEstimate as LeakEstimate
+from .leak_kernel import estimate_leak as estimate_leak
+from .localizers import activation_difference as activation_difference
+from .localizers import lape as lape
+from .localizers import welch_t as welch_t
+from .order_search import OrderSearch as OrderSearch
+from .order_search import optimize_order as optimize_order
+from .permutation import PermutationTest as PermutationTest
+from .permutation import max_t as max_t

@@ -1,0 +1,39 @@
+"""Words that sentences of results have in common: lists, places, and what a result does not say.
+
+Methods sections are made of what results carry and of nothing else; what a result does not carry is called :data:`NOT_RECORDED`, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tl_fbn.units.space import UnitSpace
+
+NOT_RECORDED = "not recorded"
+P_FORMULA = "p = (1 + number of controls at least as extreme) / (1 + number of controls)"
+
+
+def listed(names: Sequence[object], most: int = 12) -> str:
+    """Names in a sentence: ``a, b and c``.
+
+    >>> listed(["sort", "add", "copy"]), listed([]), listed(range(5), most=2)
+    ('sort, add and copy', 'none', '0, 1 and 3 more')
+    """
+    shown = [str(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    if len(shown) > 1:
+        return f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return shown[0] if shown else "none"
+
+
+def space_in_words(space: UnitSpace | None) -> str:
+    """A space in a sentence: model, site, units and layers.
+
+    >>> space_in_words(UnitSpace("mlp.neurons", (3, 0, 4), model="toy"))
+    'toy at mlp.neurons (7 units in 2 layers)'
+    """
+    if space is None:
+        return f"a space that is {NOT_RECORDED}"
+    layers = sum(width > 0 for width in space.widths)
+    return f"{space.model} at {space.site} ({space.n_units:,} units in {layers} layers)"

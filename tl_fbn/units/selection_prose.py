@@ -1,0 +1,98 @@
+"""How the units of networks were chosen, in sentences for a paper: read from what provenance holds, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tl_fbn.units.prose import NOT_RECORDED, listed
+
+if TYPE_CHECKING:
+    from tl_fbn.units.network import Network
+
+CORRECTIONS = {
+    "bh": "Benjamini-Hochberg",
+    "by": "Benjamini-Yekutieli",
+    "layers": "layers first, then units",
+    "holm": "Holm",
+    "bonferroni": "Bonferroni",
+}
+
+
+def sentences(networks: Sequence[Network]) -> list[str]:
+    """How networks were chosen; those that were chosen alike share a sentence."""
+    alike: dict[str, list[Network]] = {}
+    for network in networks:
+        alike.setdefault(how_chosen(network.provenance), []).append(network)
+    return [_sentence(how, group) for how, group in alike.items()]
+
+
+def _sentence(how: str, group: Sequence[Network]) -> str:
+    many = len(group) > 1
+    sizes = sorted({len(network) for network in group})
+    size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    units = f"{size} unit" if sizes == [1] else f"{size} units"
+    each = " each" if many and len(sizes) == 1 else ""
+    names = listed([network.name for network in group])
+    return f"Network{'s' if many else ''} {names} ({units}{each}): {how}."
+
+
+def how_chosen(provenance: Mapping[str, Any]) -> str:
+    """The choice that provenance tells of: a selection of the largest values, or a threshold."""
+    if not provenance:
+        return f"how they were chosen is {NOT_RECORDED}"
+    source = source_in_words(provenance)
+    if isinstance(taken := provenance.get("selection"), Mapping):
+        bar = "|" if taken.get("two_sided") else ""
+        layers = " of every layer" if taken.get("per_layer") else ""
+        return f"the {_amount(taken['top'])}{layers} with the largest {bar}{taken.get('kind')}{bar} of {source}"
+    if isinstance(rule := provenance.get("threshold"), Mapping):
+        return f"units of {source} with {_threshold(rule)}"
+    return f"{source}; threshold {NOT_RECORDED}"
+
+
+def source_in_words(provenance: Mapping[str, Any]) -> str:
+    """What a map was made by: a contrast, a gradient score, a conjunction ..."""
+    method, contrast = provenance.get("method"), provenance.get("contrast")
+    if method in ("glm", "max_t"):
+        asked = contrast if isinstance(contrast, str) else listed(contrast or [NOT_RECORDED])
+        level = f" at the {provenance['level']} level" if "level" in provenance else ""
+        return f"the contrast {asked}{level}" + (" (maximum statistic)" if method == "max_t" else "")
+    if method == "cgvst":
+        return f"CGVST ({provenance.get('variant')}, {provenance.get('tokens')} tokens)"
+    if method == "conjunction":
+        return f"the conjunction (smallest value) of {_conjoined(provenance.get('of') or ())}"
+    named = str(method or NOT_RECORDED).replace("_", " ")
+    return f"{named} of {contrast}" if contrast else named
+
+
+def _amount(top: int | float) -> str:
+    if isinstance(top, float) and top < 1:
+        return f"{100 * top:.3g} % of the units"
+    return "1 unit" if top == 1 else f"{top} units"
+
+
+def _conjoined(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The contrasts of a conjunction; those of one column against others share it."""
+    asked = [str(part.get("contrast", NOT_RECORDED)).replace("`", "") for part in parts]
+    sides = [one.split(" - ") for one in asked]
+    if len(sides) > 1 and all(len(pair) == 2 for pair in sides) and len({first for first, _ in sides}) == 1:
+        return f"{sides[0][0]} against each of {listed([second for _, second in sides])}"
+    return f"the contrasts {listed(asked)}" if asked else f"contrasts {NOT_RECORDED}"
+
+
+def _threshold(rule: Mapping[str, Any]) -> str:
+    method = rule.get("method")
+    if "fdr" in rule:
+        what = f"a false discovery rate of {rule['fdr']:g} ({CORRECTIONS[method or 'bh']})"
+    elif "fwe" in rule:
+        what = f"a family-wise error of {rule['fwe']:g}" + (f" ({CORRECTIONS[method]})" if method else "")
+    elif "top" in rule:
+        what = f"the largest t (top {rule['top']:g}, no test)"
+    elif "threshold" in rule:
+        what = f"z at least {rule['threshold']}"
+    else:
+        what = f"a threshold that is {NOT_RECORDED}"
+    sides = "" if "two_sided" not in rule else ", two-sided" if rule["two_sided"] else ", one-sided"
+    least = f", and an effect of at least {rule['min_effect']:g}" if rule.get("min_effect") else ""
+    return what + sides + least
