@@ -53,6 +53,8 @@ def folder(tmp_path):
         ("{}/atlas.safetensors:N1", {"N1": [2, 9]}),
         ("{}/a=b:c.safetensors", {"N0": [1], "N1": [2, 9]}),  # a file that is there is taken as it is called
         ("mine={}/atlas.safetensors:N1", {"mine": [2, 9]}),
+        ("{}/a=b:c.safetensors:N1", {"N1": [2, 9]}),
+        ("mine={}/a=b:c.safetensors:N1", {"mine": [2, 9]}),
         ("{}", {"N0": [1], "N1": [2, 9], "sort": [0]}),
     ],
 )

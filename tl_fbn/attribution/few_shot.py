@@ -16,7 +16,6 @@ and the question there are six.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ import numpy as np
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.acquisition.model.contexts import render
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.text_files import delimited_rows, json_lines
 from tl_fbn.units import html_table
 
 InstructionPlace = Literal["first", "every", "system"]
@@ -221,28 +221,13 @@ def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path}, line {number} is no JSON ({error}); each line is an object with input and output"
-            ) from error
+    allowed = "each line is an object with input and output"
+    for number, row in json_lines(path, allowed):
         if not isinstance(row, Mapping):
-            raise InputError(
-                f"{path}, line {number} is a {type(row).__name__}; each line is an object with input and output"
-            )
+            raise InputError(f"{path}, line {number} is a {type(row).__name__}; {allowed}")
         yield f"line {number}", row
 
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
-        if not {"input", "output"} <= set(reader.fieldnames or []):
-            raise InputError(
-                f"{path} has the columns {', '.join(reader.fieldnames or []) or 'none'}; it needs input and output"
-            )
-        for row in reader:
-            yield f"line {reader.line_num}", row
+    for number, row in delimited_rows(path, ("input", "output")):
+        yield f"line {number}", row

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import math
 import os
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = "nothing was changed"
+_AS_WIDE_AS_NEEDED = 100_000  # characters: a table is never wrapped
+
 WHOLE = "files that were saved are whole, and the same command starts again"
 
 
@@ -206,14 +209,20 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
             return "yes" if value else "no"
         return ("-" if math.isnan(value) else f"{value:{form}}") if isinstance(value, float) else str(value)
 
-    forms = {name: (decimals or {}).get(str(name), ".3g") for name in frame}
-    words = {name: [shown(one, forms[name]) for one in frame[name].tolist()] for name in frame}
-    lines = [[str(name) for name in words], *map(list, zip(*words.values(), strict=True))]
-    wide = [max(len(line[column]) for line in lines) for column in range(len(words))]
-    text = [frame[name].dtype == object or str(frame[name].dtype).startswith("str") for name in frame]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if left else cell.rjust(w) for cell, w, left in zip(line, wide, text, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    import rich.console  # here, because only a command that prints a table needs it
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    columns = []
+    for name in frame:
+        text = frame[name].dtype == object or str(frame[name].dtype).startswith("str")
+        grid.add_column(justify="left" if text else "right", no_wrap=True)
+        form = (decimals or {}).get(str(name), ".3g")
+        columns.append([str(name), *(shown(one, form) for one in frame[name].tolist())])
+    for line in zip(*columns, strict=True):
+        grid.add_row(*map(Text, line))  # as text, so that brackets in a cell are no markup
+    page = rich.console.Console(file=io.StringIO(), width=_AS_WIDE_AS_NEEDED)
+    with page.capture() as written:
+        page.print(grid)
+    return "\n".join(line.rstrip() for line in written.get().splitlines())

@@ -13,14 +13,13 @@ A bad line is an error with its number, and so is a file that holds nothing.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.errors import InputError
+from tl_fbn.text_files import json_lines
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery
@@ -39,8 +38,7 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
     if Path(source).suffix.lower() != ".jsonl":
         from tl_fbn.acquisition.design.block_design import read_prompts
 
-        with _text(source):
-            return dict(read_prompts(source))
+        return dict(read_prompts(source))
     conditions: dict[str, list[Any]] = {}
     for where, line in _lines(Path(source), _PROMPT):
         if not isinstance(line, dict) or not isinstance(line.get("condition"), str) or not line["condition"]:
@@ -107,8 +105,7 @@ def read_battery(sources: Sequence[str], *, n: int | None, tasks: Sequence[str] 
                 f'no file at {source}; give a .jsonl file of items, or "demo" for the tasks of the embedded model'
             )
         else:
-            with _text(source):
-                one = Battery.from_jsonl(source, **reading)
+            one = Battery.from_jsonl(source, **reading)
         for name, task in one.tasks.items():
             if name in found:
                 raise InputError(
@@ -127,30 +124,14 @@ def _names(source: str) -> list[str]:
     return names
 
 
-@contextmanager
-def _text(path: str | Path) -> Iterator[None]:
-    """While a file is read; its bytes may be no text."""
-    try:
-        yield
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error})") from error
-
-
 def _lines(path: Path, allowed: str) -> Iterator[tuple[str, Any]]:
     """Where each line is, and what it holds."""
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a .jsonl file: {allowed}")
-    held = False
-    with _text(path):
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    for number, text in enumerate(lines, start=1):
-        if text.strip():
-            try:
-                yield f"{path}, line {number}", json.loads(text)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number} is no JSON ({error}); {allowed}") from error
-            held = True
-    if not held:
+    number = 0
+    for number, line in json_lines(path, allowed):
+        yield f"{path}, line {number}", line
+    if not number:
         raise InputError(f"{path} has no lines; {allowed}")
 
 

@@ -127,14 +127,16 @@ def load_result(path: Path) -> Any:
 
 def _parsed(source: str) -> tuple[str | None, Path, str | None]:
     """``NAME=FILE:MEMBER`` as its parts; a file that is there is taken as it is called."""
-    name, member = None, None
     before, equals, after = source.partition("=")
-    if equals and before and not Path(source).exists():
-        name, source = before, after
-    path, colon, last = source.rpartition(":")
-    if colon and last and not Path(source).exists() and Path(path).exists():
-        source, member = path, last
-    return name, Path(source), member
+    named = [(before, after)] if equals and before and after else []
+    for name, rest in [(None, source), *named]:  # a file may have "=" and ":" in its own name
+        if Path(rest).exists():
+            return name, Path(rest), None
+        path, colon, member = rest.rpartition(":")
+        if colon and member and Path(path).exists():
+            return name, Path(path), member
+    name, rest = named[0] if named else (None, source)
+    return name, Path(rest), None
 
 
 def _networks_at(path: Path) -> dict[str, Network]:

@@ -26,6 +26,8 @@ def test_optimize_order_finds_a_better_order() -> None:
     assert best.schedule == make(int(table["seed"].iloc[0])).schedule
     with pytest.raises(ValueError, match='names "c"'):
         fbn.glm.optimize_order(make, "a - c", n=2, seed=0)
+    with pytest.raises(fbn.InputError, match="n=0 designs; try at least 1"):
+        fbn.glm.optimize_order(make, "a - b", n=0, seed=0)
 
 
 def by_hand(design: fbn.BlockDesign) -> float:

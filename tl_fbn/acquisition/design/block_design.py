@@ -26,7 +26,6 @@ Events are BIDS-shaped (onset, duration, trial_type); onset and duration count r
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import random
@@ -38,6 +37,7 @@ from typing import Any, Literal, TypeGuard
 import pandas as pd
 
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.text_files import delimited_rows
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -284,18 +284,11 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a .tsv or .csv file with the columns condition and prompt")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
-        reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
-        columns = reader.fieldnames or []
-        if not {"condition", "prompt"} <= set(columns):
-            raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; it needs condition and prompt")
-        conditions: dict[str, list[str]] = {}
-        for row in reader:
-            if not row["condition"] or not row["prompt"]:
-                raise InputError(
-                    f"{path}, line {reader.line_num}: condition or prompt is empty; fill it or delete the line"
-                )
-            conditions.setdefault(row["condition"], []).append(row["prompt"])
+    conditions: dict[str, list[str]] = {}
+    for number, row in delimited_rows(path, ("condition", "prompt")):
+        if not row["condition"] or not row["prompt"]:
+            raise InputError(f"{path}, line {number}: condition or prompt is empty; fill it or delete the line")
+        conditions.setdefault(row["condition"], []).append(row["prompt"])
     if not conditions:
         raise InputError(f"{path} has a header and no prompt; add lines of condition and prompt")
     return conditions

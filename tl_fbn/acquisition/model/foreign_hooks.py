@@ -28,10 +28,11 @@ def watching(model: HookedModel, *, allowed: bool) -> Iterator[None]:
     wrapped: list[tuple[dict[int, Any], int, Any]] = []
     if not allowed:
         for name, point in model.hook_dict.items():
-            for number, function in point._forward_hooks.items():
-                if not isinstance(host.unwrapped(function), host.Edit) and not hasattr(function, "_tl_fbn_watch"):
-                    wrapped.append((point._forward_hooks, number, function))
-                    point._forward_hooks[number] = _watched(function, name)
+            for number, function in host.functions_on(point).items():
+                hook = point._forward_hooks[number]
+                if not isinstance(function, host.Edit) and not hasattr(hook, "_tl_fbn_watch"):
+                    wrapped.append((point._forward_hooks, number, hook))
+                    point._forward_hooks[number] = _watched(hook, name)
     try:
         yield
     finally:

@@ -197,9 +197,18 @@ def fwd_hook_functions(model: HookedModel) -> list[tuple[str, Any]]:
         if id(point) in seen:
             continue
         seen.add(id(point))
-        for function in point._forward_hooks.values():
-            found.append((name, unwrapped(function)))
+        found += [(name, function) for function in functions_on(point).values()]
     return found
+
+
+def functions_on(point: Any) -> dict[int, Any]:
+    """The user's functions on one hook point, by torch's number of the hook.
+
+    TransformerLens keeps them beside torch's handle since 4.3; before that they are only inside its closure.
+    """
+    handles = getattr(point, "fwd_hooks", [])
+    kept = {handle.hook.id: function for handle in handles if (function := getattr(handle, "user_hook", None))}
+    return {number: kept.get(number) or unwrapped(hook) for number, hook in point._forward_hooks.items()}
 
 
 def unwrapped(function: Any) -> Any:

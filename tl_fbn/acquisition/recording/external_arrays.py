@@ -56,7 +56,8 @@ def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
     missing = [name for name in _EVENT_COLUMNS if name not in table]
     if missing:
         raise InputError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
-    times = table[["onset", "duration"]].to_numpy(np.float64)
+    # what is no number becomes NaN, and NaN % 1 is not 0
+    times = table[["onset", "duration"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     if (times % 1 != 0).any() or (times[:, 1] < 1).any() or bool(np.any(table["trial_type"].isna().to_numpy())):
         raise InputError(
             f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every line; "
@@ -64,7 +65,9 @@ def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
         )
     onsets, durations = times.astype(np.int64).T
     end = int((onsets + durations).max(initial=0))
-    if end > n_rows or onsets.min(initial=0) < 0:
+    if onsets.min(initial=0) < 0:
+        raise InputError(f"events of run {run} begin at row {onsets.min()}; onset counts rows from 0")
+    if end > n_rows:
         raise InputError(f"events of run {run} reach row {end}, the run has {n_rows}; onset and duration count rows")
     return pd.DataFrame(
         {"onset": onsets, "duration": durations, "trial_type": table["trial_type"].astype(str).to_list()}

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special
+from scipy import special, stats
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, either, one_of
@@ -59,11 +59,14 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
     counts = {name: int(total[0, 0]) for name, total in sums.items()}
     if min(counts.values()) < 2:
         raise InputError(f"welch_t needs at least two prompts a condition; got {counts}")
-    (n_a, mean_a, var_a), (n_b, mean_b, var_b) = (_mean_variance(sums[name]) for name in (condition, other))
-    error = var_a / n_a + var_b / n_b
-    scale = np.maximum(mean_a**2, mean_b**2)
-    varies = error > 1e-14 * scale
-    t = np.where(varies, (mean_a - mean_b) / np.sqrt(np.where(varies, error, 1.0)), 0.0)
+    (n_a, mean_a, variance_a), (n_b, mean_b, variance_b) = (_mean_variance(sums[name]) for name in (condition, other))
+    # a unit that never varies has no t; what its variance shows is rounding
+    varies = variance_a / n_a + variance_b / n_b > 1e-14 * np.maximum(mean_a**2, mean_b**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        test = stats.ttest_ind_from_stats(
+            mean_a, np.sqrt(variance_a), n_a, mean_b, np.sqrt(variance_b), n_b, equal_var=False
+        )
+    t = np.where(varies, test.statistic, 0.0)
     return _map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
 
 

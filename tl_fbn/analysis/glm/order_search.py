@@ -1,7 +1,11 @@
 """The best order of blocks for a budget: designs are drawn, and compared by the efficiency of the contrast that matters.
 
-search = fbn.glm.optimize_order(lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - rest", n=50, seed=0)
-recording = scanner.scan(search.design, "recordings/sort")
+::
+
+    search = fbn.glm.optimize_order(
+        lambda seed: fbn.block_design(prompts, order="random", seed=seed), "sort - reverse", n=50, seed=0
+    )
+    recording = scanner.scan(search.design, "recordings/sort")
 """
 
 from __future__ import annotations
@@ -62,29 +66,33 @@ def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: in
         The best design, beside the efficiency of all.
 
     Raises:
-        InputError: No design can estimate the contrast.
+        InputError: No design can estimate the contrast, or n is 0.
     """
-    lines, best = [], None
+    if n < 1:
+        raise InputError(f"n={n} designs; try at least 1")
+    found: dict[int, float] = {}
+    best_design, best = None, 0.0
     for one in range(seed, seed + n):
         design = make(one)
-        total = 0.0
-        for run in range(design.n_runs):
-            events = design.events(run)
-            onsets, durations = (events[name].to_numpy(int) for name in ("onset", "duration"))
-            n_rows, names = int((onsets + durations).max()), sorted(set(events["trial_type"]))
-            columns = np.zeros((n_rows, len(names)))
-            for onset, duration, name in zip(onsets, durations, events["trial_type"], strict=True):
-                columns[onset : onset + duration, names.index(name)] = 1.0
-            drift = cosine_drift(n_rows, 4 * longest_cycle(events, n_rows))
-            matrix = pd.DataFrame(np.column_stack([columns, drift]))
-            matrix.columns = [*names, *(f"drift_{i + 1}" for i in range(drift.shape[1]))]
-            total += efficiency(matrix, expression)
-        lines.append((one, total))
-        if best is None or total > best[0]:
-            best = total, design
-    assert best is not None
-    if best[0] <= 0:
+        # runs are independent: what they tell of the contrast adds up
+        found[one] = sum(efficiency(_matrix(design.events(run)), expression) for run in range(design.n_runs))
+        if found[one] > best:
+            best_design, best = design, found[one]
+    if best_design is None:
         raise InputError(f"none of {n} designs can estimate {expression!r}; give the conditions more blocks")
-    table = pd.DataFrame(lines, columns=["seed", "efficiency"])
-    table = table.assign(share=table["efficiency"] / best[0]).sort_values("efficiency", ascending=False)
-    return OrderSearch(table, {"seed": seed, "contrast": expression, "n": n}, best[1])
+    table = pd.DataFrame({"seed": list(found), "efficiency": list(found.values())})
+    table = table.assign(share=table["efficiency"] / best).sort_values("efficiency", ascending=False)
+    return OrderSearch(table, {"seed": seed, "contrast": expression, "n": n}, best_design)
+
+
+def _matrix(events: pd.DataFrame) -> pd.DataFrame:
+    """The design matrix of one run: a boxcar a condition, and the drift that ``fit_glm`` takes off by default."""
+    onsets, durations = (events[name].to_numpy(int) for name in ("onset", "duration"))
+    n_rows = int((onsets + durations).max())
+    names = sorted(set(events["trial_type"]))
+    boxcars = np.zeros((n_rows, len(names)))
+    for onset, duration, name in zip(onsets, durations, events["trial_type"], strict=True):
+        boxcars[onset : onset + duration, names.index(name)] = 1.0
+    drift = cosine_drift(n_rows, 4 * longest_cycle(events, n_rows))
+    columns = [*names, *(f"drift_{i + 1}" for i in range(drift.shape[1]))]
+    return pd.DataFrame(np.column_stack([boxcars, drift]), columns=pd.Index(columns))

@@ -18,14 +18,16 @@ Every bad line is an error that names file, line, what was found and what is all
 
 from __future__ import annotations
 
+import itertools
 import json
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
+from tl_fbn.text_files import text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
 ScoredText = Literal["text", "label"]
@@ -54,7 +56,7 @@ def read_jsonl(
     check_scored(scored)
     items: dict[str, list[BatteryItem]] = {}
     kind = format
-    for number, line in _lines(path, n):
+    for number, line in itertools.islice(text_lines(path), n):
         fields: Any = None
         try:
             fields = json.loads(line)
@@ -97,13 +99,6 @@ def choice_tasks(
 
 def check_scored(scored: str) -> None:
     one_of(scored, ScoredText, "scored")
-
-
-def _lines(path: Path, n: int | None) -> Iterator[tuple[int, str]]:
-    """Numbers from 1 and the lines that hold something; texts may contain what splitlines would split at."""
-    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
-    held = ((number, line) for number, line in lines if line.strip())
-    return (found for count, found in enumerate(held) if n is None or count < n)
 
 
 def _recognised(fields: Mapping[str, Any]) -> Literal["pairs", "choices", "qa"]:

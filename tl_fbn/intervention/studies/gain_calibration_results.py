@@ -259,5 +259,5 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
 
 
 def allowed(worst: float, tolerance: float | None) -> bool:
-    """Whether the change of the task that loses most is within the tolerance; NaN never is."""
+    """Whether the change of the task that loses most is within the tolerance; with no tolerance everything is, with one NaN is not."""
     return tolerance is None or bool(worst >= -tolerance)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -96,7 +97,8 @@ def mcnemar_p(before: Float[np.ndarray, " item"], after: Float[np.ndarray, " ite
     if np.isnan(before).any() or np.isnan(after).any():
         return math.nan
     worse, better = int(((before > 0.5) & (after < 0.5)).sum()), int(((before < 0.5) & (after > 0.5)).sum())
-    return float(stats.binomtest(worse, worse + better).pvalue) if worse + better else 1.0
+    unchanged = 0  # the exact test looks at the discordant items alone
+    return float(mcnemar([[unchanged, worse], [better, unchanged]], exact=True).pvalue) if worse + better else 1.0
 
 
 def equivalence_p(
