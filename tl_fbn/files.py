@@ -102,7 +102,9 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
         raise InputError(f"{path} is a safetensors file, but none that tl_fbn saved; load a file saved by tl_fbn")
     try:
         header = json.loads(metadata["tl_fbn"])
-        version, held, about = int(header["format"]), header["noun"], header["about"]
+        version = int(header["format"])
+        held = header["noun"]
+        about = header["about"]
         if not isinstance(held, str) or not isinstance(about, dict):
             raise InputTypeError("neither a name nor a description")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

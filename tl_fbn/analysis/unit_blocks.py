@@ -15,7 +15,8 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording import memory_maps as mapped
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 
-ROWS, UNITS = 2048, 1024
+ROWS = 2048
+UNITS = 1024
 
 
 def unit_blocks(n: int) -> list[slice]:

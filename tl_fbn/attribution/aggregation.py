@@ -129,7 +129,8 @@ class ItemScores(Result, step="scores"):
             halves = order[: len(order) // 2], order[len(order) // 2 :]
             maps = [self._of(self.values[half], aggregate) for half in halves]
             tops = [one.top(amount, two_sided=aggregate in ("mean", "t")) for one in maps]
-            shared, either = len(tops[0] & tops[1]), len(tops[0] | tops[1])
+            shared = len(tops[0] & tops[1])
+            either = len(tops[0] | tops[1])
             counts = [top.per_layer() for top in tops]
             chance = float((counts[0] * counts[1] / np.maximum(widths, 1)).sum())
             total = sum(map(len, tops))

@@ -224,7 +224,8 @@ def _logits_are_seen_by_nobody_else(model: HookedModel, logits: torch.Tensor) ->
 
 def _operation_without_backward(losses: torch.Tensor) -> str:
     """The first operation below the losses that has no backward pass and would pass back zeros under a mere warning."""
-    waiting, seen = [losses.grad_fn], set()
+    waiting = [losses.grad_fn]
+    seen = set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:

@@ -272,7 +272,8 @@ class _Work:
         )
         if self.settled:
             raise InputError(f'{why}; use variant="row_l1" or "grad_x_act"')
-        self.variant, self.settled = "row_l1", True
+        self.variant = "row_l1"
+        self.settled = True
         self.about["variant_reason"] = f"row_l1 instead of the released row_sum: {why}"
 
 

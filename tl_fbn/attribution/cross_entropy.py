@@ -101,7 +101,8 @@ class _CrossEntropies(torch.autograd.Function):
         ctx.save_for_backward(logits, rows, targets)
         ctx.overwrite = overwrite
         flat = logits.flatten(0, 1)
-        n, found = _n_rows(flat), []
+        n = _n_rows(flat)
+        found = []
         for some, wanted in zip(rows.split(n), targets.split(n), strict=True):
             values = wide(flat.index_select(0, some))
             found.append(values.logsumexp(-1) - values.gather(-1, wanted[:, None])[:, 0])
@@ -120,7 +121,8 @@ class _CrossEntropies(torch.autograd.Function):
         if ctx.overwrite:
             others = torch.ones(len(flat), dtype=torch.bool, device=flat.device).index_fill(0, scored, False)
             made.masked_fill_(others[:, None], 0)
-        n, first = _n_rows(flat), 0
+        n = _n_rows(flat)
+        first = 0
         sizes = [int(part.sum()) for part in counts.split(n)]
         parts = (each.split(sizes) for each in (owner, targets, scales))
         for some, total, of, wanted, scale in zip(scored.split(n), totals.split(n), *parts, strict=True):

@@ -208,7 +208,8 @@ def _example(row: Any, where: str) -> Example:
 def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         task = json.loads(path.read_text(encoding="utf-8"))
-        definition, instances = task["Definition"], task["Instances"]
+        definition = task["Definition"]
+        instances = task["Instances"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is no Natural-Instructions task ({error!r}); it has a Definition and Instances"

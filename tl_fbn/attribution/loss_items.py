@@ -58,7 +58,8 @@ def prepare(
     if isinstance(items, list | tuple):
         items = [_plain(item) for item in items]
     _check_items(items, positions, tokens)
-    n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
+    n_ctx = host.context_length(model)
+    d_vocab = host.vocabulary_size(model)
     tokenizer = tokenizer_of(model)
     layouts = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, d_vocab=d_vocab)
     scored: list[LossItem] = []

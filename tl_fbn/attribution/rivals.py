@@ -275,7 +275,8 @@ def attribution_patching(
             f"attribution_patching needs as many clean as corrupted prompts and pairs of answers; got {len(clean)}, {len(corrupted)} and {len(answers)}"
         )
     host.require_eval(model, "attribution patching")
-    tokenizer, d_vocab = tokenizer_of(model), host.vocabulary_size(model)
+    tokenizer = tokenizer_of(model)
+    d_vocab = host.vocabulary_size(model)
     bos = beginning(tokenizer, d_vocab)
     pairs: list[tuple[tuple[int, ...], LossItem]] = []
     digests: set[str] = set()

@@ -143,7 +143,8 @@ def command(
             for one, named in zip(asked, names, strict=True)
         ]
         suffix = f"-{site}" if site else ""
-        saved, files = {}, []
+        saved = {}
+        files = []
         if save_fit:
             saved["fit"] = places.file_for(into, "glm", _unusual(settings, answer_after) + suffix)
             fit.save(saved["fit"])
@@ -236,7 +237,9 @@ def _tested(
     import numpy as np
 
     rule = dict(rule)
-    by, two_sided, least = rule.pop("by"), rule.pop("two_sided"), rule.pop("min_effect")
+    by = rule.pop("by")
+    two_sided = rule.pop("two_sided")
+    least = rule.pop("min_effect")
     contrast = fit.contrast(asked, level=level)  # pyright: ignore[reportCallIssue, reportArgumentType]
     found: dict[str, Any] = {"expression": asked, "name": name, "level": level, "contrast": None, "_contrast": contrast}
     if permutations is not None:

@@ -197,7 +197,8 @@ def _words(study: LesionStudy) -> str:
     kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in study.control_scores.items())
     what = "points of exact match" if points else "nats a token of log-likelihood"
     lines = [repr(study), f"Lost: {what}, beside {kinds} networks with as many units in each layer."]
-    own, every = study.summary(), study.to_dataframe()
+    own = study.summary()
+    every = study.to_dataframe()
     lines.append(_untouched(every, points))
     named = list(own["network"]) if len(own) else []
     if named:

@@ -244,7 +244,8 @@ def amplification_table(
 
     p is (1 + number of random networks that raise it at least as much) / (1 + number of random networks).
     """
-    model, lines = experiment.model, []
+    model = experiment.model
+    lines = []
     names = [name for name in atlas if name in experiment.amplified.tasks]
     with tqdm(total=len(names) * (1 + n_controls), desc="amplifications", unit="run", disable=not progress) as bar:
         for number, name in enumerate(names):

@@ -26,7 +26,10 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from tl_fbn.acquisition.design.stimuli import formal
 
-BOS, EOS, PAD, UNKNOWN = "<bos>", "<eos>", "<pad>", "<unk>"
+BOS = "<bos>"
+EOS = "<eos>"
+PAD = "<pad>"
+UNKNOWN = "<unk>"
 N_CTX = 128
 ROW_LENGTH = 96
 TASK_WEIGHTS = {"add": 2.0, "sort": 1.5, "count": 1.5, "reverse": 1.2}
@@ -98,7 +101,8 @@ def _document(rng: random.Random, ids: dict[str, int]) -> tuple[list[int], list[
         tokens = [ids[BOS], *(ids[word] for word in text.split()), ids[EOS]]
         return tokens, [0.3 if name == "rest" else 0.05] * len(tokens)
     weights = [TASK_WEIGHTS.get(task, 1.0) for task in formal.TASKS]
-    tokens, loss = [ids[BOS]], [0.0]
+    tokens = [ids[BOS]]
+    loss = [0.0]
     first = rng.choices(formal.TASKS, weights=weights)[0]
     same = rng.random() < 0.6
     for turn in range(1 if rng.random() < 0.5 else rng.randint(2, 6)):
@@ -112,9 +116,11 @@ def _document(rng: random.Random, ids: dict[str, int]) -> tuple[list[int], list[
 
 
 def _batch(rng: random.Random, ids: dict[str, int], n_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    tokens, weights = [], []
+    tokens = []
+    weights = []
     for _ in range(n_rows):
-        row, loss = [], []
+        row = []
+        loss = []
         while len(row) <= ROW_LENGTH:
             more, more_loss = _document(rng, ids)
             row, loss = row + more, loss + more_loss
@@ -169,7 +175,8 @@ def main(argv: list[str] | None = None) -> None:
         betas=(0.9, 0.98),
     )
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(ids)} words", flush=True)
-    started, minutes = time.monotonic(), 0.0
+    started = time.monotonic()
+    minutes = 0.0
     for step in range(args.steps):
         rate = args.lr * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps)) + 1e-5
         for group in optimiser.param_groups:

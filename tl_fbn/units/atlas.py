@@ -150,7 +150,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         if "converged" in about:
             return arrays, about
         origin = dict(about["provenance"])  # version 0.1 kept what an ICA measured among its settings
-        explained, noise = origin.pop("explained", None), origin.pop("iq_of_noise_95", None)
+        explained = origin.pop("explained", None)
+        noise = origin.pop("iq_of_noise_95", None)
         arrays |= {} if explained is None else {"explained": np.array(explained, dtype=float)}
         arrays |= {} if noise is None else {"noise_iq": np.array(noise, dtype=float)}
         return arrays, {**about, "converged": origin.pop("converged", None), "provenance": origin}
@@ -238,8 +239,10 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         if not str(about.get("method", "")).startswith("ica"):
             return selection_prose.sentences(list(self.values()))
         kind = str(about["method"]).removeprefix("ica, ")
-        cutting, prepared = about.get("threshold") or {}, about.get("preparation") or {}
-        rule, bar = cutting.get("threshold"), "" if cutting.get("one_sided") else "|"
+        cutting = about.get("threshold") or {}
+        prepared = about.get("preparation") or {}
+        rule = cutting.get("threshold")
+        bar = "" if cutting.get("one_sided") else "|"
         members = f"by the rule {rule}" if isinstance(rule, str) else f"of {bar}z{bar} at least {rule}"
         steps = [f"{name} {value}" for name, value in prepared.items() if value not in (None, False, 0)]
         together = "all layers together" if about.get("across_layers") else "each layer by itself"

@@ -28,7 +28,8 @@ def dice_of_all(networks: Mapping[str, Network]) -> tuple[Pairwise, Pairwise, Pa
         Three (network, network) arrays; Dice is NaN where both networks are empty.
     """
     n = len(networks)
-    shared, expected = np.zeros((n, n)), np.zeros((n, n))
+    shared = np.zeros((n, n))
+    expected = np.zeros((n, n))
     sizes = np.array([len(network) for network in networks.values()], dtype=np.float64)
     for parts in zip(*(network.by_layer() for network in networks.values()), strict=True):  # layer by layer
         inside = np.array(parts, dtype=np.float32)

@@ -52,12 +52,14 @@ def written(about: Mapping[str, Any], path: str | os.PathLike | None) -> str:
 def parsed(source: Any) -> Any:
     """The plain value behind a path, a JSON text, or something that is plain already."""
     if isinstance(source, str) and source.lstrip()[:1] in ("{", "["):
-        where, text = "the text given", source
+        where = "the text given"
+        text = source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"no file at {path}; give the path of a JSON file, its text, or lists of units")
-        where, text = str(path), path.read_text(encoding="utf-8")
+        where = str(path)
+        text = path.read_text(encoding="utf-8")
     else:
         return source
     try:
@@ -113,7 +115,8 @@ def read_members(
         InputError: Another number of layers, or a list that is none; a unit that is no integer, is listed twice or is not in its layer;
             signs that do not match.
     """
-    members, values = np.zeros(space.n_units, dtype=bool), np.zeros(space.n_units, dtype=np.int8)
+    members = np.zeros(space.n_units, dtype=bool)
+    values = np.zeros(space.n_units, dtype=np.int8)
     signed = None if signs is None else _by_layer(space, signs, "signs")
     for layer, listed in _by_layer(space, units, "units").items():
         start = space.offsets[layer]

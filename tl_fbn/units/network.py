@@ -148,7 +148,8 @@ class Network(Result, step="networks", picture="layer_profile"):
             )
         self.space.require_same(other.space)
         members = rule(self.members, other.members)
-        mine, theirs = self.signs, other.signs
+        mine = self.signs
+        theirs = other.signs
         # a unit that two maps sign differently has no sign
         signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
         name = f"{self.name} {sign} {other.name}"
@@ -246,10 +247,12 @@ class Network(Result, step="networks", picture="layer_profile"):
         return selection_prose.sentences(results)
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        widths, counts = np.array(self.space.widths), self.per_layer()
+        widths = np.array(self.space.widths)
+        counts = self.per_layer()
         share = 100 * counts / np.where(widths > 0, widths, np.nan)
         table = pd.DataFrame({"layer": range(len(widths)), "members": counts, "units": widths, "share (%)": share})
-        n_up, n_down = int((self.signs > 0).sum()), int((self.signs < 0).sum())
+        n_up = int((self.signs > 0).sum())
+        n_down = int((self.signs < 0).sum())
         signs = f", {n_up:,} signed + and {n_down:,} signed -" if n_up or n_down else ""
         size = f"{len(self):,} of {self.space.n_units:,} units ({self.share:.2%})"
         return [

@@ -224,7 +224,8 @@ def _pack_field(one: Field, value: Any, arrays: Arrays, about: Described) -> Non
 
 def _unpack_field(one: Field, arrays: Arrays, about: Described) -> Any:
     """The value of one field, or MISSING where its default is to be taken."""
-    name, kind = one.name, str(one.type)
+    name = one.name
+    kind = str(one.type)
     if name in arrays:
         return arrays[name]
     if name in about.get("order", {}) and _holds_arrays(one):

@@ -53,7 +53,8 @@ def how_chosen(provenance: Mapping[str, Any]) -> str:
 
 def source_in_words(provenance: Mapping[str, Any]) -> str:
     """What a map was made by: a contrast, a gradient score, a conjunction ..."""
-    method, contrast = provenance.get("method"), provenance.get("contrast")
+    method = provenance.get("method")
+    contrast = provenance.get("contrast")
     if method in ("glm", "max_t"):
         asked = contrast if isinstance(contrast, str) else listed(contrast or [NOT_RECORDED])
         level = f" at the {provenance['level']} level" if "level" in provenance else ""

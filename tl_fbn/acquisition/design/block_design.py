@@ -309,7 +309,8 @@ def _distinct(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
     distinct: dict[Prompt, None] = {}
     for prompt in prompts:
         if isinstance(prompt, str):
-            empty, kept = not prompt.strip(), prompt
+            empty = not prompt.strip()
+            kept = prompt
         elif isinstance(prompt, Iterable):
             items = tuple(prompt)
             kept = _chat(name, items) if items and isinstance(items[0], Mapping) else tuple(map(int, items))

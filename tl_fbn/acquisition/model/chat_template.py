@@ -118,7 +118,8 @@ class Layouts:
         text = render(self._require(), chat, reply=self.reply, bos_eos=self.bos_eos)
         roles = tuple(role for role, _ in chat)
         pieces, closes = self._template(roles)
-        kinds, turns = np.full(len(text), "special", dtype=object), np.zeros(len(text), dtype=int)
+        kinds = np.full(len(text), "special", dtype=object)
+        turns = np.zeros(len(text), dtype=int)
         turn = -1
         for number, (first, stop) in enumerate(self._contents(text, pieces, chat)):
             kinds[first:stop] = "answer" if roles[number] == "assistant" else "content"
@@ -133,10 +134,12 @@ class Layouts:
 
     def _of_string(self, text: str) -> TokenLayout:
         tokenizer = self._require()
-        kinds, turns = np.full(len(text), "content", dtype=object), np.zeros(len(text), dtype=int)
+        kinds = np.full(len(text), "content", dtype=object)
+        turns = np.zeros(len(text), dtype=int)
         spans = list(self.spans or [])
         if spans:
-            opening, answering = spans[0], None
+            opening = spans[0]
+            answering = None
         elif getattr(tokenizer, "chat_template", None):
             opening, answering, spans = self._markers()
         else:
@@ -154,7 +157,8 @@ class Layouts:
     def _markers(self) -> tuple[str, str, list[str]]:
         """What opens a user's turn, what opens the assistant's, and all markers of the template, without white space."""
         pieces, closes = self._template(("user", "assistant", "user", "assistant"))
-        opening, answering = pieces[2][closes[2] :].strip(), pieces[1].strip()
+        opening = pieces[2][closes[2] :].strip()
+        answering = pieces[1].strip()
         closing = pieces[2][: closes[2]].strip()
         if not opening or not answering:
             raise InputError(
@@ -190,7 +194,8 @@ class Layouts:
     def _contents(self, text: str, pieces: list[str], chat: Chat) -> list[tuple[int, int]]:
         """Where each message's content is in the rendered text."""
         for contents in ([content for _, content in chat], [content.strip() for _, content in chat]):
-            cursor, found = 0, []
+            cursor = 0
+            found = []
             for piece, content in zip(pieces, contents, strict=False):
                 cursor += len(piece)
                 found.append((cursor, cursor + len(content)))
@@ -209,7 +214,8 @@ class Layouts:
     ) -> TokenLayout:
         """Kinds of characters as kinds of tokens."""
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, spans = list(encoded["input_ids"]), [tuple(span) for span in encoded["offset_mapping"]]
+        ids = list(encoded["input_ids"])
+        spans = [tuple(span) for span in encoded["offset_mapping"]]
         visible = np.array([not letter.isspace() for letter in text], dtype=bool)
         template = (kinds == "special") & visible
         own: list[tuple[str, int]] = []

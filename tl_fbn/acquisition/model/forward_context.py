@@ -147,7 +147,8 @@ class Reader:
         """A copy of the model, with the hooks that are on it, is followed by a reader of its own."""
         door = self._door()
         twin = memo[id(self)] = Reader(memo.get(id(door), door))
-        twin._pad, twin._names = self._pad, self._names
+        twin._pad = self._pad
+        twin._names = self._names
         return twin
 
     @property
@@ -262,7 +263,10 @@ class _Followed:
     """A model's way of writing, with the reader told of it."""
 
     def __init__(self, reader: Reader, owner: Any, name: str, call: Callable[..., Any]) -> None:
-        self._reader, self._owner, self._name, self._call = reader, owner, name, call
+        self._reader = reader
+        self._owner = owner
+        self._name = name
+        self._call = call
         functools.update_wrapper(self, call)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

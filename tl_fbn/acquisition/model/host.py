@@ -129,7 +129,8 @@ def vocabulary_size(model: HookedModel) -> int | None:
 
 def end_tokens(model: HookedModel) -> list[int]:
     """Token ids that end a text, by tokenizer and configuration; ascending."""
-    tokenizer, inner = tokenizer_of(model), inner_model(model)
+    tokenizer = tokenizer_of(model)
+    inner = inner_model(model)
     sources = (tokenizer, getattr(inner, "config", None), getattr(inner, "generation_config", None))
     given = [getattr(source, "eos_token_id", None) for source in sources if source is not None]
     ids = {int(token) for ends in given if ends is not None for token in (ends if isinstance(ends, list) else [ends])}

@@ -38,7 +38,8 @@ class Decoder:
     """
 
     def __init__(self, model: HookedModel, mode: DecodingMode) -> None:
-        self._model, self._mode = model, mode
+        self._model = model
+        self._mode = mode
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
         self.prompt: list[int] = []
@@ -121,7 +122,8 @@ class Chooser:
 
     def __init__(self, model: HookedModel, temperature: float, seed: int) -> None:
         self._never = host.end_tokens(model)
-        self._temperature, self._seed = temperature, seed
+        self._temperature = temperature
+        self._seed = seed
 
     def draws(self, run: int, context: int, n: int) -> Float[np.ndarray, " draw"]:
         """Uniform numbers for the tokens of one context, whoever shares its batch."""

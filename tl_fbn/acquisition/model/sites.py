@@ -113,7 +113,8 @@ class ResolvedSite:
 
     @property
     def taps(self) -> list[Tap]:
-        site, widths = self.space.site, self.space.widths
+        site = self.space.site
+        widths = self.space.widths
         return [Tap(site, layer, name, widths[layer], site == HEADS) for layer, name in self.hook_names.items()]
 
 

@@ -123,7 +123,8 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
         raise InputError(f"{path} is no table of text in UTF-8 ({error}); save it as tab-separated UTF-8") from error
     if not lines:
         raise InputError(f"{path} is empty; it needs a header line with onset, duration and trial_type")
-    head, body = lines[0], lines[1:]
+    head = lines[0]
+    body = lines[1:]
     missing = [name for name in _FIRST if name not in head]
     if missing or len(set(head)) < len(head):
         trouble = f"lacks {', '.join(missing)}" if missing else "has two columns of one name"
@@ -168,7 +169,8 @@ def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if bool(unnamed.any()):
         raise InputError(f"{where}, event {int(np.argmax(unnamed.to_numpy()))} has no trial_type; name its condition")
     table["trial_type"] = names.astype(str)
-    starts, ends = table["onset"].to_numpy(), (table["onset"] + table["duration"]).to_numpy()
+    starts = table["onset"].to_numpy()
+    ends = (table["onset"] + table["duration"]).to_numpy()
     early = starts[1:] < ends[:-1] - _NEARLY_WHOLE
     if early.any():
         at = int(np.argmax(early)) + 1

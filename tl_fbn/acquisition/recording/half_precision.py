@@ -29,7 +29,8 @@ class HalfArray:
     dtype = np.dtype(np.float32)
 
     def __init__(self, words: np.ndarray, kind: str) -> None:
-        self.words, self._kind = words, kind
+        self.words = words
+        self._kind = kind
 
     @property
     def shape(self) -> tuple[int, ...]:

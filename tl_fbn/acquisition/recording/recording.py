@@ -335,9 +335,11 @@ class Recording(Result, Sequence, step="recording"):
         return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}}
 
     def _methods_(self) -> list[str]:
-        about, fields = self.about.get("design") or {}, self.about.get("fields") or {}
+        about = self.about.get("design") or {}
+        fields = self.about.get("fields") or {}
         blocks = sum(len(run.events) for run in self.runs_of[0])
-        size, order = about.get("tokens_per_block"), about.get("order", NOT_RECORDED)
+        size = about.get("tokens_per_block")
+        order = about.get("order", NOT_RECORDED)
         row = "token" if fields.get("pool") is None else f"prompt ({fields['pool']} of its tokens)"
         kind = "generated " if fields.get("generation") else ""
         length = f"{size} tokens" if size else f"a number of tokens that is {NOT_RECORDED}"

@@ -53,7 +53,11 @@ FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
 CHECKSUM = "xxh3_128"
 _CHECKSUMS: dict[str, Any] = {CHECKSUM: xxhash.xxh3_128, "sha256": hashlib.sha256}
 _PIECE = 1 << 20
-DATA, EVENTS, ROWS, ABOUT_RUN, ABOUT = "activations.safetensors", "events.tsv", "rows.tsv", "run.json", "recording.json"
+DATA = "activations.safetensors"
+EVENTS = "events.tsv"
+ROWS = "rows.tsv"
+ABOUT_RUN = "run.json"
+ABOUT = "recording.json"
 _HEADER_ALIGNMENT = 64
 
 
@@ -301,7 +305,8 @@ def _column(name: str, cells: Sequence[str]) -> list[Any]:
 
 
 def _cells(name: str, column: pd.Series) -> list[str]:
-    missing, values = column.isna().tolist(), column.tolist()
+    missing = column.isna().tolist()
+    values = column.tolist()
     if name in _TEXTS:
         escaped = {text: _escaped(text) for text in set(map(str, values))}
         cells = [escaped[str(value)] for value in values]

@@ -83,7 +83,9 @@ class _Tensors(MutableMapping[str, torch.Tensor]):
     """Hook names to tensors that are made when they are asked for; what is set stays set."""
 
     def __init__(self, runs: list[Run], rows: slice | np.ndarray, *, batched: bool, cfg: Any) -> None:
-        self._rows, self._batched, self._cfg = rows, batched, cfg
+        self._rows = rows
+        self._batched = batched
+        self._cfg = cfg
         self._places = {_key(run.space.site, layer): (run, layer) for run in runs for layer in run.layers}
         self._set: dict[str, torch.Tensor] = {}
 

@@ -84,7 +84,8 @@ class Words:
             carry: Each context continues the one before it.
         """
         n_rows = sum(context.n_rows for context in contexts)
-        ids, position = np.full(n_rows, -1), np.zeros(n_rows, dtype=np.int64)
+        ids = np.full(n_rows, -1)
+        position = np.zeros(n_rows, dtype=np.int64)
         before = 0
         for context in contexts:
             first = before + len(context.ids) if context.new else 0
@@ -155,7 +156,8 @@ class Passes:
         state: dict[str, Any] = {}
 
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
-            seen, real = state["seen"], state["real"]
+            seen = state["seen"]
+            real = state["real"]
             _fires_once(seen, tap)
             values = tap.read(tensor).flatten(0, 1)
             sink.take(state["chunk"], tap, values.index_select(0, real.to(values.device)))

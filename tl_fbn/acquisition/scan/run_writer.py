@@ -37,7 +37,10 @@ class RunWriter:
     def __init__(
         self, laid_out: store.LaidOutRun, worker: WriterThread, run: int, pool: Pool | None, several: bool
     ) -> None:
-        self._laid_out, self._worker, self._run, self._several = laid_out, worker, run, several
+        self._laid_out = laid_out
+        self._worker = worker
+        self._run = run
+        self._several = several
         self._pool: Pool | None = pool
 
     def take(self, chunk: Chunk, tap: Tap, values: torch.Tensor) -> None:

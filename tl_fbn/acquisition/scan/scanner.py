@@ -95,7 +95,8 @@ class Scanner:
             raise InputError(f"site={site!r} names no site, or one twice; give each site once")
         self.model = model
         self.batch_size = batch_size
-        self.surprisal, self.entropy = surprisal, entropy
+        self.surprisal = surprisal
+        self.entropy = entropy
         self.dtype: Dtype = dtype
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
@@ -215,7 +216,8 @@ class Scanner:
         if design.generate:
             self._mode = self._mode or decoding_mode(self.model)
             passes.chooser = Chooser(self.model, design.temperature, design.seed)
-            passes.mode, passes.carry = self._mode, design.carry_context
+            passes.mode = self._mode
+            passes.carry = design.carry_context
         return passes
 
     def _n_stored(self, contexts: Sequence[Context]) -> int:
@@ -315,7 +317,8 @@ class Scanner:
                 passes.read(contexts, number, RunWriter(laid_out, worker, number, self.pool, several), words, bar)
             first_prompt = sum(map(len, runs[:number]))
             tokenizer = getattr(self.model, "tokenizer", None)
-            events, rows = design.events(number), row_table(contexts, words, tokenizer, first_prompt, self.entropy)
+            events = design.events(number)
+            rows = row_table(contexts, words, tokenizer, first_prompt, self.entropy)
             if self.pool is not None:
                 starts = np.array([context.first_row for context in contexts])
                 events, rows = pooled_tables(events, rows, starts, len(rows))

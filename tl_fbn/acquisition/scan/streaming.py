@@ -95,7 +95,8 @@ class Stream(Sequence[StreamRun]):
         if isinstance(functionals, Sized) and len(functionals) != len(self.contexts):
             raise InputError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
         model = self.passes.model
-        now, then = host.active_edits(model), self.about["fields"]["interventions"]
+        now = host.active_edits(model)
+        then = self.about["fields"]["interventions"]
         if now != then:
             raise InputError(
                 f"this stream was made under {len(then)} edits of interventions, and {len(now)} are in force now; make it, and fit it, inside "
@@ -135,7 +136,8 @@ class _Summing:
         shifted: bool,
         loadings: Float[np.ndarray, "unit component"] | None,
     ) -> None:
-        self._space, self._shifted = space, shifted
+        self._space = space
+        self._shifted = shifted
         self._vectors = sparse.csc_array(vectors)
         self._asked: tuple[Chunk, torch.Tensor, torch.Tensor] | None = None
         self._loadings = None if loadings is None else torch.from_numpy(np.ascontiguousarray(loadings, np.float32))
@@ -146,7 +148,8 @@ class _Summing:
         self._sketch = None if loadings is None else np.zeros((vectors.shape[1], loadings.shape[1]))
 
     def take(self, chunk: Chunk, tap: Tap, values: torch.Tensor) -> None:
-        y, layer = values.float(), tap.layer
+        y = values.float()
+        layer = tap.layer
         if not bool(torch.isfinite(y.sum())) and not bool((good := torch.isfinite(y).all(1)).all()):
             row = int(chunk.rows[~good.cpu().numpy()].min())
             raise InputError(

@@ -42,8 +42,10 @@ def residual_autocorrelation(basis: Basis, quadratic: Quadratic, moments: Moment
 
 def expected_autocorrelation(basis: Basis, grid: Float[np.ndarray, " rho"] = GRID) -> Float[np.ndarray, " rho"]:
     """f(rho) on a grid: what the residuals of this design show on average when the noise has that rho."""
-    q, linked = basis.q, ~basis.starts[1:]
-    here, after = q[:-1][linked], q[1:][linked]
+    q = basis.q
+    linked = ~basis.starts[1:]
+    here = q[:-1][linked]
+    after = q[1:][linked]
     turned = np.asfortranarray(q @ (after.T @ here))  # as LAPACK returns V Q: the sums run along memory
     # one sum over the entries of V Q holds both that link neighbours, and the trace with M
     turned[1:][linked] -= here

@@ -64,7 +64,8 @@ class Averages:
     def spans(self) -> tuple[Int[np.ndarray, " block"], Int[np.ndarray, " block"]] | None:
         """First row of every block, and the row after its last; None if one of them is interrupted."""
         rows = np.flatnonzero(self.inside)
-        first, last = np.full(len(self), len(self.owner)), np.full(len(self), -1)
+        first = np.full(len(self), len(self.owner))
+        last = np.full(len(self), -1)
         np.minimum.at(first, self.owner[rows], rows)
         np.maximum.at(last, self.owner[rows], rows)
         return (first, last + 1) if np.array_equal(last + 1 - first, self.counts) else None

@@ -52,7 +52,8 @@ def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
 
 def by_run(runs: Sequence[RunFit], weights: Weights, expression: str) -> Estimate:
     """Against the spread between runs; several contrasts by Hotelling's T squared, as an F."""
-    n, q = len(runs), len(weights)
+    n = len(runs)
+    q = len(weights)
     if n < q + 2:
         raise InputError(
             f'level="run" tests over runs and needs at least {q + 2}; {expression!r} is estimable in {n}. Record more runs'
@@ -73,7 +74,10 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
         expression: For messages.
         numbers: Run numbers, for messages.
     """
-    effects, spread, squares, dof = [], np.zeros((len(weights), len(weights))), np.zeros(runs[0].fitted.shape[1]), 0
+    effects = []
+    spread = np.zeros((len(weights), len(weights)))
+    squares = np.zeros(runs[0].fitted.shape[1])
+    dof = 0
     for number, run in zip(numbers, runs, strict=True):
         basis, reduced = _between_blocks(run, weights, expression, number)
         means = run.means_between()

@@ -30,7 +30,8 @@ _LEVEL_FOR_PAPERS: dict[str, str] = {
 def contrast_section(contrast: Contrast | FContrast, asked: str) -> dict[str, Any]:
     """The section of a report about a contrast: how many units pass by chance alone, and the largest."""
     p = contrast.p.values
-    tested, below = int(np.isfinite(p).sum()), int((p < 0.05).sum())
+    tested = int(np.isfinite(p).sum())
+    below = int((p < 0.05).sum())
     text = (
         f"{contrast!r}.\n\n{LEVEL_IN_WORDS[contrast.level]} Of {tested:,} units {below:,} have p < .05, "
         f"uncorrected, where chance alone gives about {0.05 * tested:,.0f}. The table lists the {TOP_UNITS} units of largest |z|."

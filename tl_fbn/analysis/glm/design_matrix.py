@@ -194,7 +194,8 @@ def _affordable(
     """Drift that leaves every difference of two conditions four fifths of its efficiency: the default gives up its fastest
     columns for that, a cut-off or degree that was asked for is refused."""
     while len(columns) > 1 and drift.shape[1]:
-        cost, names = drift_cost(np.column_stack(list(columns.values())), drift), list(columns)
+        cost = drift_cost(np.column_stack(list(columns.values())), drift)
+        names = list(columns)
         i, j = np.unravel_index(cost.argmax(), cost.shape)
         if cost[i, j] <= _COST:
             break

@@ -118,7 +118,8 @@ def drift_cost(
     """Share of efficiency that drift columns take from the difference of every two conditions (cell means)."""
     n = conditions.shape[1]
     cost = np.zeros((n, n))
-    alone, beside = _basis(conditions), _basis(np.column_stack([conditions, drift]))
+    alone = _basis(conditions)
+    beside = _basis(np.column_stack([conditions, drift]))
     for i in range(n):
         for j in range(i + 1, n):
             vector = np.zeros(n)

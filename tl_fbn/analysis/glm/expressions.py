@@ -84,7 +84,8 @@ def _walk(
                 name: weights.get(name, 0.0) + more.get(name, 0.0) for name in {**weights, **more}
             }
         case ast.BinOp(left=left, op=ast.Mult() | ast.Div() as kind, right=right):
-            first, second = _walk(left, expression, columns, names), _walk(right, expression, columns, names)
+            first = _walk(left, expression, columns, names)
+            second = _walk(right, expression, columns, names)
             if isinstance(kind, ast.Mult) and not first[1]:
                 return _scaled(second, first[0])
             if not second[1] and (isinstance(kind, ast.Mult) or second[0] != 0):

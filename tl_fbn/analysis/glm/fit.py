@@ -188,7 +188,8 @@ class GLMFit(Result, step="fit"):
 
     @classmethod
     def _unpack_(cls, arrays: Arrays, about: Described) -> GLMFit:
-        runs, designs = [], []
+        runs = []
+        designs = []
         for i, columns in enumerate(about["columns"]):
             a, b, c = arrays[f"quadratic.{i}"]
             designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))

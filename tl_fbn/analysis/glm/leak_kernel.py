@@ -112,7 +112,8 @@ def _run_sums(
     x = x - left @ (left.T @ x)
     found = each(partial(_layer_sums, np.hstack([x, left])), run.layers.values(), size=run.n_rows * run.space.n_units)
     products = np.concatenate([one for one, _ in found], axis=1)
-    cross, nuisance = products[: x.shape[1]], products[x.shape[1] :]
+    cross = products[: x.shape[1]]
+    nuisance = products[x.shape[1] :]
     total = np.concatenate([squares for _, squares in found])
     square = total - np.square(nuisance).sum(0)
     square = np.where(square > 1e-12 * total, square, 0.0)  # below is rounding: the unit never varies
@@ -126,7 +127,8 @@ def _layer_sums(
 ) -> tuple[Float[np.ndarray, "functional unit"], Float[np.ndarray, " unit"]]:
     """Products with every unit of a layer, and its sum of squares, less its mean over the first rows (which nuisance holds)."""
     shift = array[:SHIFT_ROWS].mean(0, dtype=np.float64)
-    products, squares = np.zeros((functionals.shape[1], array.shape[1])), np.zeros(array.shape[1])
+    products = np.zeros((functionals.shape[1], array.shape[1]))
+    squares = np.zeros(array.shape[1])
     for rows, units, y in pieces(array, shift):
         products[:, units] += functionals[rows].T @ y
         squares[units] += np.einsum("tn,tn->n", y, y)

@@ -160,7 +160,8 @@ def _means(
 ) -> list[Float[np.ndarray, " unit"]]:
     """Mean of some function of the activations over all rows of each condition, a layer at a time."""
     _check(recording, conditions)
-    sums, counts = np.zeros((len(conditions), recording.space.n_units)), np.zeros(len(conditions))
+    sums = np.zeros((len(conditions), recording.space.n_units))
+    counts = np.zeros(len(conditions))
     for run in recording:
         owners = [(conditions.index(name), rows) for name, rows in run.blocks() if name in conditions]
         for layer, array in run.layers.items():

@@ -166,7 +166,8 @@ class Summing:
 
     def __init__(self, basis: Basis, shift: Float[np.ndarray, " unit"], *, lagged: bool = True) -> None:
         self.shift = shift
-        self._basis, self._lagged = basis, lagged
+        self._basis = basis
+        self._lagged = lagged
         self._functionals = basis.stacked if lagged else basis.q
         self._cross = np.zeros((self._functionals.shape[1], len(shift)))
         self._total, self._neighbours, self._edge = np.zeros((3, len(shift)))
@@ -193,7 +194,8 @@ class Summing:
     def moments(self) -> Moments:
         """What has been added up."""
         if not self._lagged:
-            cross, total = self._cross, self._total
+            cross = self._cross
+            total = self._total
             return Moments((cross, cross, cross), (total, total, total), self.shift)
         a, b, c = np.split(self._cross, 3)
         return Moments((a, b, c), (self._total, 2.0 * self._neighbours, self._total + self._edge), self.shift)

@@ -50,7 +50,8 @@ def add_scores(
     q = basis.q[origin : rows.stop]
     for lag in range(maxlags + 1):
         late = np.arange(max(rows.start - origin, lag), len(residuals))
-        here, before = q[late], q[late - lag]
+        here = q[late]
+        before = q[late - lag]
         pairs = here[:, i] * before[:, j]
         if lag:
             pairs = pairs + before[:, i] * here[:, j]

@@ -71,13 +71,15 @@ def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: in
     if n < 1:
         raise InputError(f"n={n} designs; try at least 1")
     found: dict[int, float] = {}
-    best_design, best = None, 0.0
+    best_design = None
+    best = 0.0
     for one in range(seed, seed + n):
         design = make(one)
         # runs are independent: what they tell of the contrast adds up
         found[one] = sum(efficiency(_matrix(design.events(run)), expression) for run in range(design.n_runs))
         if found[one] > best:
-            best_design, best = design, found[one]
+            best_design = design
+            best = found[one]
     if best_design is None:
         raise InputError(f"none of {n} designs can estimate {expression!r}; give the conditions more blocks")
     table = pd.DataFrame({"seed": list(found), "efficiency": list(found.values())})

@@ -32,7 +32,8 @@ NULLS_IN_WORDS: dict[Null, str] = {
     "signs": "signs of the effects of {over} changed",
 }
 Over = Literal["pairs", "runs"]
-CHUNK, UNITS = 512, 4096
+CHUNK = 512
+UNITS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +72,17 @@ class Relabellings:
     ) -> Relabellings:
         _require_comparison(weights, expression)
         data = np.empty((sum(len(run.block_means) for run in runs), runs[0].block_means.shape[1]))
-        regressors, nuisances, movable, filled = [], [], [], 0
-        dof, log_count, opposite = -1.0, 0.0, True
+        regressors = []
+        nuisances = []
+        movable = []
+        filled = 0
+        dof = -1.0
+        log_count = 0.0
+        opposite = True
         for number, run in enumerate(runs):
             regressor, moving = _labelled(run, weights, expression, number)
-            nuisance, means = _nuisance(run, weights), run.means_between()
+            nuisance = _nuisance(run, weights)
+            means = run.means_between()
             for units in unit_blocks(data.shape[1]):
                 some = means[:, units]
                 data[filled : filled + len(means), units] = some - nuisance @ (nuisance.T @ some)
@@ -114,7 +121,8 @@ class Relabellings:
             # workers elsewhere cannot move a bar, but then they are why it is quick
             work = partial(_extremes, small, n, rng, UNITS, bar=bar if len(shares) == 1 else None)
             found = each(work, shares, size=n * narrow.shape[1] * len(narrow), products=True)
-        highest, lowest = np.max([one[0] for one in found], axis=0), np.min([one[1] for one in found], axis=0)
+        highest = np.max([one[0] for one in found], axis=0)
+        lowest = np.min([one[1] for one in found], axis=0)
         return t, self._t(np.maximum(highest, -lowest)), self._t(highest)
 
     def drawn(
@@ -170,7 +178,8 @@ def _extremes(
     bar: tqdm | None = None,
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
     """Highest and lowest correlation over some units for every relabelling; all units are given the same ones."""
-    highest, lowest = np.full(n, -np.inf), np.full(n, np.inf)
+    highest = np.full(n, -np.inf)
+    lowest = np.full(n, np.inf)
     room = np.empty((min(n, CHUNK), width), dtype=np.float32)  # one for all: fresh memory costs as much as the product
     for part, designs in relabellings.drawn(n, copy.deepcopy(rng)):
         for first in range(0, data.shape[1], width):
@@ -196,10 +205,12 @@ def neighbour_pairs(
 ) -> list[Float[np.ndarray, " unit"]]:
     """Differences of neighbouring blocks, one of each side of the contrast; a block without a partner is left out."""
     _require_comparison(weights, expression)
-    found, scale = [], sum(weight for weight in weights.values() if weight > 0)
+    found = []
+    scale = sum(weight for weight in weights.values() if weight > 0)
     for number, run in enumerate(runs):
         values, compared = _labelled(run, weights, expression, number)
-        means, waiting = run.means_between(), list[int]()
+        means = run.means_between()
+        waiting = list[int]()
         for block in compared:
             if waiting and values[waiting[0]] * values[block] < 0:
                 sign = np.sign(values[block])

@@ -49,7 +49,8 @@ NOISE_IN_WORDS: dict[str, str] = {
     "ols": "ordinary least squares (independent noise)",
 }
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_ESTIMABLE, _ROUNDING = 1e-6, 1e-7
+_ESTIMABLE = 1e-6
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +227,8 @@ class RunModel:
         fitted, rho, variance, shift = (
             np.ascontiguousarray(np.concatenate(parts, axis=-1)) for parts in zip(*fits, strict=True)
         )
-        basis, n_rows = self.basis, len(matrix)
+        basis = self.basis
+        n_rows = len(matrix)
         return RunFit(
             columns=tuple(map(str, self.design.columns)),
             to_coordinates=basis.to_coordinates,
@@ -312,7 +314,8 @@ def _fit_layer(model: RunModel, sums: Sequence[Moments]) -> list[UnitFit]:
 
 def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"]) -> UnitFit:
     """Coordinates, rho, innovation variance and shift of a block of units."""
-    basis, quadratic = model.basis, model.quadratic
+    basis = model.basis
+    quadratic = model.quadratic
     right = at(moments.cross, rho)
     if model.curve is None:
         fitted = right

@@ -28,7 +28,9 @@ class _Quiet:
     thread entered last, so that side by side some warnings escape and "ignore" may stay behind."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._filters = threading.Lock(), 0, warnings.catch_warnings()
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         with self._lock:
@@ -130,15 +132,18 @@ def unmixed(
         rotation: Where FastICA ended.
     """
     sources = rotation.astype(white.dtype) @ white
-    squares, n = np.square(sources), sources.shape[1]
+    squares = np.square(sources)
+    n = sources.shape[1]
     fourth = np.square(squares).mean(1, dtype=np.float64)
     both = (squares @ squares.T).astype(np.float64) / n  # E[a a b b]
     uneven = ((squares * sources) @ sources.T).astype(np.float64) / n  # E[a a a b]
-    even, odd = (fourth[:, None] + fourth + 6 * both) / 4, uneven + uneven.T
+    even = (fourth[:, None] + fourth + 6 * both) / 4
+    odd = uneven + uneven.T
     turned = np.square(even + odd - 3) + np.square(even - odd - 3)
     apart = np.square(fourth - 3)
     gain = np.triu(turned - (apart[:, None] + apart), 1)
-    taken, found = set[int](), np.array(rotation)
+    taken = set[int]()
+    found = np.array(rotation)
     likely = np.argwhere(gain > apart[:, None] + apart)  # of a mixed pair it is three times as much, and more
     for a, b in likely[np.argsort(-gain[tuple(likely.T)])].tolist():
         if a in taken or b in taken:

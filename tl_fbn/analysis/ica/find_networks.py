@@ -152,7 +152,8 @@ def find_networks(
     first = 0
     for _, one in found:
         widths = tuple(width if layer in one.layers else 0 for layer, width in enumerate(space.widths))
-        where, stop = np.flatnonzero(np.isin(space.layer_of, one.layers)), first + len(one.maps)
+        where = np.flatnonzero(np.isin(space.layer_of, one.layers))
+        stop = first + len(one.maps)
         together[first:stop, where] = one.maps
         members[first:stop, where] = cut(one.maps, UnitSpace(space.site, widths), **cutting, seed=seed)
         first = stop
@@ -222,7 +223,9 @@ def _decompose(
         reduced = reduce_recording(
             recording, how.n_components, layers=layers, spatial=how.spatial, preparation=preparation, seed=seed
         )
-    several, clustered, start = None, None, None
+    several = None
+    clustered = None
+    start = None
     if n_restarts > 1:
         several = restart_maps(reduced, how, n_restarts, seed=seed, bar=bar)
         clustered = clusters(several)
@@ -259,7 +262,8 @@ def _final(
     reduced: Reduced, how: Rotating, start: Float[np.ndarray, "network network"] | None, seed: int
 ) -> tuple[Float[np.ndarray, "network network"], bool]:
     """The rotation of all samples: maps in the coordinates of ``reduced.right``, and whether it converged."""
-    n, rng = how.n_components, np.random.default_rng([seed, 1])
+    n = how.n_components
+    rng = np.random.default_rng([seed, 1])
     options: dict[str, Any] = {"fun": how.fun, "max_iter": how.max_iter}
     if how.spatial:
         white = reduced.right[:n] * np.float32(np.sqrt(reduced.right.shape[1]))

@@ -69,7 +69,8 @@ def _edge(
     parts: Sequence[Float[np.ndarray, "component unit"]], widths: Sequence[int], rng: np.random.Generator
 ) -> float:
     """The largest eigenvalue of runs whose units have been shuffled within layers."""
-    edges, largest = np.cumsum([0, *widths]), 0.0
+    edges = np.cumsum([0, *widths])
+    largest = 0.0
     for _ in range(_SHUFFLES):
         shuffled = [parts[0]]
         for part in parts[1:]:

@@ -32,8 +32,10 @@ from tl_fbn.analysis.ica.fastica import ContrastFunction, begun, random_start, r
 from tl_fbn.analysis.ica.reduction import Reduced
 from tl_fbn.analysis.parallel import each
 
-SAMPLES, ITERATIONS = 4096, 30
-_MIN_RUNS, _STRETCHES = 4, 8
+SAMPLES = 4096
+ITERATIONS = 30
+_MIN_RUNS = 4
+_STRETCHES = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def restart_maps(
         bar: Moves on with every restart.
     """
     rng = np.random.default_rng([seed, int(noise)])
-    left, right = reduced.left, reduced.right
+    left = reduced.left
+    right = reduced.right
     if noise and how.spatial:
         right = rng.standard_normal(right.shape, dtype=np.float32)
         right = whitening_of(right).astype(np.float32) @ right / np.float32(np.sqrt(right.shape[1]))
@@ -98,7 +101,8 @@ def _stretches(run_of: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
     if len(runs) >= _MIN_RUNS:
         return np.searchsorted(runs, run_of)
     pieces = -(-_STRETCHES // len(runs))
-    owner, offset = np.empty(len(run_of), dtype=int), 0
+    owner = np.empty(len(run_of), dtype=int)
+    offset = 0
     for run in runs:
         rows = np.flatnonzero(run_of == run)
         owner[rows] = offset + np.arange(len(rows)) * pieces // len(rows)

@@ -28,7 +28,8 @@ from tl_fbn.units import html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
 
-_STABLE, _SHARE = 0.8, 0.75
+_STABLE = 0.8
+_SHARE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
         return cls(table, arrays["variance"], arrays["shuffled"], about["provenance"])
 
     def _methods_(self) -> list[str]:
-        about, tried = self.provenance, self.table["n_components"].tolist()
+        about = self.provenance
+        tried = self.table["n_components"].tolist()
         return [
             f"Numbers of networks from {listed(tried)} were compared by stability (Iq over {about.get('n_restarts', NOT_RECORDED)} restarts) and by parallel "
             f"analysis against {len(self.shuffled)} shuffles (seed {about.get('seed', NOT_RECORDED)}); proposed: {self.proposal}."
@@ -154,7 +156,8 @@ def choose_components(
             recording, n, seed=seed, method=method, n_restarts=n_restarts, n_null=1, progress=False, **options
         )
         iq = np.asarray(atlas.stability)
-        noise, explained = np.asarray(atlas.noise_iq), np.asarray(atlas.explained)
+        noise = np.asarray(atlas.noise_iq)
+        explained = np.asarray(atlas.explained)
         lines.append((n, iq.mean(), (iq > _STABLE).mean(), noise.max(), explained.sum()))
     table = pd.DataFrame(lines, columns=["n_components", "mean_iq", "share_stable", "noise_iq", "explained"])
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))

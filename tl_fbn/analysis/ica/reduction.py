@@ -125,7 +125,8 @@ def reduce_recording(
     numbers = list(range(len(recording)) if runs is None else runs)
     kept = kept_rows(recording, preparation.drop_first)
     run_of = np.repeat(numbers, [int(kept[number].sum()) for number in numbers])
-    n_rows, n_units = len(run_of), sum(recording.space.widths[layer] for layer in layers)
+    n_rows = len(run_of)
+    n_units = sum(recording.space.widths[layer] for layer in layers)
     possible = min(n_rows - len(numbers), n_units - int(spatial))
     if possible < n_components:
         raise InputError(
@@ -133,7 +134,8 @@ def reduce_recording(
             "Record more, or ask for fewer networks"
         )
     size = min(n_components + _OVERSAMPLED, possible)
-    masks, chosen = [kept[number] for number in numbers], [recording[number] for number in numbers]
+    masks = [kept[number] for number in numbers]
+    chosen = [recording[number] for number in numbers]
     parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
     means = _RunMeans(run_of)
     work = n_rows * n_units
@@ -190,7 +192,8 @@ class _Layer:
 
     def blocks(self) -> Iterator[list[np.ndarray]]:
         """float32 blocks of units, prepared, all rows in one array; as they lie, an array a run, where nothing is asked for and means are small."""
-        n_rows, n_units = sum(int(kept.sum()) for kept in self.kept), self.arrays[0].shape[1]
+        n_rows = sum(int(kept.sum()) for kept in self.kept)
+        n_units = self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
@@ -252,7 +255,8 @@ def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:
 
 
 def _gram(part: _Layer) -> tuple[np.ndarray, np.ndarray]:
-    gram, sums = 0.0, 0.0
+    gram = 0.0
+    sums = 0.0
     for parts in part.blocks():
         wide = np.concatenate(parts, dtype=np.float64)
         gram, sums = gram + wide @ wide.T, sums + wide.sum(1)
@@ -269,7 +273,9 @@ def _placed(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.ndarray, 
 
 def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X X' q, the sums of rows, and the sums of X' q."""
-    z, sums, columns = np.zeros(q.shape), np.zeros(len(q)), np.zeros(q.shape[1])
+    z = np.zeros(q.shape)
+    sums = np.zeros(len(q))
+    columns = np.zeros(q.shape[1])
     for parts in part.blocks():
         y = np.ones((parts[0].shape[1], q.shape[1] + 1), dtype=np.float32)
         y[:, :-1] = sum(x.T @ q[rows] for rows, x in _placed(parts))
@@ -285,7 +291,8 @@ def _project(
     q: Float[np.ndarray, "row component"], run_of: Int[np.ndarray, " row"], part: _Layer
 ) -> tuple[Float[np.ndarray, "component unit"], float]:
     """q' X, and the sum of squares of X less the mean of every run."""
-    found, squares = [], 0.0
+    found = []
+    squares = 0.0
     for parts in part.blocks():
         found.append(sum(q[rows].T @ x for rows, x in _placed(parts)))
         for rows, x in _placed(parts):

@@ -77,7 +77,8 @@ def concordance(
     for (name_a, a), (name_b, b) in combinations(items.items(), 2):
         r = a.values @ b.values.T
         best = np.unravel_index(np.abs(r).argmax(), r.shape)
-        observed, reached = float(r[best]), 0
+        observed = float(r[best])
+        reached = 0
         few, many = (a, b) if len(a.values) <= len(b.values) else (b, a)
         for _ in range(n_null):
             shuffled = few.values[:, shuffle_within_layers(spaces[0], rng)]

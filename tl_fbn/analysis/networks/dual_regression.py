@@ -101,7 +101,9 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
     """
     one_of(samples, Samples, "samples")
     courses = time_courses(recording, atlas, how="regression")
-    lines, maps, skipped = [], [], 0
+    lines = []
+    maps = []
+    skipped = 0
     for number, (run, course) in enumerate(zip(recording, courses, strict=True)):
         found = samples_of(run, samples)
         long = [(label, rows) for label, rows in found if rows.stop - rows.start > len(atlas) + 1]

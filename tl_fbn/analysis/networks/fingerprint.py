@@ -142,13 +142,15 @@ def fingerprint(
         )
     pairs = [_aligned(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
     correlation = np.abs(np.nanmean([_spearman(a, b) for a, b in pairs], axis=0))
-    rng, null = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    null = []
     courses = [[course for course, _ in side] for side in sides]
     for _ in range(n_null):
         other = _derangement(len(pairs), rng)
         drawn = []
         for i, j in enumerate(other):
-            a, b = courses[0][i], courses[1][j]
+            a = courses[0][i]
+            b = courses[1][j]
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
         null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
@@ -175,7 +177,8 @@ def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) 
     Raises:
         InputError: There are no scores of one kind.
     """
-    yes, no = np.asarray(related, dtype=float), np.asarray(unrelated, dtype=float)
+    yes = np.asarray(related, dtype=float)
+    no = np.asarray(unrelated, dtype=float)
     if not len(yes) or not len(no):
         raise InputError(
             f"calibrate_fingerprint needs scores of both kinds; got {len(yes)} of relatives and {len(no)} of others"
@@ -207,7 +210,8 @@ def _full(atlas: Atlas) -> dict[str, Any]:
 
 def _texts(recording: Recording, atlas: Atlas) -> list[Text]:
     """Courses (token, network) and tokens of every text."""
-    courses, found = time_courses(recording, _full(atlas)), []
+    courses = time_courses(recording, _full(atlas))
+    found = []
     for run, course in zip(recording, courses, strict=True):
         tokens = run.rows["token"].astype(str).tolist() if "token" in run.rows else [""] * run.n_rows
         for _, rows in samples_of(run, "prompt"):

@@ -55,12 +55,14 @@ def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> Match
         InputError: Atlases of different spaces.
     """
     a.space.require_same(b.space, "match")
-    left, right = atlas_rows(a), atlas_rows(b)
+    left = atlas_rows(a)
+    right = atlas_rows(b)
     r = left @ right.T
     rows, columns = linear_sum_assignment(-np.abs(r))
     rng = np.random.default_rng(seed)
     best = np.array([np.abs(left[:, shuffle_within_layers(a.space, rng)] @ right.T).max() for _ in range(n_null)])
-    names_a, names_b = list(a), list(b)
+    names_a = list(a)
+    names_b = list(b)
     lines = [
         {
             "a": names_a[i],

@@ -107,7 +107,9 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
         InputError: Networks in different spaces.
     """
     a.space.require_same(b.space, "compare")
-    counts_a, counts_b, widths = a.per_layer(), b.per_layer(), np.array(a.space.widths)
+    counts_a = a.per_layer()
+    counts_b = b.per_layer()
+    widths = np.array(a.space.widths)
     shared = int((a.members & b.members).sum())
     filled = widths > 0
     expected = float((counts_a[filled] * counts_b[filled] / widths[filled]).sum())

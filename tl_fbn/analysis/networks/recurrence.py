@@ -148,7 +148,9 @@ def recurrence(
     templates = np.array([one.members for one in atlas.values()])
     if method == "dual":
         found = dual_regression(recording, atlas, samples=samples)
-        hits, n_samples, skipped = _dual_hits(found.maps, templates, threshold), len(found), found.skipped
+        hits = _dual_hits(found.maps, templates, threshold)
+        n_samples = len(found)
+        skipped = found.skipped
         null = []
         for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
             order = shuffle_within_layers(atlas.space, rng)
@@ -235,7 +237,8 @@ def _single(
     recording: Recording, atlas: Atlas, samples: Samples, n_components: int, seed: int
 ) -> tuple[list[Float[np.ndarray, "map unit"]], int]:
     """Maps of an ICA of every sample by itself."""
-    found, skipped = [], 0
+    found = []
+    skipped = 0
     for run in recording:
         for _, rows in samples_of(run, samples):
             if rows.stop - rows.start <= n_components + 1:

@@ -69,8 +69,10 @@ def reliability(
     for i, (task, runs) in enumerate(maps.items()):
         mine = np.flatnonzero(owner == i)
         pairs = np.triu_indices(len(mine), 1)
-        within, between = (mine[pairs[0]], mine[pairs[1]]), np.ix_(mine, np.flatnonzero(owner != i))
-        inside, outside = r[within], r[between].ravel()
+        within = (mine[pairs[0]], mine[pairs[1]])
+        between = np.ix_(mine, np.flatnonzero(owner != i))
+        inside = r[within]
+        outside = r[between].ravel()
         order = inside[:, None] - outside
         lines.append(
             {

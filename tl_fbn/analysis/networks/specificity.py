@@ -62,7 +62,8 @@ def specific_scores(
     stacked = np.array(values)  # (task, unit)
     found = {}
     for number, name in enumerate(scores):
-        own, others = stacked[number], np.delete(stacked, number, axis=0)
+        own = stacked[number]
+        others = np.delete(stacked, number, axis=0)
         if how == "difference":
             specific = own - others.mean(0)
         elif how == "least":

@@ -98,7 +98,8 @@ class _Prepared:
         offsets = np.cumsum(counts) - counts
         by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
         groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
-        layouts, cursor = {}, 0
+        layouts = {}
+        cursor = 0
         for name, task in tasks.items():
             layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
             cursor = layouts[name].span.stop
@@ -172,7 +173,8 @@ class Battery:
                     )
                 layout = layouts.of(chat)
                 answer = [at for at in layout.positions("answer") if layout.turns[at] == layout.turns.max()]
-                prompt, scored = layout.ids[: answer[0]], layout.ids[answer[0] : answer[-1] + 1]
+                prompt = layout.ids[: answer[0]]
+                scored = layout.ids[answer[0] : answer[-1] + 1]
                 items.append(BatteryItem(prompt, (scored,), (messages[-2][1],)))
             made[name] = Task(name, "answer", tuple(items))
         return cls(made)
@@ -347,7 +349,8 @@ class Battery:
     def _prepared(self, model: HookedModel, batch_size: int) -> _Prepared:
         """Sequences and padded batches; made once for a tokenizer and batch size."""
         tokenizer = tokenizer_of(model)
-        n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
+        n_ctx = host.context_length(model)
+        d_vocab = host.vocabulary_size(model)
         settings = [batch_size, n_ctx, d_vocab]
         if not (self._cache and self._cache[0] is tokenizer and self._cache[1] == settings):
             sequences = [

@@ -183,7 +183,9 @@ def respond(
         _check(task, len(task.items))
     prompts = [_prompt(model, name, item, max_new_tokens) for name, task in tasks.items() for item in task.items]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
-    texts, loop, cursor = {}, {}, 0
+    texts = {}
+    loop = {}
+    cursor = 0
     for name, task in tasks.items():
         own = written[cursor : cursor + len(task.items)]
         cursor += len(own)

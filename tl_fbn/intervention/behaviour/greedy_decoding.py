@@ -39,7 +39,8 @@ def write(
         batch_size: Prompts in a pass.
         progress: Show a bar.
     """
-    mode, ends = decoding_mode(model), end_of_answer(model)
+    mode = decoding_mode(model)
+    ends = end_of_answer(model)
     written: list[list[int]] = [[] for _ in prompts]
     with tqdm(total=len(prompts), desc="responses", unit="item", disable=not progress) as bar:
         for batch in _batches(prompts, mode, batch_size):

@@ -31,14 +31,12 @@ from tl_fbn.text_files import text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
 ScoredText = Literal["text", "label"]
-_QUESTION, _CHOICES, _RIGHT, _ANSWERS = (
-    ("question", "prompt"),
-    ("choices", "options"),
-    ("answer", "answerKey"),
-    (
-        "answer",
-        "answers",
-    ),
+_QUESTION = ("question", "prompt")
+_CHOICES = ("choices", "options")
+_RIGHT = ("answer", "answerKey")
+_ANSWERS = (
+    "answer",
+    "answers",
 )
 _NOUN = {"pairs": "minimal pair", "choices": "multiple choice", "qa": "question with an answer"}
 _ALLOWED = {

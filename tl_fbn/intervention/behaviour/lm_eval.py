@@ -42,7 +42,8 @@ class HarnessEvaluation(TableResult, step="answers"):
     minus baseline)."""
 
     def _methods_(self) -> list[str]:
-        tasks, states = self.provenance.get("tasks") or [], self.provenance.get("interventions") or []
+        tasks = self.provenance.get("tasks") or []
+        states = self.provenance.get("interventions") or []
         return [
             f"Benchmarks {listed(tasks)} of the lm-evaluation-harness were run untouched and under {listed(states)}; prompts, metrics and standard errors are the "
             "harness's own."
@@ -152,7 +153,8 @@ def _check(model: HookedModel, interventions: Mapping[str, Any], options: Mappin
 
 
 def _check_reaches(model: HookedModel, name: str) -> None:
-    bridge, inner = _log_probs(model), _log_probs(model, inner=True)
+    bridge = _log_probs(model)
+    inner = _log_probs(model, inner=True)
     if not _agree(model, bridge, inner):
         raise InputError(
             f"under intervention {name!r} the Hugging Face model inside the bridge predicts otherwise than the bridge (by up to {float((bridge - inner).abs().max()):.2g} nats), so a benchmark would not measure it; score a Battery"

@@ -69,11 +69,14 @@ def monitor(task: Task, scores: Scores) -> Monitors:
     repetition = NAN
     if task.kind == "choice":
         winners = scores.outputs[:, 0] if scores.outputs.size else np.full(len(task.items), -1)
-        constant, parsed = _constant_choice(task, winners), float(np.mean(winners >= 0))
+        constant = _constant_choice(task, winners)
+        parsed = float(np.mean(winners >= 0))
     elif task.kind == "text":
-        constant, parsed = _constant_token(scores.outputs), NAN
+        constant = _constant_token(scores.outputs)
+        parsed = NAN
     else:
-        constant, parsed = constant_share(scores.outputs), _parsed(scores, closed=bool(task.labels))
+        constant = constant_share(scores.outputs)
+        parsed = _parsed(scores, closed=bool(task.labels))
         if scores.outputs.shape[1] >= 3:
             repetition = float(np.mean(loops(scores.outputs) & ~scores.exact_match))
     flag = flags(task, scores.of("exact_match"), constant, parsed, repetition)
@@ -143,11 +146,13 @@ def _constant_token(outputs: Int[np.ndarray, "output token"]) -> float:
 
 
 def _parsed(scores: Scores, *, closed: bool) -> float:
-    outputs, answers = scores.outputs, scores.answers
+    outputs = scores.outputs
+    answers = scores.answers
     if not outputs.size or not answers.size:
         return NAN
     if closed:
         width = min(outputs.shape[1], answers.shape[1])
-        said, known = outputs[:, None, :width], answers[None, :, :width]
+        said = outputs[:, None, :width]
+        known = answers[None, :, :width]
         return float(((said == known) | (said < 0) | (known < 0)).all(2).any(1).mean())
     return float((np.isin(outputs, answers[answers >= 0]) | (outputs < 0)).all(1).mean())

@@ -163,7 +163,8 @@ class _Silencer:
         name = network.space.site
         if name not in self.sites:
             self.sites[name] = resolve_site(self.model, name)
-        values, lines = self.replacement.values, self.replacement.lines
+        values = self.replacement.values
+        lines = self.replacement.lines
         edits = _edits(self.sites[name], network, "set", values, self.at, self.layers, lines)
         return Intervention(self.model, network, f"inhibit ({self.method}{_at(self.at)})", edits)
 
@@ -276,7 +277,8 @@ def clamp(
             f"a unit of {HEADS} is a head's whole width, which has no one value; clamp blocks.{{layer}}.attn.hook_z"
         )
     if bounded:
-        lower, upper = -np.inf if low is None else low, np.inf if high is None else high
+        lower = -np.inf if low is None else low
+        upper = np.inf if high is None else high
         if lower > upper:
             raise InputError(f"clamp(low={low}, high={high}) leaves nothing between; give low <= high")
         values = np.tile(np.array([[lower], [upper]]), (1, network.space.n_units))
@@ -334,7 +336,8 @@ def _intervention(
     positions: Positions,
     layers: Sequence[int] | None,
 ) -> Intervention:
-    space, at = network.space, where(positions, model)
+    space = network.space
+    at = where(positions, model)
 
     def of(layer: int, members: np.ndarray) -> np.ndarray:
         return values[..., space.layer_slice(layer)][..., members]

@@ -57,8 +57,12 @@ class LayerEdit:
         lines: Lines | None = None,
         n_heads: int = 0,
     ) -> None:
-        self.op, self.where, self.lines, self.n_heads = op, where, lines, n_heads
-        self.members, self.values = torch.from_numpy(members), torch.from_numpy(values)
+        self.op = op
+        self.where = where
+        self.lines = lines
+        self.n_heads = n_heads
+        self.members = torch.from_numpy(members)
+        self.values = torch.from_numpy(values)
         content = hashlib.sha256(f"{op} {where.digest} {lines and lines.digest} {values.shape}".encode())
         content.update(members.tobytes())
         content.update(np.ascontiguousarray(values).tobytes())

@@ -32,7 +32,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace
 
-N_TEXTS, N_DRAWS = 64, 512
+N_TEXTS = 64
+N_DRAWS = 512
 ReplacementMethod = Literal["zero", "mean", "position_mean", "resample", "noise"]
 Indexed = Literal["position", "text", "draw"]
 
@@ -72,7 +73,8 @@ class Lines:
                 reading.memo[key] = mixed(mixed(texts, self.seed) + positions) % self.n
                 return reading.memo[key]
             text = mixed(texts, self.seed) % len(self.starts)
-            length, place = self.lengths.to(device)[text], positions - self.firsts.to(device)[text]
+            length = self.lengths.to(device)[text]
+            place = positions - self.firsts.to(device)[text]
             inside = (place >= 0) & (place < length)
             reading.memo[key] = self.starts.to(device)[text] + torch.where(inside, place, positions % length)
         return reading.memo[key]
@@ -141,7 +143,8 @@ class Replacement:
             return np.concatenate(parts).astype(np.float64)
         assert self.lines is not None
         longest = self.lines.n - 1
-        sums, counts = np.zeros((longest, len(members))), np.zeros(longest)
+        sums = np.zeros((longest, len(members)))
+        counts = np.zeros(longest)
         for run, at in zip(self.reference, self._positions, strict=True):
             counts += np.bincount(at, minlength=longest)
             picks = sparse.csr_matrix((np.ones(len(at)), (at, np.arange(len(at)))), shape=(longest, len(at)))

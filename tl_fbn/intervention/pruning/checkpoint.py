@@ -170,7 +170,9 @@ def _biases(plain: surgery.Plain, empty: Any) -> tuple[dict[str, np.ndarray], li
             f"{', '.join(foreign[:3])} are not in a plain {type(model).__name__}, so no folder can hold them; boot the model "
             "anew, without enable_compatibility_mode, and prune that"
         )
-    beside, added, flag = {}, [], None
+    beside = {}
+    added = []
+    flag = None
     if extra:
         flagged = _flagged(model, set(extra))
         if flagged is None:

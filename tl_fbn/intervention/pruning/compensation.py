@@ -73,7 +73,8 @@ def means_of_recording(recording: Recording, removed: Network) -> Means:
             f"compensate= is a recording of {recording.space.describe()}; the units removed live in "
             f"{removed.space.describe()}. Record that site"
         )
-    means, found = recording.mean(), {}
+    means = recording.mean()
+    found = {}
     for layer, gone in enumerate(removed.by_layer()):
         if gone.any():
             values = means[recording.space.layer_slice(layer)]
@@ -137,7 +138,8 @@ def _batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> lis
         raise InputError(
             f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
         )
-    tokenizer, vocabulary = tokenizer_of(model), host.vocabulary_size(model)
+    tokenizer = tokenizer_of(model)
+    vocabulary = host.vocabulary_size(model)
     sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]
     context = host.context_length(model) or max(map(len, sequences))
     for number, sequence in enumerate(sequences):

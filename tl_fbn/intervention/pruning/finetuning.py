@@ -134,7 +134,9 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
         for parameter, required, gradient in self._before:
             parameter.requires_grad_(required)
             parameter.grad = gradient
-        self._slabs, self._handles, self._before = [], [], []
+        self._slabs = []
+        self._handles = []
+        self._before = []
 
     def __repr__(self) -> str:
         return f"Fine-tuning only {self.network!r}"

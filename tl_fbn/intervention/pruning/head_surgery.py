@@ -93,7 +93,8 @@ def cut_heads(plain: Plain, space: UnitSpace, removed: Bool[np.ndarray, " unit"]
     if not _can_say(plain, layout, d_head):
         return None
     for layer, groups in enumerate(layers):
-        attention, per = attentions[layer], n_heads // n_groups
+        attention = attentions[layer]
+        per = n_heads // n_groups
         shared = _coordinates([group[0] // per for group in groups], d_head)
         for name in ("k_proj", "v_proj"):
             select(getattr(attention, name), shared, rows=True, width=layout.n_groups * d_head)
@@ -106,7 +107,9 @@ def cut_heads(plain: Plain, space: UnitSpace, removed: Bool[np.ndarray, " unit"]
         for name, value in _head_counts(layout):
             if name in attention.__dict__:
                 setattr(attention, name, value)
-    config.num_attention_heads, config.num_key_value_heads, config.head_dim = layout.n_heads, layout.n_groups, d_head
+    config.num_attention_heads = layout.n_heads
+    config.num_key_value_heads = layout.n_groups
+    config.head_dim = d_head
     return layout
 
 
@@ -121,7 +124,9 @@ def _three(attention: Any, n_heads: int, d_head: int) -> bool:
 def _can_say(plain: Plain, layout: HeadLayout, d_head: int) -> bool:
     """Whether the model's config can say another number of heads, and builds such a model."""
     smaller = copy.deepcopy(plain.model.config)
-    smaller.num_attention_heads, smaller.num_key_value_heads, smaller.head_dim = layout.n_heads, layout.n_groups, d_head
+    smaller.num_attention_heads = layout.n_heads
+    smaller.num_key_value_heads = layout.n_groups
+    smaller.head_dim = d_head
     try:
         built = empty_model(type(plain.model), type(smaller).from_dict(smaller.to_dict()))
         attention = built.get_submodule(plain.outputs[0].rsplit(".", 1)[0])

@@ -46,13 +46,9 @@ def require_same_logits(found: torch.Tensor, wanted: torch.Tensor, otherwise: st
 
 def not_the_weights(model: HookedModel) -> str:
     if getattr(model, "compatibility_mode", False):
-        why, then = (
-            "compatibility mode folded them",
-            "Boot the model anew, without enable_compatibility_mode, and prune that",
-        )
+        why = "compatibility mode folded them"
+        then = "Boot the model anew, without enable_compatibility_mode, and prune that"
     else:
-        why, then = (
-            "hooks change it, or they were edited apart",
-            "Leave with blocks, call model.reset_hooks(), or boot it anew",
-        )
+        why = "hooks change it, or they were edited apart"
+        then = "Leave with blocks, call model.reset_hooks(), or boot it anew"
     return f"{host.model_label(model)} does not compute what the weights inside it say: {why}. {then}"

@@ -135,7 +135,8 @@ def plain_copy(model: Any, layers: Iterable[int]) -> Plain:
     def name_of(component: Any) -> str | None:
         return names.get(id(memo.get(id(inner(component)))))
 
-    mlps, outputs = {}, {}
+    mlps = {}
+    outputs = {}
     for layer, block in enumerate(model.blocks):
         output = getattr(getattr(block, "attn", None), "o", None)
         if output is not None and (name := name_of(output)) is not None:
@@ -155,7 +156,8 @@ def _unwrapped(module: Any) -> Any:
 
 def _mlp(root: Any, model: HookedModel, layer: int, mlp: Any, name_of: Any, memo: dict[int, Any]) -> Mlp:
     parts = [part for part in (part_of(mlp, "gate"), part_of(mlp, "in")) if part is not None]
-    down, rows = name_of(part_of(mlp, "out")), [name_of(part) for part in parts]
+    down = name_of(part_of(mlp, "out"))
+    rows = [name_of(part) for part in parts]
     if down is not None and rows and None not in rows:
         return Mlp(down, tuple(str(name) for name in rows))
     fused = name_of_fused(mlp, name_of, sum(inner(part).weight.shape[0] for part in parts))
@@ -258,7 +260,8 @@ def add_bias(module: Any, inputs: Int[np.ndarray, " some"], values: np.ndarray) 
 
 def cost_of_neuron(mlp: Any) -> int:
     """Parameters that go with a neuron of a bridge's MLP: its rows, their biases, its column."""
-    n_neurons, n = mlp.W_out.shape[0], 0
+    n_neurons = mlp.W_out.shape[0]
+    n = 0
     for part in ("in", "gate", "out"):
         module = inner(part_of(mlp, part))
         if module is not None:

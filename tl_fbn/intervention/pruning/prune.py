@@ -195,14 +195,16 @@ def _bridge(
     """A bridge around the cut model, configured as the intact one's."""
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-    width, config = max(int(widths.max()), 1), getattr(plain.model, "config", None)
+    width = max(int(widths.max()), 1)
+    config = getattr(plain.model, "config", None)
     for name in _WIDTHS:
         if config is not None and isinstance(vars(config).get(name, ()), (int, type(None))):  # not a list, one a layer
             setattr(config, name, width)
     settings = copy.deepcopy(model.cfg)
     settings.d_mlp = width
     if layout is not None:
-        settings.n_heads, settings.n_key_value_heads = layout.n_heads, layout.n_groups
+        settings.n_heads = layout.n_heads
+        settings.n_key_value_heads = layout.n_groups
     small = build_bridge_from_module(plain.model, model.adapter.cfg.architecture, tl_config=settings)
     small.tokenizer = model.tokenizer
     small.train(model.original_model.training)

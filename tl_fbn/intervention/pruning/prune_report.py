@@ -56,7 +56,8 @@ class PruneReport(Result, step="pruning", picture="prune"):
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a layer: layer, neurons, kept, removed; with heads and heads_kept where heads were pruned."""
-        widths, kept = np.array(self.kept.space.widths), self.kept.per_layer()
+        widths = np.array(self.kept.space.widths)
+        kept = self.kept.per_layer()
         table = pd.DataFrame({"layer": range(len(widths)), "neurons": widths, "kept": kept, "removed": widths - kept})
         if self.heads is not None:
             table["heads"] = self.heads.space.widths

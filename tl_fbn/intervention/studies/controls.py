@@ -171,7 +171,8 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
         raise InputError(f"units of {HEADS} are whole heads, which have no common directions; use other controls")
     edits = {}
     for layer, name in resolve_site(model, space.site).hook_names.items():
-        count, width = int(network.per_layer()[layer]), space.widths[layer]
+        count = int(network.per_layer()[layer])
+        width = space.widths[layer]
         if count:
             drawn = np.random.default_rng([seed, layer]).standard_normal((width, count))
             directions = np.linalg.qr(drawn)[0]
@@ -242,7 +243,8 @@ def lesions_of(
 
 def _nearest(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:
     """For each member of a layer the other units, nearest in rank first, and how many of them it may draw from."""
-    own, others = np.flatnonzero(members), np.flatnonzero(~members)
+    own = np.flatnonzero(members)
+    others = np.flatnonzero(~members)
     if len(others) < len(own):
         raise InputError(
             f"layer {layer} has {len(own)} members and {len(others)} other units; a matched control needs as many. Take a smaller "

@@ -134,13 +134,15 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         lines = []
         distance = np.abs(self.doses - NONE[self.kind])
         for number, (task, span, seed) in enumerate(self._spans()):
-            before, curves = self.baseline[span], self.items[:, span]
+            before = self.baseline[span]
+            curves = self.items[:, span]
             picks = resamples(len(before), self._n_bootstrap, seed)
             drawn = np.array([curves[:, pick].mean(1) - before[pick].mean() for pick in picks])  # (draw, dose)
             chance = self.controls[:, :, number]
             statistics: list[float] = []
             for measure, offset in ((self._area, before.mean()), (partial(_monotone, distance), 0.0)):
-                own, null = float(measure(curves.mean(1) - offset)), measure(chance - offset)
+                own = float(measure(curves.mean(1) - offset))
+                null = measure(chance - offset)
                 low, high = np.quantile(measure(drawn), [0.025, 0.975])
                 statistics += [own, low, high, float(np.median(null)), float(empirical_p(-own, -null))]
             area, low, high, median, p, rho, rho_low, rho_high, _, rho_p = statistics
@@ -262,7 +264,9 @@ def dose_response(
     else:
         if method != "zero":
             raise InputError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
-        name, own, silence = network.name, [network] * len(doses), None
+        name = network.name
+        own = [network] * len(doses)
+        silence = None
         sham = [[control] * len(doses) for control in sham_networks(network, n_controls, seed=seed)]
     spread = spread_of(reference, own[0]) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
@@ -292,7 +296,8 @@ def dose_response(
         "method": method,
     }
     about["positions"] = positions if isinstance(positions, str) else "given"
-    units, before = np.array([len(one) for one in own]), by_item(untouched)[:, METRICS.index(metric)]
+    units = np.array([len(one) for one in own])
+    before = by_item(untouched)[:, METRICS.index(metric)]
     return DoseResponse(name, kind, doses, units, tuple(battery.tasks), counts, metric, before, items, controls, about)
 
 
@@ -349,7 +354,8 @@ def _doses(
             raise InputError(f"{wrong[0]} are for a network; a map has sizes=. Select a network with .top(...) first")
         n_units = network.space.n_units
         sizes = given["size"]
-        kind, doses = "size", [size for size in SIZES if size * n_units >= 1] if sizes is None else list(sizes)
+        kind = "size"
+        doses = [size for size in SIZES if size * n_units >= 1] if sizes is None else list(sizes)
         if any(not 0 < size < 1 or size * n_units < 1 - 1e-9 for size in doses):
             raise InputError(f"sizes={doses} must be shares of {n_units} units, each of at least one unit")
     else:
@@ -376,7 +382,8 @@ def _shuffled(scores: UnitMap, n: int, seed: int) -> list[UnitMap]:
 
 def _monotone(distance: Float[np.ndarray, " dose"], curves: Float[np.ndarray, "*draw dose"]) -> Any:
     """Rank correlation of each curve with the distance of the dose from none; 0 where a curve never varies."""
-    a, b = stats.rankdata(distance), stats.rankdata(curves, axis=-1)
+    a = stats.rankdata(distance)
+    b = stats.rankdata(curves, axis=-1)
     a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
     lengths = np.linalg.norm(a) * np.linalg.norm(b, axis=-1)
     return np.where(lengths > 0, (b * a).sum(-1) / np.where(lengths > 0, lengths, 1.0), 0.0)

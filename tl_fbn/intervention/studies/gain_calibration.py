@@ -180,7 +180,8 @@ def calibrate_gain(
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
     counts = np.array([[len(each.items) for each in half.tasks.values()] for half in (calibration, heldout)])
     parts = [calibration.select([target]), *([calibration.select(others)] if others else [])]
-    strengthen, m = amplifier(model, kind, spread=spread, positions=positions), METRICS.index(metric)
+    strengthen = amplifier(model, kind, spread=spread, positions=positions)
+    m = METRICS.index(metric)
     bench = _Bench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_size)
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
     changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}

@@ -170,7 +170,8 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         """
         tables = {rule: self.held_out(control=rule) for rule in self.controls}
         table = next(iter(tables.values()))
-        target, others = table.iloc[0], table.iloc[1:].reset_index(drop=True)
+        target = table.iloc[0]
+        others = table.iloc[1:].reset_index(drop=True)
         calibration = self.to_dataframe()
         p, p_chosen = (float(tables[r]["p"].iloc[0]) if r in tables else np.nan for r in ("calibrated", "chosen"))
         place = int(others["change"].argmin()) if len(others) else None

@@ -96,7 +96,8 @@ def mcnemar_p(before: Float[np.ndarray, " item"], after: Float[np.ndarray, " ite
     """Exact two-sided McNemar test of right and wrong items; NaN where they are not right or wrong."""
     if np.isnan(before).any() or np.isnan(after).any():
         return math.nan
-    worse, better = int(((before > 0.5) & (after < 0.5)).sum()), int(((before < 0.5) & (after > 0.5)).sum())
+    worse = int(((before > 0.5) & (after < 0.5)).sum())
+    better = int(((before < 0.5) & (after > 0.5)).sum())
     unchanged = 0  # the exact test looks at the discordant items alone
     return float(mcnemar([[unchanged, worse], [better, unchanged]], exact=True).pvalue) if worse + better else 1.0
 

@@ -174,7 +174,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         }  # version 0.1 wrote one of the two
 
     def _methods_(self) -> list[str]:
-        about, sizes = self.provenance, np.asarray(self.sizes).sum(1)
+        about = self.provenance
+        sizes = np.asarray(self.sizes).sum(1)
         kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
         known = sum(kind == "disjoint" for kind in self.discovery.values())
         span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"

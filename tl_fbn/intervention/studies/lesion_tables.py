@@ -24,13 +24,16 @@ MONITORS = ("constant", "parsed", "repetition")
 def cells(study: LesionStudy, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
     """The table of :meth:`.LesionStudy.to_dataframe`."""
     m = study.metric_index(metric)
-    drops, controls = study.drops(metric), study.control_drops(metric, control=control)
+    drops = study.drops(metric)
+    controls = study.control_drops(metric, control=control)
     p = np.array([empirical_p(own, chance) for own, chance in zip(drops, controls, strict=True)])
-    lesioned, spans = study.lesioned, study.item_spans()
+    lesioned = study.lesioned
+    spans = study.item_spans()
     lines = []
     for i, network in enumerate(study.networks):
         for j, task in enumerate(study.tasks):
-            before, after = study.baseline_items[spans[j], m], study.lesioned_items[i, spans[j], m]
+            before = study.baseline_items[spans[j], m]
+            after = study.lesioned_items[i, spans[j], m]
             low, high = paired_interval(before - after, study.n_bootstrap, study.bootstrap_seed(j))
             lines.append(
                 {
@@ -59,13 +62,15 @@ def cells(study: LesionStudy, *, metric: str | None = None, control: str | None 
 def own_tasks(study: LesionStudy, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
     """The table of :meth:`.LesionStudy.summary`."""
     table = cells(study, metric=metric, control=control)
-    m, spans = study.metric_index(metric), study.item_spans()
+    m = study.metric_index(metric)
+    spans = study.item_spans()
     lines = []
     for i, network in enumerate(study.networks):
         if network not in study.tasks:
             continue
         of_network = table[table["network"] == network].set_index("task")
-        own, others = of_network.loc[network], of_network.drop(index=network)["drop"].to_numpy(dtype=float)
+        own = of_network.loc[network]
+        others = of_network.drop(index=network)["drop"].to_numpy(dtype=float)
         drop = float(study.drops(metric)[i, study.tasks.index(network)])
         mean_other = float(others.mean()) if len(others) else 0.0
         change = study.baseline_items[:, m] - study.lesioned_items[i, :, m]
@@ -107,8 +112,10 @@ def dissociation(
             )
     if first == second:
         raise InputError(f"a dissociation is of two networks; got {first!r} twice")
-    rows, columns = [study.networks.index(n) for n in names], [study.tasks.index(n) for n in names]
-    m, spans = study.metric_index(metric), study.item_spans()
+    rows = [study.networks.index(n) for n in names]
+    columns = [study.tasks.index(n) for n in names]
+    m = study.metric_index(metric)
+    spans = study.item_spans()
     own = study.drops(metric)[np.ix_(rows, columns)]
     null = study.control_drops(metric, control=control)[rows][:, :, columns]  # (2, control, 2)
     interaction = own[0, 0] - own[0, 1] + own[1, 1] - own[1, 0]
@@ -156,7 +163,9 @@ def equivalence(
     """The table of :meth:`.LesionStudy.equivalence`."""
     if not margin > 0:
         raise InputError(f"margin={margin} must be above 0: the drop that would not matter")
-    m, spans, kind = study.metric_index(metric), study.item_spans(), study.control_kind(control)
+    m = study.metric_index(metric)
+    spans = study.item_spans()
+    kind = study.control_kind(control)
     drops = study.control_drops(metric, control=kind)
     if drops.shape[1] < 2:
         raise InputError("equivalence needs at least two controls; give n_controls=100")
@@ -172,14 +181,17 @@ def equivalence(
 
 def rivals(study: LesionStudy, *, metric: str | None = None) -> pd.DataFrame:
     """The table of :meth:`.LesionStudy.rivals_table`."""
-    m, spans, lines = study.metric_index(metric), study.item_spans(), []
+    m = study.metric_index(metric)
+    spans = study.item_spans()
+    lines = []
     for rival, items in study.rivals.items():
         for i, network in enumerate(study.networks):
             if np.isnan(items[i, :, 1]).all():
                 continue  # no such rival of this network
             for j, task in enumerate(study.tasks):
                 before = study.baseline_items[spans[j], m]
-                own, other = before - study.lesioned_items[i, spans[j], m], before - items[i, spans[j], m]
+                own = before - study.lesioned_items[i, spans[j], m]
+                other = before - items[i, spans[j], m]
                 low, high = paired_interval(own - other, study.n_bootstrap, study.bootstrap_seed(j))
                 means = float(own.mean()), float(other.mean()), float((own - other).mean())
                 lines.append((network, rival, task, METRICS[m], *means, low, high))

@@ -66,14 +66,16 @@ class Unfinished:
         if path.exists():
             arrays, notes = files.read_result(path, "LesionPart")
             rows = list(arrays["results"])
-        saved, written = len(rows), time.monotonic()
+        saved = len(rows)
+        written = time.monotonic()
         try:
             for row, noted in results_from(len(rows)) if len(rows) < n else ():
                 rows.append(row)
                 notes |= noted
                 if time.monotonic() - written > SAVE_EVERY:
                     self._write(path, rows, notes)
-                    saved, written = len(rows), time.monotonic()
+                    saved = len(rows)
+                    written = time.monotonic()
         finally:  # also when the user has had enough
             if len(rows) > saved:
                 self._write(path, rows, notes)

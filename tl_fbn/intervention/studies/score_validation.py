@@ -93,7 +93,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         """
         tried = np.flatnonzero(np.isfinite(self.effects))
         rng = np.random.default_rng(self.provenance["seed"])
-        n_null, n_top = self.provenance["n_null"], self.provenance["n_recall"]
+        n_null = self.provenance["n_null"]
+        n_top = self.provenance["n_recall"]
         truth = top_mask(self.effects[tried], n_top)
         layers = self.space.layer_of[tried]
         effect_ranks = _ranks(self.effects[tried])
@@ -107,7 +108,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             found = top_mask(values[tried], n_top)
             expected = sum(found[layers == one].sum() * truth[layers == one].mean() for one in np.unique(layers))
             sums = values[self.groups].sum(1)
-            controls, own = self.controls[number], self.top_effects[number]
+            controls = self.controls[number]
+            own = self.top_effects[number]
             lines.append(
                 {
                     "score": name,
@@ -145,7 +147,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         return arrays, about
 
     def _methods_(self) -> list[str]:
-        about, tried = self.provenance, int(np.isfinite(self.effects).sum())
+        about = self.provenance
+        tried = int(np.isfinite(self.effects).sum())
         return [
             f"Scores {listed(self.names)} were compared with lesions of {space_in_words(self.space)}: {tried:,} units one by one and {len(self.groups)} random "
             f"sets of {self.groups.shape[1]:,}, {method_in_words(about)}, on {about.get('n_items', NOT_RECORDED)} items of {self.task} "

@@ -55,7 +55,8 @@ class TokenAblation(TableResult, step="scores", picture="special_tokens"):
     over items), control_median, control_p95, p, other_median, other_worst, worst_task, isolated."""
 
     def _methods_(self) -> list[str]:
-        about, table = self.provenance, self.table
+        about = self.provenance
+        table = self.table
         return [
             f"Networks of {listed(table['task'].unique().tolist())} were found by {table['variant'].nunique()} variants of CGVST on {table['tokens'].nunique()} "
             f"sets of tokens ({about.get('select', NOT_RECORDED)}; top {about.get('top', NOT_RECORDED)}), and each was {method_in_words(about)} beside "

@@ -71,6 +71,7 @@ def _unpacked(packed: UInt8[np.ndarray, " byte"], number: int) -> Any:
     """One result, from the bundle that this thread has unpacked, or now unpacks."""
     key = joblib.hash(packed)
     if getattr(_here, "key", None) != key:
-        _here.bundle, _here.key = cloudpickle.loads(packed.tobytes()), key
+        _here.bundle = cloudpickle.loads(packed.tobytes())
+        _here.key = key
     function, bundle = _here.bundle
     return function(bundle, number)

@@ -22,8 +22,10 @@ from tl_fbn.reporting.page.section import Section
 from tl_fbn.units.prose import P_FORMULA, listed
 from tl_fbn.units.result import Result, Step
 
-TITLE, SETTINGS = "Methods", "Settings and where they come from"
-OURS, MEASURED = "our choice", "measured"
+TITLE = "Methods"
+SETTINGS = "Settings and where they come from"
+OURS = "our choice"
+MEASURED = "measured"
 # the steps of an argument that share a paragraph, in order
 PARAGRAPHS: tuple[tuple[Step, ...], ...] = (
     ("settings",),
@@ -69,7 +71,8 @@ _TOLD_ELSEWHERE = {  # entries of provenance that have a place of their own on t
 
 def sections(results: Sequence[Any]) -> list[Section]:
     """The methods of a page, as text and as settings; none where no result says anything of its making."""
-    text, table = paragraphs(results), settings(results)
+    text = paragraphs(results)
+    table = settings(results)
     found = [Section(TITLE, "\n\n".join(text))] if text else []
     if len(table):
         about = (

@@ -79,7 +79,8 @@ def _array(packed: Mapping[str, Any]) -> Any:
         return small(values.reshape(shape).tolist())
     if values.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):  # beyond 4 bytes, or infinite: then the error below is, too
-            narrow, name = values.astype("<f4"), "f4"
+            narrow = values.astype("<f4")
+            name = "f4"
             error = np.abs(narrow.astype(float) - values)
         if error.max(initial=0.0, where=np.isfinite(values)) > _tolerable(values):
             narrow, name = values, packed["dtype"]  # dates, counts beyond 2**24

@@ -67,7 +67,8 @@ def table(results: Sequence[Any]) -> pd.DataFrame:
     """One line a result: result, model, units, recording, weights, discovery prompts, seed."""
     lines = []
     for result in (one for one in parts(results) if not is_preset(one)):
-        about, space = origin(result), getattr(result, "space", None)
+        about = origin(result)
+        space = getattr(result, "space", None)
         pair = [side for side in (about.get("first"), about.get("second")) if isinstance(side, Mapping)]
         seed = about.get("seed", getattr(result, "seed", None))
         lines.append(

@@ -115,7 +115,8 @@ class Report:
 
     def _block(self, section: Section, *, draw: bool) -> dict[str, Any]:
         """One section as the template takes it."""
-        picture, table = None, None
+        picture = None
+        table = None
         if draw and section.figure is not None:
             picture = plotly_embed.embed(section.draw(), section.title)
         if section.table is not None:

@@ -122,7 +122,8 @@ def _own_sections(result: Any) -> list[Section]:
 def _section_of(described: dict[str, Any], result: Any) -> Section:
     """A section from a dict of its fields, with the picture and the origin that it names."""
     given = dict(described)
-    picture, origin = given.pop("picture", None), given.pop("origin", {})
+    picture = given.pop("picture", None)
+    origin = given.pop("origin", {})
     if picture is not None:
         name, *arguments = (picture, result) if isinstance(picture, str) else picture
         given["figure"] = partial(getattr(plot, name), *arguments)

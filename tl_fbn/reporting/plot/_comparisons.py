@@ -35,7 +35,8 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         title: Heading; by default how many networks come back more often than by chance.
     """
     table = recurrence_table(recurrence)
-    names, samples = [theme.verbatim(name) for name in recurrence.names], recurrence.n_samples
+    names = [theme.verbatim(name) for name in recurrence.names]
+    samples = recurrence.n_samples
     kind = recurrence.provenance.get("samples", "sample")
     come_back = np.count_nonzero(table["p"] < 0.05)
     go, _ = theme.plotly()
@@ -58,7 +59,8 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         hovertemplate="%{customdata}<extra></extra>",
     )
     figure = go.Figure(bars)
-    mean, high = table["expected"].to_numpy(), table["expected_95"].to_numpy()
+    mean = table["expected"].to_numpy()
+    high = table["expected_95"].to_numpy()
     chance = go.Scatter(
         x=place,
         y=mean,
@@ -200,10 +202,12 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     given = list(dict.fromkeys([*table["a"], *table["b"]]))
     place = {name: i for i, name in enumerate(given)}
     r, dice = (np.full((len(given), len(given)), np.nan) for _ in range(2))
-    r_stars, dice_stars = np.zeros(r.shape), np.zeros(r.shape)
+    r_stars = np.zeros(r.shape)
+    dice_stars = np.zeros(r.shape)
     hover = [np.full(r.shape, "", dtype=object) for _ in range(2)]
     for line in theme.records(table):
-        i, j = place[line["a"]], place[line["b"]]
+        i = place[line["a"]]
+        j = place[line["b"]]
         pair = f"{theme.verbatim(line['a'])} and {theme.verbatim(line['b'])}"
         if line.get("network"):
             pair += f"<br>best of the atlas: {theme.verbatim(line['network'])}"
@@ -217,13 +221,15 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     _, make_subplots = theme.plotly()
     titles = ["correlation over units", "Dice of the top units"]
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16, subplot_titles=titles)
-    short, long = [theme.label(name, 14) for name in given], [theme.label(name) for name in given]
+    short = [theme.label(name, 14) for name in given]
+    long = [theme.label(name) for name in given]
     for column, (z, stars, words) in enumerate(((r, r_stars, hover[0]), (dice, dice_stars, hover[1])), start=1):
         figure.add_trace(_compared(z, stars, words, signed=column == 1), row=1, col=column)
         theme.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})
-    low, high = f"{table['expected'].min():.3f}", f"{table['expected'].max():.3f}"
+    low = f"{table['expected'].min():.3f}"
+    high = f"{table['expected'].max():.3f}"
     heading = title or (
         f"Concordance of {len(given)} maps; by chance Dice {low if low == high else f'{low} to {high}'} (* p < .05, "
         "uncorrected)"

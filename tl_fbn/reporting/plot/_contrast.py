@@ -33,7 +33,9 @@ from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network, UnitMap
 
 Tested = Contrast | FContrast | PermutationTest
-_DOTTED, _MOST_BINS, _FINE = 150, 200, 0.01
+_DOTTED = 150
+_MOST_BINS = 200
+_FINE = 0.01
 _RED, _BLUE, _PALE = "#b2182b", "#2166ac", "#c8c8c8"
 
 
@@ -58,11 +60,15 @@ def contrast(
     """
     shown = _Shown.of(contrast, fdr, fwe)
     go, make_subplots = theme.plotly()
-    space, cut = shown.values.space, shown.cut
-    brain, gap, histogram = maps.height_of(space), 104, 200
+    space = shown.values.space
+    cut = shown.cut
+    brain = maps.height_of(space)
+    gap = 104
+    histogram = 200
     height = brain + gap + histogram
     counted = shown.values.values[shown.varies]
-    fine, expected = int((shown.uncorrected[shown.varies] < _FINE).sum()), _FINE * counted.size
+    fine = int((shown.uncorrected[shown.varies] < _FINE).sum())
+    expected = _FINE * counted.size
     about = f"{fine:,} of {counted.size:,} units have p < {_level(_FINE)}, uncorrected; were none different, about " + (
         f"{expected:,.0f}" if expected >= 100 else f"{expected:.3g}"
     )
@@ -91,7 +97,8 @@ def contrast(
     figure.add_trace(bars, row=2, col=1)
     figure.add_trace(curve, row=2, col=1)
     figure.update_xaxes(title_text="z", showgrid=False, row=2, col=1)
-    counts, coloured = np.asarray(bars.y), np.asarray(bars.marker.color) != _PALE
+    counts = np.asarray(bars.y)
+    coloured = np.asarray(bars.marker.color) != _PALE
     if coloured.any() and counts[coloured].max() < 0.04 * counts.max():
         top = float(np.log10(max(counts.max(), np.max(curve.y)))) + 0.1
         scale = {"title_text": "units (log scale)", "type": "log", "range": [np.log10(0.6), top], "dtick": 1}
@@ -119,7 +126,8 @@ def contrast_table(contrast: Tested, *, fdr: float | None = 0.05, fwe: float | N
         negative, by_chance (units expected to pass were none different, where that is known: uncorrected).
     """
     shown = _Shown.of(contrast, fdr, fwe)
-    positive, tested = np.nan_to_num(shown.values.values) > 0, int(shown.varies.sum())
+    positive = np.nan_to_num(shown.values.values) > 0
+    tested = int(shown.varies.sum())
     fine = (shown.uncorrected < _FINE) & shown.varies
     at = float(stats.norm.isf(_FINE / (1 if shown.one_sided else 2)))
     passes = [("uncorrected", _FINE, at, fine, _FINE * tested)]
@@ -193,7 +201,9 @@ class _Shown:
             )
         if fdr is None and fwe is None:
             raise InputError("contrast marks what survives a threshold; give fdr= or fwe=, e.g. fdr=0.05")
-        z, p, one_sided = given.z, given.p.values, isinstance(given, FContrast)
+        z = given.z
+        p = given.p.values
+        one_sided = isinstance(given, FContrast)
         varies = np.isfinite(given.t.values if isinstance(given, Contrast) else given.statistic)
         thresholds = []
         if fdr is not None:
@@ -238,7 +248,8 @@ class _Shown:
         return int((~self.varies).sum())
 
     def heading(self) -> str:
-        one, total = self.thresholds[self.deciding], len(self.varies)
+        one = self.thresholds[self.deciding]
+        total = len(self.varies)
         found = int(one.passed.sum())
         return (
             f"{self.name}: {f'{found:,} of {total:,} units survive' if found else f'no unit of {total:,} survives'} "
@@ -272,7 +283,8 @@ def _histogram(go: Any, shown: _Shown, values: Float[np.ndarray, " unit"]) -> tu
     """Bars of counts, those beyond the threshold coloured, and the curve without effects."""
     cut = shown.cut
     far = max(4.0, *(0.3 + one.at for one in shown.thresholds if np.isfinite(one.at)))
-    low, high = min(-far, values.min(initial=0.0)), max(far, values.max(initial=0.0))
+    low = min(-far, values.min(initial=0.0))
+    high = max(far, values.max(initial=0.0))
     width = max(0.25, (high - low) / _MOST_BINS)
     if np.isfinite(cut) and cut > width:
         width = cut / np.floor(cut / width)  # bars end at the threshold
@@ -280,7 +292,8 @@ def _histogram(go: Any, shown: _Shown, values: Float[np.ndarray, " unit"]) -> tu
     # the smallest survivor stands on an edge, which rounding must not move it across
     counts = np.histogram(values, edges - 1e-9 * np.sign(edges))[0]
     centres = (edges[1:] + edges[:-1]) / 2
-    red, blue = centres > cut, (centres < -cut) & (not shown.one_sided)
+    red = centres > cut
+    blue = (centres < -cut) & (not shown.one_sided)
     bar = go.Bar(
         x=centres,
         y=counts,

@@ -47,7 +47,8 @@ def design_efficiency(
     titles = ["efficiency (pale: taken by other columns)", "largest VIF of a column"]
     figure = make_subplots(rows=1, cols=2, column_widths=[0.7, 0.3], horizontal_spacing=0.12, subplot_titles=titles)
     for number, name in enumerate(names):
-        lines, colour = [line for line in table if line["design"] == name], theme.OKABE_ITO[number]
+        lines = [line for line in table if line["design"] == name]
+        colour = theme.OKABE_ITO[number]
         found, alone = (np.array([line[key] for line in lines]) for key in ("efficiency", "alone"))
         rows = lines[0]["rows"]
         hover = [
@@ -60,7 +61,8 @@ def design_efficiency(
             )
             for line in lines
         ]
-        place, group = np.arange(len(asked)), {"offsetgroup": str(number), "legendgroup": str(number)}
+        place = np.arange(len(asked))
+        group = {"offsetgroup": str(number), "legendgroup": str(number)}
         solid = go.Bar(
             x=place,
             y=found,
@@ -116,7 +118,9 @@ def design_efficiency(
     figure.update_layout(barmode="group", bargap=0.3 if len(asked) * len(names) > 2 else 0.7)
     if title is None:
         first = sorted((line for line in table if line["contrast"] == asked[0]), key=lambda line: -line["efficiency"])
-        best, most, least = first[0]["design"], first[0]["efficiency"], first[-1]["efficiency"]
+        best = first[0]["design"]
+        most = first[0]["efficiency"]
+        least = first[-1]["efficiency"]
         title = f"Efficiency of {', '.join(asked[:3])}{' ...' if len(asked) > 3 else ''}"
         if len(names) > 1 and least > 0:
             title = f"{best} has the highest efficiency for {asked[0]}, {most / least:.2f} times the lowest"

@@ -86,7 +86,8 @@ def dissociation_table(study: Any, *, metric: str | None = None, control: str | 
     table = table.assign(smaller=np.minimum(*effects))
     if isinstance(study, pd.DataFrame):
         return table
-    drops, chance = study.control_drops(metric, control=control), []
+    drops = study.control_drops(metric, control=control)
+    chance = []
     for first, second in zip(table["first"], table["second"], strict=True):
         (a, b), (s, t) = (
             [names.index(name) for name in (first, second)] for names in (list(study.networks), list(study.tasks))
@@ -100,7 +101,8 @@ def _lines(study: Any, table: pd.DataFrame, metric: str, control: str | None) ->
     """One panel a pair: two tasks across, two lines, and what random networks do."""
     go, _ = theme.plotly()
     factor, _, unit = panels.measure(metric)
-    lines, bare = theme.records(table), isinstance(study, pd.DataFrame)
+    lines = theme.records(table)
+    bare = isinstance(study, pd.DataFrame)
     whole = None if bare else study.to_dataframe(metric=metric, control=control).set_index(["network", "task"])
     titles = [_title(line, factor, unit) for line in lines]
     everyone = list(dict.fromkeys(name for line in lines for name in (line["first"], line["second"])))
@@ -110,13 +112,17 @@ def _lines(study: Any, table: pd.DataFrame, metric: str, control: str | None) ->
         names = [line["first"], line["second"]]
         values = [[line["first_own"], line["first_other"]], [line["second_other"], line["second_own"]]]
         for k, name in enumerate(names):
-            y, x = factor * np.array(values[k]), np.array([0.0, 1.0]) + (k - 0.5) * 0.06
+            y = factor * np.array(values[k])
+            x = np.array([0.0, 1.0]) + (k - 0.5) * 0.06
             which = everyone.index(name)
-            colour, dash = theme.OKABE_ITO[which % 8], ("solid", "dash", "dot")[which % 3]
-            low, high = y, y
+            colour = theme.OKABE_ITO[which % 8]
+            dash = ("solid", "dash", "dot")[which % 3]
+            low = y
+            high = y
             if whole is not None:
                 cells = whole.loc[[(name, task) for task in names]]
-                low, high = factor * cells["low"], factor * cells["high"]
+                low = factor * cells["low"]
+                high = factor * cells["high"]
                 null = study.control_drops(metric, control=control)[study.networks.index(name)]
                 null = factor * null[:, [study.tasks.index(task) for task in names]]
                 shown = {"name": "matched random networks, 5 to 95 %", "showlegend": number + k == 0}

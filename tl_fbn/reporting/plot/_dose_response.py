@@ -54,7 +54,8 @@ def dose_response(dose: Any) -> Figure:
     curves = _curves(dose)
     first = next(iter(curves.values()))
     factor, axis, unit = panels.measure(first.metric)
-    tables, single = {name: one.to_dataframe() for name, one in curves.items()}, len(curves) == 1
+    tables = {name: one.to_dataframe() for name, one in curves.items()}
+    single = len(curves) == 1
     table = next(iter(tables.values()))
     tests = dict(zip(first.tasks, theme.records(first.summary()), strict=True)) if single else {}
     titles = [_title(task, tests.get(task), factor) for task in first.tasks]

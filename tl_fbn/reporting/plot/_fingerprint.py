@@ -95,7 +95,8 @@ def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure
 
 def _ordered(found: Fingerprint) -> tuple[list[int], list[int]]:
     """Networks of both models in the order of their best pairing, best first, then those without a partner."""
-    table, orders = found.to_dataframe(), []
+    table = found.to_dataframe()
+    orders = []
     for side, column in enumerate(("a", "b")):
         names = list(found.names[side])
         paired = [names.index(name) for name in table[column]]

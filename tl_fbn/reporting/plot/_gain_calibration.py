@@ -47,7 +47,8 @@ def gain_calibration(calibration: Any) -> Figure:
         InputTypeError: Something else.
     """
     panels.require(calibration, PARTS, "gain_calibration", "a GainCalibration of calibrate_gain")
-    tried, held = calibration.to_dataframe(), calibration.held_out()
+    tried = calibration.to_dataframe()
+    held = calibration.held_out()
     groups = [held[held["metric"] == metric] for metric in dict.fromkeys(held["metric"])]
     titles = ["amounts tried, on the items they were chosen on"]
     titles += ["chosen amount, on other items" + (", target" if len(groups) > 1 else ""), "other tasks, likewise"]

@@ -78,7 +78,8 @@ def layer_profile(
             hovertemplate="%{customdata}, %{y:.4g} %" if share else "%{customdata}",
         )
         figure.add_trace(bar)
-    first, single = next(iter(sets)), len(sets) == 1
+    first = next(iter(sets))
+    single = len(sets) == 1
     bargap = 0.25 if n_layers * len(sets) > 8 else 0.6
     figure.update_xaxes(title_text="layer", dtick=-(-n_layers // 16), showgrid=False)
     figure.update_yaxes(title_text=what, rangemode="tozero")
@@ -130,7 +131,9 @@ def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
     if len(maps) > _MOST_MAPS:
         raise InputError(f"layer_profile draws up to {_MOST_MAPS} maps, a panel each; got {len(maps)}. Give fewer")
     go, make_subplots = theme.plotly()
-    n, panel, gap = len(maps), 200 if len(maps) == 1 else 130, 36
+    n = len(maps)
+    panel = 200 if len(maps) == 1 else 130
+    gap = 36
     height = n * panel + (n - 1) * gap
     figure = make_subplots(
         rows=n,

@@ -47,9 +47,11 @@ def lesion_controls(
     go, _ = theme.plotly()
     table = controls_table(study, tasks=tasks, metric=metric, control=control)
     factor, _, unit = panels.measure(table["metric"].iloc[0])
-    lines, figure = theme.records(table), go.Figure()
+    lines = theme.records(table)
+    figure = go.Figure()
     kinds = list(dict.fromkeys(table["control"]))
-    spread_x, spread_y = [], []
+    spread_x = []
+    spread_y = []
     for row, line in enumerate(lines):
         drops = study.control_drops(metric, control=line["control"])
         values = np.sort(drops[study.networks.index(line["network"]), :, study.tasks.index(line["task"])])

@@ -39,15 +39,20 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
     Raises:
         InputError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.
     """
-    who, key = "lesion_matrix", ("network", "task", "metric")
+    who = "lesion_matrix"
+    key = ("network", "task", "metric")
     table = theme.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
     _, make_subplots = theme.plotly()
-    metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
+    metrics = list(dict.fromkeys(table["metric"]))
+    networks = list(dict.fromkeys(table["network"]))
     wide = max(len(set(each)) for _, each in table.groupby("metric")["task"])
     cell = (46, 34) if wide <= panels.CROWDED else (22, 22)
-    panel, gap, n = max(cell[1] * len(networks), 60), 130, len(metrics)
+    panel = max(cell[1] * len(networks), 60)
+    gap = 130
+    n = len(metrics)
     height = n * panel + (n - 1) * gap
-    titles, spacing = ["its own lesion", "matched random lesions (median)"] * n, gap / height if n > 1 else 0
+    titles = ["its own lesion", "matched random lesions (median)"] * n
+    spacing = gap / height if n > 1 else 0
     figure = make_subplots(rows=n, cols=2, horizontal_spacing=0.03, vertical_spacing=spacing, subplot_titles=titles)
     for row, metric in enumerate(metrics, start=1):
         lines = [line for line in theme.records(table) if line["metric"] == metric]
@@ -99,11 +104,13 @@ def amplification(table: pd.DataFrame) -> Figure:
     """
     theme.require_lines(table, GAIN_COLUMNS, ("network", "gain", "task", "metric"), "amplification")
     go, make_subplots = theme.plotly()
-    metrics, networks = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["network"]))
+    metrics = list(dict.fromkeys(table["metric"]))
+    networks = list(dict.fromkeys(table["network"]))
     pairs = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
     cols = min(3, len(pairs))
     rows = -(-len(pairs) // cols)
-    height, gap = 250 * rows - 70, 70
+    height = 250 * rows - 70
+    gap = 70
     titles = [theme.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in pairs]
     spacing = gap / height if rows > 1 else 0
     places = {"rows": rows, "cols": cols, "vertical_spacing": spacing, "horizontal_spacing": 0.07}
@@ -153,6 +160,7 @@ def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
     if np.isfinite(line.get("low", np.nan)):
         words[-1] += f" [{scale * line['low']:.3g}, {scale * line['high']:.3g}], 95 % over items"
     if np.isfinite(line["control_median"]):
-        median, p95 = scale * line["control_median"], scale * line["control_p95"]
+        median = scale * line["control_median"]
+        p95 = scale * line["control_p95"]
         words += [f"random lesions: median {median:.3g}, 95th percentile {p95:.3g}", f"p = {line['p']:.3g}"]
     return "<br>".join(words)

@@ -44,7 +44,8 @@ def overlap_matrix(
     pairs = dice_table(sets, seed=seed, n_null=n_null)
     place = {name: i for i, name in enumerate(sets)}
     dice = np.full((len(sets), len(sets)), np.nan)  # the diagonal stays empty: a network equals itself
-    chance, stars = dice.copy(), np.zeros(dice.shape, dtype=int)
+    chance = dice.copy()
+    stars = np.zeros(dice.shape, dtype=int)
     hover = np.full(dice.shape, "", dtype=object)
     for line in theme.records(pairs):
         at = ([place[line["a"]], place[line["b"]]], [place[line["b"]], place[line["a"]]])
@@ -60,7 +61,8 @@ def overlap_matrix(
     go, make_subplots = theme.plotly()
     short = [theme.label(name, 14) for name in sets]
     sizes = [f"{theme.label(name)} ({len(network):,})" for name, network in sets.items()]
-    low, high = f"{pairs['chance'].min():.3f}", f"{pairs['chance'].max():.3f}"
+    low = f"{pairs['chance'].min():.3f}"
+    high = f"{pairs['chance'].max():.3f}"
     heading = title or f"Dice overlap; layer-matched random sets give {low if low == high else f'{low} to {high}'}"
     width = 240 + 38 * len(sets)
     if seed is None:
@@ -138,7 +140,8 @@ def dice_of_all(sets: Mapping[str, Network]) -> tuple[np.ndarray, np.ndarray, np
     Three (network, network) arrays; NaN where both networks are empty.
     """
     n = len(sets)
-    shared, expected = np.zeros((n, n)), np.zeros((n, n))
+    shared = np.zeros((n, n))
+    expected = np.zeros((n, n))
     sizes = np.array([len(network) for network in sets.values()], dtype=np.float64)
     for parts in zip(*(network.by_layer() for network in sets.values()), strict=True):
         inside = np.array(parts, dtype=np.float32)

@@ -89,7 +89,8 @@ def finish(figure: Figure, heading: str, height: int, *, min_width: int = 0, pap
     traces: Any = figure.data
     layout: Any = figure.layout
     named = sum(trace.showlegend is not False and bool(trace.name) for trace in traces)
-    above, below = 84 if layout.annotations else 50, 56 + (48 if named > 1 else 0)
+    above = 84 if layout.annotations else 50
+    below = 56 + (48 if named > 1 else 0)
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": -58 / height, "yanchor": "top"}
     figure.update_layout(legend=legend, showlegend=named > 1, height=height + above + below)
     figure.update_layout(margin={"t": above, "b": below})
@@ -144,7 +145,8 @@ def ticks(x: Any, rows: Any, **options: Any) -> Any:
 
 def name_rows(figure: Figure, names: Sequence[str], *, shown: bool = True, **at: Any) -> None:
     """Name the rows of a panel, the first at the top."""
-    span, places = [len(names) - 0.5, -0.5], list(range(len(names)))
+    span = [len(names) - 0.5, -0.5]
+    places = list(range(len(names)))
     figure.update_yaxes(tickvals=places, ticktext=list(names), range=span, showticklabels=shown, showgrid=False, **at)
 
 

@@ -48,7 +48,8 @@ def prune(
     """
     go, _ = theme.plotly()
     whole = prune_table(report, before=before, after=after, seconds=seconds)
-    layers, scores = report.to_dataframe(), panels.lines_where(whole, whole["what"] == "score")
+    layers = report.to_dataframe()
+    scores = panels.lines_where(whole, whole["what"] == "score")
     sizes = panels.lines_where(whole, whole["what"].isin(("parameters", "time")))
     parts = [("neurons", "neurons", "kept")] + ([("heads", "heads", "heads_kept")] if "heads" in layers else [])
     titles = [f"{what} of each layer" for what, _, _ in parts]
@@ -69,7 +70,8 @@ def prune(
             figure.add_trace(bar, **at)
         figure.update_xaxes(title_text="layer", dtick=-(-len(layers) // 12), showgrid=False, **at)
         figure.update_yaxes(title_text=what, rangemode="tozero", **at)
-    at, rows = places[len(parts)], np.arange(len(sizes))
+    at = places[len(parts)]
+    rows = np.arange(len(sizes))
     for name, share, colour, width in (
         ("before", np.full(len(sizes), 100.0), BEFORE, 0.7),
         ("after", 100 * sizes["after"].to_numpy() / sizes["before"].to_numpy(), AFTER, 0.42),
@@ -141,8 +143,10 @@ def _scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
     """One row a task: a hollow dot before, a filled one after, a tick for chance."""
     go, _ = theme.plotly()
     factor, axis, _ = panels.measure(table["unit"].iloc[0])
-    old, new = factor * table["before"].to_numpy(dtype=float), factor * table["after"].to_numpy(dtype=float)
-    rows, gap = np.arange(len(table)), np.full(len(table), np.nan)
+    old = factor * table["before"].to_numpy(dtype=float)
+    new = factor * table["after"].to_numpy(dtype=float)
+    rows = np.arange(len(table))
+    gap = np.full(len(table), np.nan)
     way = go.Scatter(
         x=np.stack([old, new, gap], axis=1).ravel(),
         y=np.stack([rows, rows, gap], axis=1).ravel(),

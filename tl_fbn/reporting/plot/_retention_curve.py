@@ -53,7 +53,8 @@ def retention_curve(
     for number, ((task, metric), at) in enumerate(zip(pairs, places, strict=True)):
         lines = panels.lines_where(table, (table["task"] == task) & (table["metric"] == metric)).sort_values("networks")
         factor, axis, _ = panels.measure(metric)
-        x, baseline = lines["networks"].to_numpy(), factor * float(lines["baseline"].iloc[0])
+        x = lines["networks"].to_numpy()
+        baseline = factor * float(lines["baseline"].iloc[0])
         median, p05, p95, value = (
             factor * lines[name].to_numpy(dtype=float)
             for name in ("control_median", "control_p05", "control_p95", "value")

@@ -45,7 +45,8 @@ def score_validation(validation: Any) -> Figure:
     )
     names = [theme.verbatim(name) for name in table["score"]]
     for number, (at, (axis, scale, own, chance, p95, p)) in enumerate(zip(places, measured, strict=True)):
-        middle, values = scale * table[chance].to_numpy(), scale * table[own].to_numpy()
+        middle = scale * table[chance].to_numpy()
+        values = scale * table[own].to_numpy()
         ends = None if p95 is None else scale * table[p95].to_numpy()
         if ends is not None:
             bar = panels.bars(

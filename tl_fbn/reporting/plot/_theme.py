@@ -30,7 +30,8 @@ else:
     Figure = Any  # run-time type checks must not need plotly
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
+DIVERGING = "RdBu_r"
+SEQUENTIAL = "Blues"
 NOTHING = "#e2e2e2"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -128,7 +129,8 @@ def matrix(z: np.ndarray, low: float | int, high: float | int, *, text: Any = No
 
 def matrix_axes(figure: Figure, columns: Sequence[str], rows: Sequence[str], **at: Any) -> None:
     """Label the cells of a matrix whose first row is at the top."""
-    places, span = list(range(len(columns))), [len(rows) - 0.5, -0.5]
+    places = list(range(len(columns)))
+    span = [len(rows) - 0.5, -0.5]
     turn = [0, -45, -90]  # as far as the names need
     figure.update_xaxes(tickvals=places, ticktext=list(columns), autotickangles=turn, showgrid=False, **at)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), range=span, showgrid=False, **at)

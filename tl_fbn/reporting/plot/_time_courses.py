@@ -30,7 +30,10 @@ from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network
 
-_ALL_ROWS, _MOST_POINTS, _MOST_PANELS, _MOST_BLOCKS = 2000, 8000, 32, 400
+_ALL_ROWS = 2000
+_MOST_POINTS = 8000
+_MOST_PANELS = 32
+_MOST_BLOCKS = 400
 _ABOUT = ("prompt", "position", "token", "condition")
 
 
@@ -67,7 +70,8 @@ def time_courses(
     place = table["row"].to_numpy()
     go, _ = theme.plotly()
     n = len(names)
-    panel, gap = int(np.clip(520 // n, 34, 110)), 8
+    panel = int(np.clip(520 // n, 34, 110))
+    gap = 8
     height = n * panel + (n - 1) * gap
     complete = len(table) <= _ALL_ROWS
     bins = len(table) if complete else max(100, min(_ALL_ROWS, _MOST_POINTS // n) // 2)
@@ -189,10 +193,12 @@ def _table(
     if (np.diff(chosen) != 1).any():
         raise InputError(f"rows={rows} leaves rows out; give a slice without a step, e.g. slice(0, 500)")
     known = one[0].rows
-    conditions, blocks = np.full(len(values), "", dtype=object), []
+    conditions = np.full(len(values), "", dtype=object)
+    blocks = []
     for condition, span in blocks_of(one[0].events):
         conditions[span] = condition
-        low, high = max(span.start, int(chosen[0])), min(span.stop, int(chosen[-1]) + 1)
+        low = max(span.start, int(chosen[0]))
+        high = min(span.stop, int(chosen[-1]) + 1)
         if low < high:
             blocks.append((str(condition), low, high))
     table = pd.DataFrame({"row": chosen})

@@ -41,7 +41,8 @@ def special_tokens(ablation: theme.HasTable | pd.DataFrame) -> Figure:
     table = theme.table_of(ablation)
     means = tokens_table(table)
     factor, _, unit = panels.measure(means["metric"].iloc[0])
-    variants, sets = list(dict.fromkeys(means["variant"])), list(dict.fromkeys(means["tokens"]))
+    variants = list(dict.fromkeys(means["variant"]))
+    sets = list(dict.fromkeys(means["tokens"]))
     titles = [theme.label(variant, 30) for variant in variants]
     figure, height, places = panels.grid(titles, height=34 * len(sets) + 14, shared_xaxes="all", aside=0.09)
     for number, (variant, at) in enumerate(zip(variants, places, strict=True)):

@@ -109,7 +109,10 @@ def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None
 
 def _wrapped(sizes: np.ndarray, ends: Sequence[bool], wrap: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each cell starts, and on which line; a line ends when it is full or with a token that breaks the line."""
-    starts, rows, x, row = [], [], 0.0, 0
+    starts = []
+    rows = []
+    x = 0.0
+    row = 0
     for size, last in zip(sizes, ends, strict=True):
         if x and x + size > wrap:
             x, row = 0.0, row + 1

@@ -62,7 +62,9 @@ def unit_map(
     limits = {kind: theme.colour_limit([m.values for m in panels.values() if m.kind == kind]) for kind in kinds}
 
     go, make_subplots = theme.plotly()
-    n, panel, gap = len(panels), height_of(space), 40
+    n = len(panels)
+    panel = height_of(space)
+    gap = 40
     height = n * panel + (n - 1) * gap
     titles = [theme.label(name, 80) for name in panels] if n > 1 else None
     spacing = gap / height if n > 1 else 0

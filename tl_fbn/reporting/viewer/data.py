@@ -66,7 +66,8 @@ def viewer_data(
         space.require_same(thing.space, "view")
     if megabytes < 0.5:
         raise InputError(f"megabytes={megabytes} leaves no room for a page; give at least 0.5")
-    asked, budget = _asked(space, units, max_units), int(megabytes * 1e6)
+    asked = _asked(space, units, max_units)
+    budget = int(megabytes * 1e6)
 
     runs, numbers = _runs(recording, run)
     total = sum(one.n_rows for one in runs)
@@ -204,7 +205,8 @@ def _text(runs: Sequence[Run], numbers: Sequence[int], n_rows: int) -> dict[str,
         if start + rows.start < n_rows
     ]
     conditions = list(dict.fromkeys(name for *_, name in blocks))
-    surprisal, position = columns.get("surprisal"), columns.get("position")
+    surprisal = columns.get("surprisal")
+    position = columns.get("position")
     known = surprisal is not None and bool(np.isfinite(surprisal.astype(np.float64)).any())
     return {
         "rows": n_rows,
@@ -329,7 +331,8 @@ def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
     """The maps, in as many bits and of as many units as fit into ``room`` characters."""
     if not shown:
         return []
-    each, n_units = room / BASE64 / len(shown), shown[0][1].space.n_units
+    each = room / BASE64 / len(shown)
+    n_units = shown[0][1].space.n_units
     bits = 16 if 2 * n_units <= each else 8
     whole = n_units <= each
     most = n_units if whole else max(min(1000, n_units), int((each - n_units / 255) / 2))
@@ -361,7 +364,9 @@ def overlaps(sets: Mapping[str, Network]) -> dict[str, list[list[float | None]]]
 
 def _notes(data: Mapping[str, Any], bits: int, n_asked: int, total: int) -> list[str]:
     """What was rounded and what was left out, in sentences."""
-    n_units, n_rows, notes = sum(data["space"]["widths"]), data["text"]["rows"], []
+    n_units = sum(data["space"]["widths"])
+    n_rows = data["text"]["rows"]
+    notes = []
     if data["maps"]:
         first = data["maps"][0]
         share = 50 / _TOP[first["bits"]]

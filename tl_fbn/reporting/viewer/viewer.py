@@ -58,7 +58,8 @@ class Viewer:
     @property
     def summary(self) -> str:
         """What is in it, in a line."""
-        data, text = self.data, self.data["text"]
+        data = self.data
+        text = self.data["text"]
         parts = [
             _count(len(data["networks"]), "network"),
             _count(len(data["maps"]), "map"),

@@ -41,7 +41,8 @@ Split = Literal["train", "prompts", "battery"]
 LETTERS = tuple("abcdefghijkl")
 CAPITALS = tuple(letter.upper() for letter in LETTERS)
 DIGITS = tuple("0123456789")
-USER_OPEN, USER_CLOSE = "[INST]", "[/INST]"
+USER_OPEN = "[INST]"
+USER_CLOSE = "[/INST]"
 
 _DETERMINERS = ("the", "one", "every", "some")
 _ADJECTIVES = ("old", "small", "red", "quiet", "warm", "tall", "green", "slow")
