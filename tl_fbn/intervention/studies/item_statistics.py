@@ -99,7 +99,8 @@ def mcnemar_p(before: Float[np.ndarray, " item"], after: Float[np.ndarray, " ite
     worse = int(((before > 0.5) & (after < 0.5)).sum())
     better = int(((before < 0.5) & (after > 0.5)).sum())
     unchanged = 0  # the exact test looks at the discordant items alone
-    return float(mcnemar([[unchanged, worse], [better, unchanged]], exact=True).pvalue) if worse + better else 1.0
+    test: Any = mcnemar([[unchanged, worse], [better, unchanged]], exact=True)
+    return float(test.pvalue) if worse + better else 1.0
 
 
 def equivalence_p(
