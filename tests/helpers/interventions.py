@@ -20,6 +20,15 @@ def network_of(model, indices=(0, 5, 23, 24, 40)) -> fbn.Network:
     return fbn.Network.from_indices(fbn.Scanner(model).space, indices, name="n")
 
 
+def random_reference(model, seed: int = 0) -> fbn.Recording:
+    """40 rows of normal deviates, two blocks of 20."""
+    rng = np.random.default_rng(seed)
+    widths = fbn.Scanner(model).space.widths
+    return fbn.Recording.from_arrays(
+        [[rng.normal(1.0, 2.0, (40, w)).astype(np.float32) for w in widths]], events=[blocks(["a", "b"], 20)]
+    )
+
+
 def texts_reference(model, seed: int = 1) -> fbn.Recording:
     """Three texts of 7, 4 and 9 tokens in one run, as the scanner lays them out."""
     rng = np.random.default_rng(seed)
@@ -34,6 +43,31 @@ def texts_reference(model, seed: int = 1) -> fbn.Recording:
     widths = fbn.Scanner(model).space.widths
     arrays = [rng.normal(1.0, 2.0, (20, width)).astype(np.float32) for width in widths]
     return fbn.Recording.from_arrays([arrays], events=[blocks(["a"], 20)], rows=[rows])
+
+
+def logits(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model(IDS)
+
+
+def torch_reference(model, edit) -> torch.Tensor:
+    """Logits when ``edit(layer, activation)`` is applied by plain torch hooks on the hook points themselves."""
+    handles = [
+        model.hook_dict[f"blocks.{layer}.mlp.hook_post"].register_forward_hook(
+            lambda _, inputs, output, layer=layer: edit(layer, output.clone())
+        )
+        for layer in range(model.cfg.n_layers)
+    ]
+    try:
+        return logits(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def hook_counts(model) -> int:
+    """Hooks on the model's hook points, whoever put them there."""
+    return sum(len(point._forward_hooks) + len(point._backward_hooks) for point in model.hook_dict.values())
 
 
 def module_hooks(model) -> int:

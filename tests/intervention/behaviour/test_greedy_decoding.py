@@ -56,8 +56,8 @@ def test_as_stepping_by_hand(host, batch_size):
 
 
 def test_contexts_of_equal_length_share_a_batch_where_they_must():
-    assert writing._batches(PROMPTS, "equal", 64) == [[4], [1, 3], [5], [0, 2]]
-    assert writing._batches(PROMPTS, "padded", 4) == [[4, 1, 3, 5], [0, 2]]
+    assert writing._batches_by_length(PROMPTS, "equal", 64) == [[4], [1, 3], [5], [0, 2]]
+    assert writing._batches_by_length(PROMPTS, "padded", 4) == [[4, 1, 3, 5], [0, 2]]
 
 
 def test_a_string_ends_an_answer():

@@ -11,42 +11,20 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.helpers.interventions import IDS, llama_bridge, module_hooks, network_of, texts_reference
+from tests.helpers.interventions import (
+    IDS,
+    hook_counts,
+    llama_bridge,
+    logits,
+    module_hooks,
+    network_of,
+    random_reference,
+    texts_reference,
+    torch_reference,
+)
 from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.helpers.recordings import blocks
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
-
-
-def logits(model) -> torch.Tensor:
-    with torch.no_grad():
-        return model(IDS)
-
-
-def hook_counts(model) -> int:
-    return sum(len(point._forward_hooks) + len(point._backward_hooks) for point in model.hook_dict.values())
-
-
-def random_reference(model, seed: int = 0) -> fbn.Recording:
-    rng = np.random.default_rng(seed)
-    widths = fbn.Scanner(model).space.widths
-    return fbn.Recording.from_arrays(
-        [[rng.normal(1.0, 2.0, (40, w)).astype(np.float32) for w in widths]], events=[blocks(["a", "b"], 20)]
-    )
-
-
-def torch_reference(model, edit) -> torch.Tensor:
-    """Logits when ``edit(layer, activation)`` is applied by plain torch hooks on the hook points themselves."""
-    handles = [
-        model.hook_dict[f"blocks.{layer}.mlp.hook_post"].register_forward_hook(
-            lambda _, inputs, output, layer=layer: edit(layer, output.clone())
-        )
-        for layer in range(model.cfg.n_layers)
-    ]
-    try:
-        return logits(model)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @pytest.mark.parametrize(

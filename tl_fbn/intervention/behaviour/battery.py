@@ -36,7 +36,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
-from tl_fbn.intervention.behaviour.item_tokens import Layout, Sequence_, encode_item, item_digests
+from tl_fbn.intervention.behaviour.item_tokens import Layout, ScoredSequence, encode_item, item_digests
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
@@ -69,7 +69,7 @@ class _Batch:
     slots: Int[np.ndarray, " scored"]
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence_], chosen: list[int], offsets: Int[np.ndarray, " all"]) -> _Batch:
+    def of(cls, sequences: Sequence[ScoredSequence], chosen: list[int], offsets: Int[np.ndarray, " all"]) -> _Batch:
         ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], torch.device("cpu"))
         starts = [sequences[index][1] for index in chosen]
         places = [(row, at) for row, i in enumerate(chosen) for at in range(starts[row], len(sequences[i][0]))]
@@ -93,7 +93,7 @@ class _Prepared:
     layouts: dict[str, Layout]
 
     @classmethod
-    def of(cls, tasks: Mapping[str, Task], sequences: Sequence[Sequence_], batch_size: int) -> _Prepared:
+    def of(cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int) -> _Prepared:
         counts = np.array([len(ids) - start for ids, start in sequences])
         offsets = np.cumsum(counts) - counts
         by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))

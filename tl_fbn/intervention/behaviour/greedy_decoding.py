@@ -1,9 +1,16 @@
-"""The model writes an answer: greedily, up to where an answer ends.
+"""Greedy decoding of answers: the most probable token, again and again, up to where an answer ends.
 
-A recording needs exactly so many tokens from every context (:mod:`tl_fbn.acquisition.model.sampling`, whose decoder this is); an answer ends when the model says so: at
-an end-of-text or any other special token (a new turn), save the one for unknown words, at a string of ``stop``, or after ``max_new_tokens``.
+An answer ends
 
-Prompts of similar length share a batch, behind a key-value cache where the model has one; the last token written is never read.
+- at an end-of-text token, or any other special token (a new turn, say) save the one for unknown words;
+- where it contains one of the strings of ``stop``;
+- after ``max_new_tokens`` tokens.
+
+The decoder is that of :mod:`tl_fbn.acquisition.model.sampling`. It differs in use: a recording needs a fixed number
+of tokens from every context, and reads each of them; here an answer may end early, and its last token is never read.
+
+Prompts of similar length share a batch. Cost: one pass over the prompts and one step a token, behind a key-value
+cache where the model has one; without one, each step reads the whole text again.
 """
 
 from __future__ import annotations
@@ -29,69 +36,87 @@ def write(
     batch_size: int,
     progress: bool,
 ) -> list[list[int]]:
-    """Token ids of the most probable continuation of each prompt, without the token that ended it.
+    """Write the greedy continuation of each prompt.
 
     Args:
         model: A TransformerLens model with a tokenizer.
-        prompts: Token ids.
-        max_new_tokens: Most tokens to write.
-        stop: Strings that end an answer; the tokens that complete one are kept (:func:`cut` takes it off).
-        batch_size: Prompts in a pass.
-        progress: Show a bar.
+        prompts: Token ids of each prompt.
+        max_new_tokens: Largest number of tokens to write after a prompt.
+        stop: Strings that end an answer; the tokens that complete one are kept (:func:`cut` takes the string off).
+        batch_size: Number of prompts in a pass.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Token ids of each continuation, in the order of the prompts, without the special token that ended it.
     """
     mode = decoding_mode(model)
     ends = end_of_answer(model)
     written: list[list[int]] = [[] for _ in prompts]
     with tqdm(total=len(prompts), desc="responses", unit="item", disable=not progress) as bar:
-        for batch in _batches(prompts, mode, batch_size):
-            continued = _continue(
+        for batch in _batches_by_length(prompts, mode, batch_size):
+            continuations = _continuations(
                 Decoder(model, mode), [prompts[i] for i in batch], max_new_tokens, ends, tokenizer_of(model), stop
             )
-            for i, tokens in zip(batch, continued, strict=True):
+            for i, tokens in zip(batch, continuations, strict=True):
                 written[i] = tokens
             bar.update(len(batch))
     return written
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of these strings."""
+    """The text before the first of the strings that end an answer.
+
+    Args:
+        text: What was written.
+        stop: The strings that end an answer; a text without any of them is left whole.
+    """
     return text[: min((text.find(one) for one in stop if one in text), default=len(text))]
 
 
 def end_of_answer(model: HookedModel) -> set[int]:
-    """Tokens that end an answer: of end-of-text, and special ones save that for unknown words."""
+    """Ids of the tokens that end an answer: end-of-text, and all special tokens save the one for unknown words.
+
+    Args:
+        model: The model whose tokenizer and configuration name these tokens.
+    """
     tokenizer = tokenizer_of(model)
     special = {int(token) for token in getattr(tokenizer, "all_special_ids", [])}
     return (special - {getattr(tokenizer, "unk_token_id", None)}) | set(host.end_tokens(model))
 
 
-def _batches(prompts: Sequence[Sequence[int]], mode: DecodingMode, batch_size: int) -> list[list[int]]:
-    """Prompts of similar length together; of equal length where the model needs that."""
+def _batches_by_length(prompts: Sequence[Sequence[int]], mode: DecodingMode, batch_size: int) -> list[list[int]]:
+    """Numbers of the prompts that share a batch: of similar length, or of equal length where the model needs that."""
     batches: list[list[int]] = []
+    # shortest first: little padding, and batches that end at about the same step
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
         last = batches[-1] if batches else []
-        joins = 0 < len(last) < batch_size
-        if joins and (mode != "equal" or len(prompts[last[0]]) == len(prompts[i])):
+        has_room = 0 < len(last) < batch_size
+        if has_room and (mode != "equal" or len(prompts[last[0]]) == len(prompts[i])):
             last.append(i)
         else:
             batches.append([i])
     return batches
 
 
-def _continue(
+def _continuations(
     decoder: Decoder, prompts: list[Sequence[int]], n: int, ends: set[int], tokenizer: Any, stop: Sequence[str]
 ) -> list[list[int]]:
+    """Token ids written after each prompt of one batch."""
     written: list[list[int]] = [[] for _ in prompts]
     done = [False] * len(prompts)
     logits = decoder.feed(prompts)
     for step in range(1, n + 1):
-        tokens = logits.argmax(-1).tolist()
+        tokens = logits.argmax(-1).tolist()  # (batch,) greedy: the most probable next token of every text
         for i, token in enumerate(tokens):
+            # the token that ends an answer is no part of it
             done[i] = done[i] or token in ends
             if not done[i]:
                 written[i].append(token)
+                # the whole answer is decoded: a stop string may be spread over several tokens
                 done[i] = bool(stop) and any(one in tokenizer.decode(written[i]) for one in stop)
+        # before another pass: the last token written need not be read
         if all(done) or step == n:
             break
+        # texts that are done are fed too, so that the batch stays rectangular; what they write then is dropped
         logits = decoder.feed([[token] for token in tokens])
     return written

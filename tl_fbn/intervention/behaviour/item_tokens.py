@@ -1,9 +1,12 @@
-"""Items as token ids: what is read, what is scored, and which prompts they are known by.
+"""Items as token ids: what is read, what is scored, and by which digests an item is known.
 
-An answer is scored behind its prompt, joined by one space; a merge across the boundary belongs to the answer. A sentence without a prompt is scored from its
-second token on, the first being the beginning-of-text token where the tokenizer has one.
+A *sequence* is one thing to score: an item's prompt followed by one of its alternatives. An answer is joined to its
+prompt by one space. Where the tokenizer merges the end of the prompt and the beginning of the answer into one token,
+that token belongs to the answer. A sentence without a prompt is scored from its second token on, for a model predicts
+no first token; where the tokenizer has a beginning-of-text token, that is the first.
 
-A :class:`Layout` knows where a task's sequences stand among all, and turns their sums back into results of items without a loop over items.
+A battery scores the sequences of all its tasks together. A :class:`Layout` knows where the sequences of one task
+stand among all, and turns sums over sequences back into results of items, without a loop over items.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
 
-Sequence_ = tuple[tuple[int, ...], int]  # token ids, and the index of the first scored one
+# token ids, and the index of the first scored token; all tokens behind it are scored, too
+ScoredSequence = tuple[tuple[int, ...], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +32,14 @@ class Layout:
     """One task's sequences among those of a battery.
 
     Args:
-        kind: Of the task.
-        span: Its sequences.
-        firsts: (item,) the first sequence of each item, counted within the span.
-        owner: (sequence,) the item of each.
-        tokens: (sequence, token) where each scored token stands among all scored tokens; -1 behind the last.
-        answers: (answer, token) ids of the task's different answers; -1 behind the last.
+        kind: Kind of the task: ``"answer"``, ``"choice"`` or ``"text"``.
+        span: The task's sequences among all sequences of the battery; those of an item stand together.
+        firsts: (item,) number of each item's first sequence, counted within the span.
+        owner: (sequence,) number of the item that each sequence belongs to.
+        tokens: (sequence, token) number of each scored token among all scored tokens of the battery; -1 behind the
+            last.
+        answers: (answer, token) token ids of the task's different answers, -1 behind the last; empty for choices and
+            texts.
     """
 
     kind: TaskKind
@@ -44,12 +50,20 @@ class Layout:
     answers: Int[np.ndarray, "answer place"]
 
     @classmethod
-    def of(cls, task: Task, sequences: Sequence[Sequence_], first: int, offset: int) -> Layout:
-        """Of a task whose sequences begin at number ``first``, and whose scored tokens at ``offset``."""
+    def of(cls, task: Task, sequences: Sequence[ScoredSequence], first: int, offset: int) -> Layout:
+        """The layout of a task.
+
+        Args:
+            task: The task.
+            sequences: All sequences of the battery.
+            first: Number of the task's first sequence among them.
+            offset: Number of the task's first scored token among all scored tokens of the battery.
+        """
         sizes = np.array([len(item.alternatives) for item in task.items])
         own = sequences[first : first + int(sizes.sum())]
         lengths = np.array([len(ids) - start for ids, start in own])
         columns = np.arange(lengths.max())
+        # scored tokens are numbered through: those of a sequence are end - length to end - 1
         ends = offset + np.cumsum(lengths)
         tokens = np.where(columns < lengths[:, None], (ends - lengths)[:, None] + columns, -1)
         different = dict.fromkeys(ids[start:] for ids, start in own) if task.kind == "answer" else {}
@@ -69,15 +83,18 @@ class Layout:
         counts: Int[np.ndarray, " all"],
         said: Int[np.ndarray, " flat"],
     ) -> Scores:
-        """Results of items.
+        """Results of the task's items, from results of all sequences of the battery.
 
         Args:
-            hits: (sequence,) every scored token was the most probable one.
-            sums: (sequence,) log-probability of the scored tokens.
-            counts: (sequence,) how many they are.
-            said: (token,) the most probable token at every scored place of the battery, and -1 at the end.
+            hits: (sequence,) whether every scored token was the most probable one.
+            sums: (sequence,) log-probability of the scored tokens together, in nats.
+            counts: (sequence,) number of scored tokens.
+            said: (token,) id of the most probable token at every scored place of the battery, and one -1 at the end, to
+                which an index of -1 points.
         """
-        hits, sums, counts = hits[self.span], sums[self.span], counts[self.span]
+        hits = hits[self.span]
+        sums = sums[self.span]
+        counts = counts[self.span]
         means = sums / counts
         if self.kind == "choice":
             exact, winner = self._chosen(sums)
@@ -85,52 +102,77 @@ class Layout:
         if len(self.firsts) == len(sums):  # one sequence an item
             exact = hits if self.kind == "answer" else np.zeros(0, dtype=bool)
             return Scores(exact, means, said[self.tokens], self.answers)
-        matched = self._first_where(hits)
+        # several accepted answers: right if any matched; its outputs are shown, else those at the first answer's places
+        matched = self._first_sequence_where(hits)
         shown = np.where(matched < len(hits), matched, self.firsts)
         best = np.maximum.reduceat(means, self.firsts)
         return Scores(matched < len(hits), best, said[self.tokens[shown]], self.answers)
 
     def _chosen(self, sums: Float[np.ndarray, " own"]) -> tuple[Bool[np.ndarray, " item"], Int[np.ndarray, " item"]]:
-        """Whether the right alternative won, and which did; a tie is lost, to the other."""
+        """Whether the right alternative won, and the number of the one that did; a tie is lost, to the other."""
         rivals = sums.copy()
         rivals[self.firsts] = -np.inf
+        # each item's sequences stand together, so reduceat from `firsts` is a maximum within each item
         best = np.maximum.reduceat(rivals, self.firsts)
         exact = sums[self.firsts] > best
-        winner = self._first_where(rivals == best[self.owner]) - self.firsts
+        winner = self._first_sequence_where(rivals == best[self.owner]) - self.firsts
+        # a likelihood that is not a number makes the item undecided: no exact match, winner -1
         defined = ~np.isnan(sums[self.firsts] + best)
         return exact, np.where(exact, 0, np.where(defined, winner, -1))
 
-    def _first_where(self, true: Bool[np.ndarray, " own"]) -> Int[np.ndarray, " item"]:
-        """The first sequence of each item where that holds; beyond the end where none."""
+    def _first_sequence_where(self, true: Bool[np.ndarray, " own"]) -> Int[np.ndarray, " item"]:
+        """Number of each item's first sequence for which that is true; beyond the last sequence where there is none."""
         return np.minimum.reduceat(np.where(true, np.arange(len(true)), len(true)), self.firsts)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:
-    """Rows of several lengths as one array, -1 behind their end."""
+    """Rows of several lengths as one array.
+
+    Args:
+        rows: Token ids, or other numbers from 0.
+
+    Returns:
+        (row, place) the numbers, -1 behind the end of each row.
+    """
     width = max(map(len, rows), default=0)
     return np.array([[*row, *[-1] * (width - len(row))] for row in rows], dtype=np.int32).reshape(len(rows), width)
 
 
-def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | None = None) -> Sequence_:
-    """Token ids of prompt and alternative together, and the index of the first scored token (never the first of all)."""
+def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | None = None) -> ScoredSequence:
+    """Token ids of prompt and alternative together, and the index of the first token that is scored.
+
+    The first token of all is never scored, for a model predicts none.
+
+    Args:
+        tokenizer: The model's tokenizer; None where prompt and alternative are token ids.
+        prompt: What is read; empty for sentences and passages.
+        alternative: What is scored behind it.
+        d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it is not put in front. None where
+            it is not known.
+
+    Raises:
+        InputError: One of the two is a string and the other is token ids, or the alternative adds no token to score.
+    """
     if isinstance(alternative, str) != isinstance(prompt, str) and prompt:
         raise InputError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
     if not isinstance(alternative, str):
         before = () if not prompt else tuple(int(token) for token in prompt)
         ids = (*before, *(int(token) for token in alternative))
-        return _scored(ids, max(len(before), 1), alternative)
+        return _checked_sequence(ids, max(len(before), 1), alternative)
     if not prompt:
-        return _scored(encode(tokenizer, alternative, d_vocab=d_vocab), 1, alternative)
+        return _checked_sequence(encode(tokenizer, alternative, d_vocab=d_vocab), 1, alternative)
     assert isinstance(prompt, str)
     before = encode(tokenizer, prompt, d_vocab=d_vocab)
     ids = encode(tokenizer, f"{prompt.rstrip()} {alternative.lstrip()}", d_vocab=d_vocab)
+    # the answer begins where the whole first differs from the prompt alone: a merge across the boundary belongs to it
     shared = 0
     while shared < min(len(before), len(ids)) and before[shared] == ids[shared]:
-        shared += 1  # a merge across the boundary belongs to the answer
-    return _scored(ids, max(shared, 1), alternative)
+        shared += 1
+    return _checked_sequence(ids, max(shared, 1), alternative)
 
 
-def _scored(ids: tuple[int, ...], start: int, alternative: Text) -> Sequence_:
+def _checked_sequence(ids: tuple[int, ...], start: int, alternative: Text) -> ScoredSequence:
+    """The sequence, unless no token of it would be scored."""
     if start >= len(ids):
         raise InputError(
             f"an item has nothing to score: {alternative!r} adds no token that something precedes; give a longer one"
@@ -139,7 +181,14 @@ def _scored(ids: tuple[int, ...], start: int, alternative: Text) -> Sequence_:
 
 
 def item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
-    """Digests of an item's prompt, answers and both together."""
+    """Digests of an item's texts, its prompt, and the prompt with each alternative.
+
+    They say whether a network was found on the item: as text, and as the token ids that a recording keeps.
+
+    Args:
+        item: The item.
+        tokenizer: The model's tokenizer; None where there is none, and strings are then known as text only.
+    """
     found = {prompt_digest(text) for text in item.texts}
     for alternative in item.alternatives:
         whole: list[Text] = [item.prompt] if item.prompt else []

@@ -2,16 +2,21 @@
 
 Three kinds of task:
 
-- ``"answer"``  a prompt and what must follow. Several accepted answers: any of them will do.
+- ``"answer"``  a prompt and the answer that must follow it. Where several answers are accepted, any of them will do.
 - ``"choice"``  alternatives, the first of which is right.
 - ``"text"``    a passage; only its likelihood is defined.
 
-Two rates need no model. *Chance* is the expected exact match of answers dealt out at random among the task's own items (1 / alternatives for choices).
-*Majority* is that of the best constant answer: the commonest accepted answer; for choices the commonest right label, where a label is on offer in
-every item, or the commonest place of the right alternative in its source, whichever is more. An exact match means something only above both.
+Two rates need no model, and an exact match means something only above both:
 
-A task has a *closed* set of answers if each occurs four times on average or more (choices: if every item offers the same alternatives): yes and no,
-the names of topics. Sums and translations are open.
+- *Chance* is the expected exact match when the task's own right answers are dealt out to its items at random; for
+  choices it is the mean of 1 / (number of alternatives).
+- *Majority* is the exact match of the best constant answer. For answers that is the commonest accepted answer. For
+  choices it is the commonest right label, where every item offers the same labels, or the commonest place of the right
+  alternative in its source, whichever is more.
+
+A task has a *closed* set of answers if each answer occurs four times on average or more (``OCCURRENCES``, our
+choice); for choices, if every item offers the same alternatives. Yes and no, or the names of topics, are closed; sums
+and translations are open.
 """
 
 from __future__ import annotations
@@ -28,18 +33,19 @@ from tl_fbn.errors import InputError
 
 Text = str | tuple[int, ...]
 TaskKind = Literal["answer", "choice", "text"]
-OCCURRENCES = 4  # of an answer, on average, in a task with a closed set of them
+OCCURRENCES = 4  # items an answer, on average, from which a task's set of answers counts as closed
 
 
 @dataclass(frozen=True)
 class BatteryItem:
-    """A prompt and what may follow it. Strings, or token ids.
+    """One question of a battery: a prompt and what may follow it, as strings or as token ids.
 
     Args:
         prompt: What the model reads first; empty for sentences and passages.
-        alternatives: Of a choice, the right one first; of an answer, all that are accepted.
-        texts: Further texts a network must not have been found on, such as the question inside a chat.
-        place: Of a choice, where its source lists the right one (from 0); None where order means nothing.
+        alternatives: What may follow. Of a choice, the right alternative first; of an answer, all that are accepted.
+        texts: Further texts that a network must not have been found on, such as the question inside a chat.
+        place: Of a choice, the place (from 0) at which its source lists the right alternative; None where order means
+            nothing, as for minimal pairs.
     """
 
     prompt: Text
@@ -48,7 +54,12 @@ class BatteryItem:
     place: int | None = None
 
     def place_of(self, number: int) -> int | None:
-        """Where the source lists an alternative that is stored as ``number``."""
+        """The place at which the source lists an alternative; None where order means nothing.
+
+        Args:
+            number: Number of the alternative in ``alternatives``, where the right one is 0.
+        """
+        # the right one was moved to the front, so those listed before it have moved back by one
         if self.place is None or number == 0:
             return self.place
         return number - 1 if number <= self.place else number
@@ -56,7 +67,13 @@ class BatteryItem:
 
 @dataclass(frozen=True)
 class Task:
-    """Items of one kind under one name."""
+    """Items of one kind under one name.
+
+    Args:
+        name: Name of the task; a line of every table carries it.
+        kind: ``"answer"``, ``"choice"`` or ``"text"``; the top of this file says what they are.
+        items: The items, at least one.
+    """
 
     name: str
     kind: TaskKind
@@ -68,33 +85,36 @@ class Task:
 
     @cached_property
     def chance(self) -> float:
-        """Expected exact match of answers dealt out at random."""
+        """Expected exact match of answers dealt out at random, in [0, 1]; NaN for passages."""
         if self.kind == "text":
             return float("nan")
         if self.kind == "choice":
             return float(np.mean([1 / len(item.alternatives) for item in self.items]))
+        # an item is dealt answer a with probability count(a) / n, and is right if it accepts a; mean over items
         dealt = Counter(item.alternatives[0] for item in self.items)
         right = sum(dealt[answer] for item in self.items for answer in set(item.alternatives))
         return right / len(self.items) ** 2
 
     @cached_property
     def majority(self) -> float:
-        """Exact match of the best constant answer."""
+        """Exact match of the best constant answer, in [0, 1]; NaN for passages."""
         if self.kind == "text":
             return float("nan")
         n = len(self.items)
         if self.kind == "answer":
+            # an item counts for every answer it accepts, once each
             accepted = Counter(answer for item in self.items for answer in set(item.alternatives))
             return max(accepted.values()) / n
         labels = Counter(item.alternatives[0] for item in self.items) if self.labels else Counter()
         places = Counter(item.place for item in self.items if item.place is not None)
+        # an item without a place is right by chance under any constant place
         unplaced = sum(1 / len(item.alternatives) for item in self.items if item.place is None)
         best = max([*(count + unplaced for count in places.values()), *labels.values(), 0])
         return max(best / n, self.chance)
 
     @cached_property
     def labels(self) -> tuple[Text, ...]:
-        """The closed set of answers, in order of appearance; empty where answers are open."""
+        """The closed set of answers, in order of appearance; empty where answers are open, and for passages."""
         if self.kind == "text":
             return ()
         different = tuple(dict.fromkeys(answer for item in self.items for answer in item.alternatives))
@@ -104,7 +124,7 @@ class Task:
         return different if len(different) * OCCURRENCES <= len(self.items) else ()
 
 
-def _none() -> np.ndarray:
+def _no_tokens() -> np.ndarray:
     return np.zeros((0, 0), dtype=np.int32)
 
 
@@ -113,21 +133,27 @@ class Scores:
     """Item by item results of one task.
 
     Args:
-        exact_match: (item,) booleans; none for text.
-        log_likelihood: (item,) nats a scored token.
-        outputs: (item, token) what the model gave, -1 behind its end. Answers and texts: the most probable token at each scored place, the true tokens
-            before it given (of several accepted answers, at those of the one that matched, else of the first). Choices: one column, the number of the
-            alternative that won, 0 the right one, -1 where a likelihood is not a number.
-        answers: (answer, token) token ids of the task's different answers, -1 behind their end; none for choices and texts.
+        exact_match: (item,) whether the item was answered right; empty for passages.
+        log_likelihood: (item,) mean log-probability of a scored token, in nats.
+        outputs: (item, token) what the model gave, -1 behind the end of each. For answers and passages: the id of the
+            most probable token at each scored place, given the true tokens before it (where several answers are
+            accepted, at the places of the one that matched, else of the first). For choices: one column, the number
+            of the alternative that won, 0 for the right one, -1 where a likelihood is not a number.
+        answers: (answer, token) ids of the task's different answers, -1 behind the end of each; empty for choices and
+            passages.
     """
 
     exact_match: Bool[np.ndarray, " scored"]
     log_likelihood: Float[np.ndarray, " item"]
-    outputs: Int[np.ndarray, "output token"] = field(default_factory=_none)
-    answers: Int[np.ndarray, "answer place"] = field(default_factory=_none)
+    outputs: Int[np.ndarray, "output token"] = field(default_factory=_no_tokens)
+    answers: Int[np.ndarray, "answer place"] = field(default_factory=_no_tokens)
 
     def of(self, metric: str) -> float:
-        """The task's mean of a metric; NaN where it is not defined."""
+        """The task's mean of a metric; NaN where it is not defined.
+
+        Args:
+            metric: ``"exact_match"``, ``"log_likelihood"`` (nats a token) or ``"perplexity"``.
+        """
         values = getattr(self, metric)
         if isinstance(values, float):
             return values
@@ -135,11 +161,13 @@ class Scores:
 
     @property
     def perplexity(self) -> float:
-        """Of the passages of a text task: exp of minus the mean log-probability of a token, every token counted once.
+        """Perplexity of the passages of a text task; NaN for other tasks.
 
-        NaN for other tasks. ``exp(-of("log_likelihood"))`` differs in that each passage counts once.
+        exp of minus the mean log-probability of a token, every token counted once; ``exp(-of("log_likelihood"))``
+        differs in that each passage counts once.
         """
         if len(self.exact_match) or not len(self.outputs):
             return float("nan")
         tokens = (self.outputs >= 0).sum(1)
+        # log_likelihood is a mean over the passage's tokens: times their number it is the sum
         return float(np.exp(-(self.log_likelihood * tokens).sum() / tokens.sum()))

@@ -1,4 +1,7 @@
-"""Networks in, activity changed: context managers that compose, say what they do by a digest, and leave nothing behind."""
+"""Networks in, activations changed: inhibit, amplify, clamp and retain, as context managers.
+
+They can be nested, each is named by a digest of what it does, and nothing of them is left when the block ends.
+"""
 
 import lazy_loader
 

@@ -1,15 +1,20 @@
 """The hook function of one layer: activations in, edited activations out.
 
-An edit returns a new tensor in the activation's own dtype and on its device, and gradients flow through it. Where it touches some positions only, or draws
-values by position, it asks the model's :class:`~tl_fbn.acquisition.model.forward_context.Reader` where the tokens of the running pass stand.
+A :class:`LayerEdit` changes the members (some units of one layer) and leaves all other units as they are:
 
-=========== ============================================================
-``set``     members become given values, or lines of a table
-``scale``   members times values
-``add``     members plus values
-``clip``    members between a lower and an upper bound
-``project`` members without their part along given directions
-=========== ============================================================
+=========== ===================================================================================
+``set``     members become given values, or lines of a table of values: ``y = v``
+``scale``   members are multiplied by values: ``y = v x``
+``add``     values are added to members: ``y = x + v``
+``clip``    members are held between a lower and an upper bound: ``y = min(max(x, v0), v1)``
+``project`` members lose their part along the rows of V, orthonormal directions: ``y = x - V'V x``
+=========== ===================================================================================
+
+An edit returns a new tensor in the activation's own dtype and on its device, never in place, and gradients flow
+through it. Where it touches some positions only, or draws values by position, it asks the model's
+:class:`~tl_fbn.acquisition.model.forward_context.Reader` where the tokens of the running pass stand.
+
+Cost: one copy of the layer's activations and a gather over the members.
 """
 
 from __future__ import annotations
@@ -35,16 +40,18 @@ Op = Literal["set", "scale", "add", "clip", "project"]
 class LayerEdit:
     """What is done to some units of one layer.
 
-    Where units are attention heads, a member is its whole width: zero silences it, a gain scales it.
+    Where units are attention heads, a member is the whole width of its head: zero silences it, a gain scales it.
 
     Args:
-        op: As in the table above.
-        members: (member,) indices within the layer.
-        values: (member,) one number a member; (line, member) where ``lines`` says which line a token takes; (2, member) bounds of a clip;
-            (direction, member), orthonormal, of a projection.
-        where: Positions that are touched.
-        lines: Which line of ``values`` a token takes.
-        n_heads: Heads of the layer where units are heads; 0 elsewhere.
+        op: ``"set"``, ``"scale"``, ``"add"``, ``"clip"`` or ``"project"``; the table at the top of this file has the
+            formulas.
+        members: (member,) indices of the units within the layer.
+        values: The numbers of the formula, in activation units (a factor for ``"scale"``): (member,) one a member;
+            (line, member) a table where ``lines`` is given; (2, member) lower and upper bounds for ``"clip"``;
+            (direction, member) orthonormal directions for ``"project"``.
+        where: The positions that are touched.
+        lines: Which line of ``values`` a token takes; None where all tokens are given the same.
+        n_heads: Number of heads of the layer where units are attention heads; 0 at all other sites.
     """
 
     def __init__(
@@ -63,42 +70,56 @@ class LayerEdit:
         self.n_heads = n_heads
         self.members = torch.from_numpy(members)
         self.values = torch.from_numpy(values)
+        # everything that decides what the edit does, so that a recording made under it has a key of its own
         content = hashlib.sha256(f"{op} {where.digest} {lines and lines.digest} {values.shape}".encode())
         content.update(members.tobytes())
         content.update(np.ascontiguousarray(values).tobytes())
         self.digest = content.hexdigest()[:16]
         self.lease: Lease | None = None
-        self._placed: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
+        # members and values by device and dtype, moved once; copies of this edit share them
+        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
 
     @property
     def listens(self) -> bool:
-        """Whether the edit must know where tokens stand."""
+        """Whether the edit must know where the tokens of a pass stand in their texts."""
         return self.where.name != "all" or self.lines is not None
 
     def leased(self, lease: Lease | None) -> LayerEdit:
-        """The same edit with somebody to ask."""
+        """A copy of the edit that learns from a lease where tokens stand.
+
+        Args:
+            lease: Keeps the model's reader listening for as long as the copy exists; None for an edit that does not
+                listen.
+        """
         edit = copy.copy(self)
         edit.lease = lease
         return edit
 
     def __call__(self, tensor: torch.Tensor, hook: Any) -> torch.Tensor:
-        if not self.n_heads:  # what follows (batch, pos) is one axis of units, as it was recorded
-            return self._edited(tensor) if tensor.ndim == 3 else self._edited(tensor.flatten(2)).reshape(tensor.shape)
+        if not self.n_heads:
+            # what follows (batch, pos) is one axis of units, as it was recorded
+            if tensor.ndim == 3:
+                return self._edited_activations(tensor)
+            return self._edited_activations(tensor.flatten(2)).reshape(tensor.shape)
+        # units are heads: they go to the last axis, and the width of a head is carried along before it
         heads = rearrange(by_head(tensor, self.n_heads), "batch pos head width -> batch pos width head")
-        return rearrange(self._edited(heads), "batch pos width head -> batch pos head width").reshape(tensor.shape)
+        edited = self._edited_activations(heads)
+        return rearrange(edited, "batch pos width head -> batch pos head width").reshape(tensor.shape)
 
-    def _edited(self, tensor: Float[torch.Tensor, "batch pos *width unit"]) -> Float[torch.Tensor, "..."]:
+    def _edited_activations(self, tensor: Float[torch.Tensor, "batch pos *width unit"]) -> Float[torch.Tensor, "..."]:
         place = (tensor.device, tensor.dtype)
-        if place not in self._placed:
-            self._placed[place] = self.members.to(tensor.device), self.values.to(*place)
-        members, values = self._placed[place]
+        if place not in self._tensors:
+            self._tensors[place] = self.members.to(tensor.device), self.values.to(*place)
+        members, values = self._tensors[place]
+        # the commonest case, constants at every position, need not read the members
         if not self.listens and self.op == "set":
             return tensor.index_copy(-1, members, values.expand(*tensor.shape[:-1], -1))
         own = tensor.index_select(-1, members)
-        reading = self._reading() if self.listens else None
+        reading = self._current_reading() if self.listens else None
         if self.op == "set":
             edited = values
             if self.lines is not None and reading is not None:
+                # (batch, pos, member): the table's line of every token
                 edited = values[self.lines.index(reading, tensor.shape[0], tensor.shape[1], tensor.device)]
         elif self.op == "scale":
             edited = own * values
@@ -107,22 +128,26 @@ class LayerEdit:
         elif self.op == "clip":
             edited = own.clamp(values[0], values[1])
         else:
+            # x - V'V x; rows of x are activations, rows of V are orthonormal directions
             edited = own - (own @ values.T) @ values
         if reading is not None and self.where.name != "all":
             touched = self.where.select(reading, tensor.shape[1], tensor.device)
             if touched.shape[0] not in (1, tensor.shape[0]):
                 raise InputError(
-                    f"the mask of positions has {touched.shape[0]} texts, the batch {tensor.shape[0]}; give a line for each, or one for all"
+                    f"the mask of positions has {touched.shape[0]} texts, the batch {tensor.shape[0]}; "
+                    "give a line for each, or one for all"
                 )
+            # (batch or 1, pos), broadcast over the width of a head and the members; elsewhere members stay as they are
             edited = torch.where(touched.reshape(*touched.shape, *[1] * (tensor.ndim - 2)), edited, own)
         return tensor.index_copy(-1, members, edited.expand_as(own))
 
-    def _reading(self) -> Reading:
+    def _current_reading(self) -> Reading:
+        """Where the tokens of the running pass stand."""
         now = None if self.lease is None else self.lease.reader.now
         if now is None:
             raise RuntimeError(
-                "an intervention on some positions runs in a pass of the whole model it was made for; call the model itself, inside "
-                "`with`, or through hooks from fwd_hooks(model)"
+                "an intervention on some positions runs in a pass of the whole model it was made for; "
+                "call the model itself, inside `with`, or through hooks from fwd_hooks(model)"
             )
         return now
 

@@ -2,16 +2,21 @@
 
 ================ ===========================================================================================
 ``"all"``        every position
-``"prompt"``     what the model was given; in a plain forward pass, everything
-``"generated"``  what it wrote; in a plain forward pass, nothing. In a battery, the answer that is scored
-``"last"``       the prompt's last token and every one after it: where a steering vector is usually added
+``"prompt"``     the tokens that the model was given. A plain forward pass is all prompt
+``"generated"``  the tokens that the model wrote. In a plain forward pass there are none; while a battery is
+                 scored, it is the answer
+``"last"``       the prompt's last token and every token after it, where a steering vector is usually added
 ``"special"``    the tokenizer's special tokens, wherever they stand
-a mask           (column,) or (batch, column) booleans over the whole text; False behind the mask's end
-numbers          columns counted from 0
+a mask           booleans of shape (column,), or (batch, column) with one line for each text, over the whole
+                 text; columns beyond the mask are not touched
+numbers          columns, counted from 0
 ================ ===========================================================================================
 
-The same tokens are touched with a key-value cache and without one, padded on either side under an attention mask; columns count padding. For the spans of a
-chat template, which no token id marks, take the mask from :func:`tl_fbn.token_layout`.
+A column is a place in the padded batch: columns of padding on the left count. The named positions do not depend on
+padding (on either side, as long as there is an attention mask) nor on whether the model uses a key-value cache.
+
+The spans of a chat template (such as "[INST]" in Llama 2) are ordinary tokens that ``"special"`` does not know; take
+a mask of them from :func:`tl_fbn.token_layout`.
 """
 
 from __future__ import annotations
@@ -35,13 +40,13 @@ Positions = str | Sequence[int] | Shaped[np.ndarray, "..."] | Shaped[torch.Tenso
 
 @dataclass(frozen=True, eq=False)
 class Where:
-    """Positions of an intervention, checked.
+    """Positions of an intervention, checked; made by :func:`where`.
 
     Args:
-        name: One of :data:`Named`, or ``"mask"``.
-        marked: (batch, column) or (1, column) of a mask.
-        ids: Special token ids.
-        digest: What these positions are.
+        name: One of :data:`NamedPositions`, or ``"mask"`` for a mask or column numbers.
+        marked: (batch, column) or (1, column) booleans of a mask; None for named positions.
+        ids: Ids of the special tokens; None unless the name is ``"special"``.
+        digest: A string that is the same for the same positions; it enters the digest of an intervention.
     """
 
     name: str
@@ -50,20 +55,37 @@ class Where:
     digest: str = ""
 
     def select(self, reading: Reading, n: int, device: torch.device) -> Bool[torch.Tensor, "batch pos"]:
-        """Which of the ``n`` tokens of a pass are touched; one line where all texts agree."""
+        """The tokens of a forward pass that are touched.
+
+        Args:
+            reading: Where the tokens of the running pass stand in their texts.
+            n: Number of tokens of each text in the pass; one behind a key-value cache.
+            device: Device of the activations, on which the mask is made.
+
+        Returns:
+            (batch, pos) booleans, or (1, pos) where they are the same for all texts.
+
+        Raises:
+            InputError: A mask with one line for each text while texts are sorted by length; ``"special"`` where the
+                model was given embeddings; ``"last"`` where padding on the right comes without an attention mask.
+        """
+        # layers share the selection, so the first layer of a pass works it out for all
         key = (self.digest, n, device)
         if key not in reading.memo:
-            reading.memo[key] = self._select(reading, n, device)
+            reading.memo[key] = self._touched_tokens(reading, n, device)
         return reading.memo[key]
 
-    def _select(self, reading: Reading, n: int, device: torch.device) -> torch.Tensor:
+    def _touched_tokens(self, reading: Reading, n: int, device: torch.device) -> torch.Tensor:
+        # (1, pos) columns in the whole text, those behind a key-value cache counted
         columns = reading.columns(n, device)[None]
         if self.marked is not None:
             if len(self.marked) > 1 and reading.sorted:
                 raise InputError(
-                    f"a mask of {len(self.marked)} texts cannot be used where texts are sorted by length (batteries, scans); give one line for all"
+                    f"a mask of {len(self.marked)} texts cannot be used where texts are sorted by length "
+                    "(batteries, scans); give one line for all"
                 )
             marked = self.marked.to(device)
+            # columns beyond the mask read its last one (an index must exist) and are then switched off
             inside = columns[0] < marked.shape[1]
             return marked[:, columns[0].clamp(max=marked.shape[1] - 1)] & inside
         if self.ids is not None:
@@ -72,9 +94,10 @@ class Where:
             return torch.isin(reading.ids.to(device), self.ids.to(device))
         if self.name == "last" and reading.unmasked_padding(n):
             raise InputError(
-                f'positions="last": some texts of this batch end in the padding token {reading.pad} and no attention mask came with them; '
-                "pass attention_mask=, or pad on the left"
+                f'positions="last": some texts of this batch end in the padding token {reading.pad} and no attention '
+                "mask came with them; pass attention_mask=, or pad on the left"
             )
+        # (batch, 1) the column behind each text's prompt
         ends = reading.prompt_ends(n, device)[:, None]
         if self.name == "prompt":
             return columns < ends
@@ -91,11 +114,12 @@ def where(positions: Positions, model: HookedModel) -> Where:
     """Check the positions an intervention was asked for.
 
     Args:
-        positions: A name, a mask or column numbers, as in the table above.
-        model: Whose tokenizer says which tokens are special.
+        positions: A name, a mask or column numbers, as in the table at the top of this file.
+        model: The model that is changed; its tokenizer says which tokens are special.
 
     Raises:
-        InputError: An unknown name, negative columns, an empty mask, or special tokens without a tokenizer.
+        InputError: An unknown name, negative or repeated columns, an empty mask, or ``"special"`` where the model has
+            no tokenizer with special tokens.
     """
     if isinstance(positions, str):
         if positions not in get_args(NamedPositions):
@@ -111,23 +135,28 @@ def where(positions: Positions, model: HookedModel) -> Where:
             )
         return Where("special", ids=torch.tensor(special), digest=f"special {special}")
     marked = _mask(positions)
+    # the shape is hashed too: the bytes of (1, 4) and (2, 2) can be the same
     content = hashlib.sha256(marked.numpy().tobytes() + str(tuple(marked.shape)).encode()).hexdigest()[:16]
     return Where("mask", marked=marked, digest=f"mask {content}")
 
 
 def _mask(positions: Any) -> Bool[torch.Tensor, "batch column"]:
+    """A mask or column numbers as a mask of two axes; (1, column) where it is one line for all texts."""
+    # a copy: the caller may change the array later, and the digest must stay true
     given = torch.as_tensor(positions if isinstance(positions, torch.Tensor) else np.asarray(positions)).cpu().clone()
     if given.dtype == torch.bool:
         if given.ndim not in (1, 2) or not given.numel():
             raise InputError(
-                f"a mask of positions has shape (column,) or (batch, column) and at least one entry; got {tuple(given.shape)}"
+                "a mask of positions has shape (column,) or (batch, column) and at least one entry; "
+                f"got {tuple(given.shape)}"
             )
         return given[None] if given.ndim == 1 else given
-    repeated = given.numel() > given.unique().numel()  # an attention mask, most likely
+    # column numbers twice are most likely an attention mask of zeros and ones, which would touch columns 0 and 1 only
+    repeated = given.numel() > given.unique().numel()
     if given.ndim != 1 or not given.numel() or given.is_floating_point() or bool((given < 0).any()) or repeated:
         raise InputError(
-            f"positions={positions!r} are no column numbers; give different integers from 0 on, a boolean mask, or one of "
-            f'{", ".join(map(repr, get_args(NamedPositions)))} ("last" counts from the end)'
+            f"positions={positions!r} are no column numbers; give different integers from 0 on, a boolean mask, "
+            f'or one of {", ".join(map(repr, get_args(NamedPositions)))} ("last" counts from the end)'
         )
     marked = torch.zeros(1, int(given.max()) + 1, dtype=torch.bool)
     marked[0, given] = True
