@@ -121,7 +121,7 @@ fbn.plot.time_courses(other_prompts, of_tasks, run=0, standardize=True)
 
 # %%
 again = fbn.find_networks(other_prompts, 8, method="temporal", seed=1)
-pairs = fbn.networks.match_networks(atlas, again, seed=0)
+pairs = fbn.networks.match_networks(atlas, again, seed=0).to_dataframe()
 pairs.round(3)
 
 # %%

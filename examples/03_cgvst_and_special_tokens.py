@@ -77,7 +77,7 @@ assert after < before / 2
 
 # %%
 battery = fbn.demo.battery(n=30, seed=1).select(tasks)
-table = fbn.studies.token_ablation(
+ablation = fbn.studies.token_ablation(
     model,
     chats,
     battery,
@@ -89,6 +89,7 @@ table = fbn.studies.token_ablation(
     batch_size=256,
     progress=False,
 )
+table = ablation.to_dataframe()
 table[["tokens", "task", "drop", "low", "high", "control_p95", "p", "other_worst", "isolated"]].round(2)
 
 # %% [markdown]
@@ -97,7 +98,7 @@ table[["tokens", "task", "drop", "low", "high", "control_p95", "p", "other_worst
 
 # %%
 found = table.groupby(["variant", "tokens"], sort=False).agg(isolated=("isolated", "sum"), mean_drop=("drop", "mean"))
-fbn.plot.special_tokens(table)
+fbn.plot.special_tokens(ablation)
 
 # %%
 drop = found["mean_drop"]["row_sum"]

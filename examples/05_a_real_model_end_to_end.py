@@ -153,7 +153,9 @@ fbn.plot.unit_map(maps)
 # **What to see.** A glass brain a map, each with its own scale. Do they point at the same neurons?
 
 # %%
-fbn.concordance(maps, top=0.03, n_null=200, seed=0)[["a", "b", "correlation", "dice", "expected", "p_dice"]].round(3)
+fbn.concordance(maps, top=0.03, n_null=200, seed=0).to_dataframe()[
+    ["a", "b", "correlation", "dice", "expected", "p_dice"]
+].round(3)
 
 # %% [markdown]
 # `dice` is the overlap of the strongest 3 % of either map, `expected` what chance gives.

@@ -123,7 +123,8 @@ def test_star_import_gives_the_public_names() -> None:
     assert names["demo"] is tl_fbn.demo
 
 
-def test_examples_in_docstrings_are_true() -> None:
+def test_examples_in_docstrings_are_true(tmp_path: Path) -> None:
+    """They go on from the lines in the docstring of the package, as in ``python -m pytest --doctest-modules``."""
     modules = (
         "units.space",
         "units.unit_map",
@@ -134,8 +135,14 @@ def test_examples_in_docstrings_are_true() -> None:
         "acquisition.design.stimuli.formal",
     )
     code = (
-        "import doctest, importlib\n"
-        f"found = [doctest.testmod(importlib.import_module('tl_fbn.' + name)) for name in {modules!r}]\n"
+        "import doctest, importlib, os\n"
+        "import numpy as np, pandas as pd, tl_fbn as fbn\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "names = {'fbn': fbn, 'np': np, 'pd': pd}\n"
+        "shared = doctest.DocTestParser().get_doctest(fbn.__doc__, names, 'tl_fbn', None, 0)\n"
+        "doctest.DocTestRunner().run(shared, clear_globs=False)\n"
+        f"found = [importlib.import_module('tl_fbn.' + name) for name in {modules!r}]\n"
+        "found = [doctest.testmod(module, extraglobs=shared.globs) for module in found]\n"
         "print(sum(r.attempted for r in found), sum(r.failed for r in found))"
     )
     attempted, failed = python(code).splitlines()[-1].split()

@@ -37,7 +37,7 @@ def test_links_lead_somewhere() -> None:
 def test_verbs_in_its_tables_exist() -> None:
     rows = "\n".join(line for line in TEXT.splitlines() if line.startswith("| "))
     names = set(re.findall(r"`(?:fbn\.)?([a-zA-Z][\w.]*)(?:\([^`]*\))?`", rows)) - {"torchrun", "joblib"}
-    assert len(names) > 25
+    assert len(names) >= 20
     for name in names:
         found = fbn
         for part in name.split("."):

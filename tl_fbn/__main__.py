@@ -1,4 +1,4 @@
-"""``python -m tl_fbn`` is ``tl-fbn``."""
+"""The command line by module name: ``python -m tl_fbn`` does what the command ``tl-fbn`` does."""
 
 from tl_fbn.cli import main
 

@@ -1,9 +1,13 @@
-"""One file for one result: named arrays plus a JSON description, in a safetensors file.
+"""One file for one result: named arrays and a description in JSON, in a safetensors file.
 
-Every noun of the package saves itself with :func:`write_result` and loads with :func:`read_result`. The arrays are
-ordinary safetensors tensors, the description is one JSON string in the header's metadata, so any safetensors reader
-opens the file and nothing in it is ever executed. A file appears whole or not at all (written beside its place, then
-renamed). Files of a newer format version are refused by version, never guessed at.
+Every result saves itself with :func:`write_result` and loads itself with :func:`read_result`. Arrays are ordinary
+tensors of the file; the description is one JSON string under the key ``tl_fbn`` of its metadata::
+
+    {"noun": "UnitMap", "format": 1, "about": {...}}
+
+Any safetensors reader opens the file, and nothing in it is executed. A new file appears whole or not at all: it is
+written under a temporary name in the same folder and then renamed, which is one step for the file system. A file of a
+newer format version is refused.
 """
 
 from __future__ import annotations
@@ -21,21 +25,26 @@ from safetensors.numpy import save_file
 
 from tl_fbn.errors import InputError, InputTypeError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # raised when older versions of the package could misread the file
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that no reader ever sees half of it."""
+    """Write a file so that no reader ever sees half of it.
+
+    Args:
+        path: The file; missing parent folders are made, an existing file is replaced.
+        data: The whole content.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+            os.fsync(file.fileno())  # on disk before it is renamed: a crash must not leave an empty file at the path
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_result(
@@ -44,37 +53,41 @@ def write_result(
     """Save arrays and their description as one file.
 
     Args:
-        path: Where to; parent folders are made, an existing file is replaced.
-        noun: What is saved, e.g. ``"UnitMap"``; reading checks it.
-        arrays: Named arrays of any shape and numeric or boolean dtype.
-        about: JSON-serialisable description; numpy's numbers and arrays count as such.
+        path: The file; missing parent folders are made, an existing file is replaced.
+        noun: Name of the class that is saved, e.g. ``"UnitMap"``; :func:`read_result` compares it.
+        arrays: Arrays by name, of any shape and of a numeric or boolean type.
+        about: Description that JSON can hold; numbers and arrays of numpy become plain numbers and lists.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     described = {"noun": noun, "format": FORMAT_VERSION, "about": about}
     header = {"tl_fbn": json.dumps(described, sort_keys=True, default=_plain)}
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, beside, metadata=header)
-        beside.chmod(0o644)  # safetensors keeps files to their owner; results are for a group's shared folder
-        os.replace(beside, path)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary, metadata=header)
+        temporary.chmod(0o644)  # safetensors keeps files to their owner; results are for a group's shared folder
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Load what :func:`write_result` saved.
 
+    Args:
+        path: The file.
+        noun: Name of the class that the file must hold.
+
     Returns:
         The arrays by name, and the description.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        InputError: The file is damaged, was not saved by tl_fbn, holds another noun or a newer format.
+        FileNotFoundError: There is no file at the path.
+        InputError: The file is damaged, was not saved by tl_fbn, holds another class or has a newer format.
     """
     path = Path(path)
-    held, about = _described(path)
-    if held != noun:
+    held, about = _noun_and_description(path)
+    if held != noun:  # before any array is read: another class would misread them
         raise InputError(f"{path} holds a {held}, not a {noun}; load it with {held}.load(path)")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -85,12 +98,20 @@ def read_result(path: str | os.PathLike, noun: str) -> tuple[dict[str, np.ndarra
 
 
 def noun_of(path: str | os.PathLike) -> str:
-    """What a file saved by :func:`write_result` holds, from its header alone; errors as for :func:`read_result`."""
-    return _described(Path(path))[0]
+    """Name of the class that a file holds, read from the header alone.
+
+    Args:
+        path: A file that :func:`write_result` saved.
+
+    Raises:
+        FileNotFoundError: There is no file at the path.
+        InputError: The file is damaged, was not saved by tl_fbn or has a newer format.
+    """
+    return _noun_and_description(Path(path))[0]
 
 
-def _described(path: Path) -> tuple[str, dict[str, Any]]:
-    """Noun and description of a file."""
+def _noun_and_description(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name of the class that a file holds, and its description; arrays are not read."""
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give the path that .save(...) was given")
     try:
@@ -107,8 +128,10 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
         about = header["about"]
         if not isinstance(held, str) or not isinstance(about, dict):
             raise InputTypeError("neither a name nor a description")
+    # whatever JSON a damaged or forged header may hold: not JSON, no such key, null, 1e999, nested without end
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is damaged (its description: {error!r}); load another copy of it") from error
+    # older formats are converted by the class (Result._older_); of newer ones nothing is known
     if version > FORMAT_VERSION:
         raise InputError(
             f"{path} has format version {version}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
@@ -117,6 +140,7 @@ def _described(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
+    """A value that JSON has no form for, as one that it has: numbers and arrays of numpy."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise InputTypeError(

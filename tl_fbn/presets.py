@@ -1,19 +1,36 @@
-"""The papers' own settings: what each states, where it states it, and what it leaves open, for which the choice is ours.
+"""Settings of published papers: what each paper states, where it states it, and what it leaves open.
 
-::
+>>> fbn.presets.s2_block_glm
+Preset s2_block_glm: 6 settings stated by Nencka et al. 2023 (abstract), 8 ours
+
+A preset keeps the options of this package's functions that follow a paper, ready to be passed on, and the words in
+which the paper (or its released code) states them. Where a paper is silent, the preset makes a choice of its own and
+lists it under ``unknown``. A preset is not a reproduction: read its ``unknown`` before you compare numbers with the
+paper's.
+
+================ ==================================================================================================
+preset           paper
+================ ==================================================================================================
+``s2_block_glm`` Nencka et al. 2023: block design and general linear model over every sublayer's output
+``s0_v1``        Liu et al. 2025, first version: temporal ICA of MLP outputs
+``s0_canica``    Liu et al. 2025, later code: spatial ICA of every layer
+``s0_fnp``       functional network pruning, arXiv 2508.05239
+``s0_fnf``       functional network fingerprints, arXiv 2601.22692
+``s1_cgvst``     Song et al. 2024: neurons by the gradient at special tokens
+================ ==================================================================================================
+
+The two ways they are used, with a model and a table ``rows`` of questions and answers::
 
     s2 = fbn.presets.s2_block_glm
     prompts = {name: fbn.prompts(f"s2/{name}") for name in ("archeology", "rest")}
     design = fbn.block_design(prompts, seed=0, tokens_per_block=64, **s2.design)
     recording = fbn.Scanner(model, site=s2.sites(model)).scan(design, "recordings/s2")
     fit = fbn.fit_glm(recording.site("resid.post"), **s2.glm)
-    print(s2)                                # every setting, every unknown
+    print(s2)                                # every setting and every choice of ours
 
     s1 = fbn.presets.s1_cgvst
     chats = fbn.few_shot_chats(rows, seed=0, tokenizer=model.tokenizer, **s1.chats)
     neurons = fbn.cgvst(model, chats, **s1.cgvst).top(s1.top)
-
-A preset is not a reproduction: read its ``unknown`` before you compare numbers with the paper's.
 """
 
 from __future__ import annotations
@@ -37,24 +54,30 @@ from tl_fbn.units.space import Provenance
 
 @dataclass(frozen=True, repr=False)
 class Preset(Result, step="settings"):
-    """Settings of one paper.
+    """Settings that follow one paper, as options of this package's functions, and in words.
+
+    >>> preset = fbn.presets.s1_cgvst
+    >>> preset.top, dict(preset.inhibit)
+    (0.05, {'method': 'zero', 'positions': 'all'})
+    >>> preset.sites(model)
+    ['mlp.neurons']
 
     Args:
-        name: Short name.
-        source: The paper.
-        stated: What the paper states, in words.
-        unknown: What it does not state, and our choice.
-        site_names: Sites it records, of those a model has.
-        design: Options of :func:`tl_fbn.block_design`.
-        glm: Options of :func:`tl_fbn.fit_glm`.
-        networks: Options of :func:`tl_fbn.find_networks`.
-        chats: Options of :func:`tl_fbn.few_shot_chats`.
-        cgvst: Options of :func:`tl_fbn.cgvst`.
-        top: Share of units that are selected, of all layers together.
-        inhibit: Options of :func:`tl_fbn.inhibit`.
-        amplify: Options of :func:`tl_fbn.amplify`.
-        respond: Options of :meth:`tl_fbn.Battery.respond`.
-        ratio: Options of :func:`tl_fbn.pruning.keep_for_ratio`.
+        name: Name of the preset.
+        source: The paper, and the version of it or of its code that the settings are from.
+        stated: Name of a setting to what the paper or its code states about it, in words.
+        unknown: Name of a setting that the paper does not state, to the choice that the preset makes, in words.
+        site_names: Sites that the paper records; :meth:`sites` gives those that a model has.
+        design: Options to pass to :func:`tl_fbn.block_design`.
+        glm: Options to pass to :func:`tl_fbn.fit_glm`.
+        networks: Options to pass to :func:`tl_fbn.find_networks`.
+        chats: Options to pass to :func:`tl_fbn.few_shot_chats`.
+        cgvst: Options to pass to :func:`tl_fbn.cgvst`.
+        top: Share of all units, of all layers together, that the paper selects; None where it selects otherwise.
+        inhibit: Options to pass to :func:`tl_fbn.inhibit`.
+        amplify: Options to pass to :func:`tl_fbn.amplify`.
+        respond: Options to pass to :meth:`tl_fbn.Battery.respond`.
+        ratio: Options to pass to :func:`tl_fbn.pruning.keep_for_ratio`.
     """
 
     name: str
@@ -79,18 +102,21 @@ class Preset(Result, step="settings"):
         return {"source": self.source}
 
     def sites(self, model: HookedModel) -> list[str]:
-        """Those of the preset's sites that a model has.
+        """The sites of the paper that a model has, in the order of ``site_names``.
+
+        Args:
+            model: A TransformerLens model.
 
         Raises:
-            InputTypeError: The model cannot be hooked.
-            InputError: It has none of them.
+            InputTypeError: The model is none that this package can hook.
+            InputError: The model has none of the sites.
         """
         host.require_model(model)
         found = []
         for site in self.site_names:
             try:
                 resolve_site(model, site)
-            except ValueError:  # no gate, or attention and MLP side by side
+            except ValueError:  # an MLP without a gate has no mlp.up; parallel attention and MLP have no resid.mid
                 continue
             found.append(site)
         if not found:
@@ -98,15 +124,15 @@ class Preset(Result, step="settings"):
         return found
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a setting: setting, value, and whether the paper states it."""
+        """One line a setting: setting, value (in words), source (``stated`` or ``our choice``)."""
         lines = [(what, value, "stated") for what, value in self.stated.items()]
         lines += [(what, value, "our choice") for what, value in self.unknown.items()]
         return pd.DataFrame(lines, columns=["setting", "value", "source"])
 
     def _methods_(self) -> list[str]:
         return [
-            f"Settings follow {self.source} where it states them ({len(self.stated)}); where it does not ({len(self.unknown)}), they are our choice, marked below. "
-            "This is not a reproduction."
+            f"Settings follow {self.source} where it states them ({len(self.stated)}); where it does not "
+            f"({len(self.unknown)}), they are our choice, marked below. This is not a reproduction."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
@@ -149,7 +175,8 @@ s2_block_glm = Preset(
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
             "regressors": "boxcars, one a condition; no kernel",
-            "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not independent)",
+            "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
+            "independent)",
             "threshold": "none is set here; contrast.threshold(fdr=0.05) corrects, which the abstract does not mention",
         }
     ),
@@ -157,9 +184,13 @@ s2_block_glm = Preset(
     design=MappingProxyType({"order": "off/on/off", "generate": True}),
     glm=MappingProxyType({"noise": "ols"}),
 )
-"""S2: every sublayer's output for every generated token of an off/on/off design."""
+"""Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""
 
-_MIXED = "two sources that FastICA leaves mixed half and half, a saddle point of its contrast, are taken apart; the code keeps them"
+# a choice that every preset with an ICA makes
+_MIXED_PAIRS = (
+    "two sources that FastICA leaves mixed half and half, a saddle point of its contrast, are taken "
+    "apart; the code keeps them"
+)
 
 s0_v1 = Preset(
     name="s0_v1",
@@ -169,7 +200,8 @@ s0_v1 = Preset(
             "signal": "output of the last linear layer of each MLP, every prompt token, raw values (paper, code)",
             "ICA": "temporal FastICA, logcosh, tolerance 1e-4, 200 iterations, seed 666, one run (code)",
             "networks": "10, 64, 128, 256 or 512 (paper); 10 in the tables of recurrence and lesions",
-            "members": "z of the loading at least 3.6, one-sided, sign left to chance (code, every ChatGLM3 experiment; default 1.96)",
+            "members": "z of the loading at least 3.6, one-sided, sign left to chance (code, every ChatGLM3 "
+            "experiment; default 1.96)",
             "recurrence": "intersection over union above 0.2 (paper)",
             "lesion": "masked coordinates set to 0 at every position, all layers at once (code)",
             "amplification": "1 added to masked coordinates at every position (code's default)",
@@ -178,11 +210,13 @@ s0_v1 = Preset(
     unknown=MappingProxyType(
         {
             "threshold of GPT-2 and Qwen": "3.6, as for ChatGLM3",
-            "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the code; a few steps of kurtosis come first",
-            "mixed pairs": _MIXED,
+            "start of the rotation": "drawn from the seed by numpy's current generator, not the RandomState of the "
+            "code; a few steps of kurtosis come first",
+            "mixed pairs": _MIXED_PAIRS,
             "whitening": "singular vectors by a sketch, the same to float32",
             "non-convergence": "said in the result; the notebooks go on in silence",
-            "calibration of the amplification": "fbn.calibrate_gain; the later version's 'carefully calibrated' is not described where we can read it",
+            "calibration of the amplification": "fbn.calibrate_gain; the later version's 'carefully calibrated' is not "
+            "described where we can read it",
         }
     ),
     site_names=("mlp.out",),
@@ -203,23 +237,26 @@ s0_v1 = Preset(
     inhibit=MappingProxyType({"method": "zero", "positions": "all"}),
     amplify=MappingProxyType({"add": 1.0, "positions": "all"}),
 )
-"""S0, first version: temporal ICA of MLP outputs."""
+"""Liu et al. 2025, first version: temporal ICA of MLP outputs, and lesions of the networks found."""
 
 s0_canica = Preset(
     name="s0_canica",
     source="Liu et al. 2025, the released code's later ICA (called CanICA there; it has no canonical correlation)",
     stated=MappingProxyType(
         {
-            "signal": "up projection and activation output of each MLP, z-scored over all tokens (code; here the two are one site, mlp.neurons, their product)",
-            "ICA": "spatial: leading singular vectors, FastICA, cube, tolerance 1e-4, 300 iterations, 10 seeds, the one whose worst map is sparsest (code)",
+            "signal": "up projection and activation output of each MLP, z-scored over all tokens (code; here the two "
+            "are one site, mlp.neurons, their product)",
+            "ICA": "spatial: leading singular vectors, FastICA, cube, tolerance 1e-4, 300 iterations, 10 seeds, the "
+            "one whose worst map is sparsest (code)",
             "networks": "128, each layer by itself (code)",
             "members": "percentile 100 - 100 / K of |map| (code, CPU); |z| above 3.6, or tuned to a share, for pruning",
         }
     ),
     unknown=MappingProxyType(
         {
-            "mixed pairs": _MIXED,
-            "ten seeds": "ten restarts, resampled, whose typical networks begin the final rotation, not the sparsest of ten plain ones",
+            "mixed pairs": _MIXED_PAIRS,
+            "ten seeds": "ten restarts, resampled, whose typical networks begin the final rotation, not the sparsest "
+            "of ten plain ones",
             "site": "mlp.neurons, so that networks can be lesioned; the code looks at both factors",
         }
     ),
@@ -239,24 +276,27 @@ s0_canica = Preset(
         }
     ),
 )
-"""S0, later version: spatial ICA of every layer."""
+"""Liu et al. 2025, later code: spatial ICA of every layer by itself."""
 
 s0_fnp = Preset(
     name="s0_fnp",
     source="functional network pruning, arXiv 2508.05239, from its released code (the paper was not read)",
     stated=MappingProxyType(
         {
-            "ICA": "each layer by itself, 128 networks, cube, tolerance 1e-4, 300 iterations; 1 or 80 runs of 40 texts (code)",
-            "kept": "units whose |z| is above tau in any network and run; tau is tuned to the share of parameters to remove (code)",
+            "ICA": "each layer by itself, 128 networks, cube, tolerance 1e-4, 300 iterations; 1 or 80 runs of 40 texts "
+            "(code)",
+            "kept": "units whose |z| is above tau in any network and run; tau is tuned to the share of parameters to "
+            "remove (code)",
             "protected": "layers 0 to 2 and the last two are never pruned (code)",
             "surgery": "rows of gate and up, columns of down (code)",
-            "compensation": "b = W_down mean(removed inputs), the model going on with the kept part; prune(compensate=texts)",
+            "compensation": "b = W_down mean(removed inputs), the model going on with the kept part; "
+            "prune(compensate=texts)",
         }
     ),
     unknown=MappingProxyType(
         {
             "signal": "mlp.neurons, the product, where the code looks at up projection and activation side by side",
-            "mixed pairs": _MIXED,
+            "mixed pairs": _MIXED_PAIRS,
             "several runs": "one atlas; put more texts into its recording",
             "means": "over tokens, not over texts of different lengths",
             "share": "a fifth of all parameters (the code's experiments: 19 to 20 %)",
@@ -266,7 +306,7 @@ s0_fnp = Preset(
     networks=MappingProxyType({**s0_canica.networks, "threshold": 3.6, "seed": 327}),
     ratio=MappingProxyType({"ratio": 0.2, "protect_first": 3, "protect_last": 2}),
 )
-"""S0's pruning: keep what is in any network of a layer."""
+"""Functional network pruning: keep the units that are in any network of their layer."""
 
 s0_fnf = Preset(
     name="s0_fnf",
@@ -276,14 +316,16 @@ s0_fnf = Preset(
             "signal": "output of every decoder layer, z-scored over all tokens, ten texts (notebook)",
             "ICA": "spatial, 64 networks, cube, tolerance 1e-4, 300 iterations (code)",
             "members": "|z| above 3.6 (code)",
-            "score": "Spearman correlation of network-mean courses, averaged over texts; a pair matches above .5 (notebook)",
+            "score": "Spearman correlation of network-mean courses, averaged over texts; a pair matches above .5 "
+            "(notebook)",
         }
     ),
     unknown=MappingProxyType(
         {
-            "mixed pairs": _MIXED,
+            "mixed pairs": _MIXED_PAIRS,
             "tokenizers that differ": "courses are aligned by characters; the notebook cuts the longer text",
-            "decision": "fbn.networks.calibrate_fingerprint on pairs that are known; the paper's .9642 and the notebook's .596 for one pair do not agree",
+            "decision": "fbn.networks.calibrate_fingerprint on pairs that are known; the paper's .9642 and the "
+            "notebook's .596 for one pair do not agree",
         }
     ),
     site_names=("resid.post",),
@@ -301,21 +343,26 @@ s0_fnf = Preset(
         }
     ),
 )
-"""FNF: networks of the residual stream as a model's fingerprint."""
+"""Functional network fingerprints: networks of the residual stream that tell whether two models are related."""
 
 s1_cgvst = Preset(
     name="s1_cgvst",
     source="Song et al. 2024, EMNLP, pp. 7101-7113, and its released code",
     stated=MappingProxyType(
         {
-            "model, data": "Llama-2-7b-chat in bfloat16; tasks of Natural Instructions, first half of a task's rows to find neurons, second half to test (code)",
-            "chats": "5 shots, the chat template with beginning and end of text empty, at most 1300 tokens, longer ones left out (code)",
-            "special tokens": "every occurrence of [INST] and [/INST]; the <<SYS>> spans are defined and not used (code)",
-            "loss": "mean cross-entropy of the special tokens P[1:28] plus that of P[29:], P their sorted positions; answers are not scored (code)",
+            "model, data": "Llama-2-7b-chat in bfloat16; tasks of Natural Instructions, first half of a task's rows to "
+            "find neurons, second half to test (code)",
+            "chats": "5 shots, the chat template with beginning and end of text empty, at most 1300 tokens, longer "
+            "ones left out (code)",
+            "special tokens": "every occurrence of [INST] and [/INST]; the <<SYS>> spans are defined and not used "
+            "(code)",
+            "loss": "mean cross-entropy of the special tokens P[1:28] plus that of P[29:], P their sorted positions; "
+            "answers are not scored (code)",
             "score": "sum over items of abs(sum over inputs of the up projection's gradient) (code)",
             "selection": "the top 5 % of all layers together, int(.05 x units) (code)",
             "inhibition": "0 after the gate's nonlinearity, at every position: the same as 0 at mlp.neurons (code)",
-            "evaluation": "greedy, at most 20 new tokens, stop at [INST], exact match after strip and lower case (code)",
+            "evaluation": "greedy, at most 20 new tokens, stop at [INST], exact match after strip and lower case "
+            "(code)",
         }
     ),
     unknown=MappingProxyType(
@@ -323,7 +370,8 @@ s1_cgvst = Preset(
             "amplification": "a gain of 2, as for knowledge neurons; the factor is not in the released code",
             "turns": "five shots and the question, six turns; the cut at 28 fits four turns before it",
             "instruction": "in the first turn",
-            "evaluation": "battery.respond(model, **s1.respond) is the code's; Battery.score's exact match, with the true prefix, counts letter case and white space",
+            "evaluation": "battery.respond(model, **s1.respond) is the code's; Battery.score's exact match, with the "
+            "true prefix, counts letter case and white space",
             "tasks": "three different sets of eight are in the released files; none is ours",
             "paper's formula and tables": "not known to us; the formula is the code's",
         }
@@ -348,4 +396,4 @@ s1_cgvst = Preset(
     amplify=MappingProxyType({"gain": 2.0, "positions": "all"}),
     respond=MappingProxyType({"max_new_tokens": 20, "stop": ("[INST]",)}),
 )
-"""S1: row sums of the up projection's gradient at the tokens of [INST] and [/INST]."""
+"""Song et al. 2024: row sums of the up projection's gradient at the tokens of [INST] and [/INST]."""

@@ -1,14 +1,21 @@
-"""Results from their files, without a model: what was saved last month becomes a page today.
+"""Results from their files, without a model: read one file or a whole folder, for instance to build a page from it.
 
-    fbn.load("sort.safetensors")                     # a Contrast, an Atlas, a LesionStudy ...: the file says what it holds
-    results = fbn.load_results("results/")           # everything in a folder, in the order of the argument
+::
+
+    fbn.load("sort.safetensors")              # a Contrast, an Atlas, a LesionStudy ...: the file names its class
+    results = fbn.load_results("results/")    # everything in a folder, sorted by step of the analysis
     fbn.Report("Sorting", *results.values()).save("sort.html")
-    results.skipped                                  # file name -> why it was left out
+    results.skipped                           # file name -> why it was left out
 
-Every result writes the name of its class into its file (:mod:`tl_fbn.units.result`); the public names say where that class lives. A recording is a folder, a
-pruned model is one too (its report is loaded, not its weights), a table is a .csv or .tsv. Nothing is unpickled and no model is loaded.
+Every result writes the name of its class into its file (:mod:`tl_fbn.units.result`), and the public names of the
+package say where that class lives. A recording is a folder; a pruned model is a folder too, of which the report is
+loaded and not the weights; a table is a ``.csv`` or ``.tsv`` file. Nothing is unpickled and no model is loaded.
 
-What it does not do: go into subfolders that are no recording or pruned model.
+The *step* of a result says where it belongs in an argument (settings, design, recording, contrast, ..., lesions,
+pruning; :data:`tl_fbn.units.result.Step`): pages and paragraphs follow that order, and so does what
+:func:`load_results` returns.
+
+What it does not do: look into subfolders, unless a subfolder is itself a recording or a pruned model.
 """
 
 from __future__ import annotations
@@ -29,21 +36,21 @@ from tl_fbn.errors import InputError
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 
-PRUNED = "tl_fbn_pruned.safetensors"  # the file of a pruned model's folder; see intervention.pruning.checkpoint
-TABLES = {".csv": ",", ".tsv": "\t"}
+PRUNED = "tl_fbn_pruned.safetensors"  # in the folder of every pruned model; see intervention.pruning.checkpoint
+TABLES = {".csv": ",", ".tsv": "\t"}  # ending of a file to what separates its cells
 NAMESPACES = (
     *("units", "acquisition", "analysis.glm", "analysis.ica", "analysis.networks", "attribution"),
     *("intervention.behaviour", "intervention.studies", "intervention.pruning"),
 )
-"""Folders whose public names are searched for the class of a file that nobody has imported yet."""
+"""Folders in whose public names the class of a file is looked up, where it has not been imported yet."""
 
 
 class SavedResults(dict[str, Any]):
-    """Results by the names of their files, in the order of the argument.
+    """Results by the names of their files, sorted by step of the analysis: what :func:`load_results` returns.
 
     Args:
-        found: Name to result.
-        skipped: What else was in the folder, and why it was left out.
+        found: Name of a file (or folder) to the result it holds.
+        skipped: Name of a file that was left out, to the reason.
     """
 
     def __init__(self, found: Mapping[str, Any], skipped: Mapping[str, str]) -> None:
@@ -63,35 +70,41 @@ class SavedResults(dict[str, Any]):
 
 
 def load(path: str | os.PathLike) -> Any:
-    """Load what any result's ``.save(path)`` wrote, whatever it is.
+    """Load any result from its file; the file says which class it is of.
 
-    >>> load("results/sort.safetensors")                                        # doctest: +SKIP
+    >>> contrast.save("sort.safetensors")
+    >>> fbn.load("sort.safetensors")
+    Contrast "sort - reverse" at block level, 14 degrees of freedom, runs [0, 1]: tl_fbn-demo mlp.neurons (3 x 384)
 
     Args:
-        path: A file of a result, the folder of a recording or of a pruned model, or a table as .csv or .tsv.
+        path: A file that a result's ``.save(path)`` wrote, the folder of a recording or of a pruned model, or a table
+            as ``.csv`` or ``.tsv`` with a header line.
 
     Returns:
-        The result; a :class:`tl_fbn.Recording`; the report of a pruned model; a DataFrame.
+        The result; of a recording's folder the :class:`tl_fbn.Recording`; of a pruned model's folder the report of the
+        pruning; of a table a DataFrame.
 
     Raises:
         FileNotFoundError: There is nothing at the path.
-        InputError: The file is damaged, none of ours, of a newer format, or part of something unfinished.
+        InputError: The file is damaged, was not saved by tl_fbn, has a newer format, or belongs to a recording that
+            is not complete.
     """
     path = Path(path)
     try:
-        return _loaded(path)
+        return _load_unguarded(path)
     except (ValueError, OSError, ImportError, MemoryError):
         raise
-    except Exception as error:  # whatever else falls out of a description that is not what we write
+    # a damaged or forged description can raise anything (KeyError, TypeError ...) in the class that unpacks it
+    except Exception as error:
         raise InputError(
             f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of it"
         ) from error
 
 
-def _loaded(path: Path) -> Any:
-    """What :func:`load` loads; of a damaged file any error."""
+def _load_unguarded(path: Path) -> Any:
+    """What :func:`load` returns; a damaged file may raise any error."""
     if path.is_dir():
-        return _loaded_folder(path)
+        return _load_folder(path)
     if path.suffix.lower() in TABLES and path.is_file():
         try:
             return pd.read_csv(path, sep=TABLES[path.suffix.lower()])
@@ -108,7 +121,8 @@ def _loaded(path: Path) -> Any:
     return found.load(path)
 
 
-def _loaded_folder(path: Path) -> Any:
+def _load_folder(path: Path) -> Any:
+    """A recording, or the report of a pruned model; each is known by the file that it always has."""
     if (path / store.ABOUT).is_file():
         return Recording.open(path)
     if (path / PRUNED).is_file():
@@ -122,12 +136,16 @@ def _loaded_folder(path: Path) -> Any:
 
 
 def result_class(noun: str) -> type[Result] | None:
-    """The class of results with a name; it is imported where nobody has done so yet. None where there is no such class."""
+    """The class of results of that name, imported if need be; None where there is no such class.
+
+    Args:
+        noun: Name of the class, as files hold it.
+    """
     for name in NAMESPACES:
         if noun not in RESULT_CLASSES:
             folder = importlib.import_module(f"{tl_fbn.__name__}.{name}")
             if noun in getattr(folder, "__all__", ()):
-                getattr(folder, noun)
+                getattr(folder, noun)  # names load lazily: this imports the class, which then registers itself
     return RESULT_CLASSES.get(noun)
 
 
@@ -144,15 +162,20 @@ def result_names() -> list[str]:
 
 
 def load_results(folder: str | os.PathLike) -> SavedResults:
-    """Load every result in a folder, in the order of the argument: recordings, models, networks, scores, lesions, tables.
+    """Load every result in a folder: recordings, networks, scores, lesion studies, pruned models, tables.
 
-    >>> Report("Sorting", *load_results("results").values()).save("sort.html")  # doctest: +SKIP
+    >>> network.save("results/network.safetensors")
+    >>> contrast.save("results/contrast.safetensors")
+    >>> fbn.load_results("results")
+    SavedResults, 2: contrast (Contrast), network (Network)
 
     Args:
-        folder: Where results were saved; subfolders that are recordings or pruned models count, others do not.
+        folder: The folder that results were saved in. A subfolder counts if it is a recording or a pruned model.
 
     Returns:
-        File names (without their ending; with it where two would be one) to results. Its ``skipped`` says what else there was, and why it was left out.
+        Names to results, sorted by step of the analysis (designs before contrasts before networks before lesions),
+        then by class and file name. A name is that of the file without its ending, or with it where two files would
+        have one name. The attribute ``skipped`` says which files were left out, and why.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -164,32 +187,35 @@ def load_results(folder: str | os.PathLike) -> SavedResults:
     found: dict[Path, Any] = {}
     skipped: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith("."):  # files of the system, and results that are being written
             continue
         if not path.is_dir() and path.suffix.lower() not in (".safetensors", *TABLES):
             skipped[path.name] = "no result: neither .safetensors nor .csv or .tsv, nor a folder"
             continue
         try:
             found[path] = load(path)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError) as error:  # one bad file must not hide the good ones
             skipped[path.name] = str(error)
     if not found:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:5])
         raise InputError(
             f"no result in {folder} ({reasons or 'it is empty'}); give a folder with files saved by tl_fbn"
         )
-    placed = sorted(found, key=lambda path: (*place_in_argument(found[path]), path.name))
-    stems = [path.stem if path.is_file() else path.name for path in placed]
-    taken = [
-        *stems,
-        *(p.name for p, stem in zip(placed, stems, strict=True) if p.name != stem),
-    ]  # x.csv.safetensors, x.csv
-    names = [stem if taken.count(stem) == 1 else path.name for path, stem in zip(placed, stems, strict=True)]
-    return SavedResults({name: found[path] for name, path in zip(names, placed, strict=True)}, skipped)
+    ordered = sorted(found, key=lambda path: (*place_in_argument(found[path]), path.name))
+    stems = [path.stem if path.is_file() else path.name for path in ordered]
+    # a stem that is also another file's whole name counts too: x.csv.safetensors beside x.csv
+    whole_names = [path.name for path, stem in zip(ordered, stems, strict=True) if path.name != stem]
+    names_in_use = [*stems, *whole_names]
+    names = [stem if names_in_use.count(stem) == 1 else path.name for path, stem in zip(ordered, stems, strict=True)]
+    return SavedResults({name: found[path] for name, path in zip(names, ordered, strict=True)}, skipped)
 
 
 def place_in_argument(result: Any) -> tuple[int, str]:
-    """Where a result comes in an argument: by its step, then by its kind; tables come last."""
+    """Sort key of results: the step of the analysis, then the name of the class; tables, which have no step, come last.
+
+    Args:
+        result: A result, a recording or a DataFrame.
+    """
     steps = get_args(Step)
     step = getattr(result, "_step_", None)
     return (steps.index(step) if step in steps else len(steps)), type(result).__name__

@@ -1,7 +1,7 @@
-"""Lines and tables of text that a user hands in: JSON lines, and delimited tables with a header.
+"""Text files that a user hands in: lines of JSON, and delimited tables with a header line.
 
-Every reader skips empty lines, takes a byte order mark (spreadsheets put one in front) and numbers lines from 1, so that an error can
-name the one that is wrong.
+Every reader skips empty lines, accepts a byte order mark (which spreadsheets write at the beginning of a file), and
+gives the number of each line, counted from 1, so that an error message can name the line that is wrong.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ from tl_fbn.errors import InputError
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of every line that holds something.
+    """Number and text of every line that is not empty.
 
-    Lines end at a line feed only: a JSON string may hold the other characters that ``str.splitlines`` would split at.
+    Lines end at a line feed only: a JSON string may hold other characters at which ``str.splitlines`` would split.
+
+    Args:
+        path: A text file in UTF-8.
 
     Raises:
         InputError: The bytes are no UTF-8.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # -sig drops a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8 ({error})") from error
     for number, line in enumerate(lines, start=1):
-        if line.strip():
+        if line.strip():  # numbers count empty lines too, as editors do
             yield number, line
 
 
 def json_lines(path: Path, allowed: str) -> Iterator[tuple[int, Any]]:
-    """Number and value of every JSON line.
+    """Number and value of every line of a file with one JSON value a line.
 
     Args:
-        path: A ``.jsonl`` file.
-        allowed: What a line may be, in words for the error.
+        path: A ``.jsonl`` file in UTF-8.
+        allowed: What a line may hold, in words; it ends the message of an error.
 
     Raises:
         InputError: The bytes are no UTF-8, or a line is no JSON.
@@ -51,17 +54,20 @@ def json_lines(path: Path, allowed: str) -> Iterator[tuple[int, Any]]:
 
 
 def delimited_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number of the last line and cells by column, of every row of a ``.csv`` (commas) or any other file (tabs).
+    """Line number and cells by column of every row of a table.
+
+    A quoted cell may hold line breaks; the number is that of the row's last line.
 
     Args:
-        path: A table with a header line; cells may be quoted and then hold line breaks.
-        needed: Columns it must have; any others are kept.
+        path: A table in UTF-8 with a header line: cells of a ``.csv`` file are separated by commas, those of any
+            other file by tabs.
+        needed: Names of columns that the table must have; others are passed on too.
 
     Raises:
         InputError: The bytes are no UTF-8, the quoting is broken, or a column is missing.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # csv handles line ends itself
             reader = csv.DictReader(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
             columns = reader.fieldnames or []
             if not set(needed) <= set(columns):

@@ -14,6 +14,11 @@ def token_prompts(n: int, *, seed: int = 0, longest: int = 12, vocabulary: int =
     return [rng.integers(0, vocabulary, rng.integers(3, longest + 1)).tolist() for _ in range(n)]
 
 
+def pools(n_conditions: int, n_prompts: int = 200) -> dict[str, list[str]]:
+    """Conditions a, b, c ... with distinct prompts."""
+    return {name: [f"{name} {i}" for i in range(n_prompts)] for name in "abcdefg"[:n_conditions]}
+
+
 def small_design(*, seed: int = 0, n_runs: int = 2, **options) -> fbn.BlockDesign:
     prompts = {"a": token_prompts(60, seed=1), "b": token_prompts(60, seed=2)}
     return fbn.block_design(prompts, n_runs=n_runs, n_cycles=2, tokens_per_block=20, seed=seed, **options)

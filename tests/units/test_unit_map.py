@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.units import QUICK, TOY, each_unit, space_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
-from tl_fbn.units.unit_map import _count
+from tl_fbn.units.unit_map import _number_of_units
 
 # few distinct values, so that ties are the rule
 tied = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, math.inf, -math.inf, math.nan])
@@ -80,8 +80,8 @@ def test_top_known_answers() -> None:
 
 
 def test_fractions_round_down_as_in_the_papers() -> None:
-    assert _count(0.05, 352256, "llama") == 17612  # S1's own number
-    assert [_count(share, 100, "x") for share in (0.29, 0.57, 0.07, 0.009, 0.999)] == [29, 57, 7, 0, 99]
+    assert _number_of_units(0.05, 352256, "llama") == 17612  # S1's own number
+    assert [_number_of_units(share, 100, "x") for share in (0.29, 0.57, 0.07, 0.009, 0.999)] == [29, 57, 7, 0, 99]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from .design.block_design import BlockDesign as BlockDesign
 from .design.block_design import block_design as block_design
-from .design.block_design import read_prompts as read_prompts
+from .design.prompt_tables import read_prompts as read_prompts
 from .design.stimuli import chats as chats
 from .design.stimuli import prompts as prompts
 from .model.chat_template import token_layout as token_layout

@@ -1,4 +1,4 @@
-"""Recordings in, maps and networks out. No torch model in sight."""
+"""Analyses of recordings: they take activations and return maps and networks, and never run a model."""
 
 import lazy_loader
 

@@ -104,8 +104,8 @@ class ItemScores(Result, step="scores"):
 
         Args:
             amount: Size of the networks compared, as for :meth:`UnitMap.top`.
-            seed: Of the splits.
-            n_splits: How many.
+            seed: Seed of the random splits of items into halves.
+            n_splits: Number of random splits.
             aggregate: As for :meth:`map`.
 
         Returns:

@@ -116,14 +116,14 @@ def cgvst(
             ``"mlp.neurons"`` (the down projection's input), for ``grad_x_act`` and ``grad`` only.
         groups: ``"turns"``: the mean over the turns before the last, plus the mean over the last; None: one mean; a number n:
             P[1:n] and P[n+1:] of the sorted positions P, as released with n = 28.
-        weight: Of the first of two groups (released: 1).
+        weight: Weight of the first of two groups of positions (released: 1).
         aggregate: Over items: ``"sum_abs"`` (released), ``"mean_abs"``, ``"abs_mean"``, or signed ``"mean"`` and ``"t"`` (mean
             over its standard error; positive where the loss rises with what is scored). A norm has no sign: its ``"abs_mean"`` is its mean.
         spans: Literal special texts, e.g. ``["[INST]", "[/INST]"]``; by default the chat template's own.
         bos_eos: False: beginning and end of text are empty in the template, as released.
         max_tokens: Longer items are left out and counted (released: 1300); by default an item beyond the context is an error.
         batch_size: Items in a pass; changes nothing but speed and memory.
-        seed: Of ``tokens="random"``.
+        seed: Seed of the positions drawn where ``tokens="random"``.
         progress: Show a bar.
 
     Returns:

@@ -70,7 +70,7 @@ def losses_of(
     """Losses of the items of a batch.
 
     Args:
-        logits: Of all positions, or of those in ``kept`` alone.
+        logits: Logits of all positions, or of those in ``kept`` alone.
         items: The batch.
         kept: Positions that are scored in any item, ascending.
         longest: Positions of the longest item, by which logits of all positions are told from those of some.

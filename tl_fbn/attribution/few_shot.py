@@ -132,7 +132,7 @@ def few_shot_chats(
 
     Args:
         examples: :class:`Example` rows, mappings or triples of instruction, input and output, or chats of one turn.
-        seed: Of the demonstrations.
+        seed: Seed of the draw of demonstrations; the same seed draws the same ones.
         n_shots: Demonstrations a chat, drawn without replacement from the other rows.
         n: Make chats of the first rows only; all rows may serve as demonstrations.
         instruction: Where it goes: before the first input, before every input, or a system message.

@@ -45,7 +45,7 @@ WHOLE = "files that were saved are whole, and the same command starts again"
 
 
 class Stopped(Exception):
-    """The user has had enough; the message says what is kept."""
+    """The user interrupted the command; the message says what is kept."""
 
 
 class Verbs(TyperGroup):

@@ -36,7 +36,7 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
 
         return {name: list(prompts(name)) for name in _names(source)}
     if Path(source).suffix.lower() != ".jsonl":
-        from tl_fbn.acquisition.design.block_design import read_prompts
+        from tl_fbn.acquisition.design.prompt_tables import read_prompts
 
         return dict(read_prompts(source))
     conditions: dict[str, list[Any]] = {}

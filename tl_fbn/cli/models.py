@@ -18,7 +18,7 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
 
     Args:
         name: Name, folder (also one that :func:`tl_fbn.prune`'s models wrote), or ``"demo"``.
-        dtype: Of weights and activations.
+        dtype: Number type of weights and activations.
         device: Where it runs; default a GPU if there is one, under a launcher the process's own.
         progress: Let transformers show a bar while it loads.
 

@@ -148,7 +148,7 @@ def run_demo(
         folder: Where recording, results and page go.
         share: Size of each network, as a share of all units.
         n_controls: Matched random networks for each network and step.
-        seed: Of design and controls.
+        seed: Seed of the order of blocks in the design and of the draw of control networks.
         progress: Show bars.
         say: Called with a line of text at every step.
     """

@@ -1,20 +1,20 @@
-"""The coordinate system: where a unit is, a number for every unit, a set of units, a set of such sets.
+"""Units and what is said of them: the space they live in, one number for each, a set of them, several sets.
 
-A *unit* is one coordinate of one site in one layer, for instance a hidden MLP neuron. A :class:`UnitSpace` numbers all
-of them, layer by layer, so that everything found by any method lives on the same axis ``unit``:
+A *unit* is one coordinate of one site in one layer, for instance a hidden neuron of an MLP. A :class:`UnitSpace`
+numbers all units of a site, layer by layer, so that results of every method share one axis ``unit``:
 
-- :class:`UnitMap` one number a unit (a t value, a loading, a gradient score), and what kind of number it is;
-- :class:`Network` a named set of units, with set algebra ``| & - ~`` and, where the map had them, signs;
-- :class:`Atlas`   an ordered mapping of names to networks, with their maps and stability.
+- :class:`UnitMap` is one number for each unit (a t value, a loading, a gradient score), and what kind of number it is;
+- :class:`Network` is a named set of units, with set algebra ``| & - ~`` and, where the map has them, signs;
+- :class:`Atlas` is an ordered mapping of names to networks, with their maps and stability.
 
-Two spaces are equal when site and widths are. The model's name is a label: the map of a model and of its fine-tuned or
-re-initialised copy may be compared, which is the point of many a control. A layer that has no such units (a sparse
-mixture-of-experts layer, or one that was not asked for) has width 0 and keeps its place, so layer numbers are always
-the model's.
+Two spaces are equal when their sites and widths are. The model's name is a label only: maps of a model and of its
+fine-tuned or re-initialised copy may be compared, as many controls do. A layer without such units (a sparse
+mixture-of-experts layer, or a layer that was not recorded) has width 0 and keeps its place, so that the numbers of
+layers are always those of the model.
 
-Every noun saves to one safetensors file and loads from it, in any process, without a model.
+Each result saves to one safetensors file and loads from it, in any process and without a model.
 
-Cost: a map is 8 bytes a unit, a network 2; selecting is one sort. Nothing here imports torch.
+Cost: a map takes 8 bytes a unit, a network 2; selecting units is one sort. Nothing here imports torch.
 """
 
 from __future__ import annotations

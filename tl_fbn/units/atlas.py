@@ -1,4 +1,11 @@
-"""An ordered mapping of names to networks, with the maps they were cut from."""
+"""An atlas: an ordered mapping of names to networks of one space, with the maps they were thresholded from.
+
+What a decomposition measured is kept with the networks, network by network: the map, the stability (how alike the
+copies of a network are in resampled analyses, Iq of Himberg et al. 2004), its p against matched noise, and the share
+of variance. Everything but the networks may be missing, as in an atlas of networks that were found elsewhere.
+
+Cost: 2 bytes a unit and network, and 4 or 8 for a map.
+"""
 
 from __future__ import annotations
 
@@ -21,29 +28,35 @@ from tl_fbn.units.prose import space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
 from tl_fbn.units.space import Provenance, UnitSpace
 
-_MEASURED = ("maps", "stability", "stability_p", "explained", "noise_iq")  # fields that are arrays, if there are any
+_ARRAY_FIELDS = ("maps", "stability", "stability_p", "explained", "noise_iq")  # each an array, or None if not measured
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_profile"):
-    """Named networks in one space, in order, with the maps they were cut from.
+    """Named networks of one space, in order, with the maps they were thresholded from.
 
-    >>> space = UnitSpace("mlp.neurons", (3,))
-    >>> atlas = Atlas.from_networks({"N00": Network.from_indices(space, [0]), "N01": Network.from_indices(space, [1, 2])})
-    >>> list(atlas), len(atlas["N01"])
-    (['N00', 'N01'], 2)
+    An atlas is a mapping: ``atlas[name]`` is a network, and ``len``, ``in`` and iteration work as on a dict.
+
+    >>> atlas["N00"]
+    Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
+    >>> len(atlas), atlas.maps.shape
+    (8, (8, 1152))
+    >>> atlas.to_dataframe()[["network", "units"]].head(2)
+      network  units
+    0     N00     12
+    1     N01     21
 
     Args:
-        space: Where the units are.
-        networks: Names to networks.
-        maps: (network, unit) the map behind each network, if there is one.
-        stability: (network,) 0 to 1, if it was measured.
-        provenance: Where the atlas came from.
-        stability_p: (network,) share of noise networks that are as stable, if it was measured.
-        explained: (network,) share of the data's variance that each holds, of an ICA.
-        noise_iq: (decomposition,) 95th percentile of the stability that matched noise has, if it was measured; one of every
-            decomposition, of which there are several where layers were decomposed by themselves.
-        converged: Whether an ICA's last rotation did; None where there was none.
+        space: The space of all networks.
+        networks: Names to networks. Each network takes the name it has here.
+        maps: (network, unit) the map that each network was thresholded from; None where there is none.
+        stability: (network,) stability of each network over resampled analyses, from 0 to 1; None where not measured.
+        provenance: Where the atlas came from: method, settings, seed, digests of prompts.
+        stability_p: (network,) share of networks of matched noise that are at least as stable; None where not measured.
+        explained: (network,) share of the data's variance that the network's component holds; None where not measured.
+        noise_iq: (decomposition,) 95th percentile of the stability of networks of matched noise; there is one
+            decomposition, or one for each layer where layers were decomposed by themselves. None where not measured.
+        converged: Whether the last rotation of an independent component analysis converged; None where there was none.
     """
 
     space: UnitSpace
@@ -61,6 +74,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             raise InputError("an atlas needs at least one network; got none")
         for name, network in self.networks.items():
             self.space.require_same(network.space, f"put network {name!r} into an atlas:")
+        # what was measured has one entry a network; noise_iq alone has one a decomposition
         for what, array, shape in (
             ("maps", self.maps, (len(self.networks), self.space.n_units)),
             ("stability", self.stability, (len(self.networks),)),
@@ -69,11 +83,22 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         ):
             if array is not None and array.shape != shape:
                 raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+        # a network's own name is the one that the atlas gives it, so that pictures and tables agree
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
     @classmethod
     def from_networks(cls, networks: Mapping[str, Network]) -> Atlas:
-        """An atlas of networks found elsewhere."""
+        """An atlas of networks of any origin, without maps.
+
+        >>> fbn.Atlas.from_networks({"sort": network.positive(), "reverse": network.negative()})
+        Atlas of 2 networks in tl_fbn-demo mlp.neurons (3 x 384): sort (5), reverse (18)
+
+        Args:
+            networks: Names to networks, all of one space.
+
+        Raises:
+            InputError: There is no network, or two are of different spaces.
+        """
         if not networks:
             raise InputError("an atlas needs at least one network; got none")
         return cls(next(iter(networks.values())).space, networks)
@@ -90,10 +115,19 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return len(self.networks)
 
     def rename(self, names: Mapping[str, str]) -> Atlas:
-        """The same atlas with some networks renamed (old name to new)."""
+        """The same atlas with some of its networks renamed.
+
+        Args:
+            names: Old names to new names; networks that are not named keep theirs.
+
+        Raises:
+            InputKeyError: There is no network of an old name.
+            InputError: Two networks would have one name.
+        """
         for name in names:
-            self[name]  # raises where there is no such network
+            self[name]  # raises the error that lists the names
         renamed = {names.get(name, name): network for name, network in self.networks.items()}
+        # a dict keeps one network a name: a clash shows as a lost entry
         if len(renamed) != len(self):
             raise InputError(
                 f"renaming {dict(names)} would give two networks one name; names: {', '.join(self.networks)}"
@@ -101,8 +135,18 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return replace(self, networks=renamed)
 
     def union(self, names: Sequence[str] | None = None, *, name: str = "union") -> Network:
-        """The units of any of some networks (of all by default), S0's union mask."""
+        """The units that are in any of several networks (the union mask of Liu et al. 2025).
+
+        Args:
+            names: Names of the networks; None takes all.
+            name: Name of the network that is returned.
+
+        Raises:
+            InputKeyError: There is no network of such a name.
+            InputError: ``names`` is empty.
+        """
         found: Network | None = None
+        # one after the other with |, which also joins provenance and digests of prompts
         for one in self if names is None else names:
             found = self[one] if found is None else found | self[one]
         if found is None:
@@ -110,7 +154,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return found.rename(name)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a network: name, units, share, stability, units in each layer."""
+        """One line a network: its name, number and share of units, stability (if measured), and units in each layer."""
         table = pd.DataFrame(
             {"network": list(self), "units": [len(n) for n in self.values()], "share": [n.share for n in self.values()]}
         )
@@ -118,16 +162,18 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             table["stability"] = self.stability
         if self.stability_p is not None:
             table["stability_p"] = self.stability_p
+        # (network, layer) numbers of units, one column a layer
         counts = np.array([n.per_layer() for n in self.values()])
         return table.join(pd.DataFrame(counts, columns=[f"layer {i}" for i in range(self.space.n_layers)]))
 
     def _pack_(self) -> tuple[Arrays, Described]:
-        networks = list(self.values())  # side by side in two arrays, not each by itself
+        networks = list(self.values())
+        # (network, unit) arrays of all networks together, and not two arrays for each: an atlas may have hundreds
         arrays = {
             "members": np.array([network.members for network in networks]),
             "signs": np.array([network.signs for network in networks]),
         }
-        arrays |= {name: array for name in _MEASURED if (array := getattr(self, name)) is not None}
+        arrays |= {name: array for name in _ARRAY_FIELDS if (array := getattr(self, name)) is not None}
         about: Described = {
             "space": self.space.about(),
             "names": list(self),
@@ -140,16 +186,18 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     @classmethod
     def _unpack_(cls, arrays: Arrays, about: Described) -> Atlas:
         space = UnitSpace.from_about(about["space"])
+        # row i of the two (network, unit) arrays belongs to name i
         parts = zip(about["names"], arrays["members"], arrays["signs"], about["each"], strict=True)
         networks = {name: Network(space, members, signs, name, each) for name, members, signs, each in parts}
-        measured: dict[str, Any] = {name: arrays.get(name) for name in _MEASURED}
+        measured: dict[str, Any] = {name: arrays.get(name) for name in _ARRAY_FIELDS}
         return cls(space, networks, provenance=about["provenance"], converged=about["converged"], **measured)
 
     @classmethod
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
         if "converged" in about:
             return arrays, about
-        origin = dict(about["provenance"])  # version 0.1 kept what an ICA measured among its settings
+        # version 0.1 kept what an ICA measured among its settings; the fields came later
+        origin = dict(about["provenance"])
         explained = origin.pop("explained", None)
         noise = origin.pop("iq_of_noise_95", None)
         arrays |= {} if explained is None else {"explained": np.array(explained, dtype=float)}
@@ -157,18 +205,20 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return arrays, {**about, "converged": origin.pop("converged", None), "provenance": origin}
 
     def to_json(self, path: str | os.PathLike | None = None) -> str:
-        """The networks as plain JSON, units by layer, with their stability; maps are not in it, :meth:`save` keeps them.
+        """The networks as plain JSON, which needs no tl_fbn to read: units by layer, and stability if it was measured.
+
+        Maps are left out; :meth:`save` keeps them.
 
         Args:
-            path: Also write it to this file.
+            path: A file to write the JSON to as well; None writes none.
 
         Returns:
-            The JSON text; :mod:`tl_fbn.units.exchange_formats` describes its keys.
+            The JSON text. :mod:`tl_fbn.units.exchange_formats` describes its keys.
         """
         measured = {"stability": self.stability, "stability_p": self.stability_p}
         about = {
             **self.space.stated(),
-            "networks": {name: network._units() for name, network in self.items()},
+            "networks": {name: network._units_as_json() for name, network in self.items()},
             **{key: array for key, array in measured.items() if array is not None},
             "provenance": dict(self.provenance),
         }
@@ -176,27 +226,32 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
 
     @classmethod
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, names: Sequence[str] | None = None) -> Atlas:
-        """An atlas from JSON, ours or another's, or from the lists, arrays or tensors that somebody released.
+        """An atlas from JSON, or from lists, arrays or tensors of units that somebody released.
 
-        >>> space = UnitSpace("mlp.neurons", (3, 3))
-        >>> Atlas.from_json([[[0], [1, 2]], [[], [0]]], space, names=["en", "zh"])
+        >>> space = fbn.UnitSpace("mlp.neurons", (3, 3))
+        >>> fbn.Atlas.from_json([[[0], [1, 2]], [[], [0]]], space, names=["en", "zh"])
         Atlas of 2 networks in unknown mlp.neurons (2 x 3): en (3), zh (1)
 
         Args:
-            source: A path, a JSON text, or what was read already: what :meth:`to_json` writes, an object of names to networks, or a
-                list of networks, each as :meth:`Network.from_json` takes it.
-            space: Where the units are; needed unless the JSON says so.
-            names: Names for a list of networks; N00, N01, ... by default.
+            source: The path of a JSON file, a JSON text, or its content: the object that :meth:`to_json` writes, an
+                object of names to networks, or a list of networks. Each network is in a form that
+                :meth:`Network.from_json` reads: a list (layer) of lists of units or boolean masks, or an object of
+                layers to such lists.
+            space: The space of the units; needed unless the JSON states it.
+            names: A name for each network of a list; by default N00, N01, ...
 
         Raises:
-            FileNotFoundError: There is no such file.
-            InputError: As :meth:`Network.from_json`, and the message names the network; or not one name a network.
+            FileNotFoundError: There is no file at the path.
+            InputError: The source is no JSON, no space is known, a layer or unit does not exist (the message names the
+                network), or the names are not one for each network and all different.
         """
         about = exchange.parsed(source)
-        ours = isinstance(about, Mapping) and "networks" in about
-        given = about["networks"] if ours else about
-        if isinstance(about, Mapping) and not ours and "units" in about:
+        as_we_write = isinstance(about, Mapping) and "networks" in about
+        given = about["networks"] if as_we_write else about
+        # one network has the key "units" where an atlas has "networks"
+        if isinstance(about, Mapping) and not as_we_write and "units" in about:
             raise InputError("this is one network, no atlas; read it with Network.from_json")
+        # a list of networks gets names; an object of networks has them as keys
         if not isinstance(given, Mapping):
             if isinstance(given, (str, bytes)) or not hasattr(given, "__len__"):
                 raise InputError(f"an atlas is an object of names to networks, or a list of networks; got {given!r}")
@@ -209,15 +264,18 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             given = dict(zip(named, given, strict=True))
         elif names is not None:
             raise InputError(f"names= is for a list of networks; these have names: {', '.join(map(str, given))}")
-        if ours or space is not None:
+        # without a stated or given space, each network of an object has to state its own
+        if as_we_write or space is not None:
             space = exchange.described_space(about, space)
+        # errors say which network they are about
         networks = {}
         for name, one in given.items():
             try:
                 networks[str(name)] = Network.from_json(one, space)
             except ValueError as error:
                 raise InputError(f"network {name!r}: {error}") from error
-        if not ours:
+        # what others release holds sets of units and no measurements
+        if not as_we_write:
             return cls.from_networks(networks)
         arrays: dict[str, Any] = {
             key: np.array(about[key], np.float64) for key in ("stability", "stability_p") if key in about
@@ -227,7 +285,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
 
     @property
     def unstable(self) -> list[str]:
-        """Networks no more stable than noise gives (p at least .05); none where stability was not measured."""
+        """Names of the networks no more stable than networks of matched noise (p >= .05); empty if not measured."""
         return (
             []
             if self.stability_p is None
@@ -236,28 +294,30 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
 
     def _methods_(self) -> list[str]:
         about = self.provenance
+        # an atlas of selected networks tells how each was selected
         if not str(about.get("method", "")).startswith("ica"):
             return selection_prose.sentences(list(self.values()))
         kind = str(about["method"]).removeprefix("ica, ")
-        cutting = about.get("threshold") or {}
-        prepared = about.get("preparation") or {}
-        rule = cutting.get("threshold")
-        bar = "" if cutting.get("one_sided") else "|"
+        thresholding = about.get("threshold") or {}
+        preparation = about.get("preparation") or {}
+        rule = thresholding.get("threshold")
+        # one-sided thresholds are on z, two-sided ones on |z|
+        bar = "" if thresholding.get("one_sided") else "|"
         members = f"by the rule {rule}" if isinstance(rule, str) else f"of {bar}z{bar} at least {rule}"
-        steps = [f"{name} {value}" for name, value in prepared.items() if value not in (None, False, 0)]
+        steps = [f"{name} {value}" for name, value in preparation.items() if value not in (None, False, 0)]
         together = "all layers together" if about.get("across_layers") else "each layer by itself"
-        said = [
-            f"{about.get('n_components')} networks were sought in {space_in_words(self.space)} by {kind} independent component analysis "
-            f"({together}; contrast function {about.get('fun')}; "
-            f"{about.get('n_restarts')} restarts; seed {about.get('seed')}; {', '.join(steps) or 'activations as they were'}). "
-            f"Members are units {members}."
+        sentences = [
+            f"{about.get('n_components')} networks were sought in {space_in_words(self.space)} by {kind} independent "
+            f"component analysis ({together}; contrast function {about.get('fun')}; "
+            f"{about.get('n_restarts')} restarts; seed {about.get('seed')}; "
+            f"{', '.join(steps) or 'activations as they were'}). Members are units {members}."
         ]
         if self.stability is not None:
             noise = "" if self.stability_p is None else ", with p from matched noise"
-            said.append(f"Stability is Iq over resampled restarts{noise}.")
+            sentences.append(f"Stability is Iq over resampled restarts{noise}.")
         if self.converged is False:
-            said.append("The final rotation did not converge.")
-        return said
+            sentences.append("The final rotation did not converge.")
+        return sentences
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         table = self.to_dataframe()
@@ -273,8 +333,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         ]
         if self.stability is not None:
             text = (
-                "Iq of a network is how alike its copies in resampled analyses are, less their likeness to others; p the share of networks of matched "
-                "noise with as large an Iq."
+                "Iq of a network is how alike its copies in resampled analyses are, less their likeness to others; p "
+                "the share of networks of matched noise with as large an Iq."
             )
             if self.unstable:
                 text += f" No more stable than noise: {', '.join(self.unstable)}."
@@ -282,8 +342,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             sections.append({"title": "Stability", "text": text, "picture": "stability", "table": table[measured]})
         if len(self) > 1:
             text = (
-                "Dice is twice the shared units over the sum of both sizes. The chance level is its expectation for random "
-                "sets that take as many units from every layer as the two networks do; it is no test."
+                "Dice is twice the shared units over the sum of both sizes. The chance level is its expectation for "
+                "random sets that take as many units from every layer as the two networks do; it is no test."
             )
             sections.append(
                 {"title": f"Overlap of {count}", "text": text, "picture": "overlap_matrix", "table": dice_table(self)}
@@ -291,6 +351,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return sections
 
     def _headline(self) -> str:
+        """Number of networks, space, and what a reader has to know before using them."""
         warning = ", NOT CONVERGED" if self.converged is False else ""
         if self.unstable:
             warning += f", {len(self.unstable)} no more stable than noise (marked ?)"

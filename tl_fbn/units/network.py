@@ -1,4 +1,12 @@
-"""A named set of units, with set algebra."""
+"""A network: a named set of units of one space, with set algebra and, where they are known, the sign of each unit.
+
+A network is two arrays over all units of its space, 2 bytes a unit: ``members`` (booleans) and ``signs`` (-1, 0 or 1;
+0 for units outside, and where no sign is known). The sign tells which way a unit responds, for instance +1 where it
+is more active in the first condition of a contrast; it comes from the map that the units were chosen from.
+
+Set algebra needs two networks of one space. Signs of the result are those of its parts; a unit whose parts disagree
+has no sign. The result's name and provenance tell its parts.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +29,30 @@ from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
 
 
 def _no_signs() -> Int8[np.ndarray, " none"]:
-    """What stands for "no sign is known" until the constructor has one 0 a unit."""
+    """The default of ``signs``: an empty array, which the constructor replaces by one 0 for each unit."""
     return np.zeros(0, np.int8)
 
 
 @dataclass(frozen=True, eq=False)
 class Network(Result, step="networks", picture="layer_profile"):
-    """A named set of units.
+    """A named set of units, with set algebra and, where they are known, signs.
 
-    >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
-    >>> a = Network(space, np.array([True, True, False, False, True, False]), name="a")
-    >>> b = Network.from_indices(space, [1, 5], name="b")
-    >>> (a & b).indices, len(a | b), (~a).per_layer(), (a - b).restrict(layers=[0]).indices
-    (array([1]), 4, array([1, 2]), array([0]))
+    >>> up = contrast.threshold(top=0.02).positive()
+    >>> up
+    Network "sort - reverse (+)": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 5 0 0
+    >>> len(network - up), len(network & up), len(~network)
+    (18, 5, 1129)
+    >>> network.restrict(layers=[1]).per_layer()
+    array([0, 4, 0])
 
     Args:
-        space: Where the units are.
-        members: (unit,) booleans.
-        signs: (unit,) -1, 0 or 1; 0 outside the set and where no sign is known, as everywhere by default.
-        name: A name for tables and pictures.
-        provenance: Method, threshold, recording key, seed and, under ``"prompts"``, digests of the prompts the
-            network was found on (absent: unknown).
+        space: The space of the units.
+        members: (unit,) booleans, True for the units of the network.
+        signs: (unit,) -1, 0 or 1; 0 where no sign is known. By default no sign is known. Signs of units outside the
+            network are set to 0.
+        name: Name for tables and pictures.
+        provenance: Where the network came from: method, threshold, recording, seed and, under ``"prompts"``, digests
+            of the prompts it was found on; without that entry the prompts are unknown.
     """
 
     space: UnitSpace
@@ -65,6 +76,7 @@ class Network(Result, step="networks", picture="layer_profile"):
             raise InputError(
                 f"signs are -1, 0 or 1; got {np.setdiff1d(signs, [-1, 0, 1]).tolist()}. np.sign makes them"
             )
+        # the class is frozen, which forbids plain assignment
         object.__setattr__(self, "members", members)
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
@@ -77,57 +89,82 @@ class Network(Result, step="networks", picture="layer_profile"):
         name: str = "network",
         provenance: Provenance | None = None,
     ) -> Network:
-        """A network from flat indices, or from (layer, unit) pairs."""
+        """A network from a list of units.
+
+        >>> fbn.Network.from_indices(network.space, [(0, 5), (2, 1)], name="two").indices
+        array([  5, 769])
+
+        Args:
+            space: The space of the units.
+            indices: Flat indices, or pairs of a layer and a unit within it, both from 0.
+            name: Name of the network.
+            provenance: Where the units came from; None where that is not known.
+
+        Raises:
+            InputIndexError: There is no such unit.
+        """
         members = np.zeros(space.n_units, dtype=bool)
         for index in indices:
             flat = space.index(*index) if isinstance(index, tuple) else operator.index(index)
             if not 0 <= flat < members.size:
-                space.locate(flat)  # raises, naming the space
+                space.locate(flat)  # raises the error that names the space
             members[flat] = True
         return cls(space, members, name=name, provenance=provenance or {})
 
     @property
     def indices(self) -> Int[np.ndarray, " member"]:
-        """Flat indices of the members, ascending."""
+        """(member,) flat indices of the units, ascending."""
         return np.flatnonzero(self.members)
 
     @property
     def share(self) -> float:
-        """Members as a share of all units."""
+        """Share of all units of the space that are in the network, 0 to 1."""
         return len(self) / self.space.n_units
 
     def per_layer(self) -> Int[np.ndarray, " layer"]:
-        """Members in each layer."""
+        """(layer,) number of units of the network in each layer."""
+        # bincount leaves out trailing layers without members unless told how many there are
         return np.bincount(self.space.layer_of[self.members], minlength=self.space.n_layers)
 
     def by_layer(self) -> list[Bool[np.ndarray, " unit"]]:
-        """Membership of every layer, as views."""
+        """For every layer its (unit,) booleans, as views of :attr:`members`."""
         return [self.members[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
     def restrict(self, *, layers: Iterable[int]) -> Network:
-        """Only the members in these layers."""
-        kept = np.zeros(self.space.n_units, dtype=bool)
+        """The part of the network that lies in some layers; the space stays the same.
+
+        Args:
+            layers: Numbers of the layers, from 0.
+
+        Raises:
+            InputIndexError: There is no such layer.
+        """
+        in_layers = np.zeros(self.space.n_units, dtype=bool)
         for layer in layers:
-            kept[self.space.layer_slice(layer)] = True
-        return replace(self, members=self.members & kept)
+            in_layers[self.space.layer_slice(layer)] = True
+        return replace(self, members=self.members & in_layers)
 
     def rename(self, name: str) -> Network:
-        """The same network under another name."""
+        """The same network under another name.
+
+        Args:
+            name: The new name.
+        """
         return replace(self, name=name)
 
     def positive(self) -> Network:
-        """Only members whose sign is +1 (more active under the contrast)."""
+        """The part of the network with sign +1: the units with positive values in the map it was chosen from."""
         return replace(self, members=self.members & (self.signs > 0), name=f"{self.name} (+)")
 
     def negative(self) -> Network:
-        """Only members whose sign is -1."""
+        """The part of the network with sign -1: the units with negative values in the map it was chosen from."""
         return replace(self, members=self.members & (self.signs < 0), name=f"{self.name} (-)")
 
     def __len__(self) -> int:
         return int(self.members.sum())
 
     def __bool__(self) -> bool:
-        return True  # an empty network is still a network; ask len()
+        return True  # otherwise Python would take an empty network for False, as its len() is 0
 
     def __or__(self, other: Network) -> Network:
         return self._combine(other, "|", operator.or_)
@@ -136,24 +173,27 @@ class Network(Result, step="networks", picture="layer_profile"):
         return self._combine(other, "&", operator.and_)
 
     def __sub__(self, other: Network) -> Network:
-        return self._combine(other, "-", operator.gt)  # in self and not in other
+        return self._combine(other, "-", operator.gt)  # of booleans, a > b is "a and not b"
 
     def __invert__(self) -> Network:
         return Network(self.space, ~self.members, name=f"~{self.name}", provenance=self.provenance)
 
     def _combine(self, other: Network, sign: str, rule: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Network:
+        """The set that ``rule`` makes of both memberships; ``sign`` is the operator in its name."""
         if not isinstance(other, Network):
             raise InputTypeError(
                 f"a network combines with a network; got {type(other).__name__}. Select units with .top first"
             )
         self.space.require_same(other.space)
         members = rule(self.members, other.members)
-        mine = self.signs
-        theirs = other.signs
-        # a unit that two maps sign differently has no sign
-        signs = np.where((mine != 0) & (theirs != 0) & (mine != theirs), 0, np.where(mine != 0, mine, theirs))
+        own = self.signs
+        others = other.signs
+        contradicting = (own != 0) & (others != 0) & (own != others)
+        # the sign that is known; none where the two contradict each other. The constructor clears those of other units
+        signs = np.where(contradicting, 0, np.where(own != 0, own, others))
         name = f"{self.name} {sign} {other.name}"
         sources = self.provenance, other.provenance
+        # the prompts of both parts: a battery must not test the result on any of them
         provenance: dict[str, Any] = {
             "method": name,
             "parts": [dict(one) for one in sources],
@@ -162,16 +202,18 @@ class Network(Result, step="networks", picture="layer_profile"):
         return Network(self.space, members, signs.astype(np.int8), name, provenance)
 
     def __eq__(self, other: object) -> bool:
-        """Same space, same members; names, signs and provenance do not count."""
+        """Whether space and members are the same; names, signs and provenance do not count."""
         if not isinstance(other, Network):
             return NotImplemented
         return self.space == other.space and bool(np.array_equal(self.members, other.members))
 
     def __hash__(self) -> int:
+        # equal networks have equal hashes: of what __eq__ compares, and of nothing else
         return hash((self.space, self.members.tobytes()))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a member: layer, unit (within the layer), sign."""
+        """One line for each unit of the network: layer, unit (numbered within the layer), sign."""
+        # layer of each member, and its number within that layer: flat index less the start of the layer
         layers = self.space.layer_of[self.indices]
         return pd.DataFrame(
             {
@@ -182,10 +224,10 @@ class Network(Result, step="networks", picture="layer_profile"):
         )
 
     def to_json(self, path: str | os.PathLike | None = None) -> str:
-        """The network as plain JSON: the units of every layer, numbered within it, and what it is called and came from.
+        """The network as plain JSON, which needs no tl_fbn to read: its units by layer, numbered within the layer.
 
-        >>> space = UnitSpace("mlp.neurons", (3, 3), model="toy")
-        >>> print(Network.from_indices(space, [0, 2, 4], name="a").to_json())
+        >>> space = fbn.UnitSpace("mlp.neurons", (3, 3), model="toy")
+        >>> print(fbn.Network.from_indices(space, [0, 2, 4], name="a").to_json())
         {
         "name": "a",
         "model": "toy",
@@ -197,14 +239,15 @@ class Network(Result, step="networks", picture="layer_profile"):
         <BLANKLINE>
 
         Args:
-            path: Also write it to this file.
+            path: A file to write the JSON to as well; None writes none.
 
         Returns:
-            The JSON text; :mod:`tl_fbn.units.exchange_formats` describes its keys.
+            The JSON text. :mod:`tl_fbn.units.exchange_formats` describes its keys.
         """
-        return exchange.written({"name": self.name, **self.space.stated(), **self._units()}, path)
+        return exchange.written({"name": self.name, **self.space.stated(), **self._units_as_json()}, path)
 
-    def _units(self) -> dict[str, Any]:
+    def _units_as_json(self) -> dict[str, Any]:
+        """Units by layer, signs if any is known, and provenance; an atlas writes these for each of its networks."""
         signs = {"signs": exchange.layer_signs(self.space, self.members, self.signs)} if self.signs.any() else {}
         return {
             "units": exchange.layer_lists(self.space, self.members),
@@ -214,28 +257,30 @@ class Network(Result, step="networks", picture="layer_profile"):
 
     @classmethod
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, name: str | None = None) -> Network:
-        """A network from JSON, ours or another's, or from the lists, arrays or tensors that somebody released.
+        """A network from JSON, or from lists, arrays or tensors of units that somebody released.
 
-        >>> Network.from_json([[0, 2], [1]], UnitSpace("mlp.neurons", (3, 3)), name="released").indices
+        >>> space = fbn.UnitSpace("mlp.neurons", (3, 3))
+        >>> fbn.Network.from_json([[0, 2], [1]], space, name="released").indices
         array([0, 2, 4])
-        >>> Network.from_json({"blocks.1.mlp.hook_post": [1]}, UnitSpace("mlp.neurons", (3, 3))).indices
+        >>> fbn.Network.from_json({"blocks.1.mlp.hook_post": [1]}, space).indices
         array([4])
 
         Args:
-            source: A path, a JSON text, or what was read already: what :meth:`to_json` writes, a list (layer) of lists of units or of
-                boolean masks, or an object of layers (or hook names) to such lists.
-            space: Where the units are; needed unless the JSON says so, and checked against it where it does.
-            name: A name; by default the one in the JSON.
+            source: The path of a JSON file, a JSON text, or its content: the object that :meth:`to_json` writes, a list
+                (layer) of lists of units or of boolean masks, or an object of layers (or hook names) to such lists.
+            space: The space of the units; needed unless the JSON states it. Where both are there they must be equal.
+            name: Name of the network; by default the name in the JSON.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            InputError: The source is no JSON, names no space, or lists layers or units that are not there; the message names layer and
-                entry.
+            FileNotFoundError: There is no file at the path.
+            InputError: The source is no JSON, no space is known, or a layer or unit does not exist; the message names
+                layer and entry.
         """
         about = exchange.parsed(source)
         space = exchange.described_space(about, space)
-        ours = isinstance(about, Mapping) and "units" in about
-        parts = about if ours else {"units": about, "provenance": {"method": "from_json"}}
+        as_we_write = isinstance(about, Mapping) and "units" in about
+        # bare lists have neither name nor signs, and their provenance is that they were read
+        parts = about if as_we_write else {"units": about, "provenance": {"method": "from_json"}}
         members, signs = exchange.read_members(space, parts["units"], parts.get("signs"))
         provenance = parts.get("provenance") or {}
         if not isinstance(provenance, Mapping):
@@ -249,7 +294,7 @@ class Network(Result, step="networks", picture="layer_profile"):
     def _report_sections_(self) -> list[dict[str, Any]]:
         widths = np.array(self.space.widths)
         counts = self.per_layer()
-        share = 100 * counts / np.where(widths > 0, widths, np.nan)
+        share = 100 * counts / np.where(widths > 0, widths, np.nan)  # NaN, not 0 %, where a layer has no units
         table = pd.DataFrame({"layer": range(len(widths)), "members": counts, "units": widths, "share (%)": share})
         n_up = int((self.signs > 0).sum())
         n_down = int((self.signs < 0).sum())

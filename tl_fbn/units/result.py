@@ -1,4 +1,6 @@
-"""What every result has in common, and the one place where a class of results is announced.
+"""What every result of the package has in common: saving, loading, and its place in a report.
+
+A class of results is a frozen dataclass that derives from :class:`Result`::
 
     @dataclass(frozen=True, eq=False)
     class Recurrence(Result, step="comparison", picture="recurrence"):
@@ -8,23 +10,24 @@
         def to_dataframe(self) -> pd.DataFrame: ...
         def _methods_(self) -> list[str]: ...          # optional: its sentences of a methods section
 
-That line is all there is to do: from then on the class saves and loads itself, :func:`tl_fbn.load` and :func:`tl_fbn.load_results` know it by the name in
-the file (its public name in the stub of its folder says where it lives), and reports lay it out with its picture, its table, its methods text and its
-provenance. What a class may say of itself beside its fields:
+The class statement is the only registration. From then on the class saves and loads itself; :func:`tl_fbn.load` and
+:func:`tl_fbn.load_results` find it by the name in a file (the public names of its folder say where it lives); and
+reports lay it out with its picture, its table, its sentences and its provenance. Beside its fields a class may define:
 
 ======================== =============================================================================================
 ``provenance``           a field or property: seed, recordings, digests of prompts, settings
 ``to_dataframe()``       its numbers, one line a case; required
-``_report_sections_()``  its sections in a report, as dicts of a section's fields (``picture`` names one of ``fbn.plot``);
-                         by default one section of its ``repr``, its picture and its table
+``_report_sections_()``  its sections in a report, as dicts of a section's fields (``picture`` names one of
+                         ``fbn.plot``); by default one section of its ``repr``, its picture and its table
 ``_methods_()``          sentences for the methods section of a paper, without their full context
 ``_settings_``           names of fields that are settings, listed in a report's table of settings
-``_measured_``           names of those among them that the data decided
+``_measured_``           names of those settings that were computed from the data
 ======================== =============================================================================================
 
-On disk a result is one safetensors file (:mod:`tl_fbn.files`): arrays are tensors named like their fields, everything else is JSON. Fields may hold arrays,
-numbers, text, tuples, mappings, a UnitSpace, another result, a DataFrame, or a mapping of names to arrays. A field that was called otherwise in files of
-earlier versions is named in ``renamed``; a layout that differed is mended in ``_older_``. Nothing is pickled.
+On disk a result is one safetensors file (:mod:`tl_fbn.files`): arrays are tensors named like their fields, everything
+else is JSON. Fields may hold arrays, numbers, text, tuples, mappings, a UnitSpace, another result, a DataFrame, or a
+mapping of names to arrays. If files of earlier versions called a field otherwise, the class names it in ``renamed``;
+if their layout differed, ``_older_`` converts it. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -58,23 +61,28 @@ Step = Literal[
     "amplification",
     "pruning",
 ]
-"""The steps of an argument, in the order in which a page and a methods section tell them."""
+"""The steps of an analysis, in the order in which a report and its methods section tell them."""
 
 Arrays = dict[str, np.ndarray]
 Described = dict[str, Any]
 AnyResult = TypeVar("AnyResult", bound="Result")
 
 RESULT_CLASSES: dict[str, type[Result]] = {}
-"""Every class of results that has been imported, by the name that its files carry."""
+"""Name of a class, as its files hold it, to the class; of all classes of results imported so far."""
 
 
 class Result:
-    """Base of everything that is found, saved, loaded and reported.
+    """Base class of everything that is found, saved, loaded and reported.
+
+    >>> network.save("sort.safetensors")
+    >>> fbn.Network.load("sort.safetensors") == network
+    True
 
     Args:
-        step: Where it stands in an argument; orders pages and paragraphs.
-        picture: The function of ``fbn.plot`` that draws it, if there is one.
-        renamed: Names of fields in older files, and what they are called now.
+        step: Where the result belongs in an analysis, one of :data:`Step`; it orders reports. Without it the class is
+            a base of others and is not registered.
+        picture: Name of the function of ``fbn.plot`` that draws it; None where there is none.
+        renamed: Names of fields in files of older versions, to the names they have now.
     """
 
     _step_: ClassVar[Step]
@@ -101,14 +109,14 @@ class Result:
         RESULT_CLASSES[cls.__name__] = cls
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The numbers of the result, one line a case."""
+        """The numbers of the result as a table, one line a case."""
         raise NotImplementedError(f"{type(self).__name__} has no to_dataframe")
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file; an existing file is replaced, whole or not at all.
 
         Args:
-            path: The file, by custom ``*.safetensors``; parent folders are made.
+            path: The file, by custom with the ending ``.safetensors``; missing parent folders are made.
         """
         arrays, about = self._pack_()
         files.write_result(path, type(self).__name__, arrays, about)
@@ -121,7 +129,7 @@ class Result:
             path: The file.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            FileNotFoundError: There is no file at the path.
             InputError: The file is damaged, was not saved by tl_fbn, holds another kind of result, or a newer format.
         """
         arrays, about = files.read_result(path, cls.__name__)
@@ -129,18 +137,19 @@ class Result:
 
     @classmethod
     def _of_file(cls: type[AnyResult], path: str | os.PathLike, arrays: Arrays, about: Described) -> AnyResult:
-        """What a file described; whatever falls out of a description that is not what we write means damage."""
+        """The result that a file describes; an error of unpacking becomes an InputError: the file is damaged."""
         try:
             return cls._unpack_(*cls._older_(arrays, about))
         except (ValueError, OSError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # a damaged description can raise anything: KeyError, TypeError ...
             raise InputError(
-                f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of it"
+                f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of "
+                "it"
             ) from error
 
     def _pack_(self) -> tuple[Arrays, Described]:
-        """The fields as arrays and as JSON."""
+        """The fields, as arrays and as values that JSON can hold."""
         arrays: Arrays = {}
         about: Described = {}
         for one in fields(self):  # pyright: ignore[reportArgumentType]  (every result is a dataclass)
@@ -149,7 +158,7 @@ class Result:
 
     @classmethod
     def _unpack_(cls: type[AnyResult], arrays: Arrays, about: Described) -> AnyResult:
-        """The result that :meth:`_pack_` described."""
+        """The result from what :meth:`_pack_` returned; fields that a file lacks take their defaults."""
         about = {cls._renamed_.get(name, name): value for name, value in about.items()}
         arrays = {cls._renamed_.get(name, name): value for name, value in arrays.items()}
         values = {}
@@ -161,11 +170,11 @@ class Result:
 
     @classmethod
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
-        """What an older file held, as this version writes it."""
+        """What a file of an older version holds, converted to what this version writes."""
         return arrays, about
 
     def _setting_values_(self) -> dict[str, Any]:
-        """What the result was made with, beside its provenance: the fields that ``_settings_`` names."""
+        """The settings that are fields (those that ``_settings_`` names), by name; others are in the provenance."""
         return {name: getattr(self, name) for name in self._settings_}
 
     def _methods_(self) -> list[str]:
@@ -174,7 +183,7 @@ class Result:
 
     @classmethod
     def _methods_of_(cls, results: Sequence[Any]) -> list[str]:
-        """Sentences for several results of this class."""
+        """Sentences for several results of this class; a class whose results share a sentence overrides it."""
         return [sentence for result in results for sentence in result._methods_()]
 
     def _repr_html_(self) -> str:
@@ -186,8 +195,8 @@ class TableResult(Result):
     """A result that is one table.
 
     Args:
-        table: One line a case; the class says which columns.
-        provenance: Seed, settings, and what was compared.
+        table: The table, one line a case; each class says which columns it has.
+        provenance: Where the numbers came from: seed, settings, and what was compared.
     """
 
     table: pd.DataFrame
@@ -202,34 +211,36 @@ class TableResult(Result):
 
 
 def _pack_field(one: Field, value: Any, arrays: Arrays, about: Described) -> None:
-    """One field of a result into the arrays or into the description."""
+    """Put one field of a result into ``arrays`` or into ``about``, by the type of its value."""
     name = one.name
     if value is None and one.default is None:
-        return  # what is not there is not written, and comes back as the default
+        return  # not written: it comes back as the default
+    # arrays become tensors of the file, everything else becomes JSON
     if isinstance(value, np.ndarray):
         arrays[name] = value
     elif isinstance(value, UnitSpace):
         about[name] = value.about()
     elif isinstance(value, Result):
-        inner, about[name] = value._pack_()
+        inner, about[name] = value._pack_()  # arrays of a result inside a result are named field/array
         arrays.update({f"{name}/{part}": array for part, array in inner.items()})
     elif isinstance(value, pd.DataFrame):
-        about[name] = list(value.to_dict("list").items())
+        about[name] = list(value.to_dict("list").items())  # (column, cells) pairs, which keep the order of columns
     elif isinstance(value, Mapping) and _holds_arrays(one):
-        about.setdefault("order", {})[name] = list(value)
+        about.setdefault("order", {})[name] = list(value)  # a safetensors file does not keep the order of its tensors
         arrays.update({f"{name}/{key}": np.asarray(array) for key, array in value.items()})
     else:
         about[name] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _unpack_field(one: Field, arrays: Arrays, about: Described) -> Any:
-    """The value of one field, or MISSING where its default is to be taken."""
+    """The value of one field from ``arrays`` or ``about``, by its annotation; MISSING where it takes its default."""
     name = one.name
-    kind = str(one.type)
+    kind = str(one.type)  # the annotation as text: the module imports annotations from __future__
     if name in arrays:
         return arrays[name]
     if name in about.get("order", {}) and _holds_arrays(one):
         return {key: arrays[f"{name}/{key}"] for key in about["order"][name]}
+    # a field that the file lacks: one that was added since, or None when it was saved
     if name not in about:
         if one.default is MISSING and one.default_factory is MISSING:
             raise KeyError(f"no field {name!r}")
@@ -239,13 +250,14 @@ def _unpack_field(one: Field, arrays: Arrays, about: Described) -> Any:
         return None
     if kind.startswith("UnitSpace"):
         return UnitSpace.from_about(value)
+    # "Contrast | None": the first word names the class of the inner result
     if (noun := kind.partition(" ")[0]) in RESULT_CLASSES:
         inner = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
         return RESULT_CLASSES[noun]._unpack_(inner, value)
     if kind.startswith("pd.DataFrame"):
         return pd.DataFrame(dict(value))
     if kind.startswith("Mapping[int"):
-        return {int(key): each for key, each in value.items()}
+        return {int(key): each for key, each in value.items()}  # keys of a JSON object are text
     return _tuples(value, kind.count("tuple["))
 
 
@@ -255,5 +267,5 @@ def _holds_arrays(one: Field) -> bool:
 
 
 def _tuples(value: Any, depth: int) -> Any:
-    """JSON's lists as the tuples they were, as deep as the annotation says."""
+    """Lists, which is what JSON makes of tuples, as tuples again, ``depth`` levels deep."""
     return tuple(_tuples(each, depth - 1) for each in value) if depth and isinstance(value, list) else value

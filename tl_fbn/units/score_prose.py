@@ -1,10 +1,15 @@
-"""Gradient scores in words: the formula, its source, and what it was scored on, read from what provenance holds."""
+"""Gradient scores in words: the formula, its source, and on what it was scored, read from provenance alone.
+
+The keys below are values of the entries ``variant``, ``method`` and ``tokens`` that :mod:`tl_fbn.attribution` writes
+into the provenance of its maps; the texts are parts of sentences for a methods section.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+# how cgvst makes one number of a neuron's weight gradient
 _VARIANTS = {
     "row_sum": "the sum of the weight gradient's row, as released by Song et al. (2024)",
     "row_l1": "the L1 norm of the weight gradient's row",
@@ -12,12 +17,16 @@ _VARIANTS = {
     "grad_x_act": "gradient times activation",
     "grad": "the gradient of the activation",
 }
+# the other attribution methods, by the name of their function
 _RIVALS = {
-    "gradient_x_activation": "Gradient times activation: the log-likelihood that is lost, to first order, if the neuron is zero",
+    "gradient_x_activation": (
+        "Gradient times activation: the log-likelihood that is lost, to first order, if the neuron is zero"
+    ),
     "taylor": "First-order Taylor score of the outgoing weights, abs(dL/dw w) summed over items (Leng and Xiong 2024)",
     "integrated_gradients": "Integrated gradients from a silent layer to its activations (Dai et al. 2022)",
     "attribution_patching": "Attribution patching: the first-order effect of clean activations in corrupted prompts",
 }
+# the positions whose loss was differentiated
 _TOKENS = {
     "special": "tokens of the chat template",
     "answer": "tokens of the answers",
@@ -29,13 +38,17 @@ _TOKENS = {
 
 
 def describe(provenance: Mapping[str, Any]) -> str | None:
-    """A paragraph about a gradient score; None for any other map.
+    """A paragraph about a gradient score; None for a map of any other kind.
 
-    A score of your own may bring its words along, as the entry ``description`` of its provenance.
+    A score computed outside this package may bring its own words, as the entry ``description`` of its provenance.
+
+    Args:
+        provenance: Provenance of the map.
     """
     if "description" in provenance:
         return str(provenance["description"])
     formula = _formula(provenance)
+    # not a gradient score
     if formula is None:
         return None
     sentences = [formula]

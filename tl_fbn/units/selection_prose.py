@@ -1,4 +1,9 @@
-"""How the units of networks were chosen, in sentences for a paper: read from what provenance holds, and from nothing else."""
+"""How the units of networks were chosen, in sentences for a paper, read from provenance alone.
+
+Provenance of a network holds how its map was made (``method``, ``contrast``, ``level`` ...) and either ``selection``
+(the largest values, from :meth:`UnitMap.top`) or ``threshold`` (a test). What it does not hold is called "not
+recorded".
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from tl_fbn.units.prose import NOT_RECORDED, listed
 if TYPE_CHECKING:
     from tl_fbn.units.network import Network
 
+# corrections for multiple tests, by the names that Contrast.threshold takes
 CORRECTIONS = {
     "bh": "Benjamini-Hochberg",
     "by": "Benjamini-Yekutieli",
@@ -20,14 +26,20 @@ CORRECTIONS = {
 
 
 def sentences(networks: Sequence[Network]) -> list[str]:
-    """How networks were chosen; those that were chosen alike share a sentence."""
-    alike: dict[str, list[Network]] = {}
+    """How networks were chosen, in one sentence for all that were chosen in the same way.
+
+    Args:
+        networks: The networks.
+    """
+    # networks by the sentence that tells their rule, in the order in which the first of each came
+    by_rule: dict[str, list[Network]] = {}
     for network in networks:
-        alike.setdefault(how_chosen(network.provenance), []).append(network)
-    return [_sentence(how, group) for how, group in alike.items()]
+        by_rule.setdefault(how_chosen(network.provenance), []).append(network)
+    return [_sentence(how, group) for how, group in by_rule.items()]
 
 
 def _sentence(how: str, group: Sequence[Network]) -> str:
+    """One sentence about networks that were chosen in the same way: their names, sizes, and how."""
     many = len(group) > 1
     sizes = sorted({len(network) for network in group})
     size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
@@ -38,27 +50,36 @@ def _sentence(how: str, group: Sequence[Network]) -> str:
 
 
 def how_chosen(provenance: Mapping[str, Any]) -> str:
-    """The choice that provenance tells of: a selection of the largest values, or a threshold."""
+    """The rule by which units were chosen, as part of a sentence: a selection of the largest values, or a threshold.
+
+    Args:
+        provenance: Provenance of the network.
+    """
     if not provenance:
         return f"how they were chosen is {NOT_RECORDED}"
     source = source_in_words(provenance)
-    if isinstance(taken := provenance.get("selection"), Mapping):
-        bar = "|" if taken.get("two_sided") else ""
-        layers = " of every layer" if taken.get("per_layer") else ""
-        return f"the {_amount(taken['top'])}{layers} with the largest {bar}{taken.get('kind')}{bar} of {source}"
+    # UnitMap.top writes the entry "selection", a test or an ICA writes "threshold"
+    if isinstance(selection := provenance.get("selection"), Mapping):
+        bar = "|" if selection.get("two_sided") else ""
+        layers = " of every layer" if selection.get("per_layer") else ""
+        return f"the {_amount(selection['top'])}{layers} with the largest {bar}{selection.get('kind')}{bar} of {source}"
     if isinstance(rule := provenance.get("threshold"), Mapping):
         return f"units of {source} with {_threshold(rule)}"
     return f"{source}; threshold {NOT_RECORDED}"
 
 
 def source_in_words(provenance: Mapping[str, Any]) -> str:
-    """What a map was made by: a contrast, a gradient score, a conjunction ..."""
+    """What the values of a map are, as part of a sentence: a contrast, a gradient score, a conjunction ...
+
+    Args:
+        provenance: Provenance of the map, or of a network that was chosen from it.
+    """
     method = provenance.get("method")
     contrast = provenance.get("contrast")
     if method in ("glm", "max_t"):
-        asked = contrast if isinstance(contrast, str) else listed(contrast or [NOT_RECORDED])
+        name = contrast if isinstance(contrast, str) else listed(contrast or [NOT_RECORDED])
         level = f" at the {provenance['level']} level" if "level" in provenance else ""
-        return f"the contrast {asked}{level}" + (" (maximum statistic)" if method == "max_t" else "")
+        return f"the contrast {name}{level}" + (" (maximum statistic)" if method == "max_t" else "")
     if method == "cgvst":
         return f"CGVST ({provenance.get('variant')}, {provenance.get('tokens')} tokens)"
     if method == "conjunction":
@@ -74,15 +95,17 @@ def _amount(top: int | float) -> str:
 
 
 def _conjoined(parts: Sequence[Mapping[str, Any]]) -> str:
-    """The contrasts of a conjunction; those of one column against others share it."""
-    asked = [str(part.get("contrast", NOT_RECORDED)).replace("`", "") for part in parts]
-    sides = [one.split(" - ") for one in asked]
+    """The contrasts of a conjunction: "a - b" and "a - c" become "a against each of b and c"."""
+    contrasts = [str(part.get("contrast", NOT_RECORDED)).replace("`", "") for part in parts]
+    sides = [one.split(" - ") for one in contrasts]
+    # only if all contrasts have two sides and share the first
     if len(sides) > 1 and all(len(pair) == 2 for pair in sides) and len({first for first, _ in sides}) == 1:
         return f"{sides[0][0]} against each of {listed([second for _, second in sides])}"
-    return f"the contrasts {listed(asked)}" if asked else f"contrasts {NOT_RECORDED}"
+    return f"the contrasts {listed(contrasts)}" if contrasts else f"contrasts {NOT_RECORDED}"
 
 
 def _threshold(rule: Mapping[str, Any]) -> str:
+    """A threshold as part of a sentence, by the entry that tells which kind it was: fdr, fwe, top or a plain z."""
     method = rule.get("method")
     if "fdr" in rule:
         what = f"a false discovery rate of {rule['fdr']:g} ({CORRECTIONS[method or 'bh']})"

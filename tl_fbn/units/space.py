@@ -1,4 +1,8 @@
-"""Where units are: a site, and the number of units in every layer."""
+"""The space of units: a site of a model, and the number of units in every layer.
+
+Units are numbered twice: within their layer, from 0, and *flat* over all layers, from 0 for the first unit of layer
+0. The flat index of unit ``u`` of layer ``l`` is ``w_0 + ... + w_(l-1) + u`` with ``w`` the widths of the layers.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,27 @@ Provenance = Mapping[str, Any]
 
 
 def pooled_prompts(sources: Iterable[Provenance]) -> dict[str, list[str]]:
-    """What several results together were found on, as an entry of provenance; none where one of them does not know."""
+    """The prompts on which several results were found together, as an entry of provenance.
+
+    Args:
+        sources: Provenance of each result, whose entry ``"prompts"`` holds digests of prompts.
+
+    Returns:
+        ``{"prompts": [...]}`` with the digests of all results, sorted; empty where one result does not say its
+        prompts, as the list would then be incomplete.
+    """
+    # an absent entry means unknown prompts, an empty one means none
     known = [source.get("prompts") for source in sources]
     return {} if None in known else {"prompts": sorted({digest for part in known for digest in part or ()})}
 
 
 def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
-    """Where several networks or maps came from: each one's provenance by name, and the prompts of all, if all know them."""
+    """Provenance of something made of several networks or maps: where each came from, and the prompts of all.
+
+    Args:
+        networks: Names to networks or maps.
+    """
+    # prompts are listed once for all, not once for each part
     parts = {
         name: {key: value for key, value in one.provenance.items() if key != "prompts"}
         for name, one in networks.items()
@@ -32,17 +50,17 @@ def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class UnitSpace:
-    """Where units are: a site and the number of units in every layer.
+    """The units of one site of a model: the name of the site, and the number of units in every layer.
 
-    >>> space = UnitSpace("mlp.neurons", (4, 4, 6), model="toy")
+    >>> space = fbn.UnitSpace("mlp.neurons", (4, 4, 6), model="toy")
     >>> space.n_units, space.locate(9), space.index(2, 1)
     (14, (2, 1), 9)
 
     Args:
-        site: Site name, e.g. ``"mlp.neurons"``.
-        widths: Units in each layer, one number a layer of the model; 0 where a layer has none.
-        model: Name of the model; a label, not part of equality.
-        weights: Digest of the model's weights if known; a label likewise.
+        site: Name of the site, e.g. ``"mlp.neurons"``.
+        widths: Number of units in each layer, one entry for each layer of the model; 0 where a layer has none.
+        model: Name of the model. It is a label: spaces of differently named models can be equal.
+        weights: Digest of the model's weights; None where it is not known. It does not count for equality either.
     """
 
     site: str
@@ -51,47 +69,73 @@ class UnitSpace:
     weights: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        widths = tuple(operator.index(width) for width in self.widths)
+        widths = tuple(
+            operator.index(width) for width in self.widths
+        )  # numpy integers become plain ones, 4.0 is refused
         if not widths or min(widths) < 0 or sum(widths) == 0:
             raise InputError(f"widths {self.widths} describe no units; give the number of units of every layer")
         object.__setattr__(self, "widths", widths)
 
     @property
     def n_layers(self) -> int:
-        """Number of layers, those without units included."""
+        """Number of layers of the model, those without units included."""
         return len(self.widths)
 
     @property
     def n_units(self) -> int:
-        """Number of units, over all layers."""
+        """Number of units of all layers together."""
         return sum(self.widths)
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Flat index at which each layer starts, and the total at the end: (layer + 1,)."""
+        """(layer + 1,) flat index of the first unit of each layer, and the number of all units at the end."""
         return (0, *np.cumsum(self.widths).tolist())
 
     @property
     def layer_of(self) -> Int[np.ndarray, " unit"]:
-        """Layer of every unit."""
+        """(unit,) layer of every unit."""
+        # layer 0 w_0 times, layer 1 w_1 times, ...
         return np.repeat(np.arange(self.n_layers), self.widths)
 
     def layer_slice(self, layer: int) -> slice:
-        """The flat indices of one layer."""
+        """The flat indices of the units of one layer, as a slice of a (unit,) array.
+
+        Args:
+            layer: Number of the layer, from 0.
+
+        Raises:
+            InputIndexError: There is no such layer.
+        """
         if not 0 <= layer < self.n_layers:
             raise InputIndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
         offsets = self.offsets
         return slice(offsets[layer], offsets[layer + 1])
 
     def locate(self, index: int) -> tuple[int, int]:
-        """Flat index to (layer, unit within the layer)."""
+        """The layer of a unit, and its number within the layer.
+
+        Args:
+            index: Flat index of the unit.
+
+        Raises:
+            InputIndexError: There is no such unit.
+        """
         if not 0 <= index < self.n_units:
             raise InputIndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
+        # side="right": layers of width 0 start where the next layer does, and the last to start there has the unit
         layer = int(np.searchsorted(self.offsets, index, side="right")) - 1
         return layer, int(index) - self.offsets[layer]
 
     def index(self, layer: int, unit: int) -> int:
-        """(layer, unit within the layer) to flat index."""
+        """The flat index of a unit.
+
+        Args:
+            layer: Number of the layer, from 0.
+            unit: Number of the unit within the layer, from 0.
+
+        Raises:
+            InputIndexError: There is no such layer, or no such unit in it.
+        """
         span = self.layer_slice(layer)
         if not 0 <= unit < span.stop - span.start:
             raise InputIndexError(
@@ -100,25 +144,38 @@ class UnitSpace:
         return span.start + int(unit)
 
     def about(self) -> dict[str, Any]:
-        """The space as JSON-serialisable values, for :meth:`from_about`."""
+        """The space as values that JSON can hold; :meth:`from_about` reads them."""
         return {"site": self.site, "widths": list(self.widths), "model": self.model, "weights": self.weights}
 
     @classmethod
     def from_about(cls, about: Mapping[str, Any]) -> UnitSpace:
-        """The space that :meth:`about` described."""
+        """The space from the values that :meth:`about` gave.
+
+        Args:
+            about: The keys ``site``, ``widths``, ``model`` and ``weights``.
+        """
         return cls(about["site"], tuple(about["widths"]), about["model"], about["weights"])
 
     def stated(self) -> dict[str, Any]:
-        """The space as the keys that plain JSON opens with: model, site, widths, and the weights where they are known."""
+        """The keys that open the JSON of a network: model, site, widths, and the digest of the weights if known."""
         about = {"model": self.model, "site": self.site, "widths": list(self.widths)}
         return about if self.weights is None else {**about, "weights": self.weights}
 
     def describe(self) -> str:
-        """The space in words: ``gpt2 mlp.neurons (12 x 3072)``."""
+        """The space in words, as ``gpt2 mlp.neurons (12 x 3072)``."""
         return f"{self.model} {self.site} ({shape_words(self.widths)})"
 
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:
-        """Raise InputError, naming both spaces, unless they are equal."""
+        """Raise an error unless another space is equal to this one.
+
+        Args:
+            other: The other space.
+            what: What was to be done with the units, as a verb for the message.
+
+        Raises:
+            InputError: Site or widths differ; the message names both spaces.
+        """
+        # model and weights are labels (compare=False), so they do not count here
         if self != other:
             raise InputError(
                 f"cannot {what} units of {self.describe()} and {other.describe()}; "
@@ -127,8 +184,13 @@ class UnitSpace:
 
 
 def shape_words(widths: Sequence[int]) -> str:
-    """Widths of layers in words: ``12 x 3072`` where they agree, else one by one."""
+    """Widths of layers in words: ``12 x 3072`` where all are equal, else one by one.
+
+    Args:
+        widths: Number of units in each layer.
+    """
     if len(set(widths)) == 1:
         return f"{len(widths)} x {widths[0]}"
+    # six widths and an ellipsis keep the message on one line
     listed = ", ".join(map(str, widths[:6])) + (", ..." if len(widths) > 6 else "")
     return f"{len(widths)} layers of {listed}"

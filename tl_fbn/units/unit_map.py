@@ -1,4 +1,11 @@
-"""One number for every unit, and the selection of the units with the largest."""
+"""A map, which is one number for every unit, and the selection of the units with the largest numbers.
+
+The *kind* of a map says what its numbers are (``"t"``, ``"effect"``, ``"attribution"`` ...) and whether their sign
+means
+something: a unit with t = -9 responds as clearly as one with t = 9, while a p of 0.9 is no opposite of a p of 0.1.
+Selection breaks ties by the flat index of units, so that equal maps give equal networks. It is no test: thresholds
+that control errors are methods of the results that have p values (:meth:`tl_fbn.glm.Contrast.threshold`).
+"""
 
 from __future__ import annotations
 
@@ -18,26 +25,32 @@ from tl_fbn.units.score_prose import describe
 from tl_fbn.units.selection_prose import source_in_words
 from tl_fbn.units.space import Provenance, UnitSpace
 
-TOP_UNITS = 20  # lines of a table of the largest
-CAUTION = "The score compares no two tasks and proves no cause: contrast it with other tasks' scores, and silence what it finds."
+TOP_UNITS = 20  # number of units in the table of a map's largest values
+CAUTION = (
+    "The score compares no two tasks and proves no cause: contrast it with other tasks' scores, "
+    "and silence what it finds."
+)
 SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correlation", "weight"})
-"""Kinds of maps in which a large negative value says as much as a large positive one."""
+"""Kinds of maps in which a large negative value means as much as a large positive one."""
 
 
 @dataclass(frozen=True, eq=False)
 class UnitMap(Result, step="scores", picture="unit_map"):
     """One number for every unit, and what kind of number it is.
 
-    >>> space = UnitSpace("mlp.neurons", (3, 2))
-    >>> scores = UnitMap(space, np.array([1.0, -5.0, 2.0, 0.0, 2.0]), "t")
-    >>> scores.top(2).indices, scores.top(1, two_sided=True).indices
-    (array([2, 4]), array([1]))
+    >>> effect = contrast.effect
+    >>> effect
+    UnitMap of effect: tl_fbn-demo mlp.neurons (3 x 384), -1.38 to 1.22
+    >>> effect.top(0.02, two_sided=True).per_layer()
+    array([20,  1,  2])
 
     Args:
-        space: Where the units are.
-        values: (unit,) floats.
-        kind: ``"t"``, ``"z"``, ``"p"``, ``"loading"``, ``"attribution"``, ``"effect"`` ...
-        provenance: Where the map came from; travels on to networks made of it.
+        space: The space of the units.
+        values: (unit,) floating-point numbers; NaN where a unit has none.
+        kind: What the numbers are: ``"t"``, ``"z"``, ``"p"``, ``"effect"``, ``"loading"``, ``"attribution"`` or any
+            other word.
+        provenance: Where the map came from: method, settings, seed, digests of prompts. Networks that are selected
+            from the map keep it.
     """
 
     space: UnitSpace
@@ -53,63 +66,74 @@ class UnitMap(Result, step="scores", picture="unit_map"):
             values = values.astype(np.float64)
         if values.shape != (self.space.n_units,):
             raise InputError(
-                f"a map of {self.space.describe()} needs {self.space.n_units} values in one row; got shape {values.shape}"
+                f"a map of {self.space.describe()} needs {self.space.n_units} values in one row; got shape "
+                f"{values.shape}"
             )
         object.__setattr__(self, "values", values)
 
     @property
     def signed(self) -> bool:
-        """Whether large negative values count as much as large positive ones; decided by the kind."""
+        """Whether large negative values mean as much as large positive ones, which the kind decides."""
         return self.kind in SIGNED_KINDS
 
     def by_layer(self) -> list[Float[np.ndarray, " unit"]]:
-        """The values of every layer, as views."""
+        """For every layer its (unit,) values, as views of :attr:`values`."""
         return [self.values[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
     def top(
         self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False, name: str | None = None
     ) -> Network:
-        """The units with the largest values: exactly that many, ties broken by index.
+        """The units with the largest values: exactly as many as asked for, ties broken by flat index.
 
         Args:
-            amount: An integer, a number of units; a float in (0, 1), a share of them (rounded down).
-            two_sided: Take the largest absolute values; None: where the map is :attr:`signed`.
-            per_layer: Take ``amount`` from every layer that has units.
-            name: Name of the network.
+            amount: An integer is a number of units; a float between 0 and 1 is a share of them, rounded down.
+            two_sided: True selects the largest absolute values, False the largest values; None selects absolute
+                values where the kind of the map is :attr:`signed`.
+            per_layer: True selects ``amount`` in every layer that has units, False in all layers together.
+            name: Name of the network; by default ``top`` and the amount.
 
         Returns:
-            A network that remembers the sign of each value.
+            The network, with the sign of each unit's value.
 
         Raises:
-            InputError: More units than there are (NaN does not count, infinity does), or a fraction outside (0, 1).
+            InputError: There are fewer units with a value than asked for (infinity is a value, NaN is none), or a
+                float is not between 0 and 1.
         """
         two_sided = self.signed if two_sided is None else two_sided
         scores = np.abs(self.values) if two_sided else self.values
         mask = np.zeros(self.space.n_units, dtype=bool)
+        # each layer by itself, or all units as if they were one layer
         spans = [self.space.layer_slice(layer) for layer in range(self.space.n_layers)] if per_layer else [slice(None)]
         for layer, span in enumerate(spans):
             chosen = scores[span]
-            if chosen.size == 0:
+            if chosen.size == 0:  # a layer without such units
                 continue
             where = f"layer {layer} of {self.space.describe()}" if per_layer else self.space.describe()
-            n = _count(amount, chosen.size, where)
+            n = _number_of_units(amount, chosen.size, where)
+            # top_mask puts NaN last: it must not be needed to fill the number
             valid = int((~np.isnan(chosen)).sum())
             if n > valid:
                 raise InputError(
-                    f"top({amount}) asks for {n} units, but only {valid} of {where} have a value (the others are NaN); ask for fewer"
+                    f"top({amount}) asks for {n} units, but only {valid} of {where} have a value (the others are "
+                    "NaN); ask for fewer"
                 )
             mask[span] = top_mask(chosen, n)
         provenance = {
             **self.provenance,
             "selection": {"top": amount, "two_sided": two_sided, "per_layer": per_layer, "kind": self.kind},
         }
+        # the sign of the value itself, also where absolute values were compared
         signs = np.where(mask, np.sign(self.values), 0)
         return Network(
-            self.space, mask, np.nan_to_num(signs).astype(np.int8), name or _named(amount, self.provenance), provenance
+            self.space,
+            mask,
+            np.nan_to_num(signs).astype(np.int8),
+            name or _default_name(amount, self.provenance),
+            provenance,
         )
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a unit: layer, unit (within the layer), value."""
+        """One line a unit: layer, unit (numbered within the layer), value."""
         layers = self.space.layer_of
         return pd.DataFrame(
             {
@@ -129,36 +153,41 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         value: str = "value",
         site: str = "mlp.neurons",
     ) -> UnitMap:
-        """A map from a table with one line a unit, in any order: the way back from :meth:`to_dataframe`.
+        """A map from a table with one line a unit, in any order, as :meth:`to_dataframe` writes it.
 
         >>> table = pd.DataFrame({"layer": [1, 0, 0], "unit": [0, 1, 0], "value": [3.0, 2.0, 1.0]})
         >>> UnitMap.from_dataframe(table, kind="effect").values
         array([1., 2., 3.])
 
         Args:
-            table: Columns ``layer``, ``unit`` (within the layer) and ``value``; others are left alone.
-            space: Where the units are; those that the table lacks are NaN. None: the table itself tells the widths, and must then have
-                every unit of every layer.
-            kind: What kind of number it is.
+            table: The columns ``layer``, ``unit`` (numbered within the layer, from 0) and the column of values;
+                others are ignored.
+            space: The space of the units; a unit without a line gets NaN. None: the widths are taken from the table,
+                which must then have a line for every unit of every layer.
+            kind: What the numbers are; one of the signed kinds (``"t"``, ``"effect"`` ...) if negative values mean as
+                much.
             value: Name of the column of values.
-            site: Name of the site where no space is given.
+            site: Name of the site; used only where no space is given.
 
         Raises:
-            InputError: A column is missing; a layer or unit is no whole number, not in the space, or comes twice; a value is no number;
-                without a space, a layer or unit is missing. Messages name the line, counted from 0.
+            InputError: A column is missing; a layer or unit is no whole number, is not in the space, or comes twice;
+                a value is no number; without a space, a layer or unit is missing. The message names the line, counted
+                from 0.
         """
         layers, units, values = frame_columns(table, value)
         if space is None:
             space = UnitSpace(site, complete_widths(layers, units))
         widths = np.array(space.widths)
+        # layers first: only a layer that exists has a width to compare the unit with
         known = (layers >= 0) & (layers < space.n_layers)
         known[known] = (units[known] >= 0) & (units[known] < widths[layers[known]])
         if not known.all():
-            line = int(np.argmin(known))
+            line = int(np.argmin(known))  # the first False
             raise InputError(
-                f"line {line} has layer {layers[line]}, unit {units[line]}, which is not in {space.describe()}; layers and units are "
-                "numbered from 0"
+                f"line {line} has layer {layers[line]}, unit {units[line]}, which is not in {space.describe()}; "
+                "layers and units are numbered from 0"
             )
+        # flat index = start of the layer + number within it
         flat = np.array(space.offsets)[layers] + units
         refuse_repeated(flat, layers, units)
         found = np.full(space.n_units, np.nan)
@@ -166,13 +195,13 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         return cls(space, found, kind, {"method": "from_dataframe"})
 
     def _methods_(self) -> list[str]:
-        if said := describe(self.provenance):
-            kept = [
+        if description := describe(self.provenance):
+            settings = [
                 f"{name.replace('_', ' ')} {self.provenance[name]}"
                 for name in ("site", "groups", "weight_of_demonstrations", "n_steps")
                 if name in self.provenance
             ]
-            return [f"{said.rstrip('.')} ({', '.join(kept)})."]
+            return [f"{description.rstrip('.')} ({', '.join(settings)})."]
         return [f"The map of {self.kind} over {space_in_words(self.space)} is {source_in_words(self.provenance)}."]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
@@ -181,8 +210,8 @@ class UnitMap(Result, step="scores", picture="unit_map"):
             "Colours are clipped at the 99.5th percentile of the magnitudes. "
             f"The table lists the {TOP_UNITS} units of largest magnitude."
         )
-        if said := describe(self.provenance):
-            text = f"{said} {CAUTION}\n\n{text}"
+        if description := describe(self.provenance):
+            text = f"{description} {CAUTION}\n\n{text}"
         return [
             {
                 "title": f"Map of {self.kind}",
@@ -194,6 +223,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         ]
 
     def __repr__(self) -> str:
+        # the range of the finite values; NaN and infinity would hide it
         finite = self.values[np.isfinite(self.values)]
         span = f"{finite.min():.3g} to {finite.max():.3g}" if finite.size else "no finite value"
         return f"UnitMap of {self.kind}: {self.space.describe()}, {span}"
@@ -208,7 +238,12 @@ class UnitMap(Result, step="scores", picture="unit_map"):
 
 
 def largest_units(values: UnitMap, n: int = TOP_UNITS) -> pd.DataFrame:
-    """The units of largest finite magnitude, largest first, ties by index: layer, unit, and the value under its kind."""
+    """The units of largest magnitude, largest first: layer, unit (within the layer) and the value, under its kind.
+
+    Args:
+        values: The map.
+        n: Number of units; fewer are returned where fewer have a finite value.
+    """
     order = order_by_magnitude(values, n)
     layers = values.space.layer_of[order]
     units = order - np.array(values.space.offsets)[layers]
@@ -216,28 +251,43 @@ def largest_units(values: UnitMap, n: int = TOP_UNITS) -> pd.DataFrame:
 
 
 def order_by_magnitude(values: UnitMap, n: int = TOP_UNITS) -> Int[np.ndarray, " some"]:
-    """Flat indices of the ``n`` units of largest finite magnitude, largest first, ties by index."""
+    """Flat indices of the units of largest finite magnitude, largest first, ties broken by flat index.
+
+    Args:
+        values: The map.
+        n: Number of units; fewer are returned where fewer have a finite value.
+    """
     sizes = np.abs(values.values)
+    # NaN and infinity get -1, below every magnitude; a stable sort keeps ties in the order of flat indices
     order = np.argsort(-np.where(np.isfinite(sizes), sizes, -1.0), kind="stable")
     return order[: min(n, int(np.isfinite(sizes).sum()))]
 
 
-def _named(amount: int | float, provenance: Provenance) -> str:
-    """What a selection is called where nobody said: a page may show several."""
+def _default_name(amount: int | float, provenance: Provenance) -> str:
+    """Name of a selection that was given none; it tells the contrast, as a page may show several selections."""
     of = provenance.get("contrast")
     return f"top {amount} of {of}" if isinstance(of, str) else f"top {amount}"
 
 
 def top_mask(scores: Float[np.ndarray, " unit"], n: int) -> Bool[np.ndarray, " unit"]:
-    """Exactly the ``n`` largest scores; among equals the lower index wins; NaN comes last."""
+    """Exactly the ``n`` largest scores as booleans; among equal scores the lower index wins, NaN comes last.
+
+    Args:
+        scores: (unit,) scores.
+        n: Number of units to select.
+    """
+    # sorted by descending score; stable, so that ties stay in the order of flat indices
     order = np.argsort(-scores, kind="stable")  # numpy sorts NaN behind everything, infinity included
     mask = np.zeros(scores.shape, dtype=bool)
     mask[order[:n]] = True
     return mask
 
 
-def _count(amount: int | float, available: int, where: str) -> int:
-    """Turn ``n`` or a fraction into a number of units, or say what is wrong with it."""
+def _number_of_units(amount: int | float, available: int, where: str) -> int:
+    """The number of units that an integer or a share stands for.
+
+    ``available`` is the number of units to choose from, and ``where`` names them in the message of an error.
+    """
     if isinstance(amount, (bool, np.bool_)):
         raise InputError(f"top({amount}) names no number of units; give an integer or a fraction between 0 and 1")
     if isinstance(amount, (int, np.integer)):
@@ -250,4 +300,6 @@ def _count(amount: int | float, available: int, where: str) -> int:
         raise InputError(
             f"top({amount}) is no fraction between 0 and 1; give 0.05 for 5 %, or an integer for a number of units"
         )
-    return int(amount * available + 1e-9)  # S1 truncates: int(.05 * 352256) = 17612
+    # rounded down, as Song et al. (2024) do: int(.05 * 352256) = 17612.
+    # 1e-9 mends products that floating point leaves just short of an integer: 0.29 * 100 = 28.999...
+    return int(amount * available + 1e-9)

@@ -4,88 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import Counter
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.design.block_design import BlockDesign, prompt_digest, read_prompts, too_few_prompts
+from tests.helpers.designs import pools
+from tl_fbn.acquisition.design.block_design import BlockDesign, prompt_digest, too_few_prompts
 
-QUICK = settings(max_examples=40, deadline=None)
 ORDERS = ("alternate", "off/on/off", "random")
-Pools = dict[str, list[str]]
-
-
-def pools(n_conditions: int, n_prompts: int = 200) -> Pools:
-    return {name: [f"{name} {i}" for i in range(n_prompts)] for name in "abcdefg"[:n_conditions]}
-
-
-# Orders
-
-
-def test_alternation_known_answers() -> None:
-    two = fbn.block_design(pools(2), n_runs=3, n_cycles=2, seed=0)
-    assert two.schedule == (("a", "b", "a", "b"), ("b", "a", "b", "a"), ("a", "b", "a", "b"))
-    four = fbn.block_design(pools(4), n_runs=4, n_cycles=1, seed=0)
-    assert ["".join(run) for run in four.schedule] == ["abdc", "bcad", "cdba", "dacb"]
-
-
-@pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_alternation_is_counterbalanced_over_a_williams_square(n: int) -> None:
-    n_runs = n if n % 2 == 0 else 2 * n
-    n_cycles = 2
-    design = fbn.block_design(pools(n, 300), n_runs=n_runs, n_cycles=n_cycles, seed=3)
-    leads = Counter(run[0] for run in design.schedule)
-    assert set(leads.values()) == {n_runs // n}
-    assert len(leads) == n
-    cycles = [run[at : at + n] for run in design.schedule for at in range(0, len(run), n)]
-    assert all(sorted(cycle) == sorted(design.conditions) for cycle in cycles)
-    neighbours = Counter(pair for cycle in cycles for pair in pairwise(cycle))
-    assert len(neighbours) == n * (n - 1)
-    assert set(neighbours.values()) == {n_runs * n_cycles // n}
-    places = Counter((place, name) for cycle in cycles for place, name in enumerate(cycle))
-    assert set(places.values()) == {n_runs * n_cycles // n}
-
-
-@pytest.mark.parametrize("n", [2, 3, 5])
-def test_alternation_repeats_one_order_within_a_run(n: int) -> None:
-    design = fbn.block_design(pools(n), n_runs=4, n_cycles=5, seed=0)
-    for run in design.schedule:
-        assert run == run[:n] * 5
-
-
-def test_off_on_off_known_answers() -> None:
-    conditions = {name: pools(7)[name] for name in "abc"} | {"rest": [f"r {i}" for i in range(99)]}
-    design = fbn.block_design(conditions, order="off/on/off", n_runs=2, n_cycles=2, seed=0)
-    off, a, b, c = "rest", "a", "b", "c"
-    assert design.schedule[0] == (off, a, off, b, off, c, off, a, off, b, off, c, off)
-    assert design.schedule[1] == (off, b, off, c, off, a, off, b, off, c, off, a, off)
-    chosen = fbn.block_design(conditions, order="off/on/off", baseline="b", n_runs=1, n_cycles=1, seed=0)
-    assert chosen.schedule == (("b", "a", "b", "c", "b", "rest", "b"),)
-    last = fbn.block_design(pools(2), order="off/on/off", n_runs=1, n_cycles=2, seed=0)
-    assert last.schedule == (("b", "a", "b", "a", "b"),)
-
-
-@QUICK
-@given(n=st.integers(2, 5), n_runs=st.integers(1, 4), n_cycles=st.integers(1, 6), seed=st.integers(0, 10**9))
-def test_random_order_is_balanced_and_never_repeats(n: int, n_runs: int, n_cycles: int, seed: int) -> None:
-    design = fbn.block_design(pools(n), order="random", n_runs=n_runs, n_cycles=n_cycles, seed=seed)
-    assert len(design.schedule) == n_runs
-    for run in design.schedule:
-        assert all(before != after for before, after in pairwise(run))
-        assert set(Counter(run).values()) == {n_cycles}
-        assert all(len(set(run[at : at + n])) == n for at in range(0, len(run), n))
-
-
-def test_random_order_uses_every_permutation() -> None:
-    design = fbn.block_design(pools(3, 2000), order="random", n_runs=60, n_cycles=4, seed=1)
-    cycles = Counter(run[at : at + 3] for run in design.schedule for at in range(0, 12, 3))
-    assert len(cycles) == 6
-    assert max(cycles.values()) < 3 * min(cycles.values())
 
 
 # Seeds
@@ -231,55 +157,6 @@ def test_design_in_words() -> None:
         "BlockDesign alternate: 1 runs, 4 blocks of 500 rows, 2,000 rows; a (2 prompts), <b> (2 prompts)"
     )
     assert "<td>a &lt;b&gt; a &lt;b&gt;</td>" in design._repr_html_()
-
-
-# Files of prompts
-
-
-@pytest.mark.parametrize(("suffix", "comma"), [(".tsv", "\t"), (".csv", ","), (".CSV", ","), (".txt", "\t")])
-def test_read_prompts(tmp_path: Path, suffix: str, comma: str) -> None:
-    lines = [
-        ("prompt", "note", "condition"),
-        ("two words", "", "b"),
-        (f'"a{comma}b ""quoted""\nsecond line"', "kept out", "a"),
-        ("größe", "", "b"),
-    ]
-    path = tmp_path / f"design{suffix}"
-    path.write_text("\n".join(comma.join(line) for line in lines) + "\n", encoding="utf-8")
-    conditions = read_prompts(path)
-    assert conditions == {"b": ["two words", "größe"], "a": [f'a{comma}b "quoted"\nsecond line']}
-    assert list(conditions) == ["b", "a"]
-    design = fbn.block_design(conditions, n_runs=1, n_cycles=1, seed=0)
-    assert sorted(design.conditions) == ["a", "b"]
-
-
-def test_read_prompts_of_a_spreadsheet(tmp_path: Path) -> None:
-    """Spreadsheets write a byte order mark and carriage returns."""
-    (tmp_path / "a.csv").write_bytes("\ufeffcondition,prompt\r\na,one\r\nb,two\r\n".encode())
-    assert read_prompts(str(tmp_path / "a.csv")) == {"a": ["one"], "b": ["two"]}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "has the columns none; it needs condition and prompt"),
-        ("condition\ttext\na\tb\n", "has the columns condition, text; it needs condition and prompt"),
-        ("condition,prompt\na,b\n", "has the columns condition,prompt; it needs"),
-        ("condition\tprompt\n", "has a header and no prompt; add lines"),
-        ("condition\tprompt\na\tx\n\na\t\n", "line 4: condition or prompt is empty; fill it or delete the line"),
-        ('condition\tprompt\na\t"x\ny"\n\tz\n', "line 4: condition or prompt is empty"),
-        ("condition\tprompt\na\n", "line 2: condition or prompt is empty"),
-    ],
-)
-def test_read_prompts_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "bad.tsv").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=rf"bad\.tsv.*{message}"):
-        read_prompts(tmp_path / "bad.tsv")
-
-
-def test_read_prompts_without_a_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no file at .*; give a \.tsv or \.csv file with the columns"):
-        read_prompts(tmp_path / "none.tsv")
 
 
 # Digests

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.models import CPU, bridged, tiny_llama, tiny_model
-from tl_fbn.acquisition.model.forward_context import Reading, declared, listen
+from tl_fbn.acquisition.model.forward_context import declared, listen
 
 IDS = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
 
@@ -84,14 +84,6 @@ def test_what_is_declared_goes_first_and_only_inside():
     with declared(model, [2, 3]):
         assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [2, 3])]
     assert seen_by(model, lease, lambda: model(IDS)) == [(0, 5, [5])]
-
-
-def test_positions_do_not_count_padding():
-    reading = Reading(0, mask=torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]]))
-    assert reading.positions(4, CPU).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
-    later = Reading(4, mask=torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]))
-    assert later.positions(1, CPU).tolist() == [[2], [4]]
-    assert Reading(4).positions(2, CPU).tolist() == [[4, 5]]
 
 
 def test_one_reader_serves_many_and_leaves_with_the_last():

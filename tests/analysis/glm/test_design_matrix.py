@@ -82,7 +82,7 @@ def test_default_drift_takes_little_of_an_alternating_task() -> None:
     design = design_matrix(run_of(blocks(["a", "b"] * 8, 10), 160))
     task = (design["a"] - design["b"]).to_numpy()
     drift = design.filter(like="drift").to_numpy()
-    lost = np.square(np.linalg.lstsq(drift, task)[0] @ drift.T).sum() / np.square(task).sum()
+    lost = np.square(np.linalg.lstsq(drift, task, rcond=None)[0] @ drift.T).sum() / np.square(task).sum()
     assert lost < 0.05
 
 

@@ -71,7 +71,7 @@ def test_rank_deficient_design_keeps_its_span(scale: float) -> None:
     basis = Basis.of(design, segments(30, []))
     assert basis.rank == 3
     y = rng.normal(size=30)
-    projected = design[:, :3] @ np.linalg.lstsq(design[:, :3], y)[0]
+    projected = design[:, :3] @ np.linalg.lstsq(design[:, :3], y, rcond=None)[0]
     np.testing.assert_allclose(basis.q @ (basis.q.T @ y), projected, atol=1e-9)
 
 
@@ -131,5 +131,5 @@ def test_solving_some_units_at_a_time_changes_nothing(monkeypatch: pytest.Monkey
     basis = Basis.of(rng.normal(size=(60, 5)), segments(60, [20, 41]))
     rho, right = rng.uniform(-0.5, 0.9, 9), rng.normal(size=(9, 5, 2))
     whole = np.linalg.solve(information(basis.quadratic(), rho), right)
-    monkeypatch.setattr("tl_fbn.analysis.glm.moments._NUMBERS", 60)  # two units a step
+    monkeypatch.setattr("tl_fbn.analysis.glm.moments._MAX_NUMBERS_SOLVED_AT_ONCE", 60)  # two units a step
     np.testing.assert_array_equal(solved(basis.quadratic(), rho, right), whole)

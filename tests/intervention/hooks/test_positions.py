@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers.models import CPU
-from tl_fbn.acquisition.model.forward_context import Reading
+from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.intervention.hooks.positions import where
 
 

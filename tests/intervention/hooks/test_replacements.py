@@ -10,7 +10,7 @@ import torch
 import tl_fbn as fbn
 from tests.helpers.models import CPU
 from tests.helpers.recordings import blocks
-from tl_fbn.acquisition.model.forward_context import Reading
+from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.intervention.hooks.replacements import N_DRAWS, N_TEXTS, Replacement, standard_deviation
 
 LENGTHS = [3, 5]

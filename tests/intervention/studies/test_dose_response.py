@@ -12,7 +12,7 @@ from scipy import stats
 import tl_fbn as fbn
 from tests.helpers.gradients import UNITS, planted_model
 from tests.helpers.recordings import blocks
-from tl_fbn.intervention.studies.dose_response import sham_networks
+from tl_fbn.intervention.studies.controls import sham_networks
 
 
 @pytest.fixture(scope="module")

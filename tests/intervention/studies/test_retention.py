@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tl_fbn.intervention.studies.lesion import matched_controls
+from tl_fbn.intervention.studies.controls import matched_controls
 
 
 def atlas_of(model, sizes=(400, 300, 300)) -> fbn.Atlas:

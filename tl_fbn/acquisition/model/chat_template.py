@@ -1,11 +1,5 @@
 """Which tokens of a text belong to the chat template, which to the question, which to the answer.
 
-::
-
-    layout = fbn.token_layout(model, fbn.chats("sort")[0])
-    layout.positions("special")          # [1, 7]: [INST] and [/INST]
-    layout                               # in a notebook: the text, coloured by kind
-
 ========== ===================================================================================================
 kind       tokens
 ========== ===================================================================================================
@@ -14,14 +8,22 @@ content    what is inside the messages of user and system
 answer     what is inside the messages of the assistant
 ========== ===================================================================================================
 
-The template tells by itself: it is rendered once with marks in the place of the messages, and what is left between the
-marks is its own text, whatever the contents are. Song et al. (2024) look for two literal spans, ``[INST]`` and
-``[/INST]``; ``spans=["[INST]", "[/INST]"]`` does that, in chats and in plain strings.
+**Chats.** The template itself tells what is its own: it is rendered with placeholders in the place of the
+messages, and the text between the placeholders is the template's, whatever the messages are. That text is found again
+in the rendered chat, which gives every character a kind; a token takes the kind of its characters. No name of a model
+is looked up.
 
-A byte-pair merge may glue template and content into one token: a token that holds any visible character of the template
-is special; one that holds only its white space beside content is content. Position 0 is never used: nothing predicts it.
+**Strings.** The markers that the template writes around messages are looked for in the string. Song et al. (2024)
+look for two literal texts, ``[INST]`` and ``[/INST]``, instead: ``spans=["[INST]", "[/INST]"]`` does so, in chats and
+in strings.
 
-Turns count from the user's messages; the markers that close the assistant's answer belong to the turn they end.
+A byte-pair merge may put characters of template and content into one token: a token that holds any visible character
+of the template is special; one that holds only white space of the template beside content is content. Position 0 is
+never used, as nothing predicts it.
+
+A turn begins with a user's message. Markers that close the assistant's answer belong to the turn that they end.
+
+Cost: one call of the tokenizer for each text, and a few renderings of the template for each sequence of roles.
 """
 
 from __future__ import annotations
@@ -55,29 +57,43 @@ def token_layout(
     reply: bool = False,
     seed: int | None = None,
 ) -> TokenLayout:
-    """What every token of a text belongs to, and which of them :func:`tl_fbn.cgvst` would score.
+    """What every token of a text belongs to: the chat template, the question or the answer.
 
-    ::
+    >>> layout = fbn.token_layout(model, fbn.chats("sort")[0])
+    >>> layout
+    TokenLayout of 15 tokens: 3 special, 7 content, 5 answer
+    >>> [layout.words[at] for at in layout.positions("special")]
+    ['[INST]', '[/INST]']
 
-        fbn.token_layout(model, fbn.chats("sort")[0])  # in a notebook: which tokens are special, coloured
+    In a notebook the layout is the text, coloured by kind, with the tokens framed that :func:`tl_fbn.cgvst` would
+    score for the same arguments.
 
     Args:
         model: A model with a tokenizer, or a tokenizer.
-        item: A chat (messages with role and content), a string, or token ids (whose kinds are unknown).
-        tokens: The tokens that are shown as scored, as for :func:`tl_fbn.cgvst`; none are where none are found.
-        groups: Their groups, likewise.
-        spans: Literal texts that are special, e.g. ``["[INST]", "[/INST]"]``; the first opens a turn of a string. By default what the
-            tokenizer's chat template adds to the messages.
-        bos_eos: False: the template's beginning and end of text are empty, as in Song et al. (2024).
-        reply: Open the assistant's turn at the end of a chat whose last message is another's.
-        seed: Of ``tokens="random"``.
+        item: A chat (messages with role and content), a string, or token ids. Kinds of token ids are unknown.
+        tokens: The tokens that are marked as scored: ``"special"``, ``"content"``, ``"answer"``, ``"all"``, or
+            ``"random"`` (in every turn as many, drawn at random, as it has special ones). If there are none, none are
+            marked.
+        groups: How scored tokens are grouped in the loss, which is the sum of the groups' means: ``"turns"`` for all
+            turns before the last and the last, None for one group, a number n for P[1:n] and P[n+1:] of the sorted
+            positions P.
+        spans: Literal texts that are special, e.g. ``["[INST]", "[/INST]"]``; the first opens a turn of a string. By
+            default all that the tokenizer's chat template adds to the messages is special.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty, as in Song
+            et al. (2024).
+        reply: True opens the assistant's turn at the end of a chat whose last message is another's.
+        seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
+
+    Returns:
+        The layout, with the scored positions as its ``used``.
 
     Raises:
-        InputError: A chat without a template, a tokenizer that does not know where its tokens are in the text, or a
+        InputError: A chat without a template, a tokenizer that does not tell where its tokens are in the text, or a
             template that rewrites the messages.
     """
     tokenizer = getattr(model, "tokenizer", model)
     layout = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, reply=reply).of(item)
+    # token ids have no kinds, and a text may have no answer: the layout is then shown without scored tokens
     found = any(kind == tokens for kind in layout.kinds[1:]) or tokens in ("all", "random")
     return replace(layout, used=tuple(map(tuple, layout.grouped(tokens, groups, seed=seed)))) if found else layout
 
@@ -88,10 +104,11 @@ class Layouts:
 
     Args:
         tokenizer: A Hugging Face tokenizer, or None where all items are token ids.
-        spans: As for :func:`token_layout`.
-        bos_eos: Likewise.
-        reply: Likewise.
-        d_vocab: Size of the model's vocabulary, if known; a BOS beyond it is none.
+        spans: Literal texts that are special, the first of which opens a turn of a string; None: all that the chat
+            template adds to the messages.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
+        reply: True opens the assistant's turn at the end of a chat whose last message is another's.
+        d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it counts as none. None if unknown.
     """
 
     tokenizer: Any
@@ -99,14 +116,21 @@ class Layouts:
     bos_eos: bool = True
     reply: bool = False
     d_vocab: int | None = None
-    _pieces: dict[tuple[str, ...], tuple[list[str], list[int]]] = field(default_factory=dict, repr=False)
+    _template_texts: dict[tuple[str, ...], tuple[list[str], list[int]]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.spans is not None and (isinstance(self.spans, str) or not self.spans or not all(self.spans)):
             raise InputError(f"spans={self.spans!r} must be a list of texts, e.g. ['[INST]', '[/INST]']")
 
     def of(self, item: Item) -> TokenLayout:
-        """The layout of one text."""
+        """The layout of one text.
+
+        Args:
+            item: A chat, a string, or token ids, whose kinds are unknown.
+
+        Raises:
+            InputError: A chat or string cannot be laid out with this tokenizer.
+        """
         if isinstance(item, str):
             return self._of_string(item)
         if len(item) and isinstance(item[0], (Mapping, tuple)):
@@ -115,25 +139,28 @@ class Layouts:
         return TokenLayout(ids, tuple(str(i) for i in ids), ("",) * len(ids), np.zeros(len(ids), dtype=int))
 
     def _of_chat(self, chat: Chat) -> TokenLayout:
-        text = render(self._require(), chat, reply=self.reply, bos_eos=self.bos_eos)
+        text = render(self._fast_tokenizer(), chat, reply=self.reply, bos_eos=self.bos_eos)
         roles = tuple(role for role, _ in chat)
         pieces, closes = self._template(roles)
+        # (character,) kind and turn; what is in no message stays special
         kinds = np.full(len(text), "special", dtype=object)
         turns = np.zeros(len(text), dtype=int)
         turn = -1
-        for number, (first, stop) in enumerate(self._contents(text, pieces, chat)):
+        for number, (first, stop) in enumerate(self._content_spans(text, pieces, chat)):
             kinds[first:stop] = "answer" if roles[number] == "assistant" else "content"
             if roles[number] == "user":
                 turn += 1
-                if turn:  # what stands before a user's message is its opening, less what closes the message before
+                # a turn begins at what opens the user's message: the template's text before it, less its first
+                # characters, which close the message before. The first turn takes in all that stands before it
+                if turn:
                     turns[first - len(pieces[number]) + closes[number] :] = turn
         if self.spans is not None:
-            kinds[kinds == "special"] = "content"
-            _mark_spans(text, self.spans, kinds)
-        return self._placed(text, kinds, turns, None, tuple(content for _, content in chat))
+            kinds[kinds == "special"] = "content"  # given spans replace what the template tells
+            _mark_as_special(text, self.spans, kinds)
+        return self._layout_of_characters(text, kinds, turns, None, tuple(content for _, content in chat))
 
     def _of_string(self, text: str) -> TokenLayout:
-        tokenizer = self._require()
+        tokenizer = self._fast_tokenizer()
         kinds = np.full(len(text), "content", dtype=object)
         turns = np.zeros(len(text), dtype=int)
         spans = list(self.spans or [])
@@ -144,55 +171,65 @@ class Layouts:
             opening, answering, spans = self._markers()
         else:
             opening = answering = None
+        # an answer reaches from the marker that opens it to the next marker of any sort, or to the end
         if answering is not None:
+            # longest first: a regular expression takes the first alternative that fits
             marks = "|".join(re.escape(span) for span in sorted(spans, key=len, reverse=True))
             for match in re.finditer(f"{re.escape(answering)}(.*?)(?={marks}|$)", text, re.DOTALL):
                 kinds[match.start(1) : match.end(1)] = "answer"
-        _mark_spans(text, spans, kinds)
+        _mark_as_special(text, spans, kinds)
         for number, match in enumerate(re.finditer(re.escape(opening), text) if opening else ()):
             turns[match.start() :] = number
         bos = beginning(tokenizer, self.d_vocab) if self.bos_eos else None
-        return self._placed(text, kinds, turns, bos, (text,))
+        return self._layout_of_characters(text, kinds, turns, bos, (text,))
 
     def _markers(self) -> tuple[str, str, list[str]]:
-        """What opens a user's turn, what opens the assistant's, and all markers of the template, without white space."""
+        """The text that opens a user's message, that which opens an answer, and all markers, without white space."""
+        # two turns: the text before the second user's message closes the answer first and then opens the message
         pieces, closes = self._template(("user", "assistant", "user", "assistant"))
         opening = pieces[2][closes[2] :].strip()
         answering = pieces[1].strip()
         closing = pieces[2][: closes[2]].strip()
         if not opening or not answering:
             raise InputError(
-                "the tokenizer's chat template has no visible text that opens a turn, so strings cannot be parsed; give chats, or spans="
+                "the tokenizer's chat template has no visible text that opens a turn, so strings cannot be parsed; "
+                "give chats, or spans="
             )
         return opening, answering, [mark for mark in (opening, answering, closing) if mark]
 
     def _template(self, roles: tuple[str, ...]) -> tuple[list[str], list[int]]:
-        """The template's own text before, between and after the messages of these roles, and, of the text before each
-        message, how many characters close the message before it."""
-        if roles not in self._pieces:
+        """What the template writes around the messages of these roles.
+
+        Returns:
+            The template's text before the first message, between messages, and after the last; and for each message the
+            number of characters at the beginning of the text before it that close the message before that.
+        """
+        if roles not in self._template_texts:
+            # placeholders: a number between two characters of private use, which templates do not contain
             marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
             chat = tuple(zip(roles, marks, strict=True))
             text = render(self.tokenizer, chat, reply=self.reply, bos_eos=self.bos_eos)
             pieces = re.split("\ue000\\d+\ue001", text)
             if re.findall("\ue000(\\d+)\ue001", text) != [str(number) for number in range(len(roles))]:
                 raise InputError(
-                    "the tokenizer's chat template leaves out or repeats messages, so its special tokens cannot be told "
-                    "from the text; give spans="
+                    "the tokenizer's chat template leaves out or repeats messages, so its special tokens cannot be "
+                    "told from the text; give spans="
                 )
             closes = [0] * len(roles)
             for number in range(1, len(roles)):
                 if roles[number] == "user":
-                    closes[number] = self._closing(chat[:number], pieces[number])
-            self._pieces[roles] = pieces, closes
-        return self._pieces[roles]
+                    closes[number] = self._closing_length(chat[:number], pieces[number])
+            self._template_texts[roles] = pieces, closes
+        return self._template_texts[roles]
 
-    def _closing(self, before: Chat, piece: str) -> int:
-        """How much of the text between two messages the template writes even if the second never comes."""
+    def _closing_length(self, before: Chat, piece: str) -> int:
+        """How many characters of the text between two messages the template writes even if the second never comes."""
         tail = re.split("\ue000\\d+\ue001", render(self.tokenizer, before, bos_eos=self.bos_eos))[-1]
         return len(tail) if piece.startswith(tail) else 0
 
-    def _contents(self, text: str, pieces: list[str], chat: Chat) -> list[tuple[int, int]]:
-        """Where each message's content is in the rendered text."""
+    def _content_spans(self, text: str, pieces: list[str], chat: Chat) -> list[tuple[int, int]]:
+        """(start, stop) of each message's content in the rendered text, in characters."""
+        # most templates write messages as they are, or stripped of outer white space
         for contents in ([content for _, content in chat], [content.strip() for _, content in chat]):
             cursor = 0
             found = []
@@ -202,35 +239,41 @@ class Layouts:
                 cursor += len(content)
             if text == "".join(part for pair in zip(pieces, [*contents, ""], strict=True) for part in pair):
                 return found
+        # otherwise any text may stand between the template's pieces, as long as the pieces are all there
         match = re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)
         if match is None:
             raise InputError(
-                "the tokenizer's chat template rewrites the messages, so its special tokens cannot be told from the text; give spans="
+                "the tokenizer's chat template rewrites the messages, so its special tokens cannot be told from the "
+                "text; give spans="
             )
         return [match.span(number + 1) for number in range(len(chat))]
 
-    def _placed(
+    def _layout_of_characters(
         self, text: str, kinds: np.ndarray, turns: np.ndarray, bos: int | None, texts: tuple[str, ...]
     ) -> TokenLayout:
-        """Kinds of characters as kinds of tokens."""
+        """The layout of a text from the kind and turn of each character; ``bos`` is put in front if it is not None."""
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = list(encoded["input_ids"])
         spans = [tuple(span) for span in encoded["offset_mapping"]]
         visible = np.array([not letter.isspace() for letter in text], dtype=bool)
         template = (kinds == "special") & visible
-        own: list[tuple[str, int]] = []
+        own: list[tuple[str, int]] = []  # (kind, turn) of every token
         for first, stop in spans:
-            here = min(first, len(text) - 1)
+            here = min(first, len(text) - 1)  # an empty token may stand behind the last character
+            # one visible character of the template makes a token special
             if template[first:stop].any():
                 at = first + int(np.argmax(template[first:stop]))
                 own.append(("special", int(turns[at])))
                 continue
+            # else it is of the kind of its first character that is not the template's white space
             inside = [at for at in range(first, stop) if kinds[at] != "special"]
             at = inside[0] if inside else here
             own.append((str(kinds[at]), int(turns[at])))
         words = [text[first:stop] for first, stop in spans]
         if bos is not None and ids[:1] != [bos]:
-            ids, words, own = [bos, *ids], [str(self.tokenizer.bos_token), *words], [("special", 0), *own]
+            ids = [bos, *ids]
+            words = [str(self.tokenizer.bos_token), *words]
+            own = [("special", 0), *own]
         return TokenLayout(
             tuple(ids),
             tuple(words),
@@ -239,19 +282,23 @@ class Layouts:
             texts,
         )
 
-    def _require(self) -> Any:
+    def _fast_tokenizer(self) -> Any:
+        """The tokenizer, or an error where there is none or it cannot tell where its tokens are in the text."""
         if self.tokenizer is None:
             raise InputError("the model has no tokenizer, so items must be lists of token ids, with positions=")
         if not getattr(self.tokenizer, "is_fast", False):
             raise InputError(
-                f"{type(self.tokenizer).__name__} does not say where its tokens are in the text; load the fast tokenizer, or "
-                "give token ids with positions="
+                f"{type(self.tokenizer).__name__} does not say where its tokens are in the text; load the fast "
+                "tokenizer, or give token ids with positions="
             )
         return self.tokenizer
 
 
 def as_chat(item: Sequence[Any]) -> Chat:
     """Messages as (role, content) pairs.
+
+    Args:
+        item: Messages, each a mapping with the keys ``role`` and ``content``, or a (role, content) pair.
 
     Raises:
         InputError: A message without role or content.
@@ -271,7 +318,8 @@ def as_chat(item: Sequence[Any]) -> Chat:
     return tuple(pairs)
 
 
-def _mark_spans(text: str, spans: Sequence[str], kinds: np.ndarray) -> None:
+def _mark_as_special(text: str, spans: Sequence[str], kinds: np.ndarray) -> None:
+    """Set the kind of all characters of these literal texts to special, in place."""
     for span in spans:
         for match in re.finditer(re.escape(span), text):
             kinds[match.start() : match.end()] = "special"

@@ -1,12 +1,12 @@
 """From a design to token ids: which tokens each block shows, as independent contexts.
 
-Strings are tokenised here and nowhere else (the host's own handling of strings adds tokens, re-pads and differs by
-architecture); the beginning-of-text token is prepended to strings and flagged. Lists of token ids are taken as they
-are; chats go through the tokenizer's own template, which brings its special tokens along. A block takes prompts until it
-has its rows; the last prompt is presented only as far as the block lasts.
+Strings are tokenised here and nowhere else, because what a host does with strings differs by architecture (it may add
+tokens or pad). The beginning-of-text token is put before strings. Lists of token ids are taken as they are; chats go
+through the tokenizer's chat template, which writes its own special tokens. A block takes prompts until it has its
+rows, and the last prompt is shown only as far as the block lasts.
 
-Where rows are generated, a context is a prompt and the number of tokens the model shall write after it; with a carried
-context the run's prompts are one text, and only its first string gets the beginning-of-text token.
+Where rows are tokens that the model writes, a context is a prompt and the number of tokens to write after it. With a
+carried context the prompts of a run are one text, and only its first string gets the beginning-of-text token.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from tl_fbn.errors import InputError
 
 @dataclass(frozen=True)
 class Context:
-    """One presentation of one prompt: its own context, positions from 0.
+    """One prompt as it is shown once, and the rows of the recording that it gives; its positions count from 0.
 
     Args:
-        ids: Token ids shown (cut where the block ends).
-        condition: trial_type of its rows.
-        block: Block within the run.
-        first_row: Row of its first token within the run.
-        digests: Digests of the whole prompt, text and token ids.
-        new: Tokens to generate; these are its rows then, and 0 means that the prompt's tokens are.
-        cut: The block ended before the prompt did.
+        ids: Token ids that are shown, cut where the block ends.
+        condition: Name of the condition, the trial_type of its rows.
+        block: Number of the block within the run, from 0.
+        first_row: Number of its first row within the run, from 0.
+        digests: Digests of the whole prompt: of its texts, if it has any, and of its token ids.
+        new: Number of tokens that the model writes after the prompt, which then are its rows; 0 where the prompt's own
+            tokens are its rows.
+        cut: Whether the block ended before the prompt did.
     """
 
     ids: tuple[int, ...]
@@ -44,16 +45,24 @@ class Context:
 
     @property
     def n_rows(self) -> int:
+        """Number of rows of the context."""
         return self.new or len(self.ids)
 
     @property
     def rows(self) -> slice:
+        """The rows of the context within its run."""
         return slice(self.first_row, self.first_row + self.n_rows)
 
 
 def beginning(tokenizer: Any, d_vocab: int | None = None) -> int | None:
-    """The tokenizer's BOS, if the model knows it: TransformerLens gives a tokenizer that declares none (Galactica's) one
-    of its own, with an id behind the end of the vocabulary."""
+    """Id of the tokenizer's beginning-of-text token; None where there is none that the model knows.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer, or None.
+        d_vocab: Size of the model's vocabulary; None if unknown. A token beyond it counts as none: TransformerLens
+            gives a tokenizer without such a token (Galactica's) one of its own, whose id is past the end of the
+            vocabulary.
+    """
     bos = None if tokenizer is None else tokenizer.bos_token_id
     return None if bos is None or (d_vocab is not None and bos >= d_vocab) else bos
 
@@ -63,16 +72,17 @@ def encode(
 ) -> tuple[int, ...]:
     """Token ids of a prompt.
 
-    Strings get the tokenizer's BOS in front if it has one, ids are taken as they are, chats go through the template.
+    A string gets the tokenizer's beginning-of-text token in front if there is one; token ids are taken as they are; a
+    chat goes through the chat template.
 
     Args:
         tokenizer: A Hugging Face tokenizer; None where prompts are token ids.
         prompt: A string, token ids, or a chat as (role, content) pairs.
-        reply: Open the assistant's turn at the end of a chat whose last message is another's.
-        d_vocab: Size of the model's vocabulary, if known; a BOS beyond it is none.
+        reply: True opens the assistant's turn at the end of a chat whose last message is another's.
+        d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it counts as none. None if unknown.
 
     Raises:
-        InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a template.
+        InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a chat template.
     """
     if not isinstance(prompt, str) and not is_chat(prompt):
         return tuple(map(int, cast("Sequence[int]", prompt)))
@@ -87,12 +97,23 @@ def encode(
 
 
 def render(tokenizer: Any, chat: Chat, *, reply: bool = False, bos_eos: bool = True) -> str:
-    """A chat as the tokenizer's template writes it; with ``bos_eos=False``, beginning and end of text are empty in it."""
+    """A chat as text, as the tokenizer's chat template writes it.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer.
+        chat: Messages as (role, content) pairs.
+        reply: True opens the assistant's turn at the end of a chat whose last message is another's.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
+
+    Raises:
+        InputError: The tokenizer has no chat template.
+    """
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(
             "the tokenizer has no chat template, so chats cannot be shown; set tokenizer.chat_template, or give strings"
         )
     messages = [{"role": role, "content": content} for role, content in chat]
+    # an answer that is already there is not opened again
     opens = reply and chat[-1][0] != "assistant"
     bare = {} if bos_eos else {"bos_token": "", "eos_token": ""}  # the template's variables, not the tokenizer's
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **bare)
@@ -103,9 +124,16 @@ def _tokenised(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def digests_of(prompt: Prompt | Sequence[int], ids: Sequence[int], bos: int | None) -> tuple[str, ...]:
-    """Digests a prompt is known by: of its token ids without BOS and, for strings and chats, of its texts too."""
-    bare = tuple(ids[1:]) if bos is not None and tuple(ids[:1]) == (bos,) else tuple(ids)
-    by_ids = prompt_digest(bare)
+    """The digests by which a prompt is known: of its texts, if it has any, and of its token ids.
+
+    Args:
+        prompt: A string, token ids, or a chat as (role, content) pairs.
+        ids: The prompt's token ids, as :func:`encode` gives them; a beginning-of-text token is left out of the digest.
+        bos: Id of the beginning-of-text token; None where there is none.
+    """
+    without_bos = tuple(ids[1:]) if bos is not None and tuple(ids[:1]) == (bos,) else tuple(ids)
+    # without beginning of text, which is the tokenizer's choice and not the prompt's
+    by_ids = prompt_digest(without_bos)
     if isinstance(prompt, str):
         return (prompt_digest(prompt), by_ids)
     if is_chat(prompt):
@@ -119,10 +147,10 @@ def present(
     """Tokenise a design: for every run its contexts, in the order of rows.
 
     Args:
-        design: What to show.
+        design: The design that is shown.
         tokenizer: A Hugging Face tokenizer; None where all prompts are token ids.
-        n_ctx: Longest context of the model; None where it has no limit.
-        d_vocab: Size of the model's vocabulary, if known.
+        n_ctx: Number of tokens that the model's context holds; None where it has no limit.
+        d_vocab: Size of the model's vocabulary; None if unknown.
 
     Raises:
         InputError: A prompt (with what is generated after it) longer than the context, a token id outside the
@@ -132,25 +160,27 @@ def present(
     supplies: dict[str, Iterator[Prompt]] = {name: iter(pool) for name, pool in design.conditions.items()}
     runs = []
     for number, blocks in enumerate(design.schedule):
-        if design.reuse:  # each run owns every n-th prompt and may start over
+        if design.reuse:  # of n runs, run i has the prompts i, i + n, i + 2 n ... of each condition, over and over
             supplies = {
                 name: itertools.cycle(pool[number :: design.n_runs]) for name, pool in design.conditions.items()
             }
+        # blocks of a run share its supply of prompts, and each continues where the block before stopped
         contexts: list[Context] = []
-        row = before = 0
+        row = 0
+        before = 0  # tokens of the run that the next prompt continues; stays 0 with fresh contexts
         for block, condition in enumerate(blocks):
             end = (block + 1) * design.tokens_per_block
             while row < end:
                 prompt = next(supplies[condition], None)
                 if prompt is None:
-                    raise InputError(_ran_out(design, condition, number, block))
+                    raise InputError(_message_for_too_few_prompts(design, condition, number, block))
                 ids = encode(tokenizer, prompt, reply=design.generate, d_vocab=d_vocab)
                 digests = digests_of(prompt, ids, bos)
-                if before and ids[:1] == (bos,):
+                if before and ids[:1] == (bos,):  # a text begins once
                     ids = ids[1:]
                 new = min(design.tokens_per_prompt or 0, end - row)
-                _check(prompt, ids, condition, n_ctx, d_vocab, new, before)
-                shown = ids if new else ids[: end - row]
+                _check_length_and_ids(prompt, ids, condition, n_ctx, d_vocab, new, before)
+                shown = ids if new else ids[: end - row]  # a prompt to write after is shown whole: it takes no rows
                 contexts.append(Context(shown, condition, block, row, digests, new, len(shown) < len(ids)))
                 row += contexts[-1].n_rows
                 if design.carry_context:
@@ -159,7 +189,7 @@ def present(
     return runs
 
 
-def _check(
+def _check_length_and_ids(
     prompt: Prompt,
     ids: tuple[int, ...],
     condition: str,
@@ -168,6 +198,7 @@ def _check(
     new: int,
     before: int,
 ) -> None:
+    """Raise an error unless the prompt has tokens, all of the vocabulary, and fits the context with what it joins."""
     shown = f"{str(prompt)[:60]!r} of condition {condition!r}"
     if not ids:
         raise InputError(f"the prompt {shown} has no tokens; every prompt needs at least one")
@@ -188,12 +219,14 @@ def _check(
         )
 
 
-def _ran_out(design: BlockDesign, condition: str, run: int, block: int) -> str:
+def _message_for_too_few_prompts(design: BlockDesign, condition: str, run: int, block: int) -> str:
+    """The error message for a condition without a prompt for this block, with how many would about be enough."""
     used = len(design.conditions[condition])
     wanted = sum(blocks.count(condition) for blocks in design.schedule)
     filled = sum(blocks.count(condition) for blocks in design.schedule[:run]) + design.schedule[run][:block].count(
         condition
     )
+    # as many prompts a block as so far, for all wanted blocks, and one to spare
     needed = f"about {used * wanted // filled + 1}" if filled else f"more than {used}"
     return (
         too_few_prompts(condition, used, needed, design.n_runs, design.reuse)

@@ -1,14 +1,20 @@
-"""What the model is reading just now: where the tokens of the running pass stand in their texts.
+"""What the model is reading just now: where the tokens of the running forward pass stand in their texts.
 
-A hook on activations sees (batch, pos, unit) and nothing else. Behind a key-value cache a pass holds one token, without one the whole text again, and padding
-shifts columns; yet an intervention on "what the model writes" must act on the same tokens either way. A :class:`Reader` listens at the model's own door: which
-columns a cache holds already, the token ids, the attention mask. How long the prompt is follows from, in this order,
+A hook on activations sees an array (batch, pos, unit) and nothing else. With a key-value cache a pass reads one
+token, without one it reads the whole text again, and padding shifts columns; yet an intervention on "what the model
+writes" must act on the same tokens either way. A :class:`Reader` therefore follows every pass at the module through
+which all passes go. From its arguments it knows how many columns a cache holds already, the token ids, and the
+attention mask: a :class:`~tl_fbn.acquisition.model.pass_tokens.Reading`.
 
-1. what the caller declared (:func:`declared`: teacher-forced answers, decoding without a cache);
-2. the first pass inside ``generate``, ``generate_stream`` or ``hf_generate``, the model's or Hugging Face's;
-3. the cache: tokens that follow cached ones were written, what a pass without a past reads is prompt.
+Where the prompt ends and what the model writes begins is known from the first of these that applies:
 
-One reader serves a model however many want to know, listens while a :class:`Lease` is held, and leaves nothing behind. Cost: microseconds a pass.
+1. what the caller declared (:func:`declared`: answers that are given to the model, decoding without a cache);
+2. the first pass inside ``generate``, ``generate_stream`` or ``hf_generate``, of the model or of Hugging Face: all it
+   reads is prompt;
+3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
+
+A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
+method behind. Threads do not see each other's passes. Cost: microseconds a pass.
 """
 
 from __future__ import annotations
@@ -20,230 +26,173 @@ import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.pass_tokens import Reading
 
-_DEEPEST = 8  # passes inside passes
-_WRITERS = ("generate", "generate_stream", "hf_generate")
-
-
-@dataclass(eq=False)
-class Reading:
-    """One forward pass.
-
-    Args:
-        past: Columns that a cache holds.
-        ids: (batch, pos) token ids of this pass; None where the model was given embeddings.
-        mask: (batch, column) 1 where a column holds a token; None where nothing is padded, or nobody said so.
-        prompt: (batch,) or (1,) columns of the prompt, where they are known from outside.
-        sorted: Whether texts stand in an order of the caller's own, so that a line for each text means nothing.
-        pad: The token that texts are padded with, if the tokenizer says.
-        earlier: What names the texts whose first tokens an earlier pass read; written by the first pass.
-        memo: What was worked out for this pass, shared by the layers.
-    """
-
-    past: int
-    ids: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
-    prompt: torch.Tensor | None = None
-    sorted: bool = False
-    pad: int | None = None
-    earlier: list[torch.Tensor] = field(default_factory=list)
-    memo: dict[Any, torch.Tensor] = field(default_factory=dict)
-
-    def columns(self, n: int, device: torch.device) -> Int[torch.Tensor, " pos"]:
-        """Absolute columns of the ``n`` tokens of this pass."""
-        return torch.arange(self.past, self.past + n, device=device)
-
-    def prompt_ends(self, n: int, device: torch.device) -> Int[torch.Tensor, " batch"]:
-        """The column behind each text's prompt; one number where it is the same for all."""
-        if self.prompt is not None:
-            return self.prompt.to(device)
-        if self.past:
-            return torch.tensor([self.past], device=device)
-        held = self._held(n, device)
-        if held is None:
-            return torch.tensor([n], device=device)
-        return n - held.flip(1).long().argmax(1)  # behind the last real token
-
-    def positions(self, n: int, device: torch.device) -> Int[torch.Tensor, "batch pos"]:
-        """Each token's position in its own text, padding on the left not counted."""
-        held = self._held(self.past + n, device)
-        if held is not None:
-            return (held.long().cumsum(1) - 1).clamp(min=0)[:, self.past :]
-        return self.columns(n, device)[None]
-
-    def texts(self, batch: int, n: int, device: torch.device) -> Int[torch.Tensor, " batch"]:
-        """A number for each text, made of the tokens of its prompt: the same whoever shares the batch, with a cache and without.
-
-        Where the tokens are not known, its place in the batch.
-        """
-        if not self.past and self.ids is not None:
-            ids = self.ids.to(device)
-            of_prompt = self.columns(n, device) < self.prompt_ends(n, device)[:, None]
-            held = self._held(n, device)
-            counted = (of_prompt if held is None else of_prompt & held).expand(batch, n)
-            words = mixed(ids * 1_000_003 + self.positions(n, device))
-            self.earlier[:] = [torch.where(counted, words, torch.zeros_like(words)).sum(1)]
-        if self.earlier and len(self.earlier[0]) == batch:
-            return self.earlier[0].to(device)
-        return torch.arange(batch, device=device)
-
-    def unmasked_padding(self, n: int) -> bool:
-        """Whether some texts, not all, seem padded on the right and no attention mask says so."""
-        if self.pad is None or self.mask is not None or self.prompt is not None or self.past or self.ids is None:
-            return False
-        ends = self.ids[:, n - 1] == self.pad
-        return bool(ends.any() and not ends.all())
-
-    def _held(self, columns: int, device: torch.device) -> Bool[torch.Tensor, "batch column"] | None:
-        """The attention mask, if it is one of that many columns and masks anything."""
-        if self.mask is None or self.mask.ndim != 2 or self.mask.shape[1] != columns:
-            return None
-        held = self.mask.to(device) != 0
-        return None if bool(held.all()) else held
+_MAX_NESTED_PASSES = 8  # a hook may call the model; more records than this are left over from interrupted passes
+_GENERATE_METHODS = ("generate", "generate_stream", "hf_generate")
 
 
-def mixed(values: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """Non-negative integers that look random and depend on nothing but their arguments (a multiply-xorshift mixer)."""
-    found = values + (seed * 7_046_029_254_386_353 + 0x9E3779B97F4A7C) % 2**62
-    for factor in (0x2545F4914F6CDD1D, 0x1B873593CC9E2D51):
-        found = (found ^ (found >> 29)) * factor
-    return (found ^ (found >> 32)) & 0x7FFFFFFFFFFFFFFF
-
-
-class _State(threading.local):
-    """What a thread's own passes are doing."""
+class _ThreadState(threading.local):
+    """The passes that run in one thread, and what was declared for them."""
 
     def __init__(self) -> None:
-        self.passes: list[Reading] = []  # a hook may call the model again
-        self.declared: list[tuple[torch.Tensor | None, bool]] = []
-        self.writing: list[list[int]] = []
+        # stacks, innermost last: a hook may call the model again
+        self.passes: list[Reading] = []
+        self.declared: list[tuple[torch.Tensor | None, bool]] = []  # (ends of prompts, whether texts are sorted)
+        self.writing: list[list[int]] = []  # for each running generate, the length of its prompt once it is known
         self.earlier: list[torch.Tensor] = []
 
 
 class Reader:
-    """Follows the passes of one model. Use :func:`listen`.
+    """Follows the passes of one model; :func:`listen` makes one.
 
     Args:
-        door: The module that every pass goes through.
+        entry_module: The module that every pass of the model goes through.
     """
 
-    def __init__(self, door: Any) -> None:
-        self._door = weakref.ref(door)
-        self._state = _State()
-        self._listeners: list[int] = []  # by identity of the model as its user holds it
-        self._handles: list[Any] = []
-        self._wrapped: list[tuple[int, Any, str, Any]] = []
-        self._pad: int | None = None
-        self._names: list[str] = []
+    def __init__(self, entry_module: Any) -> None:
+        self._entry_module = weakref.ref(entry_module)
+        self._state = _ThreadState()
+        self._listeners: list[int] = []  # id() of the model as its user holds it, once for each lease
+        self._handles: list[Any] = []  # of torch's hooks on the entry module
+        # (id of the model, object, name of the method, (attribute before or None, replacement))
+        self._replaced_methods: list[tuple[int, Any, str, Any]] = []
+        self._pad_token: int | None = None
+        self._argument_names: list[str] = []  # of the entry module's forward, for arguments that are given by position
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
-        """A copy of the model, with the hooks that are on it, is followed by a reader of its own."""
-        door = self._door()
-        twin = memo[id(self)] = Reader(memo.get(id(door), door))
-        twin._pad = self._pad
-        twin._names = self._names
+        """A new reader: a copy of the model, hooks included, must not report to the reader of the original."""
+        entry_module = self._entry_module()
+        twin = memo[id(self)] = Reader(memo.get(id(entry_module), entry_module))
+        twin._pad_token = self._pad_token
+        twin._argument_names = self._argument_names
         return twin
 
     @property
     def now(self) -> Reading | None:
-        """The running pass."""
+        """The innermost running pass of this thread; None where none runs."""
         return self._state.passes[-1] if self._state.passes else None
 
     def open(self, model: Any) -> None:
-        door: Any = self._door()
+        """Begin to listen for one more lease; the first puts the hooks on.
+
+        Args:
+            model: The model as its user holds it: a bridge, a Hugging Face model inside one, or a HookedTransformer.
+        """
+        entry_module: Any = self._entry_module()
         if not self._listeners:
-            self._pad = getattr(tokenizer_of(model), "pad_token_id", None)
-            self._names = list(inspect.signature(type(door).forward).parameters)[1:]
-            if door is model:  # a HookedTransformer, whose generate calls forward past the hooks
-                self._handles = [door.register_forward_pre_hook(self._found)]
-                self._wrap(model, model, "forward", self._reading(model.forward))
+            self._pad_token = getattr(tokenizer_of(model), "pad_token_id", None)
+            self._argument_names = list(inspect.signature(type(entry_module).forward).parameters)[1:]
+            # a HookedTransformer: its generate calls self.forward, which torch's hooks on the module do not see
+            if entry_module is model:
+                self._handles = [entry_module.register_forward_pre_hook(self._mark)]
+                self._replace_method(model, model, "forward", self._followed_forward(model.forward))
                 if isinstance(getattr(model, "embed", None), torch.nn.Module):
-                    self._handles.append(model.embed.register_forward_pre_hook(self._embedding))
+                    self._handles.append(model.embed.register_forward_pre_hook(self._take_embedded_ids))
             else:
                 self._handles = [
-                    door.register_forward_pre_hook(self._before, with_kwargs=True),
-                    door.register_forward_hook(self._after, always_call=True),
+                    entry_module.register_forward_pre_hook(self._begin_pass, with_kwargs=True),
+                    entry_module.register_forward_hook(self._end_pass, always_call=True),
                 ]
         if id(model) not in self._listeners:
-            for owner in (model,) if door is model or self._listeners else (model, door):
-                for name in _WRITERS:
+            # of the entry module once, and of every wrapper around it that is held by a user
+            for owner in (model,) if entry_module is model or self._listeners else (model, entry_module):
+                for name in _GENERATE_METHODS:
                     if callable(getattr(type(owner), name, owner.__dict__.get(name))):
-                        self._wrap(model, owner, name, _Followed(self, owner, name, getattr(owner, name)))
+                        self._replace_method(
+                            model, owner, name, _FollowedGenerate(self, owner, name, getattr(owner, name))
+                        )
         self._listeners.append(id(model))
 
     def close(self, model_id: int) -> None:
+        """Stop listening for one lease; the last takes the hooks off.
+
+        Args:
+            model_id: ``id()`` of the model that :meth:`open` was given.
+        """
         self._listeners.remove(model_id)
         if model_id in self._listeners:
             return
-        kept = [one for one in self._wrapped if self._listeners and (one[0] != model_id or one[1] is self._door())]
-        for entry in self._wrapped:
-            _, owner, name, (before, ours) = entry
-            if entry in kept or owner.__dict__.get(name) is not ours:
-                continue  # still needed, or the user has set his own since
+        # while others listen, only the methods of this user's own wrapper are put back
+        still_needed = [
+            one
+            for one in self._replaced_methods
+            if self._listeners and (one[0] != model_id or one[1] is self._entry_module())
+        ]
+        for entry in self._replaced_methods:
+            _, owner, name, (before, replacement) = entry
+            if entry in still_needed or owner.__dict__.get(name) is not replacement:
+                continue  # or the user has put a method of his own there since
             del owner.__dict__[name]
             if before is not None:
                 object.__setattr__(owner, name, before)
-        self._wrapped = kept
+        self._replaced_methods = still_needed
         if not self._listeners:
             for handle in self._handles:
                 handle.remove()
             self._handles = []
-            self._state = _State()
+            self._state = _ThreadState()
 
-    def _wrap(self, model: HookedModel, owner: Any, name: str, ours: Callable[..., Any]) -> None:
-        self._wrapped.append((id(model), owner, name, (owner.__dict__.get(name), ours)))
-        object.__setattr__(owner, name, ours)
+    def _replace_method(self, model: HookedModel, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
+        self._replaced_methods.append((id(model), owner, name, (owner.__dict__.get(name), replacement)))
+        object.__setattr__(owner, name, replacement)  # past torch's own __setattr__
 
-    def _found(self, *_: Any) -> None:
-        """Nothing: what :func:`_reader` finds on a model whose forward is wrapped."""
+    def _mark(self, *_: Any) -> None:
+        """A hook that does nothing; :func:`_reader_of` finds this reader by it where no other hook is on the module."""
 
-    def _before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        known = dict(zip(self._names, args, strict=False)) | kwargs
+    def _begin_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # all arguments by name, and among them whatever carries the texts
+        known = dict(zip(self._argument_names, args, strict=False)) | kwargs
         given = next((known[name] for name in ("input_ids", "inputs_embeds", "input") if name in known), None)
-        given = args[0] if given is None and args else given
+        given = args[0] if given is None and args else given  # a forward whose first argument has another name
         ids = given if isinstance(given, torch.Tensor) and given.ndim == 2 and not given.is_floating_point() else None
-        reading = Reading(_past(known), ids, known.get("attention_mask"), pad=self._pad, earlier=self._state.earlier)
+        reading = Reading(
+            _cached_columns(known), ids, known.get("attention_mask"), pad=self._pad_token, earlier=self._state.earlier
+        )
         if self._state.declared:
             reading.prompt, reading.sorted = self._state.declared[-1]
         elif self._state.writing:
             scope = self._state.writing[-1]
-            if not scope:
+            if not scope:  # the first pass of this generate: everything it reads is prompt
                 columns = given.shape[min(1, given.ndim - 1)] if isinstance(given, torch.Tensor) else 0
                 scope.append(reading.past + columns)
             reading.prompt = torch.tensor(scope)
-        del self._state.passes[:-_DEEPEST]  # what an interrupt left
+        del self._state.passes[:-_MAX_NESTED_PASSES]  # records of passes that an interrupt cut off
         self._state.passes.append(reading)
 
-    def _after(self, module: Any, args: Any, output: Any) -> None:
+    def _end_pass(self, module: Any, args: Any, output: Any) -> None:
         if self._state.passes:
             self._state.passes.pop()
 
-    def _embedding(self, module: Any, args: tuple[Any, ...]) -> None:
-        """Strings have become ids on the way."""
+    def _take_embedded_ids(self, module: Any, args: tuple[Any, ...]) -> None:
+        """Note the token ids of a pass that was given strings, where they reach the embedding."""
         if self.now is not None and self.now.ids is None and args and isinstance(args[0], torch.Tensor):
             self.now.ids = args[0] if args[0].ndim == 2 else args[0][None]
 
-    def _reading(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _followed_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
         def read(*args: Any, **kwargs: Any) -> Any:
-            self._before(None, args, kwargs)
+            self._begin_pass(None, args, kwargs)
             try:
                 return forward(*args, **kwargs)
             finally:
-                self._after(None, args, None)
+                self._end_pass(None, args, None)
 
         return read
 
     @contextmanager
     def writing(self, scope: list[int]) -> Iterator[None]:
-        """Inside, the first pass reads the prompt and all later columns were written; ``scope`` keeps how long it was."""
+        """Inside the body, the first pass reads the prompt and all later columns are written by the model.
+
+        Args:
+            scope: A list that keeps the number of columns of the prompt; empty before the first pass.
+        """
         self._state.writing.append(scope)
         try:
             yield
@@ -251,7 +200,13 @@ class Reader:
             self._state.writing.pop()
 
     @contextmanager
-    def told(self, prompt: torch.Tensor | None, is_sorted: bool) -> Iterator[None]:
+    def declaring(self, prompt: torch.Tensor | None, is_sorted: bool) -> Iterator[None]:
+        """Inside the body, passes have prompts that end where the caller says.
+
+        Args:
+            prompt: (batch,) first column after each prompt; None where all that is read is prompt.
+            is_sorted: Whether texts stand in an order of this package's choosing.
+        """
         self._state.declared.append((prompt, is_sorted))
         try:
             yield
@@ -259,8 +214,8 @@ class Reader:
             self._state.declared.pop()
 
 
-class _Followed:
-    """A model's way of writing, with the reader told of it."""
+class _FollowedGenerate:
+    """A model's ``generate`` (or the like) that tells the reader when it begins and ends."""
 
     def __init__(self, reader: Reader, owner: Any, name: str, call: Callable[..., Any]) -> None:
         self._reader = reader
@@ -278,7 +233,8 @@ class _Followed:
     def _stream(self, tokens: Iterator[Any]) -> Iterator[Any]:
         scope: list[int] = []
         while True:
-            with self._reader.writing(scope):  # not while the user holds what was written so far
+            # only while the next token is made: between tokens the user may call the model for other ends
+            with self._reader.writing(scope):
                 try:
                     token = next(tokens)
                 except StopIteration:
@@ -286,13 +242,18 @@ class _Followed:
             yield token
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copy of the model writes by itself."""
+        """The plain method of the copied model, which no reader follows."""
         twin = memo.get(id(self._owner))
         return self if twin is None else types.MethodType(getattr(type(twin), self._name), twin)
 
 
 class Lease:
-    """Keeps a reader listening until it is closed or forgotten."""
+    """Keeps a reader listening until the lease is closed or garbage-collected.
+
+    Args:
+        reader: The reader.
+        model: The model as its user holds it.
+    """
 
     def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
@@ -301,43 +262,51 @@ class Lease:
 
 
 def listen(model: HookedModel) -> Lease:
-    """Follow a model's passes."""
-    return Lease(_reader(model) or Reader(_door(model)), model)
+    """Follow the passes of a model for as long as the returned lease is held.
+
+    Args:
+        model: The model.
+    """
+    return Lease(_reader_of(model) or Reader(_entry_module_of(model)), model)
 
 
 @contextmanager
 def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
-    """Inside, texts stand in an order of ours and each one's prompt ends before that column; without listeners nothing happens.
+    """Inside the body, the model reads texts whose prompts end where the caller says.
+
+    It also declares that the texts stand in an order of this package's choosing. Nothing happens where nobody listens
+    to the model.
 
     Args:
         model: The model.
-        prompt: (batch,) columns, padding on the left counted; None where all is prompt.
+        prompt: (batch,) first column after each text's prompt, padding on the left counted; None where all that is
+            read is prompt.
     """
-    reader = _reader(model)
+    reader = _reader_of(model)
     if reader is None:
         yield
         return
-    with reader.told(None if prompt is None else torch.as_tensor(prompt), True):
+    with reader.declaring(None if prompt is None else torch.as_tensor(prompt), True):
         yield
 
 
-def _door(model: HookedModel) -> Any:
-    """The module that every pass goes through, the host's own and Hugging Face's ``generate`` alike."""
+def _entry_module_of(model: HookedModel) -> Any:
+    """The module that every pass goes through: the Hugging Face model inside a bridge, else the model itself."""
     inner = inner_model(model)
     return inner if isinstance(inner, torch.nn.Module) else model
 
 
-def _reader(model: HookedModel) -> Reader | None:
-    """The reader that listens to a model, if one does."""
-    for hook in getattr(_door(model), "_forward_pre_hooks", {}).values():
+def _reader_of(model: HookedModel) -> Reader | None:
+    """The reader that listens to a model, known as the owner of a hook on its entry module; None where none does."""
+    for hook in getattr(_entry_module_of(model), "_forward_pre_hooks", {}).values():
         owner = getattr(hook, "__self__", None)
         if isinstance(owner, Reader):
             return owner
     return None
 
 
-def _past(kwargs: dict[str, Any]) -> int:
-    """Columns that a cache holds: Hugging Face's, or the list of a HookedTransformer."""
+def _cached_columns(kwargs: dict[str, Any]) -> int:
+    """Number of columns that the cache among a pass's arguments holds; 0 without a cache."""
     cache = kwargs.get("past_key_values")
     if cache is None:
         cache = kwargs.get("past_kv_cache")
@@ -345,5 +314,7 @@ def _past(kwargs: dict[str, Any]) -> int:
         return 0
     if hasattr(cache, "get_seq_length"):
         return int(cache.get_seq_length())
+    # a HookedTransformer's cache is (batch, pos, head, width) a layer,
+    # a tuple of Hugging Face's earlier versions (batch, head, pos, width)
     first = cache[0]
     return int(first.past_keys.shape[1] if hasattr(first, "past_keys") else first[0].shape[-2])

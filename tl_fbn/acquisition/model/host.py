@@ -1,10 +1,11 @@
 """What the package asks of a model, in one place.
 
-Any object with ``cfg``, ``hook_dict``, ``hooks()`` and ``__call__`` serves: TransformerLens's bridge (3.9 and 4.x), its
-older HookedTransformer, or a look-alike. Nothing here imports TransformerLens; the model brings it along.
+Any object with ``cfg``, ``hook_dict``, ``hooks()`` and ``__call__`` will do: TransformerLens's bridge (3.9 and 4.x),
+its older HookedTransformer, or something like them. TransformerLens is not imported here; whoever loads a model
+imports it.
 
-The model always gets token ids and an attention mask, never strings, and is never moved, never switched between train
-and eval mode, and never relieved of a hook that is not ours.
+A model always gets token ids and an attention mask, never strings. It is never moved to another device or switched
+between training and evaluation mode, and hooks that are not of this package stay on it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from tl_fbn.errors import InputError, InputTypeError
 if TYPE_CHECKING:
 
     class HookedModel(Protocol):
-        """What this package asks of a model: TransformerLens's bridges and HookedTransformer have it, and any look-alike may.
+        """What this package asks of a model; TransformerLens's bridges and its HookedTransformer have it.
 
         Args:
-            cfg: The host's configuration; ``n_layers``, ``n_ctx``, ``d_vocab`` and ``model_name`` are read where they are there.
+            cfg: The model's configuration, of which ``n_layers``, ``n_ctx``, ``d_vocab`` and ``model_name`` are read if
+                present.
             hook_dict: Hook names to hook points.
         """
 
@@ -43,29 +45,46 @@ if TYPE_CHECKING:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
-    HookedModel = Any  # what is no model is refused in words, by require_model, and not by the tests' type checker
+    HookedModel = Any  # at run time require_model refuses what is no model, with a message for users
 
 
 @runtime_checkable
 class Edit(Protocol):
-    """A hook function that changes activations and says how: its digest enters the key of what is recorded under it."""
+    """A hook function of this package that changes activations; a recording made under it keeps its digest."""
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """Digest of everything that the change depends on."""
+        ...
 
 
 def require_model(model: HookedModel) -> None:
-    """Raise InputTypeError unless ``model`` is something this package can hook."""
+    """Raise an error unless this package can hook the model.
+
+    Args:
+        model: What was given as a model.
+
+    Raises:
+        InputTypeError: It lacks something of :class:`HookedModel`; the message says what.
+    """
     missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
     if missing or not callable(model):
         raise InputTypeError(
-            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a TransformerLens "
-            "model, e.g. TransformerBridge.boot_transformers(name)"
+            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a "
+            "TransformerLens model, e.g. TransformerBridge.boot_transformers(name)"
         )
 
 
 def require_eval(model: HookedModel, what: str) -> None:
-    """Raise InputError if any part of the model is in training mode with something random to do."""
+    """Raise an error if the model is in training mode and would drop out activations at random.
+
+    Args:
+        model: The model.
+        what: What needs a deterministic model, as the beginning of the message.
+
+    Raises:
+        InputError: A part of the model drops out.
+    """
     roots = [root for root in (model, inner_model(model)) if isinstance(root, torch.nn.Module)]
     for root in roots:
         for name, module in root.named_modules():
@@ -93,17 +112,17 @@ def _is_dropout_rate(key: str, value: Any) -> bool:
 
 
 def tokenizer_of(model: HookedModel) -> Any:
-    """The model's tokenizer, None where it has none."""
+    """The model's tokenizer; None where it has none."""
     return getattr(model, "tokenizer", None)
 
 
 def blocks_of(model: HookedModel) -> Any:
-    """The model's blocks, layer by layer, with the host's names for what is in them."""
+    """The model's blocks, one for each layer, as the host holds them."""
     return getattr(model, "blocks")  # noqa: B009  (no part of what every host must have)
 
 
 def inner_model(model: HookedModel) -> Any:
-    """The Hugging Face model inside a bridge, None where there is none."""
+    """The Hugging Face model inside a bridge; None for a model of another sort."""
     return getattr(model, "original_model", None)
 
 
@@ -119,16 +138,18 @@ def model_device(model: HookedModel) -> torch.device:
 
 
 def context_length(model: HookedModel) -> int | None:
+    """Number of tokens that the model's context holds; None where the configuration does not say."""
     return getattr(model.cfg, "n_ctx", None)
 
 
 def vocabulary_size(model: HookedModel) -> int | None:
+    """Number of token ids that the model knows; None where the configuration does not say."""
     size = getattr(model.cfg, "d_vocab", None)
     return size if isinstance(size, int) and size > 0 else None
 
 
 def end_tokens(model: HookedModel) -> list[int]:
-    """Token ids that end a text, by tokenizer and configuration; ascending."""
+    """Ids of the tokens that end a text, of the tokenizer and of the model's configurations together; ascending."""
     tokenizer = tokenizer_of(model)
     inner = inner_model(model)
     sources = (tokenizer, getattr(inner, "config", None), getattr(inner, "generation_config", None))
@@ -139,12 +160,16 @@ def end_tokens(model: HookedModel) -> list[int]:
 
 
 def weights_digest(model: HookedModel) -> str:
-    """Digest of every parameter and buffer, taken anew at each call.
+    """Digest of every parameter and buffer: equal for equal weights, on any device.
 
-    In-place edits through ``.data`` leave no trace in PyTorch's version counters, so nothing is remembered between calls.
-    XXH3 (128 bits) reads each tensor at the speed of memory; the digest is the SHA-256 of names, shapes and these.
+    It is computed at every call: edits in place through ``.data`` do not show in PyTorch's version counters, so that a
+    remembered digest could be wrong. XXH3 (128 bits) reads each tensor at about the speed of memory; the digest is
+    the SHA-256 of names, shapes, types and these.
+
+    Args:
+        model: The model.
     """
-    named = list(_tensors(model))
+    named = list(_named_tensors(model))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = list(pool.map(_xxh3, (tensor for _, tensor in named)))
     lines = [
@@ -155,12 +180,14 @@ def weights_digest(model: HookedModel) -> str:
 
 
 def _xxh3(tensor: torch.Tensor) -> str:
+    # as bytes, because numpy has no bfloat16
     data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return xxhash.xxh3_128_hexdigest(data.numpy().data)
 
 
-def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    owners: dict[int, tuple[Any, str]] = {}
+def _named_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and values of every parameter and buffer, wherever the values are kept."""
+    owners: dict[int, tuple[Any, str]] = {}  # id() of a tensor to its module and its name there; filled if needed
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
             owners = owners or {
@@ -168,11 +195,12 @@ def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
                 for module in model.modules()
                 for leaf, own in (*module._parameters.items(), *module._buffers.items())
             }
-            tensor = _offloaded(name, *owners.get(id(tensor), (None, name)))
+            tensor = _offloaded_values(name, *owners.get(id(tensor), (None, name)))
         yield name, tensor
 
 
-def _offloaded(name: str, module: Any, leaf: str) -> torch.Tensor:
+def _offloaded_values(name: str, module: Any, leaf: str) -> torch.Tensor:
+    """The values of a tensor that accelerate keeps in main memory or on disk."""
     hook = getattr(module, "_hf_hook", None)
     for one in getattr(hook, "hooks", [hook]):
         weights = getattr(one, "weights_map", None)
@@ -182,20 +210,23 @@ def _offloaded(name: str, module: Any, leaf: str) -> torch.Tensor:
 
 
 def may_stop_early(model: Any) -> bool:
-    """Whether a forward pass may be left by an exception once all hooks have fired.
+    """Whether a forward pass may be ended by an exception once the last recorded hook has run, to save time.
 
-    Not where hooks of the user's wait further on, nor where accelerate moves weights about after each module.
+    It may not where a user's hooks wait in later layers, nor where accelerate moves weights after each module.
+
+    Args:
+        model: The model.
     """
     moved = any(hasattr(module, "_hf_hook") for module in model.modules()) if hasattr(model, "modules") else True
     return not moved and not foreign_hooks(model)
 
 
 def fwd_hook_functions(model: HookedModel) -> list[tuple[str, Any]]:
-    """Every forward hook now on the model: (hook point, the function the user gave)."""
+    """Every forward hook now on the model, as (name of the hook point, the function that was given)."""
     found = []
     seen: set[int] = set()
     for name, point in model.hook_dict.items():
-        if id(point) in seen:
+        if id(point) in seen:  # a bridge lists hook points under several names
             continue
         seen.add(id(point))
         found += [(name, function) for function in functions_on(point).values()]
@@ -203,17 +234,26 @@ def fwd_hook_functions(model: HookedModel) -> list[tuple[str, Any]]:
 
 
 def functions_on(point: Any) -> dict[int, Any]:
-    """The user's functions on one hook point, by torch's number of the hook.
+    """The functions that were given to one hook point, by torch's number of the hook.
 
-    TransformerLens keeps them beside torch's handle since 4.3; before that they are only inside its closure.
+    TransformerLens wraps each function before it gives it to torch. Since 4.3 it keeps the function beside the
+    handle; in earlier versions it is only in the closure of the wrapper.
+
+    Args:
+        point: The hook point.
     """
     handles = getattr(point, "fwd_hooks", [])
-    kept = {handle.hook.id: function for handle in handles if (function := getattr(handle, "user_hook", None))}
-    return {number: kept.get(number) or unwrapped(hook) for number, hook in point._forward_hooks.items()}
+    known = {handle.hook.id: function for handle in handles if (function := getattr(handle, "user_hook", None))}
+    return {number: known.get(number) or unwrapped(hook) for number, hook in point._forward_hooks.items()}
 
 
 def unwrapped(function: Any) -> Any:
-    """The user's function inside the closure that a hook point registers with torch."""
+    """The function inside the wrapper that a hook point gives to torch; any other function as it is.
+
+    Args:
+        function: A function that torch calls.
+    """
+    # the wrapper is a closure over the function, under the name ``hook``
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     cells = getattr(function, "__closure__", None) or ()
     found = [cell.cell_contents for name, cell in zip(names, cells, strict=True) if name == "hook"]
@@ -221,19 +261,23 @@ def unwrapped(function: Any) -> Any:
 
 
 def active_edits(model: HookedModel) -> list[str]:
-    """Digests of our own interventions in force, in the order in which they act."""
+    """Hook point and digest of every intervention of this package on the model, in the order in which they act."""
     return [f"{name} {function.digest}" for name, function in fwd_hook_functions(model) if isinstance(function, Edit)]
 
 
 def foreign_hooks(model: HookedModel) -> list[tuple[str, Any]]:
-    """Forward hooks that are not ours."""
+    """Forward hooks that are not of this package, as (name of the hook point, the function that was given)."""
     return [(name, function) for name, function in fwd_hook_functions(model) if not isinstance(function, Edit)]
 
 
 def pad_batch(
     sequences: Sequence[Sequence[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Right-pad token ids.
+    """Token ids of several texts as one array, padded on the right with zeros.
+
+    Args:
+        sequences: Token ids of every text.
+        device: Device of the result.
 
     Returns:
         Token ids (batch, pos), attention mask (batch, pos), and the flat indices of the real tokens in (batch pos).
@@ -250,7 +294,15 @@ def pad_batch(
 def forward(
     model: HookedModel, ids: torch.Tensor, mask: torch.Tensor, *, return_type: str | None = "logits"
 ) -> torch.Tensor | None:
-    """One forward pass over right-padded token ids; the mask is left out where nothing is padded."""
+    """One forward pass over token ids that are padded on the right.
+
+    Args:
+        model: The model.
+        ids: (batch, pos) token ids.
+        mask: (batch, pos) 1 for tokens, 0 for padding.
+        return_type: ``"logits"``, or None where only the hooks are of interest.
+    """
+    # a mask of ones says nothing
     if bool(mask.all()):
         return model(ids, return_type=return_type)
     return model(ids, attention_mask=mask, return_type=return_type)

@@ -14,17 +14,18 @@ site            hook point                       a unit is
 ``resid.post``  ``blocks.L.hook_resid_post``     ... leaving the block
 =============== ================================ =======================================================
 
-A hook name works too, with ``{layer}`` in it for one a layer: ``"blocks.{layer}.attn.hook_q"``, ``"ln_final.hook_normalized"``. Its
-activations start with (batch, pos); what follows is flattened, so that a unit of ``hook_q`` is a coordinate of a head.
+A hook name is a site too. With ``{layer}`` in it, it has one hook point a layer: ``"blocks.{layer}.attn.hook_q"``;
+without, it is a single one: ``"ln_final.hook_normalized"``. Its activations begin with the axes (batch, pos); all
+further axes are flattened into units, so that a unit of ``hook_q`` is one coordinate of one head.
 
-``mlp.out`` and ``attn.out`` are what is added to the residual stream: after the norm that Gemma 2 and 3, OLMo 2 and GLM-4
-put behind the sublayer. ``resid.mid`` is missing where attention and MLP run side by side (Pythia, GPT-J, Phi, Falcon).
-On bridges its hook is the input of the MLP's norm: writing it changes what the MLP reads, not the stream that passes by
-(TransformerLens's former HookedTransformer changed both).
+``mlp.out`` and ``attn.out`` are what is added to the residual stream: after the norm that Gemma 2 and 3, OLMo 2 and
+GLM-4 put behind the sublayer. ``resid.mid`` is missing where attention and MLP run side by side (Pythia, GPT-J, Phi,
+Falcon). On bridges its hook is the input of the MLP's norm: writing it changes what the MLP reads, but not the
+residual stream, which passes it by (TransformerLens's former HookedTransformer changed both).
 
-Widths come from the weights, not from ``cfg.d_mlp``, which is wrong for some architectures. A sparse
+Widths come from the weights and not from ``cfg.d_mlp``, which is wrong for some architectures. A sparse
 mixture-of-experts layer has no neurons in this sense (its hook carries the layer's *output*): it gets width 0, and a
-model with such layers only is refused.
+model that has such layers only is refused.
 """
 
 from __future__ import annotations
@@ -45,11 +46,13 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
+# sites whose width is that of the MLP
 _NEURON_HOOKS = {
     "mlp.neurons": "blocks.{layer}.mlp.hook_post",
     "mlp.pre": "blocks.{layer}.mlp.hook_pre",
     "mlp.up": "blocks.{layer}.mlp.hook_pre_linear",
 }
+# sites whose width is that of the residual stream
 _MODEL_HOOKS = {
     "mlp.out": "blocks.{layer}.hook_mlp_out",
     "attn.out": "blocks.{layer}.hook_attn_out",
@@ -67,11 +70,11 @@ class Tap:
     """One hook point that is recorded.
 
     Args:
-        site: Its site.
-        layer: Its layer.
-        hook_name: The hook point.
-        width: Units.
-        heads: True where a unit is an attention head, whose signal is the mean over its width.
+        site: Name of the site that the hook point belongs to.
+        layer: Number of its layer, from 0.
+        hook_name: Name of the hook point.
+        width: Number of units of the site in this layer.
+        heads: True where a unit is an attention head, whose signal is the mean over the head's width.
     """
 
     site: str
@@ -81,19 +84,32 @@ class Tap:
     heads: bool = False
 
     def read(self, tensor: torch.Tensor) -> Float[torch.Tensor, "batch pos unit"]:
-        """Activations of the units from what the hook point carries."""
+        """Activations of the units.
+
+        Args:
+            tensor: What the hook point carries: the axes (batch, pos), then one or two axes of units.
+
+        Raises:
+            InputError: The number of units is not :attr:`width`.
+        """
         if self.heads:
             return by_head(tensor, self.width).mean(-1)
-        values = tensor.flatten(2)
+        values = tensor.flatten(2)  # axes behind (batch, pos) are units
         if values.shape[-1] != self.width:
             raise InputError(
-                f"hook {self.hook_name!r} carries {tuple(tensor.shape)}, not {self.width} units a token; record another site"
+                f"hook {self.hook_name!r} carries {tuple(tensor.shape)}, not {self.width} units a token; record "
+                "another site"
             )
         return values
 
 
 def by_head(tensor: torch.Tensor, n_heads: int) -> Float[torch.Tensor, "batch pos head width"]:
-    """Attention activations with the heads on an axis of their own, however the architecture's hook carries them."""
+    """Attention activations with heads on an axis of their own; some architectures' hooks have them flattened.
+
+    Args:
+        tensor: (batch, pos, head, width) or (batch, pos, head times width).
+        n_heads: Number of heads.
+    """
     if tensor.ndim == 4:
         return tensor
     return rearrange(tensor, "batch pos (head width) -> batch pos head width", head=n_heads)
@@ -101,11 +117,11 @@ def by_head(tensor: torch.Tensor, n_heads: int) -> Float[torch.Tensor, "batch po
 
 @dataclass(frozen=True)
 class ResolvedSite:
-    """A site of one model.
+    """A site as one model has it.
 
     Args:
-        space: The units it has.
-        hook_names: Layer to hook name, for the layers that have units.
+        space: The units of the site.
+        hook_names: Number of a layer to the name of its hook point, for the layers that have units.
     """
 
     space: UnitSpace
@@ -113,6 +129,7 @@ class ResolvedSite:
 
     @property
     def taps(self) -> list[Tap]:
+        """The hook points of all layers that have units."""
         site = self.space.site
         widths = self.space.widths
         return [Tap(site, layer, name, widths[layer], site == HEADS) for layer, name in self.hook_names.items()]
@@ -123,21 +140,22 @@ def resolve_site(model: HookedModel, site: str, *, layers: Sequence[int] | None 
 
     Args:
         model: A TransformerLens model.
-        site: One of :data:`SITES`, or a hook name, with ``{layer}`` where it has one a layer.
-        layers: Some layers only; the others have width 0.
+        site: One of :data:`SITES`, or a hook name, with ``{layer}`` in it if every layer has one.
+        layers: Numbers of the layers to record, from 0; the others get width 0. None: all.
 
     Raises:
         InputTypeError: The model cannot be hooked.
-        InputError: The site is unknown, or this model has none of it, or not in these layers.
+        InputError: The site is unknown, the model does not have it, or not in these layers.
     """
     host.require_model(model)
     names = _hook_names(model, site)
     widths = {layer: _width(model, site, layer, name) for layer, name in names.items()}
     if not any(widths.values()):
         raise InputError(
-            f"site {site!r} has no units in {host.model_label(model)}: its MLPs are sparse mixtures of experts, whose hook "
-            "carries the layer's output, not neurons. Use mlp.out or resid.post"
+            f"site {site!r} has no units in {host.model_label(model)}: its MLPs are sparse mixtures of experts, whose "
+            "hook carries the layer's output, not neurons. Use mlp.out or resid.post"
         )
+    # a site without {layer} is one hook point, in a space of one layer
     n_layers = (
         max(max(names) + 1, int(getattr(model.cfg, "n_layers", 0))) if "{layer}" in _PATTERNS.get(site, site) else 1
     )
@@ -149,14 +167,24 @@ def resolve_site(model: HookedModel, site: str, *, layers: Sequence[int] | None 
 
 
 def hook_name(site: str, layer: int) -> str:
-    """The hook point of a site in one layer, without a model; a site that is a hook name itself is taken at its word."""
+    """Name of the hook point of a site in one layer, which no model is asked for.
+
+    Args:
+        site: One of :data:`SITES`, or a hook name with ``{layer}`` in it or without, which is not checked.
+        layer: Number of the layer, from 0.
+    """
     return _PATTERNS.get(site, site).replace("{layer}", str(layer))
 
 
 def fits(offered: UnitSpace, wanted: UnitSpace) -> bool:
-    """Whether a model offers the units of a space: all of its layers, or those of them that were recorded."""
+    """Whether a model has the units of a space, of which some layers may not have been recorded.
+
+    Args:
+        offered: The space of the site in the model.
+        wanted: The space to look for; a layer of width 0 fits any width.
+    """
     return (offered.site, offered.n_layers) == (wanted.site, wanted.n_layers) and all(
-        mine in (0, theirs) for mine, theirs in zip(wanted.widths, offered.widths, strict=True)
+        width in (0, in_model) for width, in_model in zip(wanted.widths, offered.widths, strict=True)
     )
 
 
@@ -171,14 +199,15 @@ def _check_layers(layers: Sequence[int], site: str, widths: Mapping[int, int], n
 
 
 def _hook_names(model: HookedModel, site: str) -> dict[int, str]:
-    """Layer to hook name of a site."""
+    """Layer number to the name of the site's hook point there."""
     pattern = _PATTERNS.get(site, site)
     if "{layer}" not in pattern:
         if site in model.hook_dict:
             return {0: site}
         raise InputError(_unknown_site(site))
-    if names := _matching(model, pattern):
+    if names := _hooks_by_layer(model, pattern):
         return names
+    # for the message: what the model does have in layer 0, with the nearest names first
     hooks = sorted({name.split(".", 2)[2] for name in model.hook_dict if name.startswith("blocks.0.")})
     near = difflib.get_close_matches(pattern.split(".", 2)[-1], hooks, 4) or hooks[:8]
     raise InputError(
@@ -188,20 +217,23 @@ def _hook_names(model: HookedModel, site: str) -> dict[int, str]:
 
 
 def _unknown_site(site: str) -> str:
+    """The error message for a site that is neither a name nor a hook of the model."""
     near = difflib.get_close_matches(site, SITES, 1)
     hint = f' Did you mean "{near[0]}"?' if near else ""
     return f"unknown site {site!r}; sites: {', '.join(SITES)}, or a hook name with {{layer}} in it.{hint}"
 
 
-def _matching(model: HookedModel, pattern: str) -> dict[int, str]:
+def _hooks_by_layer(model: HookedModel, pattern: str) -> dict[int, str]:
+    """Layer number to hook name, for the model's hooks that fit the pattern; ascending."""
     before, after = pattern.split("{layer}", 1)
+    # the number of the layer stands where the pattern has {layer}
     expression = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     matches = ((expression.fullmatch(name), name) for name in model.hook_dict)
     return dict(sorted((int(match[1]), name) for match, name in matches if match))
 
 
 def _width(model: Any, site: str, layer: int, name: str) -> int:
-    """Units of one layer, from the weights; by asking the model where the weights do not tell."""
+    """Number of units of one layer, from the weights, or from a short pass where the weights do not tell."""
     if site in _NEURON_HOOKS and hasattr(model, "blocks"):
         try:
             return int(model.blocks[layer].mlp.W_out.shape[0])  # (d_mlp, d_model) in TransformerLens's orientation
@@ -217,7 +249,8 @@ def _width(model: Any, site: str, layer: int, name: str) -> int:
 
 
 def _probed_width(model: HookedModel, name: str) -> int:
-    """Units of a hook, seen at prompts of two and of three tokens: only the axis of positions may differ."""
+    """Number of units of a hook, from passes of two and of three tokens: only the axis of positions may differ."""
+    # what varies with the prompt is the axis of positions; all that follows it is units
     shapes: list[tuple[int, ...]] = []
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]):
         for n_tokens in (2, 3):

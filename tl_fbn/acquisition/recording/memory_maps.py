@@ -41,8 +41,8 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     Args:
         path: The file.
         offset: Byte at which the array begins.
-        dtype: Of its numbers.
-        shape: Of the array.
+        dtype: Type of the numbers in the array.
+        shape: Shape of the array.
 
     Raises:
         InputError: The file ends before the array does.

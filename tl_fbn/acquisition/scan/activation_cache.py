@@ -53,7 +53,7 @@ def activation_cache(
         cache["post", 3]          # (1, pos, unit)
 
     Args:
-        recording: Of one site or of several.
+        recording: A recording of one site or of several.
         run: The run, from 0.
         prompt: A number in the column ``prompt`` of ``recording.to_dataframe()``; None for all rows of the run.
         model: The model, for the helpers of the cache that use weights, and to part attention heads; may be left out.

@@ -27,7 +27,7 @@ def content_fields(
     Args:
         model: The model, with the interventions in force.
         design: The design.
-        runs: Its contexts.
+        runs: The contexts of every run of the design, as the model reads them.
         what: What is recorded of them: site, widths, dtype and the like.
     """
     shown = [[[c.condition, c.block, list(c.ids)] for c in run] for run in runs]

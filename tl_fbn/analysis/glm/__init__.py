@@ -1,7 +1,8 @@
-"""The general linear model: what every unit does under every condition, tested.
+"""The general linear model: the activations of every unit as a weighted sum of regressors, and tests of the weights.
 
-Sums in one pass (:mod:`.moments`), a fit a run (:mod:`.run_fit`), contrasts at three levels (:mod:`.contrast`), thresholds
-(:mod:`.multiple_testing`) and permutations (:mod:`.permutation`).
+Sums over rows in one pass (:mod:`.moments`), a fit of each run (:mod:`.run_fit`), contrasts at three levels
+(:mod:`.contrast`), thresholds corrected for the number of units (:mod:`.multiple_testing`) and permutation tests
+(:mod:`.permutation`).
 """
 
 import lazy_loader

@@ -1,4 +1,9 @@
-"""Which rows are averaged into which block: one number a row, never a matrix of blocks by rows."""
+"""Which rows are averaged into which block, for tests at the block level.
+
+The rows of a run are described by one number each, the block that they belong to (-1 for none), not by a dense matrix
+of blocks by rows. With ``replicates="prompts"`` every prompt within a block is a "block" of its own. Means over
+blocks are added up piece by piece while the rows pass by; memory is one (block, unit) array.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +25,11 @@ Replicates = Literal["blocks", "prompts"]
 
 @dataclass(frozen=True, eq=False)
 class Averages:
-    """Blocks of the rows of a run, in order; ``len`` is their number.
+    """The blocks that the rows of a run are averaged into; ``len`` is their number.
 
     Args:
-        owner: (row,) the number of each row's block, -1 for rows in none.
-        counts: (block,) rows of each block.
+        owner: (row,) number of the block that the row belongs to, -1 for a row in none.
+        counts: (block,) number of rows of each block.
     """
 
     owner: Int[np.ndarray, " row"]
@@ -38,8 +43,10 @@ class Averages:
             owner[rows] = block
         if replicates == "prompts":
             check_prompts(run, number)
+            # a prompt that goes on into the next block is two replicates
             pairs = pd.MultiIndex.from_arrays([owner, run.rows["prompt"]])
             owner = np.where(owner < 0, -1, pairs.factorize()[0])
+        # renumbered without gaps: a block may have lost all its rows to a later one
         inside = owner >= 0
         _, numbers, counts = np.unique(owner[inside], return_inverse=True, return_counts=True)
         owner[inside] = numbers
@@ -55,7 +62,7 @@ class Averages:
 
     @cached_property
     def matrix(self) -> Any:
-        """(block, row) sparse: what averages columns over rows."""
+        """(block, row) sparse: times (row, regressor) it gives the mean of every regressor over every block."""
         rows = np.flatnonzero(self.inside)
         blocks = self.owner[rows]
         return sparse.csr_array((1.0 / self.counts[blocks], (blocks, rows)), shape=(len(self), len(self.owner)))
@@ -71,12 +78,19 @@ class Averages:
         return (first, last + 1) if np.array_equal(last + 1 - first, self.counts) else None
 
     def add(self, means: Float[np.ndarray, "block unit"], start: int, y: Float[np.ndarray, "row unit"]) -> None:
-        """Add what rows ``start`` onwards give to the mean of every block."""
+        """Add what some rows contribute to the mean of every block.
+
+        Args:
+            means: (block, unit) means so far; the contributions are added in place.
+            start: Number of the first of the rows.
+            y: (row, unit) their activations.
+        """
         owner = self.owner[start : start + len(y)]
         blocks = np.unique(owner[owner >= 0])
-        if self.spans is None:
+        if self.spans is None:  # a block with gaps: a small matrix of its weights, 1 / count, times the rows
             means[blocks] += ((owner == blocks[:, None]) / self.counts[blocks, None]) @ y
             return
+        # blocks without gaps are slices of the rows, which are summed without a product
         for block, first, stop in zip(blocks, *(ends[blocks] for ends in self.spans), strict=True):
             means[block] += y[max(first - start, 0) : stop - start].sum(0) / (stop - first)
 
@@ -85,6 +99,7 @@ class Averages:
         if not len(self):
             return np.zeros(matrix.shape[1], dtype=bool)
         rows = matrix[self.inside]
+        # law of total variance: between blocks (weighted by their rows) and within them add up to the total
         total = rows.var(0)
         between = np.average(np.square(self.matrix @ matrix - rows.mean(0)), axis=0, weights=self.counts)
         return (between < 0.5 * total) & (total > 1e-12 * np.square(rows).mean(0))  # a constant varies by rounding only

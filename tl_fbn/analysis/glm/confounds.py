@@ -1,20 +1,22 @@
-"""Regressors of no interest, from the row table: what a token is, where it stands, how surprising it is.
+"""Regressors of no interest (confounds), from the row table: what a token is, where it stands, how surprising it is.
 
-================= ======================================================================================
-name              columns
-================= ======================================================================================
-``position``      place in the context, linear
-``log_position``  logarithm of the place (the first token of a context is place 1)
-``onset``         1 at the first row of every context
-``surprisal``     minus the log-probability of the token, given those before it
-``entropy``       of the model's prediction of it
-``token_class``   ``space`` (a token that begins with one), ``punctuation``, ``digit``, ``newline``, ``special``: 1 where it is
-``spikes``        one column for each row of massive activations (their root mean square over units is more than ``10``
-                  median absolute deviations above the run's median), as motion scrubbing takes single scans out
-================= ======================================================================================
+================ =====================================================================================================
+name             columns
+================ =====================================================================================================
+``position``     place of the row in its context, linear
+``log_position`` natural logarithm of the place (the first token of a context is place 1)
+``onset``        1 at the first row of every context
+``surprisal``    minus the log-probability of the token, given those before it, in nats
+``entropy``      entropy of the model's prediction of the token
+``token_class``  five columns that are 1 where the token is of the class: ``space`` (a token that begins with one),
+                 ``punctuation``, ``digit``, ``newline``, ``special``
+``spikes``       one column for each row of massive activations (their root mean square over units is more than ``10``
+                 median absolute deviations above the run's median), as motion scrubbing takes out single scans
+================ =====================================================================================================
 
-Numbers are centred and of unit variance in their run; what a row lacks (the surprisal of a context's first token) is the mean of
-the others. A column that never varies in a run is left out of it.
+Numbers are centred and scaled to unit variance in their run. Where a row has no value (the surprisal of a context's
+first token), it gets the mean of the others. A column that never varies in a run is left out of it. Only ``spikes``
+reads the activations; all else costs nothing but its column.
 """
 
 from __future__ import annotations
@@ -30,19 +32,22 @@ from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.errors import InputError
 
 Columns = dict[str, np.ndarray]
-_SPIKE = 10.0
+_SPIKE_DEVIATIONS = 10.0  # median absolute deviations above the median
 
 
 def confound_columns(run: Run | StreamRun, names: Sequence[str]) -> Columns:
     """Columns of the named confounds for one run.
 
     Args:
-        run: A run.
-        names: Names of the table above.
+        run: A run of a recording, or of a stream that has not been read yet.
+        names: Names of confounds, such as ``"surprisal"``; :data:`CONFOUNDS` lists them.
+
+    Returns:
+        Column name to (row,) values; columns that never vary are left out.
 
     Raises:
-        InputError: An unknown name, or one that needs a column the row table lacks (or, for ``spikes``, activations that a
-            stream has not seen yet).
+        InputError: An unknown name, or one that needs a column the row table lacks (or, for ``spikes``, activations
+            that a stream has not seen yet).
     """
     found: Columns = {}
     for name in names:
@@ -73,16 +78,18 @@ def scaled(values: Any) -> Float[np.ndarray, " row"]:
 
 
 def spike_rows(run: Run) -> Bool[np.ndarray, " row"]:
-    """Rows of massive activations, over all units."""
+    """Rows of massive activations: True where their size is far above that of the run's other rows."""
     squares = np.zeros(run.n_rows)
     for array in run.layers.values():
         squares += np.square(np.asarray(array[:], dtype=float)).sum(1)
+    # root mean square over units, and how far it is from its median in the median row
     size = np.sqrt(squares / run.space.n_units)
     spread = np.median(np.abs(size - np.median(size)))
-    return size > np.median(size) + _SPIKE * max(float(spread), 1e-12)
+    return size > np.median(size) + _SPIKE_DEVIATIONS * max(float(spread), 1e-12)
 
 
 def _token_classes(run: Run | StreamRun) -> Columns:
+    # marks of tokenizers: \u0120 and \u2581 stand for a space, \u010a for a line break
     tokens = run.rows["token"].astype(str)
     bare = tokens.str.strip(" \u0120\u2581")  # byte-level and sentencepiece tokenizers write a space in their own ways
     classes = {
@@ -101,9 +108,11 @@ def _spikes(run: Run | StreamRun) -> Columns:
             'confound "spikes" needs the activations, which a stream has not seen when it is planned; scan instead'
         )
     rows = np.flatnonzero(spike_rows(run))
+    # each takes a degree of freedom; a tenth of the rows is no rare event
     if len(rows) > run.n_rows // 10:
         raise InputError(
-            f"{len(rows)} of {run.n_rows} rows are spikes, too many to take out one by one; record another site, or leave them in"
+            f"{len(rows)} of {run.n_rows} rows are spikes, too many to take out one by one; record another site, "
+            "or leave them in"
         )
     return {f"spike_{row}": (np.arange(run.n_rows) == row).astype(float) for row in rows}
 
@@ -112,6 +121,7 @@ def _onset(run: Run | StreamRun) -> Columns:
     return {"prompt_onset": run.segment_starts.astype(float)}
 
 
+# name: the columns that it needs in the row table, and the function that makes its regressors
 CONFOUNDS: dict[str, tuple[tuple[str, ...], Callable[[Run | StreamRun], Columns]]] = {
     "position": (("position",), lambda run: {"position": scaled(run.rows["position"])}),
     "log_position": (

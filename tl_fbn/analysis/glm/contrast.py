@@ -1,11 +1,17 @@
 """A contrast of a fitted GLM: effect, variance, t, z and p of every unit, and the network that passes a threshold.
 
-The level says what the p values speak about:
+A contrast is a weighted difference ``c beta`` of the regressors' coefficients, in the units of the activations, and
+``t = c beta / sqrt(var(c beta))``. The level says what counts as an independent observation, and so what the variance
+is taken over and what the p values speak about:
 
-- ``"token"`` tests against noise from row to row: it holds for *these prompts* only, and for real activations, whose
-  serial dependence is richer than AR(1), it rejects too often;
-- ``"block"`` tests against the spread of block means, so it speaks about such blocks of prompts;
-- ``"run"``   tests against the spread between runs.
+- ``"block"`` (default): block means. The test speaks about blocks of prompts like these;
+- ``"token"``: rows. The test is against noise from row to row and speaks about *these prompts* only; the serial
+  dependence of real activations is richer than AR(1), so that it rejects too often;
+- ``"run"``: runs. The test is against the spread of the effect between runs, and needs at least three of them.
+
+p values of single units are uncorrected; :meth:`Contrast.threshold` corrects for the number of units
+(:mod:`.multiple_testing`). A unit that differs between conditions is not shown to matter for a task: that takes a
+lesion.
 """
 
 from __future__ import annotations
@@ -30,20 +36,27 @@ Level = Literal["block", "token", "run"]
 
 @dataclass(frozen=True, eq=False)
 class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "effect_variance"}):
-    """One linear combination of a design's columns, tested in every unit.
+    """One weighted difference of a design's regressors, tested in every unit.
+
+    >>> contrast
+    Contrast "sort - reverse" at block level, 14 degrees of freedom, runs [0, 1]: tl_fbn-demo mlp.neurons (3 x 384)
+    >>> contrast.to_dataframe().round(1).head(2)
+       layer  unit  effect     t    z    p
+    0      0     0    -0.5 -21.0 -6.9  0.0
+    1      0     1    -0.0  -4.1 -3.3  0.0
 
     Args:
-        space: The units.
-        expression: What was asked, e.g. ``"sort - rest"``.
-        level: What the test speaks about.
+        space: The units that were tested: site, and width of every layer.
+        expression: The contrast as it was written, e.g. ``"sort - reverse"``.
+        level: What counts as an independent observation: ``"block"``, ``"token"`` or ``"run"``.
         estimate: (unit,) the effect, in the units of the activations.
         effect_variance: (unit,) variance of the effect: its squared standard error.
         dof: Degrees of freedom of t.
-        runs: Runs the contrast was estimable in.
-        skipped: Run number to the reason it could not be used.
-        provenance: Noise model, recording, prompts.
-        variance_tested: (unit,) variance of what the level tests against: rows, block means, or runs' effects. None in
-            results of earlier versions.
+        runs: Numbers of the runs in which the contrast could be estimated; the effect is their mean.
+        skipped: For every other run, its number and the reason why it could not be used.
+        provenance: Noise model, recording and prompts that the contrast goes back to.
+        variance_tested: (unit,) variance of single observations of the level: rows, block means, or effects of runs.
+            None in results of earlier versions.
     """
 
     space: UnitSpace
@@ -96,31 +109,46 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
     @property
     def partial_r2(self) -> UnitMap:
-        """Share of the variance left by all else that the contrast explains: ``t**2 / (t**2 + dof)``."""
+        """Share of the variance which the contrast explains of what other regressors leave: ``t**2 / (t**2 + dof)``."""
+        # F of one contrast is t^2, and R2 = F / (F + dof)
         squared = np.square(np.nan_to_num(self.t.values))
         return self._map(squared / (squared + self.dof), "partial_r2")
 
     @property
     def standardized(self) -> UnitMap:
-        """The effect in standard deviations of what the level tests against: rows, block means, or runs; 0 for a unit that
-        never varies. Values of different levels do not compare."""
+        """The effect in standard deviations of single observations of the level; 0 for a unit that never varies.
+
+        Observations are rows, block means or effects of runs, so that values of different levels do not compare.
+        """
         return self._map(self.estimate * self._per_sd(), "standardized")
 
     def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
-        """Lower and upper end of a confidence interval of every unit, uncorrected.
+        """Lower and upper end of a confidence interval of every unit, not corrected for the number of units.
+
+        >>> low, high = contrast.interval()
+        >>> low.values[0].round(2), high.values[0].round(2)
+        (np.float64(-0.5), np.float64(-0.41))
 
         Args:
-            confidence: Chance that the interval holds the true effect.
-            standardized: Of the standardized effect, by inverting the noncentral t distribution (Smithson 2003); else of
-                the effect itself.
+            confidence: Chance, between 0 and 1, that the interval holds the true effect of a unit.
+            standardized: False gives the interval of the effect, in the units of the activations. True gives that of
+                the effect in standard deviations, by inverting the noncentral t distribution (Smithson 2003).
+
+        Returns:
+            The lower and the upper end, a map each.
+
+        Raises:
+            InputError: ``confidence`` is no probability; or ``standardized`` of a contrast that an earlier version
+                saved.
         """
         if not 0 < confidence < 1:
             raise InputError(f"confidence={confidence} is no probability; give e.g. 0.95")
-        tails = (1 + confidence) / 2, (1 - confidence) / 2
+        tails = (1 + confidence) / 2, (1 - confidence) / 2  # probabilities below t: the lower end has the larger one
         if standardized:
             with np.errstate(invalid="ignore"):
                 spread = np.sqrt(self.effect_variance) * self._per_sd()
             t = np.nan_to_num(self.t.values)
+            # noncentralities that would leave t at the upper or lower tail, brought to standard deviations
             ends = [special.nctdtrinc(self.dof, tail, t) * spread for tail in tails]
         else:
             half = stats.t.ppf(tails[0], self.dof) * np.sqrt(self.effect_variance)
@@ -129,6 +157,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         return low, high
 
     def _per_sd(self) -> Float[np.ndarray, " unit"]:
+        """One over the standard deviation of single observations; 0 for a unit that never varies."""
         if self.variance_tested is None:
             raise InputError("this contrast was saved by an earlier version, without variances; fit and contrast again")
         varies = self.variance_tested > 0
@@ -145,20 +174,31 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         min_effect: int | float = 0.0,
         name: str | None = None,
     ) -> Network:
-        """The units that pass.
+        """The network of the units that pass a corrected threshold, or that have the largest t.
+
+        >>> contrast.threshold(fwe=0.05, method="bonferroni", min_effect=0.5)
+        Network "sort - reverse": ...
+
+        Exactly one of ``fdr``, ``fwe`` and ``top`` is given.
 
         Args:
-            fdr: Expected share of false units among those returned.
-            fwe: Chance of any false unit.
-            method: How: for ``fdr`` ``"bh"`` (default), ``"by"`` or ``"layers"`` (layers first, then units), for ``fwe`` ``"holm"``
-                (default) or ``"bonferroni"``; see :mod:`.inference`.
-            top: Instead of a test, this number or share of units with the largest t.
-            two_sided: Both directions, with signs; else only units with a positive effect, tested one-sided.
-            min_effect: And the effect is at least this large.
-            name: Name of the network; the expression by default.
+            fdr: False discovery rate: expected share, between 0 and 1, of false units among those returned.
+            fwe: Family-wise error: chance, between 0 and 1, that there is any false unit among those returned.
+            top: This number (an int) or share (a float) of units with the largest t, without any test.
+            method: The correction. For ``fdr``: ``"bh"`` (Benjamini and Hochberg; the default), ``"by"`` (Benjamini and
+                Yekutieli, under any dependence) or ``"layers"`` (layers are selected first, then units in them). For
+                ``fwe``: ``"holm"`` (default) or ``"bonferroni"``.
+            two_sided: True selects effects of both directions and gives the units signs; False only positive effects,
+                tested one-sided.
+            min_effect: Smallest effect, in the units of the activations, that a unit must have besides.
+            name: Name of the network; by default the contrast as it was written.
+
+        Returns:
+            The units that pass, with the sign of their effect.
 
         Raises:
-            InputError: Not exactly one of fdr, fwe and top.
+            InputError: Not exactly one of fdr, fwe and top is given, a rate is not between 0 and 1, or the method
+                does not control the rate asked for.
         """
         if (fdr, fwe, top).count(None) != 2:
             raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got fdr={fdr}, fwe={fwe}, top={top}")
@@ -167,6 +207,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             passed = self.t.top(top, two_sided=two_sided).members
         else:
             p = self.p.values
+            # one-sided p is half the two-sided one where the effect is positive; a unit that never varies has 1
             p = p if two_sided else np.where(t > 0, p / 2, np.where(t <= 0, 1 - p / 2, 1.0))
             passed = multiple_testing.significant(p, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of)
         size = np.abs(self.estimate) if two_sided else self.estimate
@@ -177,7 +218,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             if value is not None
         }
         provenance = {**self._origin(), "threshold": {**how, "two_sided": two_sided, "min_effect": min_effect}}
-        signs = np.nan_to_num(np.sign(t)).astype(np.int8)
+        signs = np.nan_to_num(np.sign(t)).astype(np.int8)  # a unit that never varies has no sign
         return Network(self.space, passed, signs, name or self.expression, provenance)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -193,7 +234,10 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
     def __repr__(self) -> str:
         skipped = f", not in {', '.join(f'{run} ({why})' for run, why in self.skipped.items())}" if self.skipped else ""
-        return f'Contrast "{self.expression}" at {self.level} level, {self.dof:g} degrees of freedom, runs {list(self.runs)}{skipped}: {self.space.describe()}'
+        return (
+            f'Contrast "{self.expression}" at {self.level} level, {self.dof:g} degrees of freedom, '
+            f"runs {list(self.runs)}{skipped}: {self.space.describe()}"
+        )
 
     def _repr_html_(self) -> str:
         best = np.flatnonzero(top_mask(np.abs(self.t.values), 5))

@@ -1,7 +1,14 @@
-"""Contrasts of a fitted GLM at the three levels: effects, their covariance, degrees of freedom.
+"""Contrasts of a fitted GLM at the three levels (token, block, run): effects, their covariance, degrees of freedom.
 
-One contrast or several at once: effects are (contrast, unit), their covariances (unit, contrast, contrast); t is the case of
-one. What each level tests against is said in :mod:`.contrast`.
+For R runs with effects ``c beta_r`` the effect is their mean at every level. Its covariance is
+
+- token: ``sum_r cov_r / R**2``, with the covariance of each run from noise between rows;
+- block: ``variance * sum_r C (Z'Z)^-1 C' / R**2``, from a regression of the block means on the block means Z of the
+  design, with one variance over all runs;
+- run: the sum of squares and products of the R effects about their mean, over ``(R - q) R`` for q contrasts.
+
+Effects of several contrasts are (contrast, unit) and their covariances (unit, contrast, contrast), so that F tests need
+nothing else; t is the case of one contrast. What each level says is explained in :mod:`.contrast`.
 """
 
 from __future__ import annotations
@@ -22,14 +29,14 @@ Weights = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Effects of one or several contrasts.
+    """Effects of one or several contrasts, and what their test needs.
 
     Args:
-        effects: (contrast, unit) in the units of the activations.
-        covariance: (unit, contrast, contrast) of the effects.
-        variance: (unit,) of what the level tests against: rows (marginal, also where noise is AR(1)), block means, or
-            runs' effects (of the first contrast).
-        dof: Degrees of freedom of t, or of F's denominator.
+        effects: (contrast, unit) effects, in the units of the activations.
+        covariance: (unit, contrast, contrast) covariance of the effects.
+        variance: (unit,) variance of single observations of the level: rows (marginal, also where noise is AR(1)),
+            block means, or effects of runs (of the first contrast).
+        dof: Degrees of freedom of t, or of the denominator of F.
     """
 
     effects: Float[np.ndarray, "contrast unit"]
@@ -41,6 +48,7 @@ class Estimate:
 def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
     """Against noise between rows: the mean effect over runs, with fixed effects."""
     parts = [run.effects(weights) for run in runs]
+    # marginal variance of AR(1) noise: innovation variance / (1 - rho^2)
     variances = [run.innovation_variance / (1.0 - np.square(run.rho)) for run in runs]
     return Estimate(
         np.mean([effects for effects, _ in parts], axis=0),
@@ -56,11 +64,13 @@ def by_run(runs: Sequence[RunFit], weights: Weights, expression: str) -> Estimat
     q = len(weights)
     if n < q + 2:
         raise InputError(
-            f'level="run" tests over runs and needs at least {q + 2}; {expression!r} is estimable in {n}. Record more runs'
+            f'level="run" tests over runs and needs at least {q + 2}; {expression!r} is estimable in {n}. '
+            "Record more runs"
         )
     effects = np.array([run.effects(weights)[0] for run in runs])  # (run, contrast, unit)
     varies = np.any([run.innovation_variance > 0 for run in runs], axis=0)  # else the spread is rounding
     away = effects - effects.mean(0)
+    # over n - q instead of n - 1: t' R^-1 t / q is then Hotelling's T squared as an F on q and n - q degrees of freedom
     spread = np.einsum("rcn,rdn->ncd", away, away) / (n - q) * varies[:, None, None]
     return Estimate(effects.mean(0), spread / n, spread[:, 0, 0], float(n - q))
 
@@ -69,19 +79,24 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
     """Against the spread of block means, freed of what varies within blocks.
 
     Args:
-        runs: The runs it is estimable in.
-        weights: Of the contrasts.
-        expression: For messages.
-        numbers: Run numbers, for messages.
+        runs: The runs in which all of the contrasts can be estimated.
+        weights: For each contrast the weight of every column it names.
+        expression: The contrasts as they were written, for messages.
+        numbers: Numbers of the runs, for messages.
+
+    Raises:
+        InputError: A contrast names a column that varies within blocks, a run has no events or too few blocks to
+            estimate a contrast, or no degree of freedom is left.
     """
     effects = []
-    spread = np.zeros((len(weights), len(weights)))
+    spread = np.zeros((len(weights), len(weights)))  # sum of C (Z'Z)^-1 C' over runs
     squares = np.zeros(runs[0].fitted.shape[1])
     dof = 0
     for number, run in zip(numbers, runs, strict=True):
         basis, reduced = _between_blocks(run, weights, expression, number)
         means = run.means_between()
-        w = basis.to_columns.T @ reduced.T  # (rank, contrast)
+        # in orthonormal coordinates of Z the contrasts are w, (rank, contrast), and C (Z'Z)^-1 C' is w'w
+        w = basis.to_columns.T @ reduced.T
         fitted = basis.q.T @ means
         effects.append(w.T @ fitted)
         spread += w.T @ w
@@ -91,8 +106,8 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
     if dof < 1:
         blocks = sum(len(run.block_means) for run in runs)
         raise InputError(
-            f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test against; '
-            'record more cycles or runs, use drift="none", or level="token"'
+            f'level="block" has {blocks} blocks for {expression!r} and as many regressors, so no spread to test '
+            'against; record more cycles or runs, use drift="none", or level="token"'
         )
     variance = squares / dof
     covariance = variance[:, None, None] * spread / len(runs) ** 2
@@ -102,7 +117,7 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
 def _between_blocks(
     run: RunFit, weights: Weights, expression: str, number: int
 ) -> tuple[Basis, Float[np.ndarray, "contrast regressor"]]:
-    """The design of a run's block means, and the contrasts over its columns."""
+    """The design of a run's block means, without columns that vary within blocks, and the contrasts over it."""
     vectors = []
     for one in weights:
         vector = as_vector(dict(one), run.columns)
@@ -117,7 +132,7 @@ def _between_blocks(
     basis = Basis.of(run.block_design[:, ~run.within], np.ones(len(run.block_means), dtype=bool))
     if not all(is_estimable(vector, basis.to_columns, basis.to_coordinates) for vector in vectors):
         raise InputError(
-            f"contrast {expression!r} is not estimable from the {len(run.block_means)} block means of run {number}; use "
-            'level="token", more blocks, or drift="none"'
+            f"contrast {expression!r} is not estimable from the {len(run.block_means)} block means of run {number}; "
+            'use level="token", more blocks, or drift="none"'
         )
     return basis, np.array(vectors)

@@ -1,27 +1,31 @@
-"""The design matrix: what is expected of a unit at every row.
+"""The design matrix of the GLM: one column (regressor) for each condition and each source of variance, one line a row.
 
-The default has, for every run,
+The default matrix of a run has
 
 - one boxcar column a condition (1 inside its blocks, 0 elsewhere), so that coefficients are *cell means* and
   ``"sort - rest"`` is their difference; an ``intercept`` only where some rows have no condition;
 - ``position``: the row's place in its context, centred and scaled to unit variance (activations drift along a prompt,
   and conditions differ in length);
-- with ``phases``, a column for each phase of a condition instead: ``sort`` for its questions and ``sort_answer`` for its answers,
-  say, for what a block mixes may be what a contrast should keep apart;
-- ``drift_1 ...``: slow cosines (a discrete cosine basis as in SPM) with periods longer than ``cutoff`` rows, or Legendre
-  polynomials;
-- with ``confounds``, what the row table says of each token; see :mod:`.confounds`.
+- with ``phases``, a column for each phase of a condition instead, e.g. ``sort`` for the questions and ``sort_answer``
+  for the answers, where a contrast should tell apart what a block mixes;
+- ``drift_1 ...``: slow cosines (a discrete cosine basis as in SPM) with periods longer than ``cutoff`` rows, or
+  Legendre polynomials;
+- with ``confounds``, regressors of no interest from the row table, such as the surprisal of each token; see
+  :mod:`.confounds`.
 
-The cut-off defaults to four full cycles of the design. A cosine at two *block lengths* would remove half of the task
-itself; at four cycles almost nothing of an alternating boxcar is lost. Drift may take a fifth of the efficiency of a difference of
-two conditions: the default leaves out its fastest columns where it would take more (blocks in random order), a cut-off or
-degree of your own is refused then.
+*Drift.* The cut-off defaults to four full cycles of the design, a cycle being the longest wait between two blocks of
+one condition. A cosine at two *block lengths* would remove half of the task itself; at four cycles almost nothing of
+an alternating boxcar is lost. Drift may take at most a fifth of the efficiency of a difference of two conditions:
+where it would take more (blocks in random order), the default leaves out its fastest columns, and a cut-off or degree
+that was given explicitly is refused.
 
-*Kernels.* A language model has no haemodynamic lag; what lasts is context. ``"leak"`` lets a condition build up along each
-context, ``h(k) = (1 - leak) * leak**k`` after its onset; ``"fir"`` gives each of the first ``n_lags`` rows behind a column of its own
-(``sort``, ``sort_lag1``, ...; their sum is the lasting response). Both start anew with every context.
+*Kernels.* A language model has no haemodynamic lag, but earlier tokens of a context act on later ones. ``"leak"``
+lets the response to a condition build up along each context, with ``h(k) = (1 - leak) * leak**k`` for the k-th row
+after its onset. ``"fir"`` (finite impulse response) gives a condition ``n_lags`` columns, each the boxcar one row
+later than the one before (``sort``, ``sort_lag1``, ...; the sum of their coefficients is the lasting response). Both
+start anew with every context.
 
-Cost: rows x regressors floats.
+Memory: rows x regressors floats.
 """
 
 from __future__ import annotations
@@ -36,21 +40,24 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import signal
 
-from tl_fbn.acquisition.recording.recording import Run
-from tl_fbn.acquisition.recording.run_sums import StreamRun
+from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
 from tl_fbn.errors import InputError, one_of
 
 Drift = Literal["cosine", "polynomial", "none"]
-_NUISANCE = r"constant|(log_)?position|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|spike_\d+|drift_\d+"
+_NUISANCE_NAMES = (  # names that this file and confounds.py give to columns
+    r"constant|(log_)?position|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|"
+    r"spike_\d+|drift_\d+"
+)
 Kernel = Literal["none", "leak", "fir"]
-_COST = 0.2
+_MAX_DRIFT_COST = 0.2  # share of the efficiency of a difference of conditions that drift may take
 Phases = Callable[[pd.DataFrame], Sequence[str]]
 
 
 class DesignOptions(TypedDict, total=False):
-    """What :func:`design_matrix` takes, for those who pass it on."""
+    """The keyword arguments of :func:`design_matrix`, for functions that pass them on; meanings are explained there."""
 
     drift: Drift
     cutoff: int | float | None
@@ -78,28 +85,37 @@ def design_matrix(
 ) -> pd.DataFrame:
     """The default design matrix of one run.
 
-    ::
-
-        fbn.design_matrix(recording[0], drift="none", confounds=("surprisal",))
+    >>> fbn.design_matrix(recording[0], drift="none", confounds=("surprisal",)).round(2).tail(2)
+         sort  reverse  add  position  surprisal
+    766   0.0      0.0  1.0      1.59      -0.98
+    767   0.0      0.0  1.0      1.82      -0.98
 
     Args:
-        run: A run of a recording.
-        drift: ``"cosine"``, ``"polynomial"`` or ``"none"``.
-        cutoff: Shortest drift period in rows; default four times the longest wait between two blocks of one condition.
-        position: Include the row's place in its context.
-        phases: Takes the row table and returns a label for each row, ``""`` for none; see :func:`from_token`.
-        confounds: Names of :data:`.confounds.CONFOUNDS`.
-        kernel: ``"none"``, ``"leak"`` or ``"fir"``; see the module.
-        leak: With ``kernel="leak"``: what is left after one row, in (0, 1); :func:`.leakage.estimate_leak` proposes one.
-        n_lags: With ``kernel="fir"``: columns a condition.
-        degree: With ``drift="polynomial"``: highest power; default 1 + rows / 150, as AFNI counts.
+        run: A run of a recording or of a stream, with events.
+        drift: Slow columns: ``"cosine"`` (discrete cosines with periods longer than ``cutoff``), ``"polynomial"``
+            (Legendre polynomials up to ``degree``) or ``"none"``.
+        cutoff: Shortest period of the cosine drift, in rows; by default four times the longest wait between the
+            onsets of two successive blocks of one condition.
+        position: Whether to include the row's place in its context as a column, where the row table has it.
+        phases: A function that takes the row table and returns a label for each row, ``""`` for none, so that a
+            condition has one column for each label (``condition_label``); :func:`from_token` makes one. None: one
+            column a condition.
+        confounds: Names of regressors of no interest to add: ``"position"``, ``"log_position"``, ``"onset"``,
+            ``"surprisal"``, ``"entropy"``, ``"token_class"``, ``"spikes"``.
+        kernel: Shape of the response to a condition within a context: ``"none"`` (a boxcar), ``"leak"`` (builds up
+            exponentially) or ``"fir"`` (one free coefficient for each of ``n_lags`` rows).
+        leak: Share of the response that is left after one row, between 0 and 1; needed by ``kernel="leak"``.
+            :func:`tl_fbn.glm.estimate_leak` proposes one.
+        n_lags: Number of columns for each condition with ``kernel="fir"``: the boxcar and ``n_lags - 1`` delayed ones.
+        degree: Highest power of the polynomial drift; by default 1 + rows / 150, as AFNI counts.
 
     Returns:
-        (row, regressor) with named columns.
+        (row, regressor) table with the names of the regressors as columns.
 
     Raises:
-        InputError: A run without events, an unknown drift, kernel or confound, a cut-off shorter than two full cycles,
-            drift that takes a fifth of what the design can show, or a condition that has the name of a column added here.
+        InputError: The run has no events; drift, kernel or a confound is unknown; the cut-off is shorter than two full
+            cycles of the design; drift that was asked for takes more than a fifth of the efficiency of a difference of
+            conditions; or a condition has the name of a column that is added here.
     """
     one_of(drift, Drift, "drift")
     one_of(kernel, Kernel, "kernel")
@@ -107,17 +123,20 @@ def design_matrix(
     if len(events) == 0:
         raise InputError("this run has no events, so no condition to model; give events, or design= your own matrices")
     columns: dict[str, np.ndarray] = {}
-    labels = np.full(run.n_rows, "") if phases is None else _labels(phases, run)
+    labels = np.full(run.n_rows, "") if phases is None else _phase_labels(phases, run)
+    # boxcars: 1 in the rows of a condition's blocks (with phases: that have the label), 0 elsewhere
     for condition, rows in run.blocks():
         for label in dict.fromkeys(labels[rows].tolist()):
             name = f"{condition}_{label}" if label else condition
             column = columns.setdefault(name, np.zeros(run.n_rows))
             column[rows][labels[rows] == label] = 1.0
     added: dict[str, np.ndarray] = {}
+    # boxcars that cover every row add up to the constant already; a second constant would make the design singular
     if not np.all(np.sum(list(columns.values()), axis=0) > 0):
         added["intercept"] = np.ones(run.n_rows)
     slow = _drift_columns(events, run.n_rows, drift, cutoff, degree)
-    slow = _affordable(columns, slow, asked=cutoff is not None or degree is not None)
+    # the cost of drift is judged by plain boxcars, so before the kernel
+    slow = _within_drift_cost(columns, slow, chosen=cutoff is not None or degree is not None)
     columns = _with_kernel(columns, run.segment_starts, kernel, leak, n_lags)
     wanted = ["position", *confounds] if position and "position" in run.rows else list(confounds)
     added |= confound_columns(run, wanted)
@@ -133,21 +152,22 @@ def design_matrix(
 def from_token(token: str, label: str) -> Phases:
     """Phases of chat prompts: the rows from a special token on, up to the next special token, get a label.
 
-    ::
+    >>> answers = fbn.glm.from_token("[/INST]", "answer")
+    >>> fit = fbn.fit_glm(recording, phases=answers, progress=False)
+    >>> fit.contrast("sort_answer - reverse_answer", level="token").threshold(top=0.01)
+    Network "sort_answer - reverse_answer": ...
 
-        fit = fbn.fit_glm(recording, phases=fbn.glm.from_token("[/INST]", "answer"))
-        fit.contrast("sort_answer - rest", level="token")
-
-    ``from_token("[/INST]", "answer")`` labels the answers of a chat whose questions end in ``[/INST]``; that token's own row is
-    the one that decides the answer's first token, so it counts.
+    ``from_token("[/INST]", "answer")`` labels the answers of a chat whose questions end in ``[/INST]``. The row of
+    that token itself is labelled too, for the first token of the answer is predicted there.
 
     Args:
-        token: As in the column ``token`` of the row table, flagged there as special.
-        label: Name of the phase; a condition's column for it is ``condition_label``.
+        token: The token that begins the phase, as written in the column ``token`` of the row table.
+        label: Name of the phase; the design's column for it is called ``condition_label``.
 
     Returns:
-        A function of the row table, for ``phases=``; it raises ValueError where the table lacks prompt, token or flags, or no row holds the
-        token.
+        A function of the row table, for the argument ``phases=`` of :func:`tl_fbn.design_matrix` and
+        :func:`tl_fbn.fit_glm`. It raises InputError where the table lacks one of the columns prompt, token and flags,
+        or where no row holds the token.
     """
 
     def phases(rows: pd.DataFrame) -> Sequence[str]:
@@ -156,6 +176,8 @@ def from_token(token: str, label: str) -> Phases:
             raise InputError(
                 f"phases need the row table's columns prompt, token and flags; it lacks {', '.join(missing)}"
             )
+        # special tokens (and the token asked for) keep their text, all other rows are missing; then each row takes the
+        # latest special token of its own prompt
         marks = rows["token"].where(rows["flags"].str.contains("special|bos") | (rows["token"] == token))
         latest = marks.groupby(rows["prompt"]).ffill()
         if not (latest == token).any():
@@ -165,7 +187,7 @@ def from_token(token: str, label: str) -> Phases:
     return phases
 
 
-def _labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
+def _phase_labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
     labels = np.array([str(label) for label in phases(run.rows)])
     if len(labels) != run.n_rows:
         raise InputError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
@@ -179,8 +201,8 @@ def _drift_columns(
         cycle = longest_cycle(events, n_rows)
         if cutoff is not None and cutoff < 2 * cycle:
             raise InputError(
-                f"cutoff={cutoff:g} rows is shorter than two full cycles of the design ({2 * cycle:g} rows) and would remove the "
-                "task with the drift; give a longer one"
+                f"cutoff={cutoff:g} rows is shorter than two full cycles of the design ({2 * cycle:g} rows) and would "
+                "remove the task with the drift; give a longer one"
             )
         return cosine_drift(n_rows, 4 * cycle if cutoff is None else cutoff)
     if drift == "polynomial":
@@ -188,23 +210,26 @@ def _drift_columns(
     return np.zeros((n_rows, 0))
 
 
-def _affordable(
-    columns: dict[str, np.ndarray], drift: Float[np.ndarray, "row regressor"], *, asked: bool
+def _within_drift_cost(
+    columns: dict[str, np.ndarray], drift: Float[np.ndarray, "row regressor"], *, chosen: bool
 ) -> Float[np.ndarray, "row kept"]:
-    """Drift that leaves every difference of two conditions four fifths of its efficiency: the default gives up its fastest
-    columns for that, a cut-off or degree that was asked for is refused."""
+    """Drift columns that leave every difference of two conditions four fifths of its efficiency.
+
+    The default drift loses its fastest columns until that holds; a cut-off or degree that the user chose is refused
+    instead.
+    """
     while len(columns) > 1 and drift.shape[1]:
         cost = drift_cost(np.column_stack(list(columns.values())), drift)
         names = list(columns)
         i, j = np.unravel_index(cost.argmax(), cost.shape)
-        if cost[i, j] <= _COST:
+        if cost[i, j] <= _MAX_DRIFT_COST:
             break
-        if asked:
+        if chosen:
             raise InputError(
-                f"drift takes {cost[i, j]:.0%} of the efficiency of {names[i]} - {names[j]} (a fifth is allowed); give a longer cutoff, a "
-                'lower degree, or drift="none"'
+                f"drift takes {cost[i, j]:.0%} of the efficiency of {names[i]} - {names[j]} (a fifth is allowed); "
+                'give a longer cutoff, a lower degree, or drift="none"'
             )
-        drift = drift[:, :-1]
+        drift = drift[:, :-1]  # columns are ordered from slow to fast
     return drift
 
 
@@ -219,12 +244,13 @@ def _with_kernel(
         return {name: leaky(column, starts, leak) for name, column in columns.items()}
     if n_lags < 1:
         raise InputError(f'kernel="fir" needs n_lags of at least 1; got {n_lags}')
+    # rows since the start of the context: a lag that reaches back beyond it is 0
     place = np.arange(len(starts)) - np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
     found = {}
     for name, column in columns.items():
         for lag in range(n_lags):
             shifted = np.append(np.zeros(lag), column[: len(column) - lag]) * (place >= lag)
-            if shifted.any():
+            if shifted.any():  # contexts shorter than the lag leave an empty column, which no contrast could use
                 found[f"{name}_lag{lag}" if lag else name] = shifted
     return found
 
@@ -236,6 +262,7 @@ def leaky(
     out = np.empty_like(column)
     edges = [*np.flatnonzero(starts), len(column)]
     for first, stop in pairwise(edges):
+        # the recursion y_t = leak * y_(t-1) + (1 - leak) * x_t, from 0
         out[first:stop] = signal.lfilter([1 - leak], [1, -leak], column[first:stop])
     return out
 
@@ -256,20 +283,58 @@ def cosine_drift(n_rows: int, cutoff: int | float) -> Float[np.ndarray, "row reg
     Ashburner and Friston's high-pass basis: the k-th has period ``2 * n_rows / k``.
     """
     order = int(2 * n_rows / cutoff)
-    place = (np.arange(n_rows) + 0.5) / n_rows
+    place = (np.arange(n_rows) + 0.5) / n_rows  # midpoints of rows, as in the DCT-II
     return np.sqrt(2.0) * np.cos(np.pi * np.outer(place, np.arange(1, order + 1)))
 
 
 def polynomial_drift(n_rows: int, degree: int) -> Float[np.ndarray, "row regressor"]:
     """Legendre polynomials of degree 1 to ``degree`` over the run."""
+    # the constant, degree 0, is left out: conditions or the intercept have it
     place = np.linspace(-1, 1, n_rows)
     return np.polynomial.legendre.legvander(place, degree)[:, 1:]
 
 
 def is_nuisance(name: str) -> bool:
-    """Whether a column has a name that :func:`design_matrix` gives to what is not asked about.
+    """Whether a column has a name that :func:`design_matrix` gives to a regressor of no interest.
 
     >>> [is_nuisance(name) for name in ("sort", "position", "drift_2", "surprisal")]
     [False, True, True, True]
     """
-    return re.fullmatch(_NUISANCE, name) is not None
+    return re.fullmatch(_NUISANCE_NAMES, name) is not None
+
+
+def one_per_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recording | Streamed) -> list[pd.DataFrame]:
+    """One table of columns for each run, checked against the runs: length, names, finite numbers."""
+    designs = [given] if isinstance(given, pd.DataFrame) else list(given)
+    if len(designs) != len(recording):
+        raise InputError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
+    for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):
+        if len(matrix) != run.n_rows:
+            raise InputError(
+                f"the design of run {number} has {len(matrix)} rows, the run {run.n_rows}; give one line a row"
+            )
+        if not matrix.shape[1]:
+            raise InputError(f"the design of run {number} has no columns; give at least one regressor")
+        if matrix.columns.duplicated().any():
+            raise InputError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
+        if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
+            raise InputError(
+                f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
+            )
+        if not np.isfinite(matrix.to_numpy(float)).all():
+            raise InputError(f"the design of run {number} has missing or infinite values; fill or drop them first")
+    return designs
+
+
+def with_extra_columns(designs: Sequence[pd.DataFrame], extra: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The designs with the columns of ``extra`` added, under names that must be new."""
+    for number, (matrix, more) in enumerate(zip(designs, extra, strict=True)):
+        if taken := [str(name) for name in more.columns if name in matrix]:
+            raise InputError(
+                f"extra has a column {taken[0]!r}, and so has the design of run {number} "
+                f"({', '.join(map(str, matrix.columns))}); rename it"
+            )
+    return [
+        matrix.assign(**{str(name): more[name].to_numpy(float) for name in more})
+        for matrix, more in zip(designs, extra, strict=True)
+    ]

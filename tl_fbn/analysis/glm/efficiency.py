@@ -1,11 +1,12 @@
 """What a design matrix can show, before any model runs: collinearity, efficiency, the cost of drift.
 
-    fbn.glm.vif(matrix), fbn.glm.efficiency(matrix, "sort - rest")
+*Efficiency* of a contrast c is ``1 / (c (X'X)^-1 c')``: its inverse variance for noise of variance 1, independent
+from row to row. It is a number to compare designs by, not a power: that depends on the effect and the noise.
 
-*Efficiency* of a contrast is ``1 / (c (X'X)^-1 c')``: its inverse variance in units of the noise, per unit of effect. It is
-a number to compare designs by. The *variance inflation factor* of a column is 1 / (1 - R2) of its regression on the others:
-1 alone, 5 a worry, infinite where the others imply it (boxcars of all conditions and a constant do, which costs a *difference*
-of conditions nothing: look at the contrast's efficiency, not at a boxcar's factor).
+The *variance inflation factor* (VIF) of a column is ``1 / (1 - R2)`` of its regression on the other columns and a
+constant: 1 where no other column resembles it, 5 a reason to look closer, infinite where the others add up to it.
+Boxcars of all conditions add up to a constant, so their factors are infinite; that costs a *difference* of conditions
+nothing, so look at the contrast's efficiency, not at a boxcar's factor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import is_estimable
 
-_IMPLIED = 1e10  # a variance inflation factor beyond this is rounding: the other columns make the column up
+_IMPLIED = 1e10  # a variance inflation factor beyond this is infinite but for rounding
 
 
 def vif(design: pd.DataFrame) -> pd.Series:
@@ -31,10 +32,10 @@ def vif(design: pd.DataFrame) -> pd.Series:
     {'a': 10.0, 'b': 2.0, 'c': 11.0}
 
     Args:
-        design: (row, regressor).
+        design: (row, regressor) design matrix with named columns.
 
     Returns:
-        One number a column: 1 where no other column resembles it, infinite where others make it up.
+        One number for each column: 1 where no other column resembles it, infinite where others add up to it.
     """
     x = design.to_numpy(float)
     sizes = np.linalg.norm(x - x.mean(0), axis=0)
@@ -43,7 +44,7 @@ def vif(design: pd.DataFrame) -> pd.Series:
     with_constant = np.column_stack([np.ones(len(x)), scaled])  # then R2 is that of centred columns
     factors = np.full(x.shape[1], np.nan)
     with np.errstate(divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # columns that the others make up are what is looked for
+        warnings.simplefilter("ignore")  # of columns that others add up to, which are to be found, not warned about
         for column in np.flatnonzero(varies):
             factors[column] = variance_inflation_factor(with_constant, column + 1)
     factors[factors > _IMPLIED] = np.inf
@@ -51,11 +52,12 @@ def vif(design: pd.DataFrame) -> pd.Series:
 
 
 def collinearity_table(design: pd.DataFrame) -> pd.DataFrame:
-    """What cannot be told apart in a design: column, mean, sd, largest correlation with another column and which, VIF."""
+    """One line a column: its mean, standard deviation, largest correlation with another column and which, and VIF."""
     names = [str(name) for name in design.columns]
     values = design.to_numpy(float)
     r = np.abs(correlations(values))
     np.fill_diagonal(r, np.nan)
+    # a constant column has no correlations: NaN in its row and column, and no partner
     known = [bool(np.isfinite(line).any()) for line in r]
     partner = np.where(np.isfinite(r), r, -1.0).argmax(1)
     return pd.DataFrame(
@@ -74,6 +76,7 @@ def correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray
     """Correlations of columns; NaN where one never varies."""
     centred = values - values.mean(0)
     sizes = np.linalg.norm(centred, axis=0)
+    # what is left of a constant after centring is rounding
     sizes = np.where(sizes > 1e-10 * np.linalg.norm(values, axis=0), sizes, np.nan)
     return np.clip((centred / sizes).T @ (centred / sizes), -1, 1)
 
@@ -81,19 +84,26 @@ def correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray
 def efficiency(design: pd.DataFrame, expression: str) -> float:
     """Efficiency of a contrast, 0 where the design cannot estimate it.
 
+    >>> round(fbn.glm.efficiency(fbn.design_matrix(recording[0]), "sort - reverse"), 1)
+    126.4
+
+    Half the rows have half the efficiency:
+
     >>> blocks = pd.DataFrame({"a": [1, 1, 0, 0, 1, 1, 0, 0], "b": [0, 0, 1, 1, 0, 0, 1, 1]})
     >>> round(efficiency(blocks, "a - b"), 3), round(efficiency(blocks[:4], "a - b"), 3)
     (2.0, 1.0)
 
     Args:
-        design: (row, regressor).
-        expression: As for :meth:`.glm.GLMFit.contrast`.
+        design: (row, regressor) design matrix with named columns.
+        expression: Contrast over the columns: sums and differences of their names, times or divided by numbers, e.g.
+            ``"sort - (add + reverse) / 2"``.
 
     Returns:
-        One over the variance of the estimate for noise of variance 1; twice as much is as good as twice the rows.
+        One over the variance of the contrast's estimate, for noise of variance 1; twice as much is worth as much as
+        twice the rows.
 
     Raises:
-        InputError: The expression is none, or names no column of the design.
+        InputError: The expression cannot be read, or names something that is no column of the design.
     """
     columns = [str(name) for name in design.columns]
     vector = as_vector(contrast_weights(expression, columns), columns)
@@ -106,25 +116,34 @@ def _basis(x: Float[np.ndarray, "row regressor"]) -> Basis:
 
 
 def _efficiency(basis: Basis, vector: Float[np.ndarray, " regressor"]) -> float:
+    """Efficiency of a contrast given as one weight a column; 0 where the design cannot estimate it."""
     if not is_estimable(vector, basis.to_columns, basis.to_coordinates):
         return 0.0
-    w = basis.to_columns.T @ vector
+    w = basis.to_columns.T @ vector  # c in orthonormal coordinates, where (X'X)^-1 is the identity
     return float(1.0 / (w @ w))
 
 
 def drift_cost(
     conditions: Float[np.ndarray, "row condition"], drift: Float[np.ndarray, "row regressor"]
 ) -> Float[np.ndarray, "condition condition"]:
-    """Share of efficiency that drift columns take from the difference of every two conditions (cell means)."""
+    """Share of its efficiency that the difference of every two conditions loses when drift is fitted as well.
+
+    Args:
+        conditions: (row, condition) one column for each condition.
+        drift: (row, regressor) columns of slow drift.
+
+    Returns:
+        (condition, condition) shares between 0 and 1; 0 where the difference cannot be estimated even without drift.
+    """
     n = conditions.shape[1]
     cost = np.zeros((n, n))
-    alone = _basis(conditions)
-    beside = _basis(np.column_stack([conditions, drift]))
+    without_drift = _basis(conditions)
+    with_drift = _basis(np.column_stack([conditions, drift]))
     for i in range(n):
         for j in range(i + 1, n):
             vector = np.zeros(n)
             vector[[i, j]] = 1.0, -1.0
-            before = _efficiency(alone, vector)
-            after = _efficiency(beside, np.append(vector, np.zeros(drift.shape[1])))
+            before = _efficiency(without_drift, vector)
+            after = _efficiency(with_drift, np.append(vector, np.zeros(drift.shape[1])))
             cost[i, j] = cost[j, i] = 1.0 - after / before if before > 0 else 0.0
     return cost

@@ -1,8 +1,13 @@
-"""An F contrast of a fitted GLM: do any of several linear combinations of columns differ from 0, unit by unit?
+"""An F contrast of a fitted GLM: does any of several contrasts differ from 0, unit by unit?
 
-    fit.contrast(["sort - rest", "add - rest"]).threshold(fdr=0.05)      # units that follow any of the tasks
+For instance, ``fit.contrast(["sort - reverse", "sort - add"])`` finds the units that tell any two of the three tasks
+apart.
 
-``F = t' R^-1 t / q`` with the t values of the ``q`` combinations and their correlations ``R``; it has no sign. Levels are those of :mod:`.contrast`.
+    F = t' R^-1 t / q
+
+with the t values of the ``q`` contrasts and their correlations ``R``, on q and ``dof`` degrees of freedom. F has no
+sign, and does not say which contrast differs. Levels mean what they mean for a single contrast: what counts as an
+independent observation (:mod:`.contrast`); at the run level F is Hotelling's T squared.
 """
 
 from __future__ import annotations
@@ -25,17 +30,20 @@ from tl_fbn.units.result import Result
 
 @dataclass(frozen=True, eq=False)
 class FContrast(Result, step="contrast"):
-    """Several linear combinations of a design's columns, tested together in every unit: does any differ from 0?
+    """Several contrasts, tested together in every unit: does any of them differ from 0?
+
+    >>> fbn.fit_glm(recording, progress=False).contrast(["sort - reverse", "sort - add"]).threshold(top=0.02)
+    Network "sort - reverse, sort - add": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), ...
 
     Args:
-        space: The units.
-        expressions: What was asked.
-        level: What the test speaks about.
+        space: The units that were tested: site, and width of every layer.
+        expressions: The contrasts as they were written.
+        level: What counts as an independent observation: ``"block"``, ``"token"`` or ``"run"``.
         statistic: (unit,) F; NaN for a unit that never varies.
         dof: Degrees of freedom of the denominator; those of the numerator are the number of expressions.
-        runs: Runs all of them were estimable in.
-        skipped: Run number to the reason it could not be used.
-        provenance: Noise model, recording, prompts.
+        runs: Numbers of the runs in which all of the contrasts could be estimated.
+        skipped: For every other run, its number and the reason why it could not be used.
+        provenance: Noise model, recording and prompts that the contrasts go back to.
     """
 
     space: UnitSpace
@@ -76,7 +84,7 @@ class FContrast(Result, step="contrast"):
 
     @property
     def partial_r2(self) -> UnitMap:
-        """Share of the variance left by all else that the contrasts explain."""
+        """Share of the variance which the contrasts explain of what other regressors leave: ``qF / (qF + dof)``."""
         explained = self.numerator * np.nan_to_num(self.statistic)
         return self._map(explained / (explained + self.dof), "partial_r2")
 
@@ -89,11 +97,31 @@ class FContrast(Result, step="contrast"):
         method: multiple_testing.CorrectionMethod | None = None,
         name: str | None = None,
     ) -> Network:
-        """The units that pass; they have no sign. Arguments as in :meth:`Contrast.threshold`."""
+        """The network of the units that pass a corrected threshold, or that have the largest F; they have no sign.
+
+        Exactly one of ``fdr``, ``fwe`` and ``top`` is given.
+
+        Args:
+            fdr: False discovery rate: expected share, between 0 and 1, of false units among those returned.
+            fwe: Family-wise error: chance, between 0 and 1, that there is any false unit among those returned.
+            top: This number (an int) or share (a float) of units with the largest F, without any test.
+            method: The correction. For ``fdr``: ``"bh"`` (Benjamini and Hochberg; the default), ``"by"`` (Benjamini and
+                Yekutieli, under any dependence) or ``"layers"`` (layers are selected first, then units in them). For
+                ``fwe``: ``"holm"`` (default) or ``"bonferroni"``.
+            name: Name of the network; by default the contrasts as they were written.
+
+        Returns:
+            The units that pass.
+
+        Raises:
+            InputError: Not exactly one of fdr, fwe and top is given, a rate is not between 0 and 1, or the method
+                does not control the rate asked for.
+        """
         given = {key: value for key, value in (("fdr", fdr), ("fwe", fwe), ("top", top)) if value is not None}
         if len(given) != 1:
             raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got {given or 'none'}")
         if top is not None:
+            # a unit that never varies has no F: it comes after all others, which have at least 0
             passed = self._map(np.nan_to_num(self.statistic, nan=-1.0), "f").top(top).members
         else:
             passed = multiple_testing.significant(
@@ -115,10 +143,10 @@ class FContrast(Result, step="contrast"):
         return [{**section, "figure": self.z}]  # F has no sign; its z is drawn as a map
 
     def __repr__(self) -> str:
-        asked = ", ".join(self.expressions)
+        expressions = ", ".join(self.expressions)
         return (
-            f"FContrast [{asked}] at {self.level} level, {self.numerator} and {self.dof:g} degrees of freedom, runs "
-            f"{list(self.runs)}: {self.space.describe()}"
+            f"FContrast [{expressions}] at {self.level} level, {self.numerator} and {self.dof:g} degrees of freedom, "
+            f"runs {list(self.runs)}: {self.space.describe()}"
         )
 
     def _repr_html_(self) -> str:
@@ -131,8 +159,8 @@ class FContrast(Result, step="contrast"):
 def f_statistic(
     effects: Float[np.ndarray, "contrast unit"], covariance: Float[np.ndarray, "unit contrast contrast"]
 ) -> Float[np.ndarray, " unit"]:
-    """Effects weighed by the inverse of their covariance, a contrast; NaN where nothing varies."""
-    errors = np.sqrt(np.einsum("ncc->nc", covariance))
+    """F of every unit, the effects weighed by their inverse covariance, over their number; NaN without variance."""
+    errors = np.sqrt(np.einsum("ncc->nc", covariance))  # standard errors: roots of the diagonals
     varies = (errors > 0).all(1)
     f = np.full(effects.shape[1], np.nan)
     # by way of t values and their correlations, so that contrasts of any size are told apart

@@ -1,21 +1,25 @@
 """The general linear model, unit by unit: y = X beta + e, with independent or AR(1) noise.
 
-    fit = fit_glm(recording)                        # noise="ar1" (default), "ar1_pooled", "newey_west" or "ols"
-    contrast = fit.contrast("sort - rest")          # level="block" (default), "token" or "run"
-    any_task = fit.contrast(["sort - rest", "add - rest"])   # a list is an F test
-    network = contrast.threshold(fdr=0.05)
+X is the design matrix (row, regressor), y the activations of one unit, beta its coefficients, e the noise. With
+:func:`fit_glm`, then ``fit.contrast("sort - reverse")``, then ``.threshold(fdr=0.05)``, a recording becomes a map and a
+network; a list of contrasts is an F test. The models of the noise:
 
-``"ar1"`` fits each unit at its own rho, estimated from its OLS residuals and freed of the design's bias
-(:mod:`.autocorrelation`), by generalised least squares on sums (:mod:`.moments`): no bins of rho, no second pass, one
-block of units in memory. ``"ar1_pooled"`` gives all units of a layer their mean residual autocorrelation: less noisy for
-short runs, wrong for units that differ. ``"newey_west"`` keeps the OLS fit and takes its covariance from the scores of neighbouring
-rows (:mod:`.newey_west`). A segment, within which rows are neighbours, is a prompt where prompts have fresh contexts.
+- ``"ar1"`` (default) fits each unit at its own autocorrelation rho, estimated from its residuals under ordinary least
+  squares (OLS) and corrected for the design's bias (:mod:`.autocorrelation`), by generalised least squares on sums
+  over rows (:mod:`.moments`). Values of rho are not binned, the data are read once, and one block of units is in
+  memory;
+- ``"ar1_pooled"`` gives all units of a layer their mean residual autocorrelation: less noisy for short runs, wrong
+  for units that differ;
+- ``"newey_west"`` keeps the OLS fit and takes its covariance from the scores of neighbouring rows (:mod:`.newey_west`);
+- ``"ols"`` takes rows as independent.
 
-Several runs are fitted one by one. A token-level contrast is their mean effect over the R runs in which it is
-estimable, with variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a
-condition is left out, by name.
+Rows are neighbours within a segment: a prompt where prompts have fresh contexts, else the run.
 
-The block level is tested on block means. Columns that vary mostly within blocks (``position``) are taken off with
+*Runs* are fitted one by one. A token-level contrast is the mean effect over the R runs in which it is estimable, with
+variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a condition
+of the contrast is left out, and the result names it.
+
+*The block level* is tested on block means. Columns that vary mostly within blocks (``position``) are taken off with
 their token-level coefficients; columns that vary mostly between blocks (conditions, drift) form a small regression of
 the block means, with one noise variance over runs and ``blocks - rank`` degrees of freedom.
 
@@ -38,9 +42,15 @@ from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.block_means import Replicates, check_prompts
 from tl_fbn.analysis.glm.contrast import Contrast, Level
 from tl_fbn.analysis.glm.contrast_levels import by_block, by_run, by_token
-from tl_fbn.analysis.glm.design_matrix import DesignOptions, design_matrix, is_nuisance
+from tl_fbn.analysis.glm.design_matrix import (
+    DesignOptions,
+    design_matrix,
+    is_nuisance,
+    one_per_run,
+    with_extra_columns,
+)
 from tl_fbn.analysis.glm.efficiency import collinearity_table
-from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
+from tl_fbn.analysis.glm.expressions import check_independent, contrast_weights
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS, Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
@@ -68,15 +78,21 @@ _RUN_ARRAYS = {
 
 @dataclass(frozen=True, eq=False)
 class GLMFit(Result, step="fit"):
-    """A GLM fitted to every unit of a recording.
+    """A GLM fitted to every unit of a recording, run by run; ask it for contrasts.
+
+    >>> fit = fbn.fit_glm(recording, progress=False)
+    >>> fit
+    GLMFit ar1: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384); columns sort, reverse, add, position, ...
+    >>> fit.contrast("sort - (reverse + add) / 2")
+    Contrast "sort - (reverse + add) / 2" at block level, 14 degrees of freedom, runs [0, 1]: ...
 
     Args:
-        space: The units.
-        runs: The fit of each run.
-        noise: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
+        space: The units that were fitted: site, and width of every layer.
+        runs: The fit of each run: coefficients, noise and block means of every unit.
+        noise: Model of the noise: ``"ar1"``, ``"ar1_pooled"``, ``"newey_west"`` or ``"ols"``.
         designs: The design matrix of each run, (row, regressor).
-        provenance: Recording and prompts.
-        replicates: What the block level tests over.
+        provenance: Recording and prompts that the fit goes back to.
+        replicates: What the block level averages rows into: ``"blocks"`` or ``"prompts"``.
     """
 
     space: UnitSpace
@@ -95,7 +111,7 @@ class GLMFit(Result, step="fit"):
 
     @property
     def rho(self) -> Float[np.ndarray, " unit"]:
-        """Autocorrelation of every unit, the row-weighted mean over runs."""
+        """(unit,) lag-one autocorrelation of the noise that the unit was fitted at, the row-weighted mean over runs."""
         return np.average([run.rho for run in self.runs], axis=0, weights=[run.n_rows for run in self.runs])
 
     @overload
@@ -107,12 +123,20 @@ class GLMFit(Result, step="fit"):
     def contrast(
         self, expression: str | list[str] | tuple[str, ...], *, level: Level = "block"
     ) -> Contrast | FContrast:
-        """Test a linear expression of column names in every unit, or several together.
+        """Test a contrast in every unit, or several contrasts together.
+
+        >>> fbn.fit_glm(recording, progress=False).contrast("sort - reverse", level="token").t.top(0.01)
+        Network "top 0.01 of sort - reverse": ...
 
         Args:
-            expression: E.g. ``"sort - rest"``, ``"sort - (copy + reverse) / 2"``; see :mod:`.expressions`. A list of them is
-                an F test: whether any of them differs from 0.
-            level: ``"block"``, ``"token"`` or ``"run"``; see :mod:`.contrast`.
+            expression: Sums and differences of column names, times or divided by numbers, with parentheses, e.g.
+                ``"sort - reverse"`` or ``"sort - (add + reverse) / 2"``; names that are no identifiers stand in
+                backticks. A list of them is an F test: whether any of them differs from 0.
+            level: What counts as an independent observation: ``"block"`` (block means), ``"token"`` (rows) or
+                ``"run"``.
+
+        Returns:
+            A :class:`Contrast` for one expression, an :class:`FContrast` for a list.
 
         Raises:
             InputError: An unknown column or level, an expression that is not linear, expressions that follow from each
@@ -129,7 +153,7 @@ class GLMFit(Result, step="fit"):
             found = by_token(runs, weights) if level == "token" else by_run(runs, weights, named)
         about = {**self.provenance, "noise": self.noise, "replicates": self.replicates}
         if isinstance(expression, str):
-            error = found.covariance[:, 0, 0]
+            error = found.covariance[:, 0, 0]  # of one contrast, the covariance is its variance
             return Contrast(
                 self.space,
                 expression,
@@ -148,22 +172,31 @@ class GLMFit(Result, step="fit"):
     def estimable(self, expressions: Sequence[str]) -> tuple[list[dict[str, float]], list[int], dict[int, str]]:
         """Weights of contrasts, the numbers of the runs that can estimate them all, and why the others cannot.
 
+        Args:
+            expressions: Contrasts over column names, e.g. ``["sort - reverse"]``.
+
+        Returns:
+            For each contrast the weight of every column it names; the numbers of the runs that can estimate all
+            contrasts; and for each other run the reason why it cannot.
+
         Raises:
             InputError: An unknown column, expressions that follow from each other, or no such run.
         """
         weights = [contrast_weights(one, self.columns) for one in expressions]
-        _check_independent(weights, expressions, self.columns)
+        check_independent(weights, expressions, self.columns)
+        # the first contrast that a run cannot estimate is reason enough to leave the run out of all
         reasons = {number: next(filter(None, map(run.why_not, weights)), None) for number, run in enumerate(self.runs)}
         skipped = {number: reason for number, reason in reasons.items() if reason is not None}
         if len(skipped) == len(self.runs):
             detail = "; ".join(f"run {number}: {reason}" for number, reason in skipped.items())
             raise InputError(
-                f"contrast {', '.join(expressions)!r} is estimable in no run ({detail}); columns: {', '.join(self.columns)}"
+                f"contrast {', '.join(expressions)!r} is estimable in no run ({detail}); "
+                f"columns: {', '.join(self.columns)}"
             )
         return weights, [number for number in reasons if number not in skipped], skipped
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a run: rows, rank, degrees of freedom, mean rho, columns."""
+        """One line a run: rows, rank of its design, degrees of freedom, blocks, mean rho over units, columns."""
         lines = [
             (i, r.n_rows, r.rank, r.dof, len(r.block_means), float(r.rho.mean()), ", ".join(r.columns))
             for i, r in enumerate(self.runs)
@@ -171,6 +204,7 @@ class GLMFit(Result, step="fit"):
         return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
 
     def _pack_(self) -> tuple[Arrays, Described]:
+        # arrays of a run have its number after their name: "fitted.0" is field fitted of run 0
         arrays: Arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
         for i, run in enumerate(self.runs):
             arrays |= {f"{on_disk}.{i}": getattr(run, name) for name, on_disk in _RUN_ARRAYS.items()}
@@ -193,6 +227,7 @@ class GLMFit(Result, step="fit"):
         for i, columns in enumerate(about["columns"]):
             a, b, c = arrays[f"quadratic.{i}"]
             designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
+            # n_rows is not stored: it is that of the design; covariance is there for "newey_west" only
             fitted = RunFit(
                 columns=tuple(columns),
                 quadratic=(a, b, c),
@@ -211,22 +246,24 @@ class GLMFit(Result, step="fit"):
         )
 
     def _methods_(self) -> list[str]:
+        # by name, since a fit does not keep which columns the user asked about
         nuisance = [name for name in self.columns if is_nuisance(name)]
-        asked = [name for name in self.columns if name not in nuisance]
+        regressors = [name for name in self.columns if name not in nuisance]
         drift = [name for name in nuisance if name.startswith("drift_")]
         others = [name for name in nuisance if name not in drift]
         if drift:
             others.append(f"{len(drift)} slow drift term{'s' if len(drift) > 1 else ''}")
         rows = sum(run.n_rows for run in self.runs)
         return [
-            f"A general linear model with the regressors {listed(asked)} and the confounds {listed(others)} was fitted to every unit of "
-            f"{space_in_words(self.space)}, run by run ({len(self.runs)} runs, {rows:,} rows), with {NOISE_IN_WORDS.get(self.noise, self.noise)}."
+            f"A general linear model with the regressors {listed(regressors)} and the confounds {listed(others)} "
+            f"was fitted to every unit of {space_in_words(self.space)}, run by run ({len(self.runs)} runs, "
+            f"{rows:,} rows), with {NOISE_IN_WORDS.get(self.noise, self.noise)}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         about = (
-            "The model of every row of run 0. A column whose variance inflation factor (VIF) is high is hard to tell from the others; boxcars of all "
-            "conditions imply the constant, which costs their differences nothing."
+            "The model of every row of run 0. A column whose variance inflation factor (VIF) is high is hard to tell "
+            "from the others; boxcars of all conditions imply the constant, which costs their differences nothing."
         )
         text = f"{self!r}. A run is fitted by itself; contrasts are means over runs."
         sections: list[dict[str, Any]] = [
@@ -245,7 +282,10 @@ class GLMFit(Result, step="fit"):
 
     def __repr__(self) -> str:
         rows = sum(run.n_rows for run in self.runs)
-        return f"GLMFit {self.noise}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; columns {', '.join(self.columns)}"
+        return (
+            f"GLMFit {self.noise}: {len(self.runs)} runs, {rows:,} rows, {self.space.describe()}; "
+            f"columns {', '.join(self.columns)}"
+        )
 
     def _repr_html_(self) -> str:
         return html_frame(repr(self), self.to_dataframe(), ".2f")
@@ -264,30 +304,40 @@ def fit_glm(
 ) -> GLMFit:
     """Fit a GLM to every unit of a recording.
 
+    >>> fbn.fit_glm(recording, progress=False).contrast("sort - reverse").threshold(top=0.02)
+    Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+
+    Activations from elsewhere are fitted alike. Here the first of three units follows a task:
+
     >>> task = np.repeat([1.0, 0.0] * 4, 20)[:, None]  # (row, 1): eight blocks of 20 rows
-    >>> activations = np.random.default_rng(0).normal(size=(160, 3)) + task * [2, 0, 0]  # the first unit follows the task
+    >>> activations = np.random.default_rng(0).normal(size=(160, 3)) + task * [2, 0, 0]
     >>> events = pd.DataFrame({"onset": range(0, 160, 20), "duration": 20, "trial_type": ["sort", "rest"] * 4})
-    >>> recording = Recording.from_arrays([[activations]], events=[events])
-    >>> fit_glm(recording).contrast("sort - rest").threshold(fdr=0.05).indices
+    >>> simulated = fbn.Recording.from_arrays([[activations]], events=[events])
+    >>> fbn.fit_glm(simulated).contrast("sort - rest").threshold(fdr=0.05).indices
     array([0])
 
     Args:
-        recording: What the scanner wrote, or :meth:`Recording.from_arrays`; or ``scanner.stream(design)``, which fits while the
-            model runs and stores nothing.
-        noise: ``"ar1"``: each unit at its own autocorrelation; ``"ar1_pooled"``: all units of a layer at their mean one;
-            ``"newey_west"``: OLS with a covariance that allows autocorrelation up to ``maxlags`` rows; ``"ols"``: independent rows.
-        maxlags: For ``"newey_west"``; the default grows with the rows as ``4 (n / 100) ** (2 / 9)``.
-        replicates: What the block level averages rows into and tests over: ``"blocks"``, or ``"prompts"``, which are more, and
-            independent only where each has a fresh context and was drawn for its condition by chance.
-        design: Your own matrices, one (row, regressor) DataFrame a run (or one, for a single run), taken as they are;
-            the default is :func:`.regressors.design_matrix`.
-        extra: Columns of your own beside the default design's, e.g. a rating of every token; one DataFrame a run.
-        progress: Show a bar where it takes longer than some seconds.
-        **options: Of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and degree, as
-            :func:`tl_fbn.design_matrix` explains them. Phases alternate within blocks, so contrast them at ``level="token"``.
+        recording: What the scanner wrote, or arrays from elsewhere (:meth:`Recording.from_arrays`); or
+            ``scanner.stream(design)``, which fits while the model runs and stores no activations.
+        noise: Model of the noise. ``"ar1"``: autocorrelation of first order, estimated for each unit;
+            ``"ar1_pooled"``: the same for all units of a layer, their mean one; ``"newey_west"``: ordinary least
+            squares with a covariance that allows autocorrelation up to ``maxlags`` rows; ``"ols"``: independent rows.
+        maxlags: Number of rows over which ``noise="newey_west"`` allows autocorrelation; by default
+            ``4 (n / 100) ** (2 / 9)`` for n rows.
+        replicates: What the block level averages rows into and counts as independent: ``"blocks"``, or ``"prompts"``,
+            which are more, and independent only where each has a fresh context and was drawn for its condition at
+            random.
+        design: Your own design matrices, one (row, regressor) DataFrame for each run (or one, for a single run), used
+            without any addition; None builds those of :func:`tl_fbn.design_matrix`.
+        extra: Columns of your own to add to the default design, e.g. a rating of every token: one DataFrame for each
+            run.
+        progress: Whether to show a progress bar, which appears where the fit takes longer than some seconds.
+        **options: Options of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and
+            degree, explained in :func:`tl_fbn.design_matrix`. Phases alternate within blocks, so test their contrasts
+            at ``level="token"``.
 
     Returns:
-        The fit; ask it for contrasts.
+        The fit, which tests contrasts with its method ``contrast``.
 
     Raises:
         InputError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, no more rows
@@ -307,13 +357,13 @@ def fit_glm(
     if design is None:
         designs = [design_matrix(run, **options) for run in recording]
         if extra is not None:
-            designs = _beside(designs, _one_a_run(extra, recording))
+            designs = with_extra_columns(designs, one_per_run(extra, recording))
     else:
         if options:
             raise InputError(f"{', '.join(options)} shape the default design; with design= leave them out")
         if extra is not None:
             raise InputError("extra= adds columns to the default design; with design= put them into your own matrices")
-        designs = _one_a_run(design, recording)
+        designs = one_per_run(design, recording)
     for number, matrix in enumerate(designs):
         check_rows(matrix, number)
     models = (  # one at a time: the model of a run is several times as large as its design
@@ -325,11 +375,11 @@ def fit_glm(
         with tqdm(total=n_layers, desc="GLM", unit="layer", delay=BAR_AFTER, disable=not progress) as bar:
             runs = tuple(fit_run(run, model, bar) for run, model in zip(recording, models, strict=True))
     else:
-        runs = tuple(_streamed(recording, models))
+        runs = tuple(_fit_stream(recording, models))
     return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates)
 
 
-def _streamed(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:
+def _fit_stream(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:
     """Fit the runs as they pass by, each model made when its run begins and dropped when it is fitted."""
     current: list[RunModel] = []
 
@@ -338,53 +388,7 @@ def _streamed(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFi
             current[:] = [model]
             yield model.functionals
 
+    # both generators go on by one when a run begins, functionals first: `current` is then the model of that run
     shifted = (current[0].basis.spans_constant for _ in range(len(recording)))
     for sums in recording.sums(functionals(), shifted=shifted):
         yield fit_streamed(current[0], sums, recording.space)
-
-
-def _check_independent(
-    weights: Sequence[Mapping[str, float]], expressions: Sequence[str], columns: Sequence[str]
-) -> None:
-    if not expressions:
-        raise InputError("contrast got an empty list; give expressions")
-    vectors = np.array([as_vector(dict(one), columns) for one in weights])
-    if np.linalg.matrix_rank(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)) < len(vectors):
-        raise InputError(
-            f"the contrasts {', '.join(expressions)} follow from each other; leave out what the others imply"
-        )
-
-
-def _one_a_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recording | Streamed) -> list[pd.DataFrame]:
-    """Designs, or columns for them, checked against the runs."""
-    designs = [given] if isinstance(given, pd.DataFrame) else list(given)
-    if len(designs) != len(recording):
-        raise InputError(f"{len(designs)} design matrices for {len(recording)} runs; give one a run")
-    for number, (matrix, run) in enumerate(zip(designs, recording, strict=True)):
-        if len(matrix) != run.n_rows:
-            raise InputError(
-                f"the design of run {number} has {len(matrix)} rows, the run {run.n_rows}; give one line a row"
-            )
-        if not matrix.shape[1]:
-            raise InputError(f"the design of run {number} has no columns; give at least one regressor")
-        if matrix.columns.duplicated().any():
-            raise InputError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
-        if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
-            raise InputError(
-                f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
-            )
-        if not np.isfinite(matrix.to_numpy(float)).all():
-            raise InputError(f"the design of run {number} has missing or infinite values; fill or drop them first")
-    return designs
-
-
-def _beside(designs: Sequence[pd.DataFrame], extra: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    for number, (matrix, more) in enumerate(zip(designs, extra, strict=True)):
-        if taken := [str(name) for name in more.columns if name in matrix]:
-            raise InputError(
-                f"extra has a column {taken[0]!r}, and so has the design of run {number} ({', '.join(map(str, matrix.columns))}); rename it"
-            )
-    return [
-        matrix.assign(**{str(name): more[name].to_numpy(float) for name in more})
-        for matrix, more in zip(designs, extra, strict=True)
-    ]

@@ -1,16 +1,20 @@
-"""Rival localizers as maps of the same kind, so that they can be compared on one footing.
+"""Localizers of other papers, as maps of the same kind as a GLM contrast, so that they can be compared with it.
 
-======================== ==========================================================================================
-function                 score of a unit
-======================== ==========================================================================================
-``welch_t``              Welch's t between the prompts of two conditions, one number a prompt: the localizer of AlKhamissi
-                         et al. 2025 ("The LLM Language Network"; \\|activation\\| of the last token)
-``activation_difference`` mean difference between two conditions
-``lape``                 minus the entropy, over conditions, of how often the unit is positive (Tang et al. 2024)
-======================== ==========================================================================================
+========================= =============================================================================================
+function                  score of a unit
+========================= =============================================================================================
+``welch_t``               Welch's t between the prompts of two conditions, one number a prompt: the localizer of
+                          AlKhamissi et al. (2025), "The LLM Language Network", with \\|activation\\| of the last token
+``activation_difference`` mean activation in one condition minus that in another, over rows
+``lape``                  minus the entropy, over conditions, of how often the unit is positive (Tang et al. 2024)
+========================= =============================================================================================
 
-Each takes a recording and returns a :class:`~tl_fbn.units.UnitMap`; select with ``.top(0.01)``. Prompts, not tokens, are the
-replicates of ``welch_t``; its p has no correction for anything (``z`` and ``p`` are the GLM's business).
+Each takes a recording and returns a :class:`~tl_fbn.units.UnitMap`, one number a unit; ``.top(0.01)`` makes a network
+of the highest one percent. They model neither drift, position nor autocorrelation, and correct nothing for the number
+of units: ``welch_t`` treats prompts (not tokens) as independent observations, the other two have no test at all. For
+p and z values use a contrast of :func:`~tl_fbn.fit_glm`.
+
+Cost: one pass over the recording.
 """
 
 from __future__ import annotations
@@ -30,18 +34,18 @@ Pool = Literal["last", "mean"]
 
 
 def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "last", absolute: bool = True) -> UnitMap:
-    """Welch's t of pooled activations between the prompts of two conditions.
+    """Welch's t between the prompts of two conditions, with one number for each prompt and unit.
 
-    ::
-
-        fbn.glm.welch_t(recording, "sort", "rest").top(0.01)  # a localizer: the last token of every prompt
+    >>> fbn.glm.welch_t(recording, "sort", "reverse").top(0.01)
+    Network "top 0.01 of sort - reverse": 11 of 1,152 units (0.95%) of tl_fbn-demo mlp.neurons (3 x 384), ...
 
     Args:
-        recording: Any recording; one row a prompt is made of it where it has one a token.
-        condition: The condition that should be larger.
-        other: What it is compared with.
-        pool: ``"last"`` or ``"mean"`` row of a prompt.
-        absolute: Of \\|activations\\|, as published; False for signed ones.
+        recording: Any recording with events; the rows of each prompt are pooled to one.
+        condition: Name of the condition whose larger activation gives a positive t.
+        other: Name of the condition that it is compared with.
+        pool: How the rows of a prompt become one number: ``"last"`` takes its last row, ``"mean"`` the mean of its
+            rows.
+        absolute: Whether \\|activations\\| are compared, as published (True), or activations with their sign (False).
 
     Returns:
         (unit,) t; 0 for a unit that never varies.
@@ -50,16 +54,18 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
         InputError: A condition that the recording lacks, or fewer than two prompts of it.
     """
     one_of(pool, Pool, "pool")
-    _check(recording, (condition, other))
+    _require_conditions(recording, (condition, other))
     sums = {name: np.zeros((3, recording.space.n_units)) for name in (condition, other)}
-    for name, values in _prompts(recording, pool):
+    for name, values in _pooled_prompts(recording, pool):
         if name in sums:
             values = np.abs(values) if absolute else values
+            # count, sum and sum of squares: one pass, and no prompt is kept
             sums[name] += np.array([np.ones_like(values), values, np.square(values)])
     counts = {name: int(total[0, 0]) for name, total in sums.items()}
     if min(counts.values()) < 2:
         raise InputError(f"welch_t needs at least two prompts a condition; got {counts}")
-    (n_a, mean_a, variance_a), (n_b, mean_b, variance_b) = (_mean_variance(sums[name]) for name in (condition, other))
+    n_a, mean_a, variance_a = _count_mean_variance(sums[condition])
+    n_b, mean_b, variance_b = _count_mean_variance(sums[other])
     # a unit that never varies has no t; what its variance shows is rounding
     varies = variance_a / n_a + variance_b / n_b > 1e-14 * np.maximum(mean_a**2, mean_b**2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,29 +73,30 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
             mean_a, np.sqrt(variance_a), n_a, mean_b, np.sqrt(variance_b), n_b, equal_var=False
         )
     t = np.where(varies, test.statistic, 0.0)
-    return _map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
+    return _localizer_map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
 
 
 def activation_difference(recording: Recording, condition: str, other: str) -> UnitMap:
-    """Mean activation in one condition less that in another, over rows.
+    """Mean activation in one condition minus that in another, over rows.
 
-    ::
-
-        fbn.glm.activation_difference(recording, "sort", "rest").top(0.01)
+    >>> fbn.glm.activation_difference(recording, "sort", "reverse")
+    UnitMap of effect: tl_fbn-demo mlp.neurons (3 x 384), -1.39 to 1.2
 
     Args:
-        recording: Any recording.
-        condition: The condition that should be larger.
-        other: What it is compared with.
+        recording: Any recording with events.
+        condition: Name of the condition whose larger activation gives a positive difference.
+        other: Name of the condition that it is compared with.
 
     Returns:
-        (unit,) differences, in activation units.
+        (unit,) differences, in the units of the activations.
 
     Raises:
         InputError: The recording lacks a condition.
     """
-    means = _means(recording, (condition, other), lambda values: values)
-    return _map(recording, means[0] - means[1], "effect", "activation_difference", f"{condition} - {other}", {})
+    means = _condition_means(recording, (condition, other), lambda values: values)
+    return _localizer_map(
+        recording, means[0] - means[1], "effect", "activation_difference", f"{condition} - {other}", {}
+    )
 
 
 def lape(
@@ -97,19 +104,23 @@ def lape(
 ) -> UnitMap:
     """Minus the activation-probability entropy over conditions: high where a unit is positive in few of them.
 
-    ::
+    >>> fbn.glm.lape(recording, ["sort", "reverse", "add"], condition="sort").top(0.01)
+    Network "top 0.01 of sort, reverse, add": 11 of 1,152 units (0.95%) of tl_fbn-demo mlp.neurons (3 x 384), ...
 
-        fbn.glm.lape(recording, ["sort", "add", "copy"], condition="sort").top(0.01)
+    With p_c the share of the rows of condition c in which the unit is positive, and ``q_c = p_c / sum(p)``, the score
+    is ``sum_c q_c log q_c`` (Tang et al. 2024): 0 for a unit that is positive in one condition only,
+    ``-log(conditions)`` for one that is equally often positive in all.
 
     Args:
-        recording: Of post-nonlinearity neurons, whose sign says whether they are on.
-        conditions: At least two of its conditions.
-        minimum: Units whose highest probability is below this quantile of all probabilities are out of the race (they get
-            the lowest score), as in the paper.
-        condition: Only units that are positive most often in this condition stay in the race: the map of one condition.
+        recording: A recording of neurons after their nonlinearity (``mlp.neurons``), where positive means active.
+        conditions: Names of the conditions to compare, at least two.
+        minimum: Quantile, 0 to 1, of all the probabilities p of the recording. A unit whose highest probability is
+            below it is left out, as in the paper: it gets the lowest possible score.
+        condition: Name of one of the conditions; units that are positive most often in another one get the lowest
+            possible score, so that the map is that of this condition. None keeps the units of all conditions.
 
     Returns:
-        (unit,) minus the entropy in nats.
+        (unit,) minus the entropy, in nats.
 
     Raises:
         InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
@@ -118,18 +129,23 @@ def lape(
         raise InputError(f"condition must be one of those compared, {either(conditions)}; got {condition!r}")
     if len(set(conditions)) < 2:
         raise InputError(f"lape compares at least two conditions; got {list(conditions)}")
-    on = np.array(_means(recording, conditions, lambda values: (values > 0).astype(float)))  # (condition, unit)
+    # p: (condition, unit) share of rows in which the unit is positive
+    on = np.array(_condition_means(recording, conditions, lambda values: (values > 0).astype(float)))
     total = on.sum(0)
+    # q: probabilities of a unit, made to add up to 1 over conditions; all 0 for a unit that is never positive
     shares = on / np.where(total > 0, total, 1.0)
     entropy = special.entr(shares).sum(0)
-    out = (on.max(0) < np.quantile(on, minimum)) | (total == 0)
+    left_out = (on.max(0) < np.quantile(on, minimum)) | (total == 0)
     if condition is not None:
-        out |= on.argmax(0) != list(conditions).index(condition)
-    scores = -np.where(out, np.log(len(on)), entropy)
-    return _map(recording, scores, "score", "lape", ", ".join(conditions), {"minimum": minimum, "condition": condition})
+        left_out |= on.argmax(0) != list(conditions).index(condition)
+    # log of the number of conditions is the largest entropy there is
+    scores = -np.where(left_out, np.log(len(on)), entropy)
+    return _localizer_map(
+        recording, scores, "score", "lape", ", ".join(conditions), {"minimum": minimum, "condition": condition}
+    )
 
 
-def _map(
+def _localizer_map(
     recording: Recording, values: np.ndarray, kind: str, method: str, contrast: str, options: dict[str, Any]
 ) -> UnitMap:
     return UnitMap(
@@ -137,43 +153,46 @@ def _map(
     )
 
 
-def _check(recording: Recording, conditions: Sequence[str]) -> None:
+def _require_conditions(recording: Recording, conditions: Sequence[str]) -> None:
     present = sorted(recording.conditions)
     if missing := [name for name in conditions if name not in present]:
         raise InputError(f"no condition {', '.join(missing)} in this recording; conditions: {', '.join(present)}")
 
 
-def _prompts(recording: Recording, pool: Pool) -> Iterator[tuple[str, Float[np.ndarray, " unit"]]]:
+def _pooled_prompts(recording: Recording, pool: Pool) -> Iterator[tuple[str, Float[np.ndarray, " unit"]]]:
     """Condition and pooled activations of every prompt."""
     for run in recording:
         labels = np.full(run.n_rows, "", dtype=object)
         for name, rows in run.blocks():
             labels[rows] = name
-        starts = np.flatnonzero(run.segment_starts)
+        starts = np.flatnonzero(run.segment_starts)  # a segment is a prompt
         for first, stop in zip(starts, [*starts[1:], run.n_rows], strict=True):
             rows = slice(stop - 1, stop) if pool == "last" else slice(first, stop)
             yield str(labels[first]), run.read(rows=rows).astype(float).mean(0)
 
 
-def _means(
-    recording: Recording, conditions: Sequence[str], of: Callable[[np.ndarray], np.ndarray]
+def _condition_means(
+    recording: Recording, conditions: Sequence[str], transform: Callable[[np.ndarray], np.ndarray]
 ) -> list[Float[np.ndarray, " unit"]]:
     """Mean of some function of the activations over all rows of each condition, a layer at a time."""
-    _check(recording, conditions)
+    _require_conditions(recording, conditions)
     sums = np.zeros((len(conditions), recording.space.n_units))
     counts = np.zeros(len(conditions))
     for run in recording:
-        owners = [(conditions.index(name), rows) for name, rows in run.blocks() if name in conditions]
+        # blocks by the number of their condition; conditions that are not compared are left out
+        blocks = [(conditions.index(name), rows) for name, rows in run.blocks() if name in conditions]
         for layer, array in run.layers.items():
             span = run.space.layer_slice(layer)
-            for which, rows in owners:
-                sums[which, span] += of(np.asarray(array[rows], dtype=float)).sum(0)
-        for which, rows in owners:
+            for which, rows in blocks:
+                sums[which, span] += transform(np.asarray(array[rows], dtype=float)).sum(0)
+        for which, rows in blocks:
             counts[which] += rows.stop - rows.start
     return list(sums / counts[:, None])
 
 
-def _mean_variance(sums: Float[np.ndarray, "3 unit"]) -> tuple[float, np.ndarray, np.ndarray]:
+def _count_mean_variance(sums: Float[np.ndarray, "3 unit"]) -> tuple[float, np.ndarray, np.ndarray]:
+    """Number of prompts, and mean and unbiased variance of every unit, from count, sum and sum of squares."""
     n = float(sums[0, 0])
     mean = sums[1] / n
+    # sum of squared deviations = sum of squares - n mean^2; rounding may leave it below 0
     return n, mean, np.maximum(sums[2] - n * mean**2, 0.0) / (n - 1)

@@ -1,7 +1,7 @@
-"""A GLM is a handful of sums: one pass over the data, mergeable, enough for OLS and for exact AR(1) at any rho.
+"""The sums over rows that a GLM needs: taken in one pass, mergeable, enough for OLS and for exact AR(1) at any rho.
 
-For a segment of rows whose noise is AR(1), ``cov(e_s, e_t) = rho ** |s - t|``, the inverse covariance is tridiagonal, up
-to a factor ``1 / (1 - rho**2)`` that cancels, and quadratic in rho:
+For a segment of rows whose noise is AR(1), ``cov(e_s, e_t) = rho ** |s - t|``, the inverse covariance is tridiagonal,
+up to a factor ``1 / (1 - rho**2)`` that cancels, and quadratic in rho:
 
     V(rho)^-1  ~  I - rho * N + rho**2 * J
 
@@ -11,17 +11,19 @@ segment of one row counts as both, so J is -1 there and the row has weight 1 - r
     X' V^-1 X = A - rho B + rho**2 C      with  A = X'X, B = X'NX, C = X'JX,
 
 and the same for X'Y and, unit by unit, for y'y. These sums over rows are all that is kept; whitening a unit at its own
-rho then needs no second look at the data. Shifting X instead of Y, all three products with the wide Y are one stacked
-matrix product.
+rho then needs no second look at the data. N and J are applied to the narrow X instead of the wide Y, so that all
+three products with Y are one matrix product of X, NX and JX side by side.
 
-Numbers: X is small and centred in effect by working in an orthonormal basis of its columns; Y may have a mean far larger
-than its spread, so a per-unit shift is taken off first (only where the design spans the constant, so that nothing but
-the cell means moves). Sums are float64.
+Precision: X is replaced by an orthonormal basis Q of its columns. Y may have a mean far larger than its spread, whose
+square would swamp y'y, so a shift near the mean is taken off every unit first (only where the design spans the
+constant, so that the shift changes nothing but the level of the conditions, to which it is added again). Sums are
+float64.
 
-Cost per run: 6 T p N flops for the products, 4 T N for the sums of squares; memory one block of units.
+Cost per run of T rows, p columns and N units: 6 T p N flops for the products, 4 T N for the sums of squares; memory one
+block of units.
 
-Reference: the quadratic form is the textbook inverse of the AR(1) covariance (Prais and Winsten 1954 keep the first row,
-scaled by sqrt(1 - rho**2), as here).
+Reference: the quadratic form is the textbook inverse of the AR(1) covariance (Prais and Winsten 1954 keep the first
+row, scaled by sqrt(1 - rho**2), as here).
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.errors import InputError
 
-SHIFT_ROWS = 256
-_NUMBERS = 1 << 20
+SHIFT_ROWS = 256  # rows at the start of a run whose mean is the shift of a unit
+_MAX_NUMBERS_SOLVED_AT_ONCE = 1 << 20  # entries of the systems of several units that are in memory together: 8 MB
+# A, B and C of A - rho B + rho**2 C
 Quadratic = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -61,8 +64,12 @@ class Basis:
         scale = np.linalg.norm(design, axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         left, singular, right = np.linalg.svd(design / scale, full_matrices=False)
+        # numpy's rule for the rank: smaller singular values are rounding
         rank = int((singular > singular[0] * max(design.shape) * np.finfo(float).eps).sum())
-        left, singular, right = left[:, :rank], singular[:rank], right[:rank]
+        left = left[:, :rank]
+        singular = singular[:rank]
+        right = right[:rank]
+        # X = Q (S V' D), with D the scale of the columns; the way back is the pseudo-inverse D^-1 V S^-1
         return cls(left, singular[:, None] * right * scale, (right.T / singular) / scale[:, None], starts)
 
     def part(self, rows: slice) -> Basis:
@@ -74,21 +81,24 @@ class Basis:
 
     @property
     def rank(self) -> int:
+        """Number of independent columns of the design."""
         return self.q.shape[1]
 
     @property
     def n_rows(self) -> int:
+        """Number of rows of the design."""
         return self.q.shape[0]
 
     @property
     def spans_constant(self) -> bool:
-        """Whether every row can be given the same mean by the design."""
+        """Whether some combination of the design's columns is 1 in every row."""
+        # what the projection onto Q leaves of a column of ones
         ones = np.ones(self.n_rows)
         return bool(np.linalg.norm(ones - self.q @ (self.q.T @ ones)) < 1e-8 * np.sqrt(self.n_rows))
 
     def neighbours(self, array: Float[np.ndarray, "row some"]) -> Float[np.ndarray, "row some"]:
         """N applied: the sum of the rows before and after, within the segment."""
-        linked = ~self.starts[1:, None]
+        linked = ~self.starts[1:, None]  # row t + 1 is a neighbour of row t unless it starts a segment
         out = np.zeros_like(array)
         out[1:] += array[:-1] * linked
         out[:-1] += array[1:] * linked
@@ -115,9 +125,9 @@ class Moments:
     """The sums of one run for a block of units.
 
     Args:
-        cross: A, B, C of X'Y: three (rank, unit) arrays.
-        squares: A, B, C of y'y: three (unit,) arrays.
-        shift: (unit,) what was taken off every activation.
+        cross: A = Q'Y, B = Q'NY and C = Q'JY: three (rank, unit) arrays.
+        squares: A = y'y, B = y'Ny and C = y'Jy of every unit: three (unit,) arrays.
+        shift: (unit,) number that was taken off every activation of the unit before the sums.
     """
 
     cross: Quadratic
@@ -133,7 +143,7 @@ class Moments:
     def with_shift(
         cls, basis: Basis, activations: Float[np.ndarray, "row unit"], shift: Float[np.ndarray, " unit"]
     ) -> Moments:
-        """The same with a given shift, so that parts can be merged."""
+        """One pass over a block of units with a given shift: parts can be merged only if they have the same."""
         sums = Summing(basis, shift)
         sums.add(0, np.subtract(activations, shift, dtype=np.float64))
         return sums.moments()
@@ -159,9 +169,10 @@ class Summing:
     """The sums of a block of units, while its rows pass by in pieces, in order.
 
     Args:
-        basis: The design.
-        shift: (unit,) what is off the activations already.
-        lagged: Also the sums that rho other than 0 needs, three quarters of the work.
+        basis: The design of the whole run, in orthonormal coordinates.
+        shift: (unit,) number that the caller has taken off every activation of the unit already.
+        lagged: Whether B and C are summed too, which only a rho other than 0 needs and which are three
+            quarters of the work.
     """
 
     def __init__(self, basis: Basis, shift: Float[np.ndarray, " unit"], *, lagged: bool = True) -> None:
@@ -170,30 +181,35 @@ class Summing:
         self._lagged = lagged
         self._functionals = basis.stacked if lagged else basis.q
         self._cross = np.zeros((self._functionals.shape[1], len(shift)))
-        self._total, self._neighbours, self._edge = np.zeros((3, len(shift)))
-        self._last = np.zeros(len(shift))
+        self._total = np.zeros(len(shift))  # y'y
+        self._neighbours = np.zeros(len(shift))  # y_t y_(t-1) over neighbours: half of y'Ny
+        self._edge = np.zeros(len(shift))  # y'Jy - y'y: what the first and last rows of segments take off
+        self._last_row = np.zeros(len(shift))  # last row of the piece before, neighbour of the next piece's first
 
     def add(self, start: int, y: Float[np.ndarray, "row unit"]) -> None:
         """Rows ``start`` onwards, with the shift off."""
         rows = slice(start, start + len(y))
-        self._cross += self._functionals[rows].T @ y
+        self._cross += self._functionals[rows].T @ y  # Q'y (and NQ'y, JQ'y) of the rows seen so far
         self._total += np.einsum("tn,tn->n", y, y)
         if not self._lagged:
             return
         first = self._basis.starts[rows]
+        # products of all neighbours in the piece, less those across the start of a segment (few, so one by one) ...
         self._neighbours += np.einsum("tn,tn->n", y[1:], y[:-1])
         for row in np.flatnonzero(first[1:]) + 1:
             self._neighbours -= y[row] * y[row - 1]
+        # ... and that of the first row with the last of the piece before
         if not first[0]:
-            self._neighbours += self._last * y[0]
-        self._last = y[-1].copy()
+            self._neighbours += self._last_row * y[0]
+        self._last_row = y[-1].copy()  # a copy, for the caller fills its buffer with the next piece
+        # J differs from the identity at the ends of segments only, by -1 (by -2 for a segment of one row)
         interior = self._basis.interior[rows]
         ends = interior != 1.0
         self._edge += (interior[ends] - 1.0) @ np.square(y[ends])
 
     def moments(self) -> Moments:
-        """What has been added up."""
-        if not self._lagged:
+        """The sums of all rows added so far."""
+        if not self._lagged:  # B and C are never looked at where rho is 0: A stands in for them
             cross = self._cross
             total = self._total
             return Moments((cross, cross, cross), (total, total, total), self.shift)
@@ -224,9 +240,9 @@ def information(quadratic: Quadratic, rho: Float[np.ndarray, " unit"]) -> Float[
 def solved(
     quadratic: Quadratic, rho: Float[np.ndarray, " unit"], right: Float[np.ndarray, "unit rank some"]
 ) -> Float[np.ndarray, "unit rank some"]:
-    """(X' V(rho)^-1 X)^-1 of every unit times its columns; some units at a time, so that wide designs need no more memory."""
+    """(X' V(rho)^-1 X)^-1 of every unit times its columns; some units at a time, so that memory stays bounded."""
     out = np.empty(right.shape)
-    step = max(1, _NUMBERS // quadratic[0].size)
+    step = max(1, _MAX_NUMBERS_SOLVED_AT_ONCE // quadratic[0].size)
     for start in range(0, len(rho), step):
         part = slice(start, start + step)
         out[part] = np.linalg.solve(information(quadratic, rho[part]), right[part])

@@ -1,12 +1,17 @@
-"""From statistics to decisions: p and z of t values, correction for many units, and the units that remain.
+"""From statistics to decisions: p and z of t and F values, correction for many units, and the units that pass.
 
-Corrections are statsmodels'. ``fdr`` is Benjamini and Hochberg's (1995): of the units returned, an expected share of at
-most q are false, also under the positive dependence usual among neurons; ``"by"`` (Benjamini and Yekutieli 2001) holds under any
-dependence; ``"layers"`` selects layers first, then units in them (Benjamini and Bogomolov 2014): the average share of false
-units over the layers selected is at most q, and a layer full of effects does not lower the bar in the others. ``fwe`` is Holm's (1979): the chance of even
-one false unit is at most alpha, under any dependence. ``top`` selects without a claim.
+What is controlled, and by which method (the corrections are statsmodels'):
 
-A threshold says which units differ, not that they matter: a significant map is not a causal one.
+- ``fdr`` (false discovery rate) is Benjamini and Hochberg's (1995) by default: of the units returned, an expected
+  share of at most q are false, also under the positive dependence usual among neurons. ``"by"`` (Benjamini and
+  Yekutieli 2001) holds under any dependence. ``"layers"`` selects layers first, then units in them (Benjamini and
+  Bogomolov 2014): the average share of false units over the layers selected is at most q, and a layer full of effects
+  does not lower the bar in the others;
+- ``fwe`` (family-wise error) is Holm's (1979) by default: the chance of even one false unit is at most alpha, under any
+  dependence. ``"bonferroni"`` is its simpler and weaker form;
+- ``top`` (:meth:`.Contrast.threshold`) selects the largest and claims nothing.
+
+A threshold says which units differ between conditions, not that they matter for the task.
 """
 
 from __future__ import annotations
@@ -40,7 +45,8 @@ def t_to_z(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " uni
     size = np.abs(np.nan_to_num(t))
     with np.errstate(divide="ignore"):
         log_tail = np.log(stats.t.sf(size, dof))
-    far = log_tail < -700.0
+    far = log_tail < -700.0  # exp(-745) is the smallest float
+    # P(T > t) = I_x(dof / 2, 1 / 2) / 2 with x = dof / (dof + t^2)
     log_tail[far] = np.log(0.5) + _log_beta_tail(dof / 2, 0.5, dof / (dof + size[far] ** 2))
     return np.sign(np.nan_to_num(t)) * -special.ndtri_exp(log_tail)
 
@@ -55,13 +61,15 @@ def f_to_z(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[n
     value = np.nan_to_num(f)
     with np.errstate(divide="ignore"):
         log_tail = np.log(stats.f.sf(value, numerator, dof))
-    far = log_tail < -700.0
+    far = log_tail < -700.0  # exp(-745) is the smallest float
+    # P(F > f) = I_x(dof / 2, numerator / 2) with x = dof / (dof + numerator * f)
     log_tail[far] = _log_beta_tail(dof / 2, numerator / 2, dof / (dof + numerator * value[far]))
     return np.where(np.isnan(f), 0.0, -special.ndtri_exp(log_tail))
 
 
 def _log_beta_tail(a: float, b: float, x: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
     """Log of the regularised incomplete beta function I_x(a, b), for values too small for a float."""
+    # I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) * 2F1(a + b, 1; a + 1; x)
     series = special.hyp2f1(a + b, 1.0, a + 1.0, x)
     # scipy gives up on the series for dof near 1e6, where it is close to that of a geometric one
     series = np.where(np.isfinite(series), series, 1.0 / (1.0 - x * (a + b) / (a + 1.0)))
@@ -79,11 +87,19 @@ def significant(
     """Which units pass a corrected threshold.
 
     Args:
-        p: Uncorrected p values.
-        fdr: Expected share of false discoveries allowed.
-        fwe: Chance of any false discovery allowed.
-        method: Of FDR ``"bh"`` (default), ``"by"`` or ``"layers"``; of FWE ``"holm"`` (default) or ``"bonferroni"``.
-        layers: Layer of every unit; needed by ``"layers"``.
+        p: (unit,) uncorrected p values.
+        fdr: False discovery rate: expected share, between 0 and 1, of false units among those that pass.
+        fwe: Family-wise error: chance, between 0 and 1, that any false unit passes.
+        method: The correction. With ``fdr``: ``"bh"`` (default), ``"by"`` or ``"layers"``; with ``fwe``: ``"holm"``
+            (default) or ``"bonferroni"``.
+        layers: (unit,) layer of every unit; needed by ``method="layers"`` only.
+
+    Returns:
+        (unit,) True for units that pass.
+
+    Raises:
+        InputError: Not exactly one of fdr and fwe is given, it is not between 0 and 1, or the method does not control
+            it.
     """
     given = {name: level for name, level in (("fdr", fdr), ("fwe", fwe)) if level is not None}
     if len(given) != 1:
@@ -103,14 +119,16 @@ def significant(
 def _layers_then_units(
     p: Float[np.ndarray, " unit"], level: float, layers: Int[np.ndarray, " unit"]
 ) -> Bool[np.ndarray, " unit"]:
-    """Layers by Simes's p and Benjamini-Hochberg, then units within each at ``level`` times the share of layers selected."""
+    """Benjamini-Hochberg over layers, then over units of each layer selected, at ``level`` times the share selected."""
     present = np.unique(layers)
     simes = []
     for layer in present:
+        # Simes: min over i of n p_(i) / i tests whether all n units of the layer are without effect
         own = np.sort(p[layers == layer])
         simes.append(float((own * len(own) / np.arange(1, len(own) + 1)).min()))
     chosen = multipletests(np.minimum(simes, 1.0), level, method="fdr_bh")[0]
     passed = np.zeros(len(p), dtype=bool)
+    # the share of layers selected makes up for having selected them (Benjamini and Bogomolov 2014)
     for layer in present[chosen]:
         own = layers == layer
         passed[own] = multipletests(p[own], level * chosen.mean(), method="fdr_bh")[0]

@@ -1,30 +1,33 @@
 """Permutation tests of a contrast, corrected over all units by the largest statistic.
 
-    result = max_t(recording, "sort - rest", n_permutations=1000, seed=0)
-    network = result.threshold(fwe=0.05)
+If blocks of the compared conditions are exchangeable within a run, their labels may be shuffled. The largest \\|t\\|
+over all units then has a distribution of its own, and a unit beyond its 95th percentile is a false one in at most 5 %
+of experiments, however the units depend on each other (Westfall and Young 1993; Nichols and Holmes 2002). The p of a
+unit is
 
-If blocks of the compared conditions are exchangeable within a run, their labels may be shuffled: the largest \\|t\\| over all
-units then has a distribution of its own, and a unit beyond its 95th percentile is a false one in at most 5 % of
-experiments, however the units depend on each other (Westfall and Young 1993; Nichols and Holmes 2002).
+    p = (1 + number of relabellings whose largest absolute t reaches the unit's) / (1 + number of relabellings)
 
-Only block means are needed, so 10,000 permutations are one product (permutation, block) x (block, unit). Means are freed of
-columns that vary within blocks (``position``), then of drift and of conditions that the contrast does not name; the shuffled
-regressor, freed of the same, is correlated with them (as in Freedman and Lane's scheme, with residuals that stay in place),
-and ``t = r sqrt(dof / (1 - r**2))`` is monotone in \\|r\\|. With more than two conditions the regressor is the contrast's
-weights, one a block: for balanced designs the contrast itself.
+Only block means are needed, so that 10,000 relabellings are one product (permutation, block) x (block, unit). Means
+are freed of columns that vary within blocks (``position``), then of drift and of conditions that the contrast does
+not name. The relabelled regressor, freed of the same, is correlated with them (as in the scheme of Freedman and Lane
+1983, with residuals that stay in place), and ``t = r sqrt(dof / (1 - r**2))`` grows with the correlation r. With more
+than two conditions the regressor is the contrast's weights, one for each block: for balanced designs the contrast
+itself.
 
-=============== ====================================================================================
-null            what is done again and again
-=============== ====================================================================================
+=============== ================================================================================================
+null            what is done to the data in each relabelling
+=============== ================================================================================================
 ``"labels"``    block labels are shuffled within each run
-``"shift"``     each run's sequence of labels is rotated by some number of blocks; keeps its order, so that slow drifts
-                of the data stay as they are; an alternating design has two rotations only, and is refused
-``"signs"``     the effect of each run changes its sign, as it may if it is symmetric about zero; R runs give a p of at
-                best ``2 / 2**R``, .125 for four. With ``over="pairs"`` the difference of each two neighbouring blocks of
-                opposite sides does (t is the paired one): conditions may then differ in spread
-=============== ====================================================================================
+``"shift"``     each run's sequence of labels is rotated by a random number of blocks. That keeps its order, so that
+                slow drifts of the data stay as they are; an alternating design has two rotations only, and is refused
+``"signs"``     the effect of each run changes its sign at random, as it may if it is symmetric about zero; R runs
+give a
+                p of at best ``2 / 2**R``, .125 for four. With ``over="pairs"`` the differences of neighbouring blocks
+                of opposite sides of the contrast do (t is the paired one): conditions may then differ in spread
+=============== ================================================================================================
 
-A fit with ``replicates="prompts"`` relabels prompts instead of blocks.
+A fit with ``replicates="prompts"`` relabels prompts instead of blocks. Whether blocks are exchangeable is an
+assumption that the test cannot check: it holds where the order of blocks was drawn at random.
 
 Cost: one fit, then ``2 * permutations * blocks * units`` flops. Memory: the block means, and a few MB.
 """
@@ -52,19 +55,26 @@ from tl_fbn.units.unit_map import TOP_UNITS, order_by_magnitude
 
 @dataclass(frozen=True, eq=False)
 class PermutationTest(Result, step="contrast"):
-    """A contrast in every unit beside what relabelled data give.
+    """A contrast tested in every unit against what relabelled data give.
+
+    >>> test = fbn.glm.max_t(recording, "sort - reverse", n_permutations=199, seed=0, progress=False)
+    >>> len(test.largest), test.smallest_p < 0.001
+    (199, True)
+    >>> test.to_dataframe().sort_values("p").round(3).head(1).p.item()  # 1 / (1 + 199)
+    0.005
 
     Args:
-        space: The units.
-        expression: The contrast.
-        null: What was done to the data.
+        space: The units that were tested: site, and width of every layer.
+        expression: The contrast as it was written, e.g. ``"sort - reverse"``.
+        null: How the data were relabelled: ``"labels"`` (shuffled), ``"shift"`` (rotated) or ``"signs"`` (signs
+            changed).
         statistic: (unit,) t of the data as they are; NaN for a unit that never varies.
-        largest: (permutation,) the largest absolute t over all units, of each relabelling.
-        highest: (permutation,) the largest t, of each.
+        largest: (permutation,) for each relabelling the largest absolute t over all units.
+        highest: (permutation,) for each relabelling the largest t over all units, for one-sided tests.
         dof: Degrees of freedom of t.
-        smallest_p: The smallest p that so many distinct relabellings allow.
-        provenance: Recording, prompts, seed.
-        estimate: (unit,) the contrast itself, in units of the activations.
+        smallest_p: The smallest p that the number of distinct relabellings of this design allows.
+        provenance: Recording, prompts, number of relabellings and seed.
+        estimate: (unit,) the contrast itself, in the units of the activations. None in results of earlier versions.
     """
 
     space: UnitSpace
@@ -87,12 +97,12 @@ class PermutationTest(Result, step="contrast"):
 
     @property
     def t(self) -> UnitMap:
-        """t of every unit."""
+        """(unit,) t of the data as they are; NaN for a unit that never varies."""
         return self._map(self.statistic, "t")
 
     @property
     def effect(self) -> UnitMap:
-        """The contrast of every unit."""
+        """(unit,) the contrast itself, in the units of the activations."""
         if self.estimate is None:
             raise InputError("this test was saved by a version that kept no effects; run max_t again")
         return self._map(self.estimate, "effect")
@@ -104,6 +114,8 @@ class PermutationTest(Result, step="contrast"):
 
     @staticmethod
     def _corrected(t: np.ndarray, extremes: np.ndarray) -> np.ndarray:
+        """p of every unit: the share of extremes, the data's own included, that reach its t."""
+        # relabellings are computed in float32: the factor 1 - 1e-5 counts one that repeats the data as reaching it
         above = len(extremes) - np.searchsorted(np.sort(extremes), np.nan_to_num(t, nan=-np.inf) * (1 - 1e-5), "left")
         return (1.0 + above) / (1.0 + len(extremes))
 
@@ -115,24 +127,33 @@ class PermutationTest(Result, step="contrast"):
         min_effect: int | float | None = None,
         name: str | None = None,
     ) -> Network:
-        """The units that pass.
+        """The network of the units whose corrected p is at most a family-wise error rate.
+
+        >>> test = fbn.glm.max_t(recording, "sort - reverse", n_permutations=199, seed=0, progress=False)
+        >>> test.threshold(fwe=0.05)
+        Network "sort - reverse": ... of 1,152 units ...
 
         Args:
-            fwe: Chance of any false unit.
-            two_sided: Both directions, with signs; else only units with a positive effect.
-            min_effect: Leave out units whose \\|effect\\| is smaller, in units of the activations.
-            name: Name of the network; the expression by default.
+            fwe: Chance, between 0 and 1, that there is any false unit among those returned.
+            two_sided: True selects effects of both directions and gives the units signs; False only positive effects,
+                tested one-sided.
+            min_effect: Smallest \\|effect\\|, in the units of the activations, that a unit must have besides.
+            name: Name of the network; by default the contrast as it was written.
+
+        Returns:
+            The units that pass, with the sign of their effect.
 
         Raises:
-            InputError: ``fwe`` is no error rate, or smaller than the relabellings can show.
+            InputError: ``fwe`` is not between 0 and 1, or is smaller than the smallest p that the relabellings allow.
         """
         if not 0 < fwe < 1:
             raise InputError(f"fwe={fwe} is no error rate; give a number between 0 and 1, e.g. fwe=0.05")
+        # neither the design nor the number of relabellings drawn can show a smaller p
         finest = max(self.smallest_p, 1.0 / (1 + len(self.largest)))
         if finest > fwe:
             raise InputError(
-                f"{len(self.largest)} relabellings of this design show no p below {finest:.3g}, so fwe={fwe} selects nothing; record more "
-                "blocks or runs, or ask for more permutations"
+                f"{len(self.largest)} relabellings of this design show no p below {finest:.3g}, so fwe={fwe} "
+                "selects nothing; record more blocks or runs, or ask for more permutations"
             )
         t = self.statistic
         p = self._corrected(np.abs(t), self.largest) if two_sided else self._corrected(t, self.highest)
@@ -154,15 +175,16 @@ class PermutationTest(Result, step="contrast"):
             replicates=about.get("replicates", "blocks"), over=about.get("over", "runs")
         )
         return [
-            f"The contrast {self.expression} was tested against the largest statistic over all units under {len(self.largest):,} relabellings "
-            f"({how}; seed {about.get('seed', NOT_RECORDED)}), which controls the family-wise error; the smallest p these allow is {self.smallest_p:.2g}."
+            f"The contrast {self.expression} was tested against the largest statistic over all units under "
+            f"{len(self.largest):,} relabellings ({how}; seed {about.get('seed', NOT_RECORDED)}), which controls the "
+            f"family-wise error; the smallest p these allow is {self.smallest_p:.2g}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         passed = int((self.p.values <= 0.05).sum())
         text = (
-            f"{self!r}.\n\np is corrected over all units: {passed:,} have p of at most .05, where by chance one experiment in twenty has "
-            f"any. The picture shows t; the table lists the {TOP_UNITS} units of largest |t|."
+            f"{self!r}.\n\np is corrected over all units: {passed:,} have p of at most .05, where by chance one "
+            f"experiment in twenty has any. The picture shows t; the table lists the {TOP_UNITS} units of largest |t|."
         )
         return [
             {
@@ -177,8 +199,8 @@ class PermutationTest(Result, step="contrast"):
     def __repr__(self) -> str:
         critical = float(np.quantile(self.largest, 0.95))
         return (
-            f'PermutationTest "{self.expression}": {len(self.largest):,} relabellings ({self.null}), 95 % of their largest |t| below '
-            f"{critical:.2f}; {self.space.describe()}"
+            f'PermutationTest "{self.expression}": {len(self.largest):,} relabellings ({self.null}), '
+            f"95 % of their largest |t| below {critical:.2f}; {self.space.describe()}"
         )
 
     def _repr_html_(self) -> str:
@@ -200,14 +222,24 @@ def max_t(
 ) -> PermutationTest:
     """Test a contrast of conditions by relabelling blocks, corrected over units by the largest t.
 
+    >>> fbn.glm.max_t(recording, "sort - reverse", n_permutations=199, seed=0, progress=False).threshold(fwe=0.05)
+    Network "sort - reverse": ... of 1,152 units ...
+
     Args:
-        recording: A recording or stream, fitted with the defaults of :func:`.glm.fit_glm`; or a fit of your own.
-        expression: A difference of conditions, e.g. ``"sort - rest"``: its weights must add up to 0, but for signs over runs.
-        n_permutations: Relabellings drawn.
-        seed: Decides them.
-        null: ``"labels"``, ``"shift"`` or ``"signs"``; see the module.
-        over: With ``null="signs"``: what changes its sign, ``"runs"`` (default) or ``"pairs"`` of neighbouring blocks.
-        progress: Show a bar where it takes longer than some seconds.
+        recording: A recording or stream, which is fitted with the defaults of :func:`tl_fbn.fit_glm`; or a fit of
+            your own.
+        expression: A difference of conditions, e.g. ``"sort - reverse"``. Its weights must add up to 0, except with
+            ``null="signs"`` over runs.
+        n_permutations: Number of random relabellings, at least 19; the smallest p is ``1 / (1 + n_permutations)``.
+        seed: Seed of the random relabellings; the same seed gives the same relabellings.
+        null: What is done to the data: ``"labels"`` shuffles the labels of blocks within each run, ``"shift"``
+            rotates the sequence of labels of each run, ``"signs"`` changes the signs of effects at random.
+        over: What changes its sign with ``null="signs"``: the effects of ``"runs"`` (default), or the differences of
+            ``"pairs"`` of neighbouring blocks.
+        progress: Whether to show a progress bar, which appears where the test takes longer than some seconds.
+
+    Returns:
+        t and corrected p of every unit; its method ``threshold`` gives the network.
 
     Raises:
         InputError: The contrast compares no exchangeable blocks, the design has fewer than 20 distinct relabellings (so
@@ -223,12 +255,14 @@ def max_t(
     used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
     if null == "signs":
+        # items are effects, of runs or of pairs of blocks: t is that of a one-sample test of their mean
         effects = (
             neighbour_pairs(used, weights, expression) if over == "pairs" else [run.effect(weights)[0] for run in used]
         )
         drawn = Relabellings.of_signs(np.array(effects), over or "runs")
         effect = np.mean(effects, axis=0)
     else:
+        # items are blocks; the effect reported is that of the fit, the statistic that of the test
         drawn = Relabellings.of_blocks(used, weights, expression, null)
         effect = fit.contrast(expression).estimate
     if drawn.smallest_p > 0.05:

@@ -1,8 +1,15 @@
 """The GLM of one run: the fit of every unit, kept as coefficients and sums that serve any contrast.
 
-Coefficients live in orthonormal coordinates of the design (:class:`.moments.Basis`), so neither scaling nor collinearity
-of columns costs digits; rank-deficient designs have minimum-norm coefficients and ``rows - rank`` degrees of freedom.
-Block means ride along on the same pass, for tests over blocks.
+The coefficients of a unit with noise of autocorrelation rho solve the generalised least-squares equations
+
+    (Q' V(rho)^-1 Q) b = Q' V(rho)^-1 y,      variance = (y' V(rho)^-1 y - b' Q' V(rho)^-1 y) / (rows - rank)
+
+whose products with V(rho)^-1 are quadratic in rho (:mod:`.moments`); with rho 0 they are ordinary least squares.
+Coefficients are in orthonormal coordinates Q of the design (:class:`.moments.Basis`), so that neither scaling nor
+collinearity of columns costs digits. Rank-deficient designs have coefficients of minimum norm and ``rows - rank``
+degrees of freedom. Block means are taken in the same pass over the activations, for tests over blocks.
+
+Cost: two thin matrix products a run, then one rank x rank solve a unit (one a layer where rho is pooled, none for OLS).
 """
 
 from __future__ import annotations
@@ -48,9 +55,10 @@ NOISE_IN_WORDS: dict[str, str] = {
     "newey_west": "ordinary least squares with Newey-West covariance",
     "ols": "ordinary least squares (independent noise)",
 }
+# coordinates (rank, unit), rho (unit,), innovation variance (unit,) and shift (unit,) of a block of units
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_ESTIMABLE = 1e-6
-_ROUNDING = 1e-7
+_ESTIMABLE_TOLERANCE = 1e-6  # share of a contrast that may lie outside the row space of the design
+_PROJECTION_ROUNDING = 1e-7  # entries of a projection below this are 0 but for rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +66,23 @@ class RunFit:
     """What is kept of one run: enough for every contrast at every level.
 
     Args:
-        columns: Names of the design's columns.
-        to_coordinates: (rank, regressor) from :class:`.moments.Basis`.
-        to_columns: (regressor, rank) likewise.
-        quadratic: A, B, C of the design.
-        constant: (rank,) coordinates of the constant, which brings the shift back into effects.
+        columns: Names of the columns of the run's design.
+        to_coordinates: (rank, regressor) so that ``q @ to_coordinates`` is the design, with ``q`` its orthonormal
+            basis.
+        to_columns: (regressor, rank) maps coordinates to coefficients of the columns.
+        quadratic: A, B and C, each (rank, rank): the design's information at rho is ``A - rho B + rho**2 C``.
+        constant: (rank,) coordinates of a column of ones, by which the shift comes back into effects.
         fitted: (rank, unit) coefficients in orthonormal coordinates.
-        shift: (unit,) taken off the activations before the fit.
-        rho: (unit,) autocorrelation the unit was fitted at; 0 for OLS.
-        innovation_variance: (unit,) variance of the noise that is new at every row.
-        n_rows: Rows.
-        block_means: (block, unit) of the activations.
+        shift: (unit,) number that was taken off every activation of the unit before the fit.
+        rho: (unit,) lag-one autocorrelation of the noise that the unit was fitted at; 0 for OLS.
+        innovation_variance: (unit,) variance of the noise that is new at every row, as far as the row before does not
+            predict it.
+        n_rows: Number of rows of the run.
+        block_means: (block, unit) mean activation of each block.
         block_design: (block, regressor) mean of the design over each block.
         within: (regressor,) True for columns that vary mostly within blocks.
-        covariance: (unit, rank, rank) of the coordinates, where Newey and West's was asked for; else ``innovation_variance`` and ``rho`` say it.
+        covariance: (unit, rank, rank) Newey and West's covariance of the coordinates; None for other noise models,
+            where ``innovation_variance`` and ``rho`` determine it.
     """
 
     columns: tuple[str, ...]
@@ -91,21 +102,25 @@ class RunFit:
 
     @property
     def rank(self) -> int:
+        """Number of independent columns of the design."""
         return self.fitted.shape[0]
 
     @property
     def dof(self) -> int:
+        """Degrees of freedom of the noise between rows."""
         return self.n_rows - self.rank
 
     def coefficients(self, of: slice | Bool[np.ndarray, " regressor"] = slice(None)) -> Float[np.ndarray, "some unit"]:
         """Coefficients of the columns, or of some; of minimum norm where the design is rank-deficient."""
         to_columns = self.to_columns[of]
+        # the fit was of y - shift: add the coefficients of a constant of that height
         return to_columns @ self.fitted + (to_columns @ self.constant)[:, None] * self.shift
 
     def means_between(self) -> Float[np.ndarray, "block unit"]:
         """Block means freed of what varies within blocks."""
         if not self.within.any():
             return self.block_means
+        # columns that vary within blocks are taken off with the coefficients that the rows gave them
         return self.block_means - self.block_design[:, self.within] @ self.coefficients(self.within)
 
     def why_not(self, weights: Mapping[str, float]) -> str | None:
@@ -120,20 +135,28 @@ class RunFit:
     def effects(
         self, weights: Sequence[Mapping[str, float]]
     ) -> tuple[Float[np.ndarray, "contrast unit"], Float[np.ndarray, "unit contrast contrast"]]:
-        """Effects of contrasts and their covariance, from noise between rows."""
+        """Effects of contrasts and their covariance, from noise between rows.
+
+        Args:
+            weights: For each contrast the weight of every column it names.
+
+        Returns:
+            (contrast, unit) effects, in the units of the activations; and (unit, contrast, contrast) their covariances.
+        """
         vectors = [as_vector(dict(one), self.columns) for one in weights]
         w = self.to_columns.T @ np.array(vectors, dtype=float).T  # (rank, contrast)
         effects = w.T @ self.fitted + (w.T @ self.constant)[:, None] * self.shift
         if self.covariance is not None:
             return effects, w.T @ self.covariance @ w
+        # sigma^2 W' (Q' V^-1 Q)^-1 W, where Q'Q is the identity for independent rows
         if not self.rho.any():
             return effects, self.innovation_variance[:, None, None] * (w.T @ w)
         spread = np.empty((len(self.rho), w.shape[1], w.shape[1]))
         rhos, which = np.unique(self.rho, return_inverse=True)  # one a layer where noise is pooled
-        for part in unit_blocks(len(rhos)):
-            found = w.T @ solved(self.quadratic, rhos[part], np.broadcast_to(w, (len(rhos[part]), *w.shape)))
-            here = (which >= part.start) & (which < part.stop)
-            spread[here] = found[which[here] - part.start]
+        for part in unit_blocks(len(rhos)):  # one solve for each rho, then handed to all units that have it
+            products = w.T @ solved(self.quadratic, rhos[part], np.broadcast_to(w, (len(rhos[part]), *w.shape)))
+            in_part = (which >= part.start) & (which < part.stop)
+            spread[in_part] = products[which[in_part] - part.start]
         return effects, self.innovation_variance[:, None, None] * spread
 
     def effect(self, weights: Mapping[str, float]) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
@@ -149,14 +172,20 @@ def is_estimable(
 ) -> bool:
     """Whether a combination of coefficients is the same in every least-squares solution of a design.
 
-    Asked of columns scaled to norm 1, so that neither a column of tiny nor one of huge numbers decides.
+    Columns are scaled to norm 1 first, so that neither a column of tiny nor one of huge numbers decides.
+
+    Args:
+        vector: (regressor,) weights of the columns.
+        to_columns: (regressor, rank) maps coordinates to coefficients of the columns.
+        to_coordinates: (rank, regressor) maps coefficients to coordinates.
     """
     scale = np.linalg.norm(to_coordinates, axis=0)
     scale = np.where(scale > 0, scale, 1.0)
+    # I - X^+ X projects onto the combinations of columns that add up to 0 in every row, which no data can tell apart
     unseen = np.eye(len(vector)) - (to_columns * scale[:, None]) @ (to_coordinates / scale)
-    unseen[np.abs(unseen) < _ROUNDING] = 0.0
+    unseen[np.abs(unseen) < _PROJECTION_ROUNDING] = 0.0
     weights = vector / scale
-    return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE * (np.abs(weights) @ np.abs(unseen))))
+    return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE_TOLERANCE * (np.abs(weights) @ np.abs(unseen))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +193,15 @@ class RunModel:
     """The design of one run, ready to meet activations.
 
     Args:
-        design: (row, regressor) named columns.
-        basis: Its orthonormal coordinates.
-        quadratic: A, B, C of the design.
-        curve: The autocorrelation that residuals show at each rho of the grid; None for OLS.
+        design: (row, regressor) table with named columns.
+        basis: Orthonormal coordinates of the design, and where its segments start.
+        quadratic: A, B and C, each (rank, rank): the design's information at rho is ``A - rho B + rho**2 C``.
+        curve: (rho,) the autocorrelation that residuals of this design show at each rho of the grid; None where rows
+            are taken as independent in the fit.
         averages: Which rows are averaged into which block.
-        pooled: All units of a layer share one rho.
-        maxlags: For Newey and West's covariance; None for a noise model's.
+        pooled: Whether all units of a layer share one rho.
+        maxlags: Number of rows over which Newey and West's covariance allows autocorrelation; None for other noise
+            models.
     """
 
     design: pd.DataFrame
@@ -192,6 +223,17 @@ class RunModel:
         maxlags: int | None = None,
         replicates: Replicates = "blocks",
     ) -> RunModel:
+        """The model of a run.
+
+        Args:
+            run: The run, recorded or about to be streamed.
+            design: (row, regressor) its design matrix.
+            noise: Model of the noise.
+            number: Number of the run, for messages.
+            maxlags: Number of rows over which Newey and West's covariance allows autocorrelation; None takes their
+                rule.
+            replicates: What the block level averages rows into: ``"blocks"`` or ``"prompts"``.
+        """
         check_rows(design, number)
         matrix = design.to_numpy(float)
         basis = Basis.of(matrix, run.segment_starts)
@@ -202,17 +244,19 @@ class RunModel:
         return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", maxlags)
 
     def __sizeof__(self) -> int:
-        """With its arrays: joblib's dask backend sends what says it is large to each worker once, everything else with every task."""
+        """Bytes, arrays included: joblib's dask backend sends an object that is large to each worker only once."""
         return object.__sizeof__(self) + self.basis.q.nbytes + self.design.size * 8 + self.averages.owner.nbytes
 
     @property
     def functionals(self) -> Any:
-        """(functional, row) sparse: the row vectors whose products with the activations, and sums of squares, are all that a fit needs."""
+        """(functional, row) sparse: row vectors whose products with activations a fit needs, beside sums of squares."""
         return sparse.vstack([sparse.csr_array(self.basis.stacked.T), self.averages.matrix], format="csc")
 
     def moments(self, sums: RowSums) -> tuple[Moments, Float[np.ndarray, "block unit"]]:
         """Moments and block means from streamed sums."""
+        # rows of the products in the order of `functionals`: Q, NQ, JQ, then the averages of blocks
         a, b, c, averages = np.split(sums.products, np.cumsum([self.basis.rank] * 3))
+        # y'y, y'Ny (each neighbour counted from both sides) and y'Jy (without the ends of segments)
         squares = (sums.squares, 2.0 * sums.lagged, sums.squares - sums.ends)
         return Moments((a, b, c), squares, sums.shift), averages + sums.shift
 
@@ -222,7 +266,13 @@ class RunModel:
         block_means: Float[np.ndarray, "block unit"],
         covariance: Float[np.ndarray, "unit rank rank"] | None = None,
     ) -> RunFit:
-        """Put the fits of blocks of units, in order, together."""
+        """Put the fits of blocks of units together.
+
+        Args:
+            fits: The fits of blocks of units, in the order of the units.
+            block_means: (block, unit) mean activation of each block.
+            covariance: (unit, rank, rank) Newey and West's covariance of the coordinates, where it was asked for.
+        """
         matrix = self.design.to_numpy(float)
         fitted, rho, variance, shift = (
             np.ascontiguousarray(np.concatenate(parts, axis=-1)) for parts in zip(*fits, strict=True)
@@ -251,7 +301,8 @@ def check_rows(design: pd.DataFrame, number: int) -> None:
     """Refuse a run without more rows than regressors."""
     if len(design) <= design.shape[1]:
         raise InputError(
-            f"run {number} has {len(design)} rows for {design.shape[1]} regressors ({', '.join(map(str, design.columns))}); "
+            f"run {number} has {len(design)} rows for {design.shape[1]} regressors "
+            f"({', '.join(map(str, design.columns))}); "
             "record more rows or use fewer regressors"
         )
 
@@ -272,6 +323,7 @@ def _fit_array(
     shift = first_shift(model.basis, array[:SHIFT_ROWS])
     means = np.zeros((len(model.averages), array.shape[1]))
     lagged = model.curve is not None
+    # one pass over the rows: the moments of every block of units, and the block means
     sums = [(units, Summing(model.basis, shift[units], lagged=lagged)) for units in unit_blocks(array.shape[1])]
     summing = {units.start: one for units, one in sums}
     for rows, units, y in pieces(array, shift):
@@ -280,6 +332,7 @@ def _fit_array(
     fits = _fit_layer(model, [one.moments() for _, one in sums])
     if model.maxlags is None:
         return fits, means + shift, None
+    # Newey and West: a second pass, with the residuals of the fit and `maxlags` rows before each piece
     fitted = np.concatenate([one[0] for one in fits], axis=1)
     scores = np.zeros((array.shape[1], model.basis.rank, model.basis.rank))
     for rows, units, y in pieces(array, shift, lead=model.maxlags):
@@ -305,6 +358,7 @@ def _fit_layer(model: RunModel, sums: Sequence[Moments]) -> list[UnitFit]:
     else:
         samples = [residual_autocorrelation(model.basis, model.quadratic, moments) for moments in sums]
         if model.pooled:
+            # the mean of the samples, over units that vary at all, is corrected for bias like a single one
             joined = np.concatenate(samples) if samples else np.zeros(0)
             mean = np.nanmean(joined) if np.isfinite(joined).any() else np.nan
             samples = [np.full_like(sample, mean) for sample in samples]
@@ -316,14 +370,15 @@ def _fit_units(model: RunModel, moments: Moments, rho: Float[np.ndarray, " unit"
     """Coordinates, rho, innovation variance and shift of a block of units."""
     basis = model.basis
     quadratic = model.quadratic
-    right = at(moments.cross, rho)
+    right = at(moments.cross, rho)  # Q' V^-1 y
     if model.curve is None:
-        fitted = right
+        fitted = right  # OLS in orthonormal coordinates
     elif model.pooled:
-        fitted = np.linalg.solve(information(quadratic, rho[:1])[0], right)
+        fitted = np.linalg.solve(information(quadratic, rho[:1])[0], right)  # one system for all units
     else:
         fitted = solved(quadratic, rho, right.T[..., None])[..., 0].T
-    total = at(moments.squares, rho)
+    total = at(moments.squares, rho)  # y' V^-1 y
+    # e' V^-1 e = y' V^-1 y - b' Q' V^-1 y
     residual = total - np.einsum("kn,kn->n", fitted, right)
     residual = np.where(residual > 1e-12 * np.abs(total), residual, 0.0)  # a unit the design explains to rounding
     return fitted, rho, residual / (basis.n_rows - basis.rank), moments.shift

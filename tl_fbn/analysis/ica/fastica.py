@@ -63,7 +63,7 @@ def rotate(
     Args:
         white: Data of zero mean and identity covariance.
         start: Where to begin.
-        fun: ContrastFunction function.
+        fun: Contrast function of FastICA: ``"logcosh"``, ``"exp"`` or ``"cube"``.
         tol: Largest change of a direction at which it stops.
         max_iter: Iterations after which it gives up.
     """
@@ -137,8 +137,10 @@ def unmixed(
     fourth = np.square(squares).mean(1, dtype=np.float64)
     both = (squares @ squares.T).astype(np.float64) / n  # E[a a b b]
     uneven = ((squares * sources) @ sources.T).astype(np.float64) / n  # E[a a a b]
+    # E[((a + b) / sqrt 2)^4] = even + odd and E[((a - b) / sqrt 2)^4] = even - odd
     even = (fourth[:, None] + fourth + 6 * both) / 4
     odd = uneven + uneven.T
+    # squared excess kurtosis (fourth moment - 3) of both members, after and before the turn
     turned = np.square(even + odd - 3) + np.square(even - odd - 3)
     apart = np.square(fourth - 3)
     gain = np.triu(turned - (apart[:, None] + apart), 1)

@@ -6,11 +6,11 @@
 Rows of all runs, stacked, are a matrix X (row, unit) = courses x maps, in one of three readings:
 
 - ``"spatial"`` (default): maps are independent over units. Each unit is centred within runs, each row over units; the leading singular vectors
-  (:mod:`.reduction`) are rotated by FastICA (:mod:`.rotation`).
+  (:mod:`.reduction`) are rotated by FastICA (:mod:`.fastica`).
 - ``"temporal"``: courses are independent over rows, and a network's map is its loading in every unit (S0's first version).
-- ``"canica"``: spatial, within the subspace that runs share (:mod:`.canica`), from the restart whose worst map is sparsest.
+- ``"canica"``: spatial, within the subspace that runs share (:mod:`.group_ica`), from the restart whose worst map is sparsest.
 
-``n_restarts`` resampled analyses (:mod:`.stability`) decide where the final rotation begins and how far each network can be trusted:
+``n_restarts`` resampled analyses (:mod:`.icasso`) decide where the final rotation begins and how far each network can be trusted:
 ``atlas.stability`` is Iq, ``atlas.stability_p`` the share of noise networks as stable. Maps are z-scores over units; the sign of a network is such that
 its heavier tail is positive; the first network explains most variance.
 
@@ -97,20 +97,20 @@ def find_networks(
     Args:
         recording: Activations of one site.
         n_components: How many networks (of every layer or window, where they are decomposed one by one).
-        seed: Of sketches, restarts, resampling and noise.
+        seed: Seed of the random sketches, restarts, resampling and noise; the same seed gives the same networks.
         method: ``"spatial"``, ``"temporal"`` or ``"canica"``.
         across_layers: True: all layers together; False: each by itself; a number: windows of so many layers.
         n_restarts: Resampled analyses; 1 for a single analysis, without a stability.
         n_null: Noise data sets analysed in the same way, for p; by default as many as make 20 noise networks, 0 for none.
-        threshold: What makes a unit a member; see :mod:`.cutting`.
+        threshold: What makes a unit a member; see :mod:`.membership`.
         one_sided: Members of the positive tail only.
         per_layer: Score and cut within layers.
         standardize: Divide every unit by its sd over all rows (True), or median and MAD (``"robust"``).
         drop_first: Rows to leave out at the start of every context.
         clip: Clip values beyond so many sds (or MADs).
         fun: FastICA's contrast function.
-        tol: Its tolerance.
-        max_iter: Its iterations.
+        tol: FastICA stops when no direction changes by more than this.
+        max_iter: Iterations after which FastICA stops without having converged.
         align: Make the heavier tail positive. False leaves the sign to chance, as S0 did.
         progress: Show a bar where it takes longer than some seconds.
 

@@ -46,8 +46,8 @@ class Rotating:
         n_components: Networks.
         spatial: Independence over units; else over rows.
         fun: FastICA's contrast function.
-        tol: Of FastICA.
-        max_iter: Of FastICA.
+        tol: FastICA stops when no direction changes by more than this; restarts use ten times as much.
+        max_iter: Iterations after which FastICA stops; restarts stop after 30 at most.
     """
 
     n_components: int
@@ -66,7 +66,7 @@ def restart_maps(
         reduced: The data.
         how: What a restart is.
         n_restarts: How many.
-        seed: Of resampling and starts.
+        seed: Seed of the resampling and of the random starts.
         noise: Take Gaussian maps (spatial) or courses (temporal) instead of the data's.
         bar: Moves on with every restart.
     """
@@ -117,6 +117,7 @@ def _restart(
     n = int(stretches.max()) + 1
     counts = np.bincount(rng.integers(n, size=n), minlength=n)[stretches]
     scaled = left * singular
+    # bootstrap: rows weighed by their counts D give S U'D U S, the row-resampled X'X in the coordinates of V
     inner = (scaled * counts[:, None]).T @ scaled
     values, vectors = np.linalg.eigh(inner)
     values, vectors = values[::-1][: how.n_components], vectors[:, ::-1][:, : how.n_components]
@@ -188,7 +189,7 @@ def indices(
     Args:
         reduced: The data.
         how: What a restart is.
-        maps: Of the restarts.
+        maps: Maps of all restarts, as :func:`restart_maps` returns them.
         clustered: Their :func:`clusters`.
         final: Unit vectors of the networks that are reported.
         n_null: How many noise data sets are analysed.
@@ -200,6 +201,7 @@ def indices(
     flat = maps.reshape(-1, maps.shape[-1])
     alike = np.abs(final @ flat.T)
     mean = np.array([alike[:, labels == cluster].mean(1) for cluster in range(labels.max() + 1)]).T
+    # Hungarian pairing of final networks and clusters with the largest total mean |r|
     mine, theirs = linear_sum_assignment(-mean)
     found = np.zeros(len(final))
     found[mine] = iq[theirs]

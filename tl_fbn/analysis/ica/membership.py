@@ -40,7 +40,7 @@ def cut(
 
     Args:
         maps: z-scored over units; NaN-free.
-        space: Of the units.
+        space: Unit space of the maps.
         threshold: See the module.
         one_sided: Only the positive tail.
         per_layer: Score and cut within every layer.

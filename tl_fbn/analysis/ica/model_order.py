@@ -2,7 +2,7 @@
 
 - *Parallel analysis* (Horn 1965): how many directions carry more variance than the same directions of data whose units have been
   rotated in time, each by an amount of its own, so that they keep their spread and autocorrelation and lose each other.
-- *Stability*: for each candidate the mean Iq of its networks (:mod:`.stability`), and the share of networks above .8.
+- *Stability*: for each candidate the mean Iq of its networks (:mod:`.icasso`), and the share of networks above .8.
 
 The proposal is the largest candidate within what parallel analysis allows at which three quarters of the networks have an Iq above .8; where there is
 none, the candidate of highest mean Iq, and the repr says so. It is an argument, not a truth: look at the picture, ``fbn.plot.component_choice``.

@@ -113,7 +113,7 @@ def reduce_recording(
         layers: Layers to look at, in order.
         spatial: Centre every row over units too.
         preparation: See :class:`Preparation`.
-        seed: Of the sketch.
+        seed: Seed of the random sketch; the same seed gives the same components.
         n_iter: Refinements of the sketch.
         runs: Runs to look at; all by default.
         shuffle: A seed with which every unit's course is rotated by an amount of its own within each run: units keep their spread and

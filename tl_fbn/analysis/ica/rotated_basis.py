@@ -29,7 +29,7 @@ def rotated_basis(recording: Recording, *, seed: int) -> Recording:
 
     Args:
         recording: Activations of one site.
-        seed: Of the directions; all runs share them.
+        seed: Seed of the random directions, which all runs share; the same seed gives the same directions.
 
     Returns:
         A recording with the same runs, rows and events and a key of its own; as large as the first, in float32.

@@ -142,10 +142,10 @@ def connectivity(
     Args:
         recording: Activations.
         atlas: At least two networks.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap draws; the same seed gives the same intervals.
         kind: ``"pearson"`` or ``"partial"``.
         how: How courses are made; see :mod:`.time_courses`.
-        n_bootstrap: Its draws.
+        n_bootstrap: Number of bootstrap draws behind the intervals.
         stretch: Rows drawn together; by default the cube root of a run's rows times four, at least ten.
 
     Raises:
@@ -221,6 +221,7 @@ def _matrix(runs: list[np.ndarray], kind: CorrelationKind) -> Float[np.ndarray, 
     else:
         inverse = np.linalg.pinv(ledoit_wolf(scaled, assume_centered=True)[0], hermitian=True)
         size = np.sqrt(np.diag(inverse))
+        # partial correlation from the precision matrix P: -P_ij / sqrt(P_ii P_jj)
         found = -inverse / np.outer(size, size)
     found[:, spread == 0] = found[spread == 0] = np.nan  # a course that never varies correlates with nothing
     np.fill_diagonal(found, 1.0)

@@ -10,7 +10,7 @@ Where tokenizers differ, courses are aligned by characters: a token of the first
 character. (The notebook this follows cuts the longer text to the length of the shorter.)
 
 Two nulls, two questions. *Mismatched texts* (text n of one model against text m of the other) say whether the models follow the same text at all; any two readers of
-English do. Whether they are *relatives* is decided against unrelated models: :func:`calibrate` takes scores of pairs known to be related or not, and gives the
+English do. Whether they are *relatives* is decided against unrelated models: :func:`calibrate_fingerprint` takes scores of pairs known to be related or not, and gives the
 threshold with fewest errors, and the error rates.
 
 Source: the sibling of Liu et al. (2025) on fingerprints; its recipe as in its notebook, see ``fbn.presets.s0_fnf``.
@@ -122,7 +122,7 @@ def fingerprint(
     Args:
         first: One model's recording, one row a token, prompts in the row table.
         second: The other's, of the same prompts in the same order.
-        seed: Of ICA and mismatching.
+        seed: Seed of the ICA and of the draws of mismatched texts.
         n_components: Networks of each.
         atlases: Networks found before, instead.
         n_null: Draws of mismatched texts.
@@ -248,6 +248,7 @@ def _spearman(
     ranks = [rankdata(one, axis=0) for one in (a, b)]
     centred = [one - one.mean(0) for one in ranks]
     sizes = [np.linalg.norm(one, axis=0) for one in centred]
+    # Spearman is Pearson of ranks; a course that never varies gives NaN
     x, y = (one / np.where(size > 0, size, np.nan) for one, size in zip(centred, sizes, strict=True))
     return x.T @ y
 

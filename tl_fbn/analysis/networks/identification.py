@@ -52,7 +52,7 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
         tasks: Names.
         table: (true task, told task) counts.
         method: How maps were compared.
-        p: Of the accuracy, by shuffled labels.
+        p: Share of shuffled labels that reach the accuracy, the observed labels among them.
         n_permutations: Number of shuffles of the labels.
         provenance: Seed, recordings and settings.
     """
@@ -135,7 +135,7 @@ def identify_task(
 
     Args:
         recordings: Task to a recording whose design has that task as one condition and the same others as the rest.
-        seed: Of the shuffled labels.
+        seed: Seed of the shuffles of the labels; the same seed gives the same p.
         networks: Task to a network or map found on other prompts; None to leave one run out.
         contrasts: Task to its contrast; the default is the task's condition minus the mean of all others.
         method: ``"correlation"``, ``"dice"`` or ``"activation"``; see the module.

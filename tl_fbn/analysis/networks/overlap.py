@@ -100,8 +100,8 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
     Args:
         a: A network.
         b: Another, in the same space.
-        seed: Of the sampled null.
-        n_null: Its draws.
+        seed: Seed of the random draws of the null; the same seed gives the same null.
+        n_null: Number of random pairs of networks drawn for the null.
 
     Raises:
         InputError: Networks in different spaces.
@@ -129,6 +129,7 @@ def _p_shared(shared: int, a: Network, b: Network) -> float:
     pmf = np.ones(1)
     for n_a, n_b, width in zip(a.per_layer(), b.per_layer(), a.space.widths, strict=True):
         if n_a and n_b:
+            # the distribution of a sum of independent numbers is the convolution of theirs
             pmf = np.convolve(pmf, stats.hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b))
     return float(min(1.0, pmf[shared:].sum()))
 

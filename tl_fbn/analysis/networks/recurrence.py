@@ -124,7 +124,7 @@ def recurrence(
         recording: Activations in the space of the atlas.
         atlas: Networks, with maps; found on other texts than these, or their coming back says nothing. The two are told apart by
             what they are, so that either may come first.
-        seed: Of shuffles and single-sample ICAs.
+        seed: Seed of the shuffles of templates and of the ICAs of single samples.
         threshold: Intersection over union that counts, S0's 0.2 by default.
         method: ``"dual"`` or ``"ica"``.
         samples: ``"prompt"``, ``"block"`` or ``"run"``; by default the finest of which half are long enough.

@@ -174,6 +174,7 @@ def multiplicity(networks: Mapping[str, Network]) -> Multiplicity:
             continue
         chances = np.ones(1)
         for share in per_layer[:, layer] / width:
+            # Poisson binomial: a unit is in this network with probability share, independently of the others
             chances = np.convolve(chances, [1 - share, share])
         expected += width * chances
     units = np.bincount(counts, minlength=len(networks) + 1)

@@ -51,12 +51,12 @@ class _Batch:
     """Sequences of similar length, padded on the right, and which of their tokens are scored.
 
     Args:
-        sequences: Their numbers.
+        sequences: Numbers of the sequences of this batch among all of the battery.
         ids: Token ids.
         starts: Index of each one's first scored token.
         rows: (scored token) its sequence within the batch.
         before: The place whose prediction it is.
-        targets: Its id.
+        targets: Id of the token that is scored.
         slots: Its number among all scored tokens of the battery.
     """
 
@@ -197,7 +197,7 @@ class Battery:
             tasks: Name to items: mappings with the fields that :meth:`from_jsonl` reads, or tuples of a prompt, its alternatives and the answer
                 (its place from 0, text or letter); prompt and alternatives may be token ids there.
             template: As for :meth:`from_jsonl`; not for tuples.
-            scored: Likewise.
+            scored: What is scored of choices, as for :meth:`from_jsonl`; not for tuples.
 
         Raises:
             InputError: An item without a right alternative, and what is allowed.
@@ -224,7 +224,7 @@ class Battery:
             n: Only the first items.
             template: Makes the prompt of a question from the fields of its line, ``{question}`` and, lettered, ``{choices}``. By default the bare
                 question; where labels are scored, question, lettered choices and "Answer:".
-            scored: Of choices, the ``"text"`` of the alternatives or their ``"label"``.
+            scored: What is scored of choices: the ``"text"`` of the alternatives or their ``"label"``.
 
         Raises:
             InputError: A line that is none of these, with its number, what was found and what is allowed.

@@ -72,7 +72,7 @@ def evaluate_harness(
         model: A TransformerLens bridge around a Hugging Face model, with a tokenizer, in eval mode.
         tasks: The harness's names of tasks or groups, or its task objects.
         interventions: Name to what is in force while everything is run again: :func:`tl_fbn.inhibit` and its like, or any context that can be entered again.
-        batch_size: Of the harness's passes; ``"auto"`` is the harness's own search.
+        batch_size: Sequences in each of the harness's passes; ``"auto"`` is the harness's own search.
         model_options: For its Hugging Face wrapper ``HFLM``, e.g. ``{"add_bos_token": True, "max_length": 512}``.
         **options: For its ``simple_evaluate``, e.g. ``limit=100, num_fewshot=5, apply_chat_template=True``.
 

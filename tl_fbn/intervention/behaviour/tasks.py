@@ -44,7 +44,7 @@ class BatteryItem:
         prompt: What the model reads first; empty for sentences and passages.
         alternatives: What may follow. Of a choice, the right alternative first; of an answer, all that are accepted.
         texts: Further texts that a network must not have been found on, such as the question inside a chat.
-        place: Of a choice, the place (from 0) at which its source lists the right alternative; None where order means
+        place: Place (from 0) at which the source of a choice lists the right alternative; None where order means
             nothing, as for minimal pairs.
     """
 

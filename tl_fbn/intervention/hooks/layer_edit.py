@@ -28,7 +28,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 
-from tl_fbn.acquisition.model.forward_context import Lease, Reading
+from tl_fbn.acquisition.model.forward_context import Lease
+from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.acquisition.model.sites import by_head
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Shaped
 
-from tl_fbn.acquisition.model.forward_context import Reading
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.errors import InputError, either
 
 NamedPositions = Literal["all", "prompt", "generated", "last", "special"]

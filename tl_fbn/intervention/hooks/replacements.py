@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from tl_fbn.acquisition.model.forward_context import Reading, mixed
+from tl_fbn.acquisition.model.pass_tokens import Reading, mixed
 from tl_fbn.acquisition.model.sites import HEADS
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of

@@ -52,7 +52,7 @@ class Slab:
         parameter: The parameter.
         axis: Axis of the neurons.
         fixed: (fixed,) indices on it that stay as they are.
-        values: Their values.
+        values: (fixed,) values that these entries keep.
         n_free: Entries that may change.
     """
 

@@ -1,4 +1,10 @@
-"""Controlled studies: a network is changed, behaviour is scored item by item, and matched controls say what that is worth."""
+"""Controlled studies of what a network does for behaviour.
+
+A network is inhibited, amplified or kept alone while a battery is scored item by item, and the same is done with
+matched random networks: what a change is worth shows only beside what theirs is. The lesion study (:mod:`.lesion`) is
+the plain case; the other modules vary the dose, the size of an atlas, the map that names the units, or the tokens it
+was made on.
+"""
 
 import lazy_loader
 

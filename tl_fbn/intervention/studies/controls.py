@@ -1,22 +1,30 @@
 """Networks that a network is compared with: what silencing *something like it* does.
 
-============ ============================================================================================================
-``random``   as many units in each layer, drawn without regard to anything else. The usual control, and a weak one: chosen
-             networks are often merely the loud ones
-``activity`` as many units in each layer, none of them the network's own, each standing for a member with about its mean
-             \\|activation\\| and the norm of its outgoing weights: drawn from the nearest 2 % of the layer in rank, at least five
-``rotated``  as many random directions of each layer's activations, projected out: is it these neurons, or that much of any
-             basis?
-============ ============================================================================================================
+Three kinds are drawn at random, so that they give the network a p value:
 
-And three that are chosen, not drawn, so that they have no p of their own: the lowest-ranked units of the same map (:func:`lowest_ranked`; units that select least
-sometimes hurt more, Jamaa et al. 2025), the networks of other tasks (every study has them: they are its other rows), and what the same procedure
-finds in an untrained model (:func:`untrained`).
+============ ==========================================================================================================
+``random``   as many units in each layer, drawn without regard to anything else. The usual control, and a weak one:
+             chosen networks are often merely those with the largest activations
+``activity`` as many units in each layer, none of them the network's own. Each stands for a member, and has about its
+             mean \\|activation\\| and the norm of its outgoing weights: it is drawn from the 2 % of the layer's other
+             units, at least five, whose ranks in both are nearest
+``rotated``  as many random directions of each layer's activations, projected out. It asks whether these neurons
+             matter, or as large a part of any basis would do
+============ ==========================================================================================================
+
+Three others are chosen, not drawn, and have no p of their own: the lowest-ranked units of the same map
+(:func:`lowest_ranked`; units that select least sometimes hurt more, Jamaa et al. 2025), the networks of other tasks
+(every study has them: they are its other rows), and what the same procedure finds in an untrained model
+(:func:`untrained`).
+
+Cost: drawing takes milliseconds a control; ``activity`` also sorts, for each layer, its other units once for each
+member.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,25 +43,30 @@ from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 ControlKind = Literal["random", "activity", "rotated"]
-NEAREST = 0.02  # of a layer's other units, at least five: where a member's stand-in is drawn from
+NEAREST = 0.02  # share of a layer's other units (at least five) among which the stand-in of a member is drawn
 Features = Float[np.ndarray, "feature unit"]
 
 
 def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
-    ::
-
-        for control in fbn.matched_controls(network, 100, seed=0):
-            with fbn.inhibit(model, control):
-                ...
+    >>> losses = []
+    >>> for control in fbn.matched_controls(network, 5, seed=0):
+    ...     with fbn.inhibit(model, control):
+    ...         losses.append(1 - battery.evaluate(model).set_index("task").loc["sort", "exact_match"])
+    >>> float(max(losses))  # no random network of this size harms sorting
+    0.0
 
     Args:
-        network: What to match.
-        n: How many.
-        seed: Of the draw.
-        features: What else to match, from :func:`unit_features`; then no control shares a unit with the network. None: layers only,
-            drawn without regard to membership.
+        network: The network to match, layer by layer.
+        n: Number of controls.
+        seed: Seed of the random draws; the same seed gives the same controls, and the first of many are those of few.
+        features: (feature, unit) what else to match, from :func:`unit_features`; then no control shares a unit with
+            the network. None matches the number of units in each layer only, and members of the network may be drawn
+            again.
+
+    Returns:
+        ``n`` networks, named "random 0 like ..." and so on.
 
     Raises:
         InputError: With features, a layer that has fewer other units than members.
@@ -62,8 +75,9 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     space = network.space
     counts = network.per_layer()
     spans = [space.layer_slice(layer) for layer in range(space.n_layers)]
+    # of each layer with members, and each member, the units that may stand for it, nearest first
     pools = {
-        layer: _nearest(network.members[spans[layer]], features[:, spans[layer]], layer)
+        layer: _units_by_likeness(network.members[spans[layer]], features[:, spans[layer]], layer)
         for layer in range(space.n_layers)
         if features is not None and counts[layer]
     }
@@ -71,11 +85,10 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     for _ in range(n):  # one after the other, so that the first of many are those of few
         members = np.zeros(space.n_units, dtype=bool)
         for layer, (span, count) in enumerate(zip(spans, counts, strict=True)):
-            drawn = (
-                _drawn(pools[layer], rng)
-                if layer in pools
-                else rng.choice(span.stop - span.start, count, replace=False)
-            )
+            if layer in pools:
+                drawn = _draw_stand_ins(pools[layer], rng)
+            else:  # no features, or a layer without members, of which none is drawn
+                drawn = rng.choice(span.stop - span.start, count, replace=False)
             members[span.start + np.asarray(drawn, dtype=np.int64)] = True
         chosen.append(members)
     how = "units per layer matched" if features is None else "units per layer, activity and outgoing norm matched"
@@ -84,26 +97,54 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     return [Network(space, one, name=name, provenance=provenance) for one, name in zip(chosen, names, strict=True)]
 
 
-def unit_features(model: HookedModel, recording: Recording) -> Features:
-    """What a unit's lesion can be expected to do from its size alone: mean \\|activation\\|, and the norm of its outgoing weights.
-
-    ::
-
-        features = fbn.studies.unit_features(model, recording)
-        controls = fbn.matched_controls(network, 100, features=features, seed=0)
+def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
+    """Layer-matched random networks that have the network's signs too, as many of each sign in each layer, dealt at
+    random.
 
     Args:
-        model: The model.
-        recording: Activations of the units.
+        network: The network to match; without signs the controls are those of :func:`matched_controls`.
+        n: Number of controls.
+        seed: Seed of the draws of units and of signs; the same seed gives the same controls.
+    """
+    drawn = matched_controls(network, n, seed=seed)
+    if not network.signs.any():
+        return drawn
+    rng = np.random.default_rng([seed, 1])  # apart from the draws of the units
+    signed = []
+    for control in drawn:
+        signs = np.zeros(network.space.n_units, dtype=np.int8)
+        for span in map(network.space.layer_slice, range(network.space.n_layers)):
+            signs[span][control.members[span]] = rng.permutation(network.signs[span][network.members[span]])
+        signed.append(replace(control, signs=signs))
+    return signed
+
+
+def unit_features(model: HookedModel, recording: Recording) -> Features:
+    """How large a unit is: its mean \\|activation\\|, and the norm of its outgoing weights.
+
+    From its size alone the lesion of a unit can be expected to do something; controls that are matched on these
+    features do not differ from the network by it.
+
+    >>> activity, norms = fbn.studies.unit_features(model, recording)
+    >>> like_it = fbn.matched_controls(network, 20, features=np.stack([activity, norms]), seed=0)
+    >>> groups = {"network": [network], "activity": like_it, "random": fbn.matched_controls(network, 20, seed=0)}
+    >>> {name: round(float(np.mean([activity[one.members] for one in group])), 2) for name, group in groups.items()}
+    {'network': 0.31, 'activity': 0.29, 'random': 0.18}
+
+    Args:
+        model: A TransformerLens model with the site of the recording.
+        recording: Activations of the units; means are over all of its rows.
 
     Returns:
-        (feature, unit): two lines for ``mlp.neurons``; one, activity, for sites without outgoing weights of their own.
+        (feature, unit): mean \\|activation\\| and weight norm for ``mlp.neurons``; the former alone for sites without
+        outgoing weights of their own.
 
     Raises:
-        InputError: A recording of several sites, or a model that has not the recording's.
+        InputError: A recording of several sites, or a site that the model does not have.
     """
     space = recording.space
     activity = np.zeros(space.n_units)
+    # summed in float64, one layer of one run at a time, so that a recording need not fit in memory
     for run in recording:
         for layer, array in run.layers.items():
             activity[space.layer_slice(layer)] += np.abs(np.asarray(array[:], dtype=np.float64)).sum(0)
@@ -113,35 +154,74 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
     norms = np.zeros(space.n_units)
     for layer in resolve_site(model, space.site).hook_names:
         if not space.widths[layer]:
-            continue  # not recorded
+            continue  # a layer that was not recorded has no units
+        # row k of W_out is what neuron k adds to the residual stream; its length is the outgoing norm
         weights = host.blocks_of(model)[layer].mlp.W_out.detach().float().cpu()
         norms[space.layer_slice(layer)] = torch.linalg.vector_norm(weights, dim=1).double().numpy()
     return np.stack([activity, norms])
 
 
 def balance(network: Network, controls: Sequence[Network], features: Features) -> Float[np.ndarray, " feature"]:
-    """Standardised mean difference between a network and its controls, one number a feature; below .1 counts as balanced."""
+    """Standardised mean difference between a network and its controls; below .1 counts as balanced.
+
+    Args:
+        network: The network.
+        controls: Its controls, at least one.
+        features: (feature, unit) features, from :func:`unit_features`.
+
+    Returns:
+        Of each feature, mean of the network - mean of its controls, in standard deviations over all units; 0 where
+        the feature does not vary.
+    """
     if not len(network):
         return np.zeros(len(features))
     own = features[:, network.members].mean(1)
-    theirs = np.mean([features[:, control.members].mean(1) for control in controls], axis=0)
+    of_controls = np.mean([features[:, control.members].mean(1) for control in controls], axis=0)
     spread = features.std(1)
-    return np.where(spread > 0, (own - theirs) / np.where(spread > 0, spread, 1.0), 0.0)
+    return np.where(spread > 0, (own - of_controls) / np.where(spread > 0, spread, 1.0), 0.0)
+
+
+def balances(
+    networks: Mapping[str, Network],
+    controls: Sequence[ControlKind],
+    n_controls: int,
+    seed: int,
+    features: Features | None,
+) -> dict[str, Any]:
+    """Standardised differences in activity and outgoing norm that the matching left, by network and kind of control.
+
+    Args:
+        networks: Names to the source networks of a study.
+        controls: Kinds of controls of the study; ``"rotated"`` ones are no units and are left out.
+        n_controls: Number of controls of each kind for each network.
+        seed: Seed of the study; the n-th network's controls are drawn from seed + n.
+        features: Activity and outgoing norm of every unit, from :func:`unit_features`; None gives an empty result.
+    """
+    if features is None:
+        return {}
+    differences: dict[str, Any] = {}
+    for number, (name, network) in enumerate(networks.items()):
+        differences[name] = {}
+        for kind in controls:
+            if kind != "rotated":
+                matched_on = features if kind == "activity" else None
+                drawn = matched_controls(network, n_controls, seed=seed + number, features=matched_on)
+                differences[name][kind] = balance(network, drawn, features).tolist()
+    return differences
 
 
 def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
-    ::
-
-        rival = fbn.studies.lowest_ranked(contrast.t, contrast.t.top(0.05))
+    >>> fbn.studies.lowest_ranked(contrast.t, network)
+    Network "lowest of sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
 
     Args:
-        scores: The map the network was chosen from.
-        network: The network.
+        scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken.
+        network: The network whose number of units in each layer is matched.
 
     Returns:
-        A network; in layers where the network has more than half of the units, as many as are left.
+        A network; in layers where the network has more than half of the units, it has as many as are left.
 
     Raises:
         InputError: Map and network are of different spaces.
@@ -150,10 +230,12 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     members = np.zeros(network.space.n_units, dtype=bool)
     for layer, count in enumerate(network.per_layer()):
         span = network.space.layer_slice(layer)
+        # members are sorted behind all others
         values = np.where(network.members[span], np.inf, scores.values[span])
         members[span.start + np.argsort(values, kind="stable")[:count]] = True
     provenance = {key: value for key, value in network.provenance.items() if key == "prompts"}
     about = {"method": "lowest-ranked units, units per layer matched", **provenance}
+    # where fewer others than members are left, members were marked too
     return Network(network.space, members & ~network.members, name=f"lowest of {network.name}", provenance=about)
 
 
@@ -161,10 +243,16 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
     """Project out as many random directions of each layer's activations as a network has units there.
 
     Args:
-        model: The model.
-        network: Says how many directions, in which layers.
-        seed: Of the directions, uniform over subspaces.
-        where: Positions.
+        model: A TransformerLens model with the network's site.
+        network: The network whose number of units in each layer is the number of directions there.
+        seed: Seed of the directions; they span a subspace that is uniform over all of that dimension.
+        where: The tokens that are touched.
+
+    Returns:
+        An intervention, to be entered as a context.
+
+    Raises:
+        InputError: A network of whole attention heads, which have no common directions.
     """
     space = network.space
     if space.site == HEADS:
@@ -174,29 +262,36 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
         count = int(network.per_layer()[layer])
         width = space.widths[layer]
         if count:
+            # the column space of a Gaussian matrix is uniform over subspaces; Q of its QR is an orthonormal basis of it
             drawn = np.random.default_rng([seed, layer]).standard_normal((width, count))
-            directions = np.linalg.qr(drawn)[0]
+            directions = np.linalg.qr(drawn)[0]  # (width, direction)
             edits[name] = LayerEdit("project", np.arange(width), directions.T, where=where)
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
 def untrained(model: HookedModel, *, seed: int) -> Any:
-    """A model of the same architecture and tokenizer with random weights: what a localiser finds there owes nothing to training.
+    """A model of the same architecture and tokenizer with random weights.
 
-    ::
+    What a localiser finds in it owes nothing to training.
 
-        twin = fbn.studies.untrained(model, seed=0)
-        fbn.Scanner(twin).scan(design, "recordings/untrained")
+    >>> twin = fbn.studies.untrained(model, seed=0)
+    >>> twin_recording = fbn.Scanner(twin).scan(design, "recordings/untrained", progress=False)
+    >>> twin_contrast = fbn.fit_glm(twin_recording).contrast("sort - reverse")
+    >>> len(twin_contrast.threshold(top=0.02)) == len(network)  # the largest 2 % exist without any training
+    True
 
     Args:
-        model: A TransformerLens bridge around a Hugging Face model, or a native one.
-        seed: Of the weights, drawn as the architecture initialises itself.
+        model: A TransformerLens bridge around a Hugging Face model, or a native bridge.
+        seed: Seed of the random weights, which are drawn as the architecture initialises itself.
+
+    Returns:
+        A model in eval mode, on the device and in the precision of the given one.
 
     Raises:
-        InputTypeError: The model's host offers no way to make another of its kind.
+        InputTypeError: TransformerLens offers no way to make another model of this kind.
     """
     inner = inner_model(model)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # the random numbers of the rest of the session go on as if nothing was drawn here
         torch.manual_seed(seed)
         if inner is not None and hasattr(inner, "config") and hasattr(type(inner), "_from_config"):
             from transformer_lens.model_bridge.sources import build_bridge_from_module
@@ -215,7 +310,8 @@ def untrained(model: HookedModel, *, seed: int) -> Any:
             native: Any = type(model)
             return native.boot_native(config).eval()
     raise InputTypeError(
-        f"{type(model).__name__} cannot be made again untrained; give a TransformerBridge around a Hugging Face model, or make one "
+        f"{type(model).__name__} cannot be made again untrained; give a TransformerBridge around a Hugging Face "
+        "model, or make one "
         "with random weights yourself"
     )
 
@@ -231,8 +327,23 @@ def lesions_of(
     features: Features | None,
     where: Where,
 ) -> list[Any]:
-    """The interventions of one kind of control, as functions that make them when they are due."""
+    """The interventions of one kind of control, as functions that make them when they are due.
+
+    Args:
+        kind: ``"random"``, ``"activity"`` or ``"rotated"``.
+        model: A TransformerLens model with the network's site.
+        network: The network to match.
+        n: Number of controls.
+        seed: Seed of the draws of the controls.
+        silence: Given a network, makes the intervention that silences it; not used by ``"rotated"``.
+        features: (feature, unit) features that ``"activity"`` controls are matched on.
+        where: The tokens that ``"rotated"`` controls touch.
+
+    Returns:
+        ``n`` functions without arguments, each of which returns an intervention.
+    """
     if kind == "rotated":
+        # seeds of the controls of one network are apart from those of the next, whose seed is larger by 1
         return [
             lambda number=number: rotated_lesion(model, network, seed=seed * 100_003 + number, where=where)
             for number in range(n)
@@ -241,25 +352,28 @@ def lesions_of(
     return [lambda control=control: silence(control) for control in drawn]
 
 
-def _nearest(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:
-    """For each member of a layer the other units, nearest in rank first, and how many of them it may draw from."""
+def _units_by_likeness(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:
+    """For each member of a layer, the layer's other units, those first whose features are nearest to the member's in
+    rank."""
     own = np.flatnonzero(members)
     others = np.flatnonzero(~members)
     if len(others) < len(own):
         raise InputError(
-            f"layer {layer} has {len(own)} members and {len(others)} other units; a matched control needs as many. Take a smaller "
+            f"layer {layer} has {len(own)} members and {len(others)} other units; a matched control needs as many. "
+            "Take a smaller "
             'network, or controls=("random",)'
         )
-    ranks = stats.rankdata(features, axis=1) / features.shape[1]
+    ranks = stats.rankdata(features, axis=1) / features.shape[1]  # (feature, unit) in (0, 1]
+    # Euclidean distance of ranks, so that a feature weighs the same whatever its scale or tail: (member, other unit)
     distances = np.linalg.norm(ranks[:, own, None] - ranks[:, None, others], axis=0)
     return [others[order] for order in np.argsort(distances, axis=1, kind="stable")]
 
 
-def _drawn(pools: list[np.ndarray], rng: np.random.Generator) -> list[int]:
-    """A stand-in for each member: among the nearest that are still free."""
+def _draw_stand_ins(pools: list[np.ndarray], rng: np.random.Generator) -> list[int]:
+    """One stand-in for each member, drawn from the nearest of its units that no other member has taken."""
     width = max(5, int(NEAREST * len(pools[0])))
     taken: set[int] = set()
-    for member in rng.permutation(len(pools)):
+    for member in rng.permutation(len(pools)):  # in random order, so that no member always has the first choice
         free = []
         for unit in pools[member]:
             if unit not in taken:
@@ -271,7 +385,14 @@ def _drawn(pools: list[np.ndarray], rng: np.random.Generator) -> list[int]:
 
 
 def space_of(networks: Sequence[Network]) -> UnitSpace:
-    """The space all networks share; ValueError if they do not."""
+    """The unit space that all networks share.
+
+    Args:
+        networks: At least one network.
+
+    Raises:
+        InputError: Networks of different unit spaces.
+    """
     for one in networks[1:]:
         networks[0].space.require_same(one.space, "compare")
     return networks[0].space

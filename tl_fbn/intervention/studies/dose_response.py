@@ -2,24 +2,30 @@
 
 ::
 
-    fbn.dose_response(model, network, battery, gains=(-1, 0, 0.5, 1, 1.5, 2, 3), seed=0)     # a network: its activations times each gain
-    fbn.dose_response(model, network, battery, adds=(0, 0.5, 1, 2), seed=0)                   # ... or plus each amount
-    fbn.dose_response(model, network, battery, adds_sd=(0, 1, 2), reference=rest, seed=0)     # ... in each unit's standard deviations
-    fbn.dose_response(model, scores, battery, sizes=(0.001, 0.003, 0.01, 0.03, 0.1), seed=0)  # a map: its top units, more and more of them, silenced
+    fbn.dose_response(model, network, battery, gains=(-1, 0, 1, 2), seed=0)  # activations of a network, times each gain
+    fbn.dose_response(model, network, battery, adds=(0, 0.5, 1, 2), seed=0)  # ... or plus each amount
+    fbn.dose_response(model, network, battery, adds_sd=(0, 1, 2), reference=rest, seed=0)  # ... in each unit's own sd
+    fbn.dose_response(model, scores, battery, sizes=(0.001, 0.01, 0.1), seed=0)  # top units of a map, silenced
 
-A single lesion shows that something happens at one strength. A curve shows whether more does more, whether strengthening does what weakening does not, and at
-which size the model breaks whatever is cut. Both seeds' amplification is a point of such a curve: ``adds=(0, 1)`` is what S0 released (Liu et al. 2025: 1 is added to
-every member at every token; at ``mlp.out``), ``gains=(1, 2)`` at ``mlp.neurons`` is the convention for S1, whose factor is not known (Song et al. 2024; doubling
-after Dai et al. 2022). To choose an amount, and test it on other items, take :func:`.calibration.calibrate_gain`.
+A single lesion shows that something happens at one strength. A curve shows whether more does more, whether
+strengthening does what weakening does not, and at which size the model breaks whatever is cut. Amplification as
+published is a point of such a curve: ``adds=(0, 1)`` at ``mlp.out`` is what Liu et al. (2025) released (1 is added to
+every member at every token), ``gains=(1, 2)`` at ``mlp.neurons`` is the convention for Song et al. (2024), whose
+factor is not known (doubling after Dai et al. 2022). :func:`.calibrate_gain` chooses an amount, and tests it on other
+items.
 
-Beside every curve stand those of random networks with as many units in each layer (for ``adds_sd``, with as many units of each sign); of sizes, nested ones: the
-map shuffled within its layers. Intervals are of the items, resampled with each item's whole curve. Two numbers sum a curve up. Its *area* is the mean change from the
-untouched model over the doses (over the logarithm of sizes); its p is the share of matched curves whose area is as low. Its *monotonicity* is Spearman's
-correlation of the score with the distance of the dose from none, -1 where every further step does more harm; its p is the share of matched curves that are at least as
-monotone in that direction. Any damage is monotone once it is large, and k doses allow few ranks, so this p is coarse and asks "is it steadier than that of random
-networks?", never "is it larger?": read it beside the area's. Neither is corrected for the number of tasks.
+Beside every curve stand those of random networks with as many units in each layer (for ``adds_sd``, with as many
+units of each sign); for sizes they are nested too: the top units of the map shuffled within its layers. Intervals are
+95 %, over items that are resampled with their whole curve. Two numbers sum a curve up:
 
-Cost: doses other than none x (1 + controls) evaluations of the battery.
+- *area* = integral of (score - untouched score) over the doses (over the logarithm of sizes) / range of the doses, by
+  trapezoids: the mean change. Its p is the share of matched curves whose area is as low.
+- *monotonicity* = Spearman's correlation of the score with the distance of the dose from the dose that changes
+  nothing; -1 where every further step does more harm. Its p is the share of matched curves whose correlation is as
+  low. Any damage is monotone once it is large, and k doses allow few ranks, so this p is coarse and asks "is it
+  steadier than that of random networks?", never "is it larger?": read it beside the area's.
+
+Neither p is corrected for the number of tasks. Cost: doses other than none x (1 + controls) evaluations of the battery.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from scipy import integrate, stats
+from scipy import integrate
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
@@ -43,36 +49,26 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.interventions import Intervention, silencer, strengthened
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod, standard_deviation
-from tl_fbn.intervention.studies.controls import matched_controls
+from tl_fbn.intervention.studies import study_prose as prose
+from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     by_item,
     check_disjoint,
     empirical_p,
     metric_of,
+    monotonicity,
     paired_interval,
     resamples,
 )
-from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, items_in_words, method_in_words
 from tl_fbn.units import Network, UnitMap, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Result
 
+# the doses that are tried unless others are asked for: factors, and shares of all units
 GAINS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 DoseKind = Literal["gain", "add", "add_sd", "size"]
-_DOSES_IN_WORDS: dict[DoseKind, str] = {
-    "gain": "activations multiplied by gains of",
-    "add": "amounts added to activations (activation units) of",
-    "add_sd": "amounts added (standard deviations of each unit) of",
-    "size": "nested networks, of shares of all units of",
-}
-_UNTOUCHED: dict[DoseKind, str] = {
-    "gain": "Activations of the network are multiplied by the gain; a gain of 1 is the untouched model.",
-    "add": "The amount is added to every member; 0 is the untouched model.",
-    "add_sd": "The amount is added to every member, in its standard deviations; 0 is the untouched model.",
-    "size": "The dose is the share of all units that is changed.",
-}
 NONE: dict[DoseKind, float] = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
 
 
@@ -80,18 +76,28 @@ NONE: dict[DoseKind, float] = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0
 class DoseResponse(Result, step="amplification", picture="dose_response", renamed={"about": "provenance"}):
     """Scores of every task at every dose, with matched controls.
 
+    >>> drivers = contrast.effect.top(0.02)  # the units that *sort* drives most beyond *reverse*
+    >>> curve = fbn.dose_response(model, drivers, battery, gains=(0, 1, 2), n_controls=9, seed=0, progress=False)
+    >>> curve.to_dataframe().query("task == 'sort'")[["gain", "value", "control_p05"]]
+       gain  value  control_p05
+    0   0.0    0.7          1.0
+    1   1.0    1.0          1.0
+    2   2.0    1.0          1.0
+
     Args:
         network: Name of the network, or of the map.
-        kind: ``"gain"``, ``"add"``, ``"add_sd"`` or ``"size"``.
-        doses: (dose,) gains, amounts added (activation units, or standard deviations), or shares of all units.
-        units: (dose,) units that were changed.
+        kind: Kind of dose: ``"gain"`` (a factor), ``"add"`` (an amount in activation units), ``"add_sd"`` (an amount
+            in standard deviations of each unit) or ``"size"`` (a share of all units).
+        doses: (dose,) doses of that kind, ascending.
+        units: (dose,) number of units that were changed at each dose.
         tasks: Names of the tasks.
-        counts: (task,) items of each.
-        metric: What is scored.
-        baseline: (item,) of the untouched model, task after task.
-        items: (dose, item) likewise under each dose.
-        controls: (control, dose, task) means under matched random networks.
-        provenance: Seeds and settings.
+        counts: (task,) number of items of each task.
+        metric: ``"exact_match"`` or ``"log_likelihood"``, what the scores are.
+        baseline: (item,) scores of the untouched model, task after task.
+        items: (dose, item) scores at each dose, task after task.
+        controls: (control, dose, task) means over items of matched random networks.
+        provenance: Seed, numbers of controls and bootstrap draws, method, positions, and whether discovery prompts
+            were disjoint.
     """
 
     network: str
@@ -111,12 +117,13 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
     def to_dataframe(self) -> pd.DataFrame:
         """One line a task and dose.
 
-        Columns: network, the kind of dose (gain, add, add_sd or size), units, task, metric, baseline, value, low and high (95 % interval over items),
-        control_median, control_p05, control_p95.
+        Columns: network, the kind of dose (gain, add, add_sd or size), units, task, metric, baseline, value, low and
+        high (95 % interval over items), control_median, control_p05, control_p95.
         """
         lines = []
         for number, (task, span, seed) in enumerate(self._spans()):
             for place, dose in enumerate(self.doses):
+                # the interval is of the score at this dose, not of its change
                 own = self.items[place, span]
                 p05, median, p95 = np.quantile(self.controls[:, place, number], [0.05, 0.5, 0.95])
                 first = (self.network, float(dose), int(self.units[place]), task, self.metric)
@@ -128,22 +135,26 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
     def summary(self) -> pd.DataFrame:
         """One line a task: area and monotonicity with 95 % intervals over items, area of the controls, and p.
 
-        Columns: task, area, area_low, area_high, control_area_median, p (share of matched random networks whose area is as low), monotonicity, monotonicity_low,
-        monotonicity_high, monotonicity_p (share of matched random networks whose rank correlation is as low).
+        Columns: task, area, area_low, area_high, control_area_median, p (share of matched random networks whose area
+        is as low), monotonicity, monotonicity_low, monotonicity_high, monotonicity_p (share of matched random
+        networks whose rank correlation is as low).
         """
         lines = []
-        distance = np.abs(self.doses - NONE[self.kind])
+        distance = np.abs(self.doses - NONE[self.kind])  # from the dose that changes nothing
         for number, (task, span, seed) in enumerate(self._spans()):
             before = self.baseline[span]
             curves = self.items[:, span]
+            # an item is drawn with its whole curve, so that its scores at different doses stay together
             picks = resamples(len(before), self._n_bootstrap, seed)
             drawn = np.array([curves[:, pick].mean(1) - before[pick].mean() for pick in picks])  # (draw, dose)
             chance = self.controls[:, :, number]
             statistics: list[float] = []
-            for measure, offset in ((self._area, before.mean()), (partial(_monotone, distance), 0.0)):
+            # the area is of changes from the untouched model; ranks are the same with and without them
+            for measure, offset in ((self._area, before.mean()), (partial(monotonicity, distance), 0.0)):
                 own = float(measure(curves.mean(1) - offset))
                 null = measure(chance - offset)
                 low, high = np.quantile(measure(drawn), [0.025, 0.975])
+                # of -own and -null: the share of controls at least as low
                 statistics += [own, low, high, float(np.median(null)), float(empirical_p(-own, -null))]
             area, low, high, median, p, rho, rho_low, rho_high, _, rho_p = statistics
             lines.append((task, area, low, high, median, p, rho, rho_low, rho_high, rho_p))
@@ -152,7 +163,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         return pd.DataFrame(lines, columns=columns)
 
     def _area(self, changes: np.ndarray) -> Any:
-        """Mean of a curve over the doses, by trapezoids; over the logarithm of sizes."""
+        """Mean change over the doses: integral by trapezoids / range; over the logarithm of sizes."""
         at = np.log(self.doses) if self.kind == "size" else self.doses
         return integrate.trapezoid(changes, at, axis=-1) / (at[-1] - at[0])
 
@@ -168,27 +179,29 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
     def _methods_(self) -> list[str]:
         about = self.provenance
         doses = listed([f"{dose:g}" for dose in self.doses])
-        how = f", {method_in_words(about)}" if self.kind == "size" else ""
+        how = f", {prose.method_in_words(about)}" if self.kind == "size" else ""
         return [
-            f"Dose and response of {self.network}: {_DOSES_IN_WORDS[self.kind]} {doses}{how} at {about.get('positions', NOT_RECORDED)} positions, "
-            f"scored by {METRIC_IN_WORDS[self.metric]} on {listed(self.tasks)} ({items_in_words(self.counts)}), beside {len(self.controls)} layer-matched "
-            f"random networks; {P_FORMULA}; 95 % bootstrap over items ({about.get('n_bootstrap', NOT_RECORDED)} draws); seed "
-            f"{about.get('seed', NOT_RECORDED)}; discovery prompts: {about.get('discovery', NOT_RECORDED)}."
+            f"Dose and response of {self.network}: {prose.DOSES_IN_WORDS[self.kind]} {doses}{how} at "
+            f"{about.get('positions', NOT_RECORDED)} positions, scored by {prose.METRIC_IN_WORDS[self.metric]} on "
+            f"{listed(self.tasks)} ({prose.items_in_words(self.counts)}), beside {len(self.controls)} layer-matched "
+            f"random networks; {P_FORMULA}; 95 % bootstrap over items ({about.get('n_bootstrap', NOT_RECORDED)} "
+            f"draws); seed {about.get('seed', NOT_RECORDED)}; discovery prompts: "
+            f"{about.get('discovery', NOT_RECORDED)}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         about = (
-            "Area is the mean change from the untouched model over the doses, monotonicity the rank correlation of score and distance from the "
-            "harmless dose. Both p are shares of matched random networks whose value is as low, counting the network itself."
+            "Area is the mean change from the untouched model over the doses, monotonicity the rank correlation of "
+            "score and distance from the harmless dose. Both p are shares of matched random networks whose value is "
+            "as low, counting the network itself."
         )
-        text = f"{self!r}. {_UNTOUCHED[self.kind]} Low and high are 95 % intervals over items; controls are networks with as many units in each layer."
+        text = (
+            f"{self!r}. {prose.UNTOUCHED_IN_WORDS[self.kind]} Low and high are 95 % intervals over items; controls "
+            "are networks with as many units in each layer."
+        )
+        title = f"Dose response: {self.network}"
         return [
-            {
-                "title": f"Dose response: {self.network}",
-                "text": text,
-                "picture": "dose_response",
-                "table": self.to_dataframe(),
-            },
+            {"title": title, "text": text, "picture": "dose_response", "table": self.to_dataframe()},
             {"title": f"What the doses of {self.network} amount to", "text": about, "table": self.summary()},
         ]
 
@@ -196,8 +209,8 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         first, last = (f"{dose:g}" for dose in (self.doses[0], self.doses[-1]))
         words = {"gain": "gains", "add": "amounts", "add_sd": "amounts in sd", "size": "sizes"}[self.kind]
         return (
-            f"DoseResponse of {self.network}: {self.metric} of {len(self.tasks)} tasks at {len(self.doses)} {words} from {first} to {last}, "
-            f"{len(self.controls)} matched random controls"
+            f"DoseResponse of {self.network}: {self.metric} of {len(self.tasks)} tasks at {len(self.doses)} {words} "
+            f"from {first} to {last}, {len(self.controls)} matched random controls"
         )
 
     def _repr_html_(self) -> str:
@@ -225,41 +238,53 @@ def dose_response(
 ) -> DoseResponse:
     """Score a battery at every gain of a network, or with nested networks of every size silenced.
 
-    ::
-
-        curve = fbn.dose_response(model, network, fbn.demo.battery(), gains=(0, 0.5, 1, 2), seed=0)
+    >>> curve = fbn.dose_response(model, contrast.effect, battery, sizes=(0.01, 0.02, 0.05),
+    ...                           n_controls=9, seed=0, progress=False)
+    >>> curve.summary()[["task", "area", "p", "monotonicity"]].round(2)  # cutting these units harms sorting only
+          task  area    p  monotonicity
+    0     sort -0.32  0.1          -1.0
+    1  reverse  0.00  1.0           0.0
 
     Args:
         model: A TransformerLens model in eval mode.
-        network: A network, for gains and amounts; or a map, whose top units are silenced, for sizes.
-        battery: Tasks of items that it was not found on.
-        seed: Of controls, intervals, and of methods that draw.
+        network: A network, whose activations are changed (``gains``, ``adds``, ``adds_sd``); or a map, whose top
+            units are silenced (``sizes``).
+        battery: The tasks to score, with items that the network or map was not found on.
+        seed: Seed of the random networks, of the bootstrap, and of the methods ``"resample"`` and ``"noise"``.
         gains: At least two factors, ascending; 1 changes nothing. By default -1, 0, 0.5, 1, 1.5, 2 and 3.
-        adds: Instead, at least two amounts in activation units, ascending; 0 changes nothing, 1 is S0's.
-        adds_sd: Instead, amounts in each unit's own standard deviations over ``reference``, along its sign in the network where it has one.
-        sizes: At least two shares of all units, ascending, with at least one unit each. By default .01 to 10 %, those that hold a unit.
-        n_controls: Matched random networks, of which each has a whole curve.
-        method: What silenced units become, for sizes, as for :func:`.hooks.inhibit`.
-        reference: A recording of the same units, of other prompts; for ``adds_sd`` and for methods but ``"zero"``.
-        positions: Which tokens are touched (:mod:`.positions`).
+        adds: In the place of gains, at least two amounts in activation units, ascending; 0 changes nothing, Liu et
+            al. (2025) add 1.
+        adds_sd: In the place of gains, at least two amounts in each unit's own standard deviations over
+            ``reference``, along the unit's sign in the network where it has one.
+        sizes: At least two shares of all units, ascending, each of at least one unit. By default those of .01, .03,
+            .1, .3, 1, 3 and 10 % that hold a unit.
+        n_controls: Number of matched random networks; each has a whole curve.
+        method: What silenced units are given instead of their activations (``sizes`` only): ``"zero"``, ``"mean"``,
+            ``"position_mean"``, ``"resample"`` or ``"noise"``.
+        reference: A recording of the same units on other prompts, for ``adds_sd`` and for all methods but ``"zero"``.
+        positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
+            mask or column numbers (:mod:`.positions`).
         metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
-        n_bootstrap: Resamplings of the items behind intervals.
-        batch_size: Items in a pass.
-        progress: Show a bar.
+        n_bootstrap: Number of times the items are resampled for the intervals.
+        batch_size: Number of items in a forward pass.
+        progress: Show a progress bar.
+
+    Returns:
+        Item-level scores at every dose, means of the controls, and the tables that read them.
 
     Raises:
-        InputError: Gains for a map or sizes for a network, several kinds of dose, doses that are too few or not ascending, a missing reference, items the
-            network was found on.
+        InputError: Gains for a map or sizes for a network, several kinds of dose, doses that are too few or not
+            ascending, a missing reference, or items that the network was found on.
     """
-    kind, doses = _doses(network, {"gain": gains, "add": adds, "add_sd": adds_sd, "size": sizes})
+    kind, doses = _chosen_doses(network, {"gain": gains, "add": adds, "add_sd": adds_sd, "size": sizes})
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 20")
     metric = metric_of(battery, metric)
     if isinstance(network, UnitMap):
         name = str(network.provenance.get("task") or network.provenance.get("method") or network.kind)
         own = [network.top(float(size), name=name) for size in doses]
-        shuffled = _shuffled(network, n_controls, seed)
-        sham = [[one.top(float(size)) for size in doses] for one in shuffled]
+        # top units of a map that is shuffled within layers: as many in each layer, and nested like the map's own
+        sham = [[one.top(float(size)) for size in doses] for one in _shuffled_maps(network, n_controls, seed)]
         silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
     else:
         if method != "zero":
@@ -276,13 +301,14 @@ def dose_response(
 
         def curve(networks: Sequence[Network]) -> Iterator[dict[str, Scores]]:
             for one, dose in zip(networks, doses, strict=True):
-                if dose == NONE[kind]:
+                if dose == NONE[kind]:  # known already
                     yield untouched
                 else:
                     with silence(one) if silence is not None else strengthen(one, float(dose)):
                         yield battery.score(model, batch_size=batch_size)
                 bar.update()
 
+        # items of the network itself; of controls only the means, which is what their curves are made of
         items = np.array([by_item(scores)[:, METRICS.index(metric)] for scores in curve(own)])
         controls = np.array(
             [[[scores[task].of(metric) for task in battery.tasks] for scores in curve(networks)] for networks in sham]
@@ -308,45 +334,38 @@ def amplifier(
     spread: Float[np.ndarray, " unit"] | None = None,
     positions: Positions = "all",
 ) -> Callable[[Network, float], Intervention]:
-    """:func:`.hooks.amplify` for many networks and amounts of one kind, without reading a reference for each.
+    """A function of a network and an amount that amplifies it; what a reference gives is read once for all of them.
 
     Args:
-        model: The model.
-        kind: ``"gain"``, ``"add"`` or ``"add_sd"``.
-        spread: (unit,) standard deviations, for ``"add_sd"``, from :func:`spread_of`.
-        positions: As for :func:`.hooks.amplify`.
+        model: A TransformerLens model in eval mode.
+        kind: ``"gain"`` (times an amount), ``"add"`` (plus an amount) or ``"add_sd"`` (plus as many standard
+            deviations).
+        spread: (unit,) standard deviation of every unit, for ``"add_sd"``, from :func:`spread_of`.
+        positions: The tokens that are touched (:mod:`.positions`).
     """
-
-    def strengthen(network: Network, amount: float) -> Intervention:
-        return strengthened(model, network, kind, amount, spread=spread, positions=positions)
-
-    return strengthen
+    return lambda network, amount: strengthened(model, network, kind, amount, spread=spread, positions=positions)
 
 
 def spread_of(reference: Recording | None, network: Network) -> Float[np.ndarray, " unit"]:
-    """Standard deviation of every unit over a recording; ValueError without one, or with one of other units."""
+    """Standard deviation of every unit over a recording.
+
+    Args:
+        reference: The recording; None is refused.
+        network: The network whose units the recording must have.
+
+    Raises:
+        InputError: No recording, or one of other units.
+    """
     if reference is None:
         raise InputError(f"adds_sd= needs reference=, a recording of {network.space.describe()}")
     network.space.require_same(reference.space, "take the reference for")
     return standard_deviation(reference)
 
 
-def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
-    """:func:`.controls.matched_controls` that have, in each layer, the network's signs too, dealt out at random."""
-    drawn = matched_controls(network, n, seed=seed)
-    rng = np.random.default_rng([seed, 1])
-    dealt = []
-    for control in drawn if network.signs.any() else ():
-        signs = np.zeros(network.space.n_units, dtype=np.int8)
-        for span in map(network.space.layer_slice, range(network.space.n_layers)):
-            signs[span][control.members[span]] = rng.permutation(network.signs[span][network.members[span]])
-        dealt.append(replace(control, signs=signs))
-    return dealt or drawn
-
-
-def _doses(
+def _chosen_doses(
     network: Network | UnitMap, given: Mapping[DoseKind, Sequence[int | float] | None]
 ) -> tuple[DoseKind, Float[np.ndarray, " dose"]]:
+    """The one kind of dose that was asked for, or the default of a network or map, and its doses."""
     words: dict[DoseKind, str] = {"gain": "gains=", "add": "adds=", "add_sd": "adds_sd=", "size": "sizes="}
     chosen: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if isinstance(network, UnitMap):
@@ -356,7 +375,7 @@ def _doses(
         sizes = given["size"]
         kind = "size"
         doses = [size for size in SIZES if size * n_units >= 1] if sizes is None else list(sizes)
-        if any(not 0 < size < 1 or size * n_units < 1 - 1e-9 for size in doses):
+        if any(not 0 < size < 1 or size * n_units < 1 - 1e-9 for size in doses):  # 1e-9: shares such as 1 / n_units
             raise InputError(f"sizes={doses} must be shares of {n_units} units, each of at least one unit")
     else:
         if "size" in chosen:
@@ -374,16 +393,7 @@ def _doses(
     return kind, ascending
 
 
-def _shuffled(scores: UnitMap, n: int, seed: int) -> list[UnitMap]:
-    """The map with its values shuffled within layers: its top units, at every size, are as many in each layer."""
+def _shuffled_maps(scores: UnitMap, n: int, seed: int) -> list[UnitMap]:
+    """The map with its values shuffled within layers, ``n`` times: at every size, as many top units in each layer."""
     rng = np.random.default_rng(seed)
     return [replace(scores, values=scores.values[shuffle_within_layers(scores.space, rng)]) for _ in range(n)]
-
-
-def _monotone(distance: Float[np.ndarray, " dose"], curves: Float[np.ndarray, "*draw dose"]) -> Any:
-    """Rank correlation of each curve with the distance of the dose from none; 0 where a curve never varies."""
-    a = stats.rankdata(distance)
-    b = stats.rankdata(curves, axis=-1)
-    a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
-    lengths = np.linalg.norm(a) * np.linalg.norm(b, axis=-1)
-    return np.where(lengths > 0, (b * a).sum(-1) / np.where(lengths > 0, lengths, 1.0), 0.0)

@@ -1,29 +1,37 @@
-"""Does amplifying a network help a task, how much of it helps most, and does that hold on items that did not choose the amount?
+"""Does amplifying a network help a task, how much helps most, and does that hold on items that did not choose it?
 
 ::
 
-    found = fbn.calibrate_gain(model, networks["add"], battery, seed=0)      # gains 1.1 to 3; task "add", all other tasks beside it
-    found.summary()                                                          # chosen amount, held-out change with interval and p
-    with found.intervention(model): ...                                      # fbn.amplify with the chosen amount
+    found = fbn.calibrate_gain(model, networks["add"], battery, seed=0)  # task "add"; all other tasks beside it
+    found.summary()  # chosen amount, held-out change with interval and p
+    with found.intervention(model): ...  # fbn.amplify with the chosen amount
 
-S0 reports that "carefully calibrated amplification" of a network improves performance (Liu et al. 2025, later version; neither factor nor calibration is released), S1
-amplifies task neurons (Song et al. 2024, factor unknown). The best of several amounts looks better than it is, and almost any network has a best amount. Therefore:
+Liu et al. (2025, later version) report that "carefully calibrated amplification" of a network improves performance,
+and release neither factor nor calibration; Song et al. (2024) amplify task neurons by a factor that is not known. The
+best of several amounts looks better than it is, and almost any network has a best amount. Therefore:
 
-1. Each task's items are split by seed; items with the same prompt stay together.
-2. Every candidate is scored on the *calibration* items. It is allowed if no other task of the battery (plain text counts) loses more than ``tolerance`` nats of mean
-   log-likelihood a token there. The allowed candidate with the largest mean change of the target is chosen; if none is above 0, the amount that changes nothing
-   is (gain 1, add 0), and every held-out change is 0 by construction.
-3. The chosen amount alone is scored on the *held-out* items: change = mean after - mean before, paired bootstrap interval, other tasks likewise.
-4. p = (1 + matched random networks whose held-out change is as large) / (1 + all). Under ``controls="calibrated"`` each of them goes through step 2 with the same items,
-   candidates and tolerance, so the search is in the null and p is valid for a network exchangeable with them (650 random networks of a random model, two settings:
-   p <= .05 in 6 % of 400 and 4 % of 250). Under ``"chosen"`` each gets the network's own amount, about three times cheaper. That p has no such guarantee, and
-   held-out items do not give it one: there it was 4 % and 1 %, but if each of five amounts suits another fifth of all networks, a random network is the best of
-   20 in a quarter of cases. Only the first counts in ``helps``.
+1. The items of each task are split at random into *calibration* and *held-out* items; items with the same prompt stay
+   together.
+2. Every candidate amount is scored on the calibration items. It is allowed if no other task of the battery (plain
+   text counts) loses more than ``tolerance`` nats of mean log-likelihood a token there. The allowed candidate with
+   the largest mean change of the target is chosen; if none is above 0, the amount that changes nothing is (gain 1,
+   add 0), and every held-out change is 0 by construction.
+3. The chosen amount alone is scored on the held-out items: change = mean after - mean before, with a paired bootstrap
+   interval, for the target and for every other task.
+4. p = (1 + matched random networks whose held-out change is as large) / (1 + all). Under ``controls="calibrated"``
+   each of them goes through step 2 with the same items, candidates and tolerance, so that the search is part of the
+   null, and p is valid for a network that is exchangeable with them (of 650 random networks of a random model under
+   two settings, p <= .05 in 6 % of 400 and 4 % of 250). Under ``"chosen"`` each gets the network's own amount, which
+   is about three times cheaper. That p has no such guarantee, and held-out items do not give it one: in the same test
+   it was at most .05 in 4 % and 1 %, but if each of five amounts suits another fifth of all networks, a random
+   network is the best of 20 in a quarter of cases. Only the first counts in ``helps``.
 
-The interval speaks of other such items, p of other such networks. Tolerance is held on the calibration items; ``within_tolerance`` says whether it is on the others.
-p is of one network and task, not corrected for several. The items must not have found the network either, which is checked where its prompts are known.
+The interval speaks of other such items, p of other such networks. The tolerance is held on the calibration items;
+``within_tolerance`` says whether it is held on the others. p is of one network and task, not corrected for several.
+The items must not have found the network either, which is checked where its prompts are known.
 
-Cost in battery evaluations: about .5 x (candidates + 1), and for each calibrated control .5 + .5 x (candidates x the target's share of items + about one).
+Cost in evaluations of the battery: about .5 x (candidates + 1), and for each calibrated control .5 + .5 x (candidates
+x the target's share of items + about one).
 """
 
 from __future__ import annotations
@@ -45,63 +53,89 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.interventions import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, sham_networks, spread_of
+from tl_fbn.intervention.studies.controls import sham_networks
+from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, spread_of
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
 from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, metric_of, spans
 from tl_fbn.units import Network
 
+# the gains that are tried unless others are asked for
 GAINS = (1.1, 1.25, 1.5, 2.0, 3.0)
-TOLERANCE = 0.1  # nats a token: a tenth of every other task's probability
-BETTER = 1e-6  # what counts as above 0: logits have float32's rounding
+TOLERANCE = 0.1  # nats a token: about a tenth of the probability of each token
+BETTER = 1e-6  # smallest mean change that counts as above 0; logits have the rounding of float32
 ControlRule = Literal["calibrated", "chosen", "both"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
-    """The items and candidates of one calibration; every network, chosen or random, goes through the same."""
+class _CalibrationBench:
+    """The items and candidates of one calibration: the same for the network that is tested and for random ones."""
 
     model: HookedModel
     calibration: list[Battery]  # the target, then the others together
     heldout: Battery
-    counts: Int[np.ndarray, "half task"]
-    metric: int
+    counts: Int[np.ndarray, "half task"]  # items of each task: calibration, held-out
+    metric: int  # place of the target's metric in METRICS
     kind: DoseKind
     amounts: list[float]
-    tolerance: float | None
+    tolerance: float | None  # nats a token
     strengthen: Callable[[Network, float], Intervention]
     batch_size: int
 
     def items(self, battery: Battery, network: Network, amount: float) -> Float[np.ndarray, "item metric"]:
-        """Items of a battery while a network is amplified."""
+        """Scores of the items of a battery while a network is amplified.
+
+        Args:
+            battery: The target's calibration items, the other tasks', or the held-out items.
+            network: The network to amplify.
+            amount: How much; the amount that changes nothing is not scored again.
+        """
         if amount == NONE[self.kind]:
             return self._untouched[id(battery)]
         with self.strengthen(network, amount):
             return by_item(battery.score(self.model, batch_size=self.batch_size))
 
     def worst(self, network: Network, amount: float) -> float:
-        """Change of the other task that loses most log-likelihood on the calibration items; NaN without others."""
+        """Change of the other task that loses most log-likelihood on the calibration items; NaN without others.
+
+        Args:
+            network: The network to amplify.
+            amount: How much.
+        """
         rest = [self.items(each, network, amount) - self._untouched[id(each)] for each in self.calibration[1:]]
         means = [part[span, LIKELIHOOD].mean() for part in rest for span in spans(self.counts[0, 1:])]
         return float(np.min(means)) if means else float("nan")
 
     def choose(self, network: Network) -> float:
-        """The allowed candidate that changes the target most, upwards; none if there is none."""
+        """The allowed candidate that raises the target most; the amount that changes nothing if there is none.
+
+        Args:
+            network: The network to amplify.
+        """
         target = self.calibration[0]
         before = self._untouched[id(target)]
+        # the target alone first: the other tasks need not be scored for amounts that do not help it
         changes = {a: float((self.items(target, network, a) - before)[:, self.metric].mean()) for a in self.amounts}
         better = [amount for amount in self.amounts if changes[amount] > BETTER]
+        # the best first, of equals the weaker; the other tasks are scored only until one candidate is allowed
         for amount in sorted(better, key=lambda a: (-changes[a], abs(a - NONE[self.kind]))):
             if self.tolerance is None or allowed(self.worst(network, amount), self.tolerance):
                 return amount
         return NONE[self.kind]
 
     def change(self, network: Network, amount: float) -> Float[np.ndarray, "task metric"]:
-        """Mean change of every task on the held-out items."""
+        """Mean change of every task on the held-out items.
+
+        Args:
+            network: The network to amplify.
+            amount: How much.
+        """
         change = self.items(self.heldout, network, amount) - self._untouched[id(self.heldout)]
         return np.array([change[span].mean(0) for span in spans(self.counts[1])])
 
     @cached_property
     def _untouched(self) -> dict[int, Float[np.ndarray, "item metric"]]:
+        """Scores of the untouched model on each part of the items, made once."""
+        # keyed by identity: each part is one object that lives as long as this one
         batteries = [*self.calibration, self.heldout]
         return {id(b): by_item(b.score(self.model, batch_size=self.batch_size)) for b in batteries}
 
@@ -129,34 +163,46 @@ def calibrate_gain(
 ) -> GainCalibration:
     """Choose how much to amplify a network on some items of a battery, and test it on the others.
 
-    ::
-
-        chosen = fbn.calibrate_gain(model, network, fbn.demo.battery(), task="add", seed=0)
+    >>> found = fbn.calibrate_gain(
+    ...     model, network, battery, task="sort", gains=(1.1, 1.5), n_controls=9, seed=0, progress=False
+    ... )
+    >>> found  # this model sorts these items without a mistake
+    GainCalibration of sort - reverse on 'sort': no amplification helps (2 amounts tried)
+    >>> found.summary()[["task", "amount", "change", "p", "helps"]]
+       task  amount  change    p  helps
+    0  sort     1.0     0.0  1.0  False
 
     Args:
         model: A TransformerLens model in eval mode.
-        network: What to amplify.
-        battery: The target and, for collateral damage, other tasks or plain text; items that the network was not found on.
-        seed: Of the split, the controls and the intervals.
-        task: The target; by default the task named like the network.
+        network: The network to amplify.
+        battery: The target task and, to see what amplification costs them, other tasks or plain text; all of items
+            that the network was not found on.
+        seed: Seed of the split, of the random networks and of the bootstrap; the same seed gives the same calibration.
+        task: Name of the target task; None takes the task named like the network.
         gains: Factors to try; 1, which changes nothing, is always among them. By default 1.1, 1.25, 1.5, 2 and 3.
-        adds: Instead, amounts to add, in activation units; S0's is 1.
-        adds_sd: Instead, amounts in each unit's own standard deviations over ``reference``, along its sign in the network where it has one.
-        share: Share of every task's items that calibrate.
-        tolerance: Nats a token that the mean log-likelihood of each other task may fall by on the calibration items; None for no limit.
-        controls: What matched random networks go through: ``"calibrated"`` (the same choice), ``"chosen"`` (the network's own amount; cheaper, p too small), or
-            ``"both"``.
-        n_controls: How many of them; p cannot be below 1 / (1 + n).
-        metric: Of the target: ``"log_likelihood"`` (nats a token, finer) or ``"exact_match"``.
-        reference: A recording of the same units, of other prompts; needed by ``adds_sd``.
-        positions: Which tokens are touched (:mod:`.positions`).
-        n_bootstrap: Resamplings of the items behind intervals.
-        batch_size: Items in a pass.
-        progress: Show a bar.
+        adds: In the place of gains, amounts to add to activations, in their units; Liu et al. (2025) add 1.
+        adds_sd: In the place of gains, amounts in each unit's own standard deviations over ``reference``, along the
+            unit's sign in the network where it has one.
+        share: Share of every task's items that calibrate; the others are held out.
+        tolerance: Nats a token that the mean log-likelihood of each other task may fall by on the calibration items;
+            None for no limit.
+        controls: What matched random networks go through: ``"calibrated"`` (the same choice of an amount),
+            ``"chosen"`` (the network's own amount; cheaper, but its p is not valid in general), or ``"both"``.
+        n_controls: Number of matched random networks; p cannot be below 1 / (1 + n_controls).
+        metric: What the target is scored by: ``"log_likelihood"`` (nats a token, finer) or ``"exact_match"``.
+        reference: A recording of the same units on other prompts; needed by ``adds_sd``.
+        positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
+            mask or column numbers (:mod:`.positions`).
+        n_bootstrap: Number of times the items are resampled for the intervals.
+        batch_size: Number of items in a forward pass.
+        progress: Show a progress bar.
+
+    Returns:
+        The chosen amount, what it does on the held-out items, and what the controls do there.
 
     Raises:
-        InputError: No such task, too few items to split, no other task to hold the tolerance on, amounts that are not finite or all none, several kinds of
-            amount, a missing reference, or items that the network was found on.
+        InputError: No such task, too few items to split, no other task to hold the tolerance on, amounts that are not
+            finite or all none, several kinds of amount, a missing reference, or items that the network was found on.
     """
     target = network.name if task is None else task
     if target not in battery.tasks:
@@ -167,31 +213,35 @@ def calibrate_gain(
         raise InputError(f"tolerance={tolerance} must be 0 or more nats a token, or None for no limit")
     if tolerance is not None and not others:
         raise InputError(
-            f"tolerance={tolerance} needs other tasks than {target!r}, to see what amplification costs them; add tasks or plain text to the "
-            "battery, or give tolerance=None"
+            f"tolerance={tolerance} needs other tasks than {target!r}, to see what amplification costs them; add tasks "
+            "or plain text to the battery, or give tolerance=None"
         )
     one_of(controls, ControlRule, "controls")
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
-    metric_of(battery.select([target]), metric)
-    kind, amounts = _amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
+    metric_of(battery.select([target]), metric)  # refuses a metric that the target does not have
+    kind, amounts = _candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
     spread = spread_of(reference, network) if kind == "add_sd" else None
     discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
+    # step 1: the target first, so that its items decide how shared prompts are split
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
     counts = np.array([[len(each.items) for each in half.tasks.values()] for half in (calibration, heldout)])
     parts = [calibration.select([target]), *([calibration.select(others)] if others else [])]
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     m = METRICS.index(metric)
-    bench = _Bench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_size)
+    bench = _CalibrationBench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_size)
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
     changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
     control_amounts: list[float] = []
     with tqdm(total=len(amounts) + n_controls, desc=f"calibrating {network.name}", disable=not progress) as bar:
         table = []
+        # step 2: all candidates on all calibration items, which the table shows, allowed or not
         for amount in amounts:
+            # items of the target, then of the others: the order of the tasks in the result
             table.append(np.concatenate([bench.items(part, network, amount) for part in parts]))
             bar.update()
         chosen = bench.choose(network)
+        # step 4: the null, with the search in it (calibrated) or without (chosen)
         for control in sham_networks(network, n_controls, seed=seed):
             if "calibrated" in changes:
                 control_amounts.append(bench.choose(control))
@@ -210,6 +260,7 @@ def calibrate_gain(
         metric=metric,
         counts=counts,
         calibration=np.array(table),
+        # step 3: the chosen amount alone on the held-out items
         before=bench.items(heldout, network, NONE[kind]),
         after=bench.items(heldout, network, chosen),
         controls={rule: np.array(found) for rule, found in changes.items()},
@@ -223,22 +274,28 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
     """Split every task's items at random; items with the same prompt stay together, also across tasks.
 
     Args:
-        battery: At least four items a task.
-        share: Share of each task's items in the first half, as near as equal prompts and two items a half allow.
-        seed: Of the split.
+        battery: The tasks, of at least four items each.
+        share: Share of each task's items in the first half; it is met as nearly as equal prompts and two items a half
+            allow.
+        seed: Seed of the random split; the same seed gives the same halves.
+
+    Returns:
+        The first half and the second, each with all tasks.
 
     Raises:
         InputError: A share that is not between 0 and 1, or a task that cannot give two items to either half.
     """
     if not 0 < share < 1:
         raise InputError(f"share={share} must be between 0 and 1: the part of the items that calibrates")
-    first: dict[Text, bool] = {}
+    first: dict[Text, bool] = {}  # whether a prompt is in the first half; tasks that come later follow those before
     halves: tuple[dict[str, Task], dict[str, Task]] = {}, {}
     for number, (name, task) in enumerate(battery.tasks.items()):
-        keys = [_identity(item) for item in task.items]
-        times = Counter(keys)
+        keys = [_unsplittable_part(item) for item in task.items]
+        times = Counter(keys)  # how many items have this prompt
         different = list(times)
+        # items of the first half: the share, but at least 2 for either half
         wanted = min(max(round(share * len(keys)), 2), len(keys) - 2)
+        # items that an earlier task has put into the first half already
         inside = sum(first.get(key, False) for key in keys)
         for place in np.random.default_rng([seed, number]).permutation(len(different)):
             key = different[place]
@@ -249,20 +306,23 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
             items = tuple(item for item, key in zip(task.items, keys, strict=True) if first[key] is side)
             if len(items) < 2:
                 raise InputError(
-                    f"task {name!r} has {len(keys)} items with {len(different)} different prompts; calibration and held-out items are different "
-                    "ones, at least 2 each. Give more items, or leave the task out with battery.select"
+                    f"task {name!r} has {len(keys)} items with {len(different)} different prompts; calibration and "
+                    "held-out items are different ones, at least 2 each. Give more items, or leave the task out with "
+                    "battery.select"
                 )
             half[name] = Task(name, task.kind, items)
     return Battery(halves[0]), Battery(halves[1])
 
 
-def _identity(item: BatteryItem) -> Text:
-    """What must not be in both halves: the question, the prompt or, where there is none, the passage."""
+def _unsplittable_part(item: BatteryItem) -> Text:
+    """The part of an item that must not be in both halves: the question, the prompt or, where there is none, the
+    passage."""
     return item.texts[0] if item.texts else item.prompt or item.alternatives[0]
 
 
-def _amounts(given: Mapping[DoseKind, Sequence[int | float] | None]) -> tuple[DoseKind, list[float]]:
-    """Kind and candidates, ascending, with the one that changes nothing."""
+def _candidate_amounts(given: Mapping[DoseKind, Sequence[int | float] | None]) -> tuple[DoseKind, list[float]]:
+    """The kind of amount that was asked for, and the candidates, ascending, the amount that changes nothing among
+    them."""
     kinds: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if len(kinds) > 1:
         raise InputError(f"a calibration tries one kind of amount; got {', '.join(f'{kind}s=' for kind in kinds)}")

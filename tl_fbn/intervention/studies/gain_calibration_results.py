@@ -1,13 +1,18 @@
 """What calibrating a network's amplification found: the amounts tried, the chosen one, and what it does on other items.
 
-==================== =======================================================================================================
-``to_dataframe()``   every amount on the calibration items: why the chosen one was chosen. Its own line there is too good
-``held_out()``       the chosen amount on items that had no part in the choice: every task, beside matched random networks
-``summary()``        one line: the amount, the held-out change with its interval and p, the worst of the other tasks
-``intervention()``   the amplification itself, to be entered
-==================== =======================================================================================================
+==================== =======================================================================================
+``to_dataframe()``   every amount on the calibration items, which is why the chosen one was chosen. The line
+                     of the chosen amount looks better than it is
+``held_out()``       the chosen amount on items that had no part in the choice: every task, beside matched
+                     random networks
+``summary()``        one line: the amount, the held-out change with its interval and p, the worst of the
+                     other tasks
+``intervention()``   the amplification itself, to be entered as a context
+==================== =======================================================================================
 
-Changes are after - before: nats a token of log-likelihood, shares of items of exact match. How the amount is chosen and what p means: :mod:`.calibration`.
+Changes are after - before: nats a token of log-likelihood, shares of items of exact match; above 0 amplification
+helps. How the amount is chosen and what p means is told in :mod:`.gain_calibration`. Every table is made from
+item-level scores; none runs the model.
 """
 
 from __future__ import annotations
@@ -38,21 +43,34 @@ LIKELIHOOD = METRICS.index("log_likelihood")
 class GainCalibration(Result, step="amplification", picture="gain_calibration", renamed={"about": "provenance"}):
     """The amount that helps most, and what it does on other items.
 
+    >>> found = fbn.calibrate_gain(
+    ...     model, network, battery, task="sort", gains=(1.1, 1.5), n_controls=9, seed=0, progress=False
+    ... )
+    >>> found.to_dataframe()[["gain", "task", "change", "allowed", "chosen"]].round(4)
+       gain  task  change  allowed  chosen
+    0   1.0  sort     0.0     True    True
+    1   1.1  sort    -0.0     True   False
+    2   1.5  sort    -0.0     True   False
+
     Args:
-        network: What is amplified.
-        kind: ``"gain"``, ``"add"`` or ``"add_sd"``.
-        amounts: (candidate,) ascending, with the one that changes nothing.
-        chosen: The best allowed one on the calibration items.
-        tasks: The target, then the others.
-        metric: What the target is measured by; the others by log-likelihood.
-        counts: (half, task) items: calibration, held-out.
-        calibration: (candidate, calibration item, metric), task after task; metrics as in :data:`.evidence.METRICS`.
-        before: (held-out item, metric) of the untouched model.
-        after: (held-out item, metric) with the chosen amount.
-        controls: ``"calibrated"`` and ``"chosen"``, where asked for, to (control, task, metric) held-out changes under matched random networks.
-        control_amounts: (control,) what each calibrated control chose; none without them.
-        spread: (unit,) standard deviations behind ``add_sd``; none for other kinds.
-        provenance: Seeds, share, tolerance, positions, whether discovery prompts were disjoint.
+        network: The network that is amplified.
+        kind: Kind of amount: ``"gain"`` (a factor), ``"add"`` (in activation units) or ``"add_sd"`` (in standard
+            deviations of each unit).
+        amounts: (candidate,) amounts that were tried, ascending, with the one that changes nothing.
+        chosen: The allowed amount that raises the target most on the calibration items.
+        tasks: Names of the tasks, the target first.
+        metric: What the target is measured by; the other tasks are measured by log-likelihood.
+        counts: (half, task) number of items of each task: calibration, held-out.
+        calibration: (candidate, calibration item, metric) scores under every amount, task after task; the metrics are
+            those of :data:`.item_statistics.METRICS`.
+        before: (held-out item, metric) scores of the untouched model.
+        after: (held-out item, metric) scores with the chosen amount.
+        controls: ``"calibrated"`` and ``"chosen"``, where they were asked for, to (control, task, metric) mean
+            held-out changes under matched random networks.
+        control_amounts: (control,) amount that each calibrated control chose; empty without calibrated controls.
+        spread: (unit,) standard deviations of the units, for ``"add_sd"``; empty for other kinds.
+        provenance: Seed, share, tolerance, numbers of controls and bootstrap draws, positions, and whether discovery
+            prompts were disjoint.
     """
 
     network: Network
@@ -75,21 +93,26 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
 
     @property
     def amplifies(self) -> bool:
-        """Whether any amount was better than none."""
+        """Whether the chosen amount changes anything."""
         return self.chosen != NONE[self.kind]
 
     def to_dataframe(self) -> pd.DataFrame:
         """The candidates on the calibration items, one line each.
 
-        Columns: network, the kind (gain, add or add_sd), task, metric, value, change (from none), low, high (95 % paired interval over items), worst_task and
-        worst_change (the other task that loses most log-likelihood, nats a token), allowed, chosen. The chosen line's change is too good: see :meth:`held_out`.
+        Columns: network, the kind (gain, add or add_sd), task, metric, value, change (from none), low, high (95 %
+        paired interval over items), worst_task and worst_change (the other task that loses most log-likelihood, nats
+        a token), allowed, chosen. The chosen line's change is too good: see :meth:`held_out`.
         """
-        m, (target, *others) = METRICS.index(self.metric), spans(self.counts[0])
+        m = METRICS.index(self.metric)
+        target, *others = spans(self.counts[0])  # of the calibration items
+        # the amount that changes nothing is always among the candidates
         untouched = self.calibration[list(self.amounts).index(NONE[self.kind])]
         lines = []
         for amount, items in zip(self.amounts, self.calibration, strict=True):
             change = items[target, m] - untouched[target, m]
+            # paired by item; every amount is measured on the same bootstrap draws
             low, high = paired_interval(change, int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), 0])
+            # the limit is on each other task's mean log-likelihood, whatever the target's metric
             rest = [float((items - untouched)[span, LIKELIHOOD].mean()) for span in others]
             place = int(np.argmin(rest)) if rest else None
             worst = np.nan if place is None else rest[place]
@@ -114,12 +137,15 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
     def held_out(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """The chosen amount on the held-out items, one line a task, the target first.
 
-        Columns: task, target, metric, items, before, after, change, low, high (95 % paired interval over items), control_median, control_p05, control_p95, p (share
-        of matched random networks that change the task as much upwards; 1 where nothing is amplified).
+        Columns: task, target, metric, items, before, after, change, low, high (95 % paired interval over items),
+        control_median, control_p05, control_p95, p (share of matched random networks that change the task as much
+        upwards; 1 where nothing is amplified).
 
         Args:
-            metric: One metric for all tasks, NaN where it is not defined; by default the target's own, and log-likelihood for the others.
-            control: ``"calibrated"`` or ``"chosen"``; by default the first there is.
+            metric: ``"exact_match"`` or ``"log_likelihood"`` for all tasks, NaN where it is not defined; None takes
+                the target's own metric, and log-likelihood for the other tasks.
+            control: ``"calibrated"`` or ``"chosen"``, the controls behind p; None takes the first that this
+                calibration has.
 
         Raises:
             InputError: An unknown metric, or controls that were not asked for.
@@ -137,9 +163,9 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
             measure = metric or (self.metric if number == 0 else "log_likelihood")
             m = METRICS.index(measure)
             change = (self.after - self.before)[span, m]
-            low, high = paired_interval(
-                change, int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), 1 + number]
-            )
+            seed = [int(self.provenance["seed"]), 1 + number]  # 0 is the seed of the calibration items
+            low, high = paired_interval(change, int(self.provenance["n_bootstrap"]), seed)
+            # the null is of changes upwards, one-sided: amplification is asked to help
             chance = self.controls[rule][:, number, m]
             p05, median, p95 = np.quantile(chance, [0.05, 0.5, 0.95])
             lines.append(
@@ -162,18 +188,21 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         return pd.DataFrame(lines)
 
     def summary(self) -> pd.DataFrame:
-        """One line.
+        """The result in one line.
 
-        Columns: network, task, kind, amount (chosen), calibration_change, change (held-out) with low and high, control_median, p (calibrated controls; NaN
-        without), p_chosen (controls at the chosen amount; NaN without), worst_task and worst_change (held-out, nats a token), within_tolerance, and helps: something
-        is amplified, low > 0 and, by calibrated controls, p <= .05.
+        Columns: network, task, kind, amount (chosen), calibration_change, change (held-out) with low and high,
+        control_median, p (calibrated controls; NaN without), p_chosen (controls at the chosen amount; NaN without),
+        worst_task and worst_change (held-out, nats a token), within_tolerance, and helps: something is amplified, low
+        > 0 and, by calibrated controls, p <= .05.
         """
         tables = {rule: self.held_out(control=rule) for rule in self.controls}
         table = next(iter(tables.values()))
         target = table.iloc[0]
         others = table.iloc[1:].reset_index(drop=True)
         calibration = self.to_dataframe()
-        p, p_chosen = (float(tables[r]["p"].iloc[0]) if r in tables else np.nan for r in ("calibrated", "chosen"))
+        p = float(tables["calibrated"]["p"].iloc[0]) if "calibrated" in tables else np.nan
+        p_chosen = float(tables["chosen"]["p"].iloc[0]) if "chosen" in tables else np.nan
+        # the other task that loses most on the held-out items, by log-likelihood
         place = int(others["change"].argmin()) if len(others) else None
         worst = np.nan if place is None else float(others["change"].iloc[place])
         line = {
@@ -188,6 +217,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
             "worst_task": "" if place is None else str(others["task"].iloc[place]),
             "worst_change": worst,
             "within_tolerance": self._tolerable(worst),
+            # a comparison with NaN is false, so without calibrated controls nothing is said to help
             "helps": bool(self.amplifies and target["low"] > 0 and p <= 0.05),
         }
         return pd.DataFrame([line])
@@ -196,11 +226,15 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         """:func:`.hooks.amplify` with the chosen amount; where that is none, it changes nothing.
 
         Args:
-            model: The model, or another with the same units.
-            positions: By default those of the calibration.
+            model: The model that was calibrated, or another with the same units.
+            positions: The tokens that are touched (:mod:`.positions`); None takes those of the calibration.
+
+        Returns:
+            An intervention, to be entered as a context.
 
         Raises:
-            InputError: Positions of the calibration that were a mask or numbers, which are not kept; a model with other units.
+            InputError: The calibration touched a mask or column numbers, which are not kept, and none are given; or
+                the model has other units.
         """
         where = self.provenance["positions"] if positions is None else positions
         if isinstance(where, str) and where == "given":
@@ -215,7 +249,8 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
         if "rules" not in about:
             return arrays, about
-        arrays |= {f"network/{part}": arrays.pop(part) for part in ("members", "signs")}  # version 0.1
+        # version 0.1 wrote the network's parts beside the other arrays
+        arrays |= {f"network/{part}": arrays.pop(part) for part in ("members", "signs")}
         return arrays, {**about, "order": {"controls": about["rules"]}}
 
     def _methods_(self) -> list[str]:
@@ -223,15 +258,17 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         rules = ", ".join(f"{len(changes)} {rule}" for rule, changes in self.controls.items()) or "none"
         amounts = listed([f"{amount:g}" for amount in self.amounts])
         return [
-            f"Amplification of {self.network.name} ({self.kind}; tried: {amounts}) was calibrated on {int(self.counts[0, 0])} items of {self.tasks[0]} "
-            f"(share {about.get('share', NOT_RECORDED)}; no other task may lose more than {about.get('tolerance', NOT_RECORDED)} nats) and measured on "
-            f"{int(self.counts[1, 0])} others by {METRIC_IN_WORDS[self.metric]}, with controls: {rules} (calibrated ones go through the same search); "
-            f"{P_FORMULA}; seed {about.get('seed', NOT_RECORDED)}."
+            f"Amplification of {self.network.name} ({self.kind}; tried: {amounts}) was calibrated on "
+            f"{int(self.counts[0, 0])} items of {self.tasks[0]} (share {about.get('share', NOT_RECORDED)}; no other "
+            f"task may lose more than {about.get('tolerance', NOT_RECORDED)} nats) and measured on "
+            f"{int(self.counts[1, 0])} others by {METRIC_IN_WORDS[self.metric]}, with controls: {rules} (calibrated "
+            f"ones go through the same search); {P_FORMULA}; seed {about.get('seed', NOT_RECORDED)}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = (
-            f"{self!r}\n\nThe amount was chosen on {int(self.counts[0, 0])} items of {self.tasks[0]!r}; the first table is of {int(self.counts[1, 0])} others, "
+            f"{self!r}\n\nThe amount was chosen on {int(self.counts[0, 0])} items of {self.tasks[0]!r}; the first "
+            f"table is of {int(self.counts[1, 0])} others, "
             "the second, of the items it was chosen on, is too good for the chosen line."
         )
         return [
@@ -249,10 +286,11 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         what = f"GainCalibration of {self.network.name} on {self.tasks[0]!r}"
         if not self.amplifies:
             return f"{what}: no amplification helps ({len(self.amounts) - 1} amounts tried)"
-        p, named = (line["p"], "p") if "calibrated" in self.controls else (line["p_chosen"], "p_chosen")
+        named = "p" if "calibrated" in self.controls else "p_chosen"
+        p = line[named]
         return (
-            f"{what}: {self.kind} {self.chosen:g}, held-out {self.metric} {line['change']:+.3g} [{line['low']:.3g}, {line['high']:.3g}], "
-            f"{named} = {p:.3g}"
+            f"{what}: {self.kind} {self.chosen:g}, held-out {self.metric} {line['change']:+.3g} [{line['low']:.3g}, "
+            f"{line['high']:.3g}], {named} = {p:.3g}"
         )
 
     def _repr_html_(self) -> str:
@@ -260,5 +298,10 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
 
 
 def allowed(worst: float, tolerance: float | None) -> bool:
-    """Whether the change of the task that loses most is within the tolerance; with no tolerance everything is, with one NaN is not."""
+    """Whether the change of the task that loses most is within the tolerance.
+
+    Args:
+        worst: Change of that task, in nats a token; NaN is not within any tolerance.
+        tolerance: Nats a token that it may lose; None allows everything.
+    """
     return tolerance is None or bool(worst >= -tolerance)

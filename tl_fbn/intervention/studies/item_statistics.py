@@ -1,10 +1,19 @@
 """What a claim about a lesion needs, whoever makes it: items it was not found on, chance, and intervals.
 
-- *Disjointness.* A network remembers digests of the prompts it was found on; scoring those is an error.
-- *p against controls* = (1 + controls that do at least as much) / (1 + controls), never 0 (Phipson and Smyth 2010).
-- *Paired bootstrap.* The same items before and after; items are resampled with replacement, percentile interval. It speaks of such items.
-- *McNemar's exact test* of items that were right before and wrong after against the reverse.
-- *Equivalence.* Two one-sided t tests (Schuirmann 1987): the change is shown to be smaller than a stated margin either way. "Not significant" never shows that.
+- *Disjointness.* A network remembers digests of the prompts it was found on; scoring it on one of those prompts is an
+  error.
+- *p against controls* = (1 + controls that do at least as much) / (1 + controls). It counts the network among its
+  controls, so it is never 0 and is valid for a network that is exchangeable with them (Phipson and Smyth 2010).
+- *Paired bootstrap* (Efron 1979). The same items before and after: the differences of items are resampled with
+  replacement, and the interval lies between two percentiles of their means. It speaks of other such items, not of
+  other networks.
+- *McNemar's exact test* (McNemar 1947). Items that were right before and wrong after, against items that were wrong
+  before and right after: under no effect both are as likely, so their number is binomial with probability 1/2.
+- *Equivalence.* Two one-sided t tests (Schuirmann 1987): the change is shown to be smaller than a stated margin
+  either way. "Not significant" never shows that.
+
+Scores of items are arrays (item, metric), the items of all tasks one task after the other. Exact match is 1 or 0 (NaN
+where a task has no right answer), log-likelihood is in nats a token.
 """
 
 from __future__ import annotations
@@ -22,16 +31,32 @@ from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.units import Network
 
-METRICS = ("exact_match", "log_likelihood")
+METRICS = ("exact_match", "log_likelihood")  # in the order of the last axis of item-level arrays
 
 
 def check_metric(metric: str) -> None:
-    """Raise InputError unless a metric is one of :data:`METRICS`."""
+    """Refuse a metric that is none of :data:`METRICS`.
+
+    Args:
+        metric: Name of the metric, as the user gave it.
+
+    Raises:
+        InputError: The name is neither ``"exact_match"`` nor ``"log_likelihood"``.
+    """
     one_of(metric, METRICS, "metric")
 
 
 def metric_of(battery: Battery, metric: str | None) -> str:
-    """The metric that scores every task of a battery: the one asked for, or exact match if every task has one."""
+    """The metric that scores every task of a battery.
+
+    Args:
+        battery: The tasks.
+        metric: Name of the metric that is asked for; None takes exact match if every task has one, else log-likelihood.
+
+    Raises:
+        InputError: An unknown metric, or exact match where some task is plain text, which has no right answer.
+    """
+    # plain text has no right answer
     defined = all(task.kind != "text" for task in battery.tasks.values())
     metric = metric or ("exact_match" if defined else "log_likelihood")
     if metric not in METRICS or (metric == "exact_match" and not defined):
@@ -42,28 +67,70 @@ def metric_of(battery: Battery, metric: str | None) -> str:
 
 
 def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str) -> str:
-    """``"disjoint"`` or ``"discovery prompts unknown"``; ValueError if the network was found on items of the battery."""
+    """Whether the items of a battery are other prompts than those a network was found on.
+
+    Args:
+        network: The network; its provenance may hold digests of its discovery prompts.
+        battery: The tasks whose items would be scored.
+        tokenizer: Tokenizer of the model; prompts are compared by digests of their tokens.
+        name: What the network is called in the error message.
+
+    Returns:
+        ``"disjoint"``, or ``"discovery prompts unknown"`` where the network does not know its prompts.
+
+    Raises:
+        InputError: The network was found on prompts that the battery scores.
+    """
     prompts = network.provenance.get("prompts")
     if prompts is None:
-        return "discovery prompts unknown"
+        return "discovery prompts unknown"  # an atlas from elsewhere, or units that were chosen by hand
     found_on = set(prompts)
     for task, digests in battery.digests(tokenizer).items():
         if shared := found_on & digests:
             raise InputError(
-                f"network {name!r} was found on {len(shared)} of the prompts that task {task!r} scores; a result on its own "
+                f"network {name!r} was found on {len(shared)} of the prompts that task {task!r} scores; a result on "
+                "its own "
                 "discovery prompts is no result. Score other items, or find the network on other prompts"
             )
     return "disjoint"
 
 
 def spans(counts: Int[np.ndarray, " task"]) -> list[slice]:
-    """Where each task's items are among those of all."""
+    """Where the items of each task are among the items of all tasks.
+
+    Args:
+        counts: Number of items of each task.
+
+    Returns:
+        One slice a task.
+    """
     ends = np.cumsum(counts)
     return [slice(int(end - n), int(end)) for end, n in zip(ends, counts, strict=True)]
 
 
+def task_means(
+    items: Float[np.ndarray, "*state item metric"], counts: Int[np.ndarray, " task"]
+) -> Float[np.ndarray, "*state task metric"]:
+    """Mean of each task over its items.
+
+    Args:
+        items: Scores of the items of all tasks, task after task, in one state of the model or in several.
+        counts: Number of items of each task.
+    """
+    ends = np.cumsum(counts)
+    by_task = np.split(items, ends[:-1], axis=-2)  # the last end is the end of the array, which needs no cut
+    return np.stack([of_task.mean(-2) for of_task in by_task], axis=-2)
+
+
 def by_item(scores: Mapping[str, Scores]) -> Float[np.ndarray, "item metric"]:
-    """Item by item, task after task; exact match is NaN for passages."""
+    """Scores of a battery item by item, task after task.
+
+    Args:
+        scores: Task to scores, as :meth:`.Battery.score` gives them.
+
+    Returns:
+        (item, metric) exact match, which is NaN for items of plain text, and log-likelihood in nats a token.
+    """
     parts = []
     for one in scores.values():
         likelihood = np.asarray(one.log_likelihood, dtype=float)
@@ -73,32 +140,79 @@ def by_item(scores: Mapping[str, Scores]) -> Float[np.ndarray, "item metric"]:
 
 
 def empirical_p(own: Any, controls: np.ndarray) -> Any:
-    """(1 + controls at least as large) / (1 + controls), over the first axis of the controls; NaN where one of them is no number."""
+    """p of a value against those of its controls: (1 + controls at least as large) / (1 + controls).
+
+    Args:
+        own: The value, or an array of values that are tested one by one.
+        controls: Values of the controls along the first axis; the other axes are those of ``own``.
+
+    Returns:
+        p, in the shape of ``own``; NaN where the value or one of its controls is NaN.
+    """
+    # a control that differs by rounding only counts as equal
     p = (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
     return np.where(np.isnan(own) | np.isnan(controls).any(0), np.nan, p)[()]
 
 
 def resamples(n_items: int, n_bootstrap: int, seed: Any) -> Int[np.ndarray, "draw item"]:
-    """Items drawn with replacement."""
+    """Bootstrap draws: numbers of items, drawn with replacement.
+
+    Args:
+        n_items: Number of items, which is also how many are drawn each time.
+        n_bootstrap: Number of draws.
+        seed: Seed of the draws, anything that :func:`numpy.random.default_rng` takes; the same seed gives the same
+            draws.
+    """
     return np.random.default_rng(seed).integers(0, n_items, (n_bootstrap, n_items))
 
 
 def paired_interval(
     differences: Float[np.ndarray, " item"], n_bootstrap: int, seed: Any, *, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of a mean difference over items."""
-    means = differences[resamples(len(differences), n_bootstrap, seed)].mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    """Percentile interval of a mean difference over items, by a bootstrap of the items.
+
+    Args:
+        differences: Score of each item in one state of the model minus its score in another.
+        n_bootstrap: Number of times the items are resampled.
+        seed: Seed of the resampling; the same seed gives the same draws of as many items.
+        level: Coverage of the interval, .95 for a 95 % interval.
+
+    Returns:
+        Lower and upper end.
+    """
+    return percentile_interval(differences[resamples(len(differences), n_bootstrap, seed)].mean(1), level=level)
+
+
+def percentile_interval(drawn: Float[np.ndarray, " draw"], *, level: float = 0.95) -> tuple[float, float]:
+    """Interval between the (1 - level) / 2 and the (1 + level) / 2 quantile of a bootstrap distribution.
+
+    Args:
+        drawn: The statistic in each bootstrap draw.
+        level: Coverage of the interval, .95 for a 95 % interval.
+
+    Returns:
+        Lower and upper end.
+    """
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def mcnemar_p(before: Float[np.ndarray, " item"], after: Float[np.ndarray, " item"]) -> float:
-    """Exact two-sided McNemar test of right and wrong items; NaN where they are not right or wrong."""
+    """p of the exact two-sided McNemar test that as many items turn wrong as turn right.
+
+    Args:
+        before: 1 for each item that was answered rightly, 0 for each that was not.
+        after: 1 or 0 for the same items in another state of the model.
+
+    Returns:
+        p; 1 where no item changed, NaN where the items have no right answer.
+    """
     if np.isnan(before).any() or np.isnan(after).any():
         return math.nan
+    # the two kinds of items that changed; scores are 0 or 1
     worse = int(((before > 0.5) & (after < 0.5)).sum())
     better = int(((before < 0.5) & (after > 0.5)).sum())
-    unchanged = 0  # the exact test looks at the discordant items alone
+    unchanged = 0  # the exact test is binomial in the items that changed; the others do not enter
     test: Any = mcnemar([[unchanged, worse], [better, unchanged]], exact=True)
     return float(test.pvalue) if worse + better else 1.0
 
@@ -108,20 +222,42 @@ def equivalence_p(
 ) -> tuple[float, float, float]:
     """Two one-sided t tests that the mean effect of controls lies within a margin.
 
-    Controls and items are both samples: the squared standard error is the variance of control means over the number of controls plus that of item means over the
-    number of items, which is a little too much (noise counts twice), with as many degrees of freedom as the smaller of the two allows.
+    Controls and items are both samples: the squared standard error is the variance of control means over the number
+    of controls plus that of item means over the number of items. That is a little too much, because the noise of
+    single scores counts twice. The degrees of freedom are those of the smaller of the two samples.
 
     Args:
         by_control: What each control changes, mean over items.
         by_item: What is changed in each item, mean over controls.
-        margin: In the effects' own unit.
+        margin: The effect that would not matter, above 0, in the unit of the effects.
 
     Returns:
-        Mean effect, its standard error, p.
+        Mean effect, its standard error, and p: small where the mean effect lies between -margin and margin.
     """
     mean = float(by_control.mean())
+    # SE^2 = var(control means) / controls + var(item means) / items
     error = math.sqrt(by_control.var(ddof=1) / len(by_control) + by_item.var(ddof=1) / len(by_item))
-    if error == 0:
+    if error == 0:  # no control changed any item: t would be 0 / 0 or infinite
         return mean, 0.0, 0.0 if abs(mean) < margin else 1.0
+    # the larger p of both one-sided tests is that of the nearer margin, margin - |mean| away
     dof = min(len(by_control), len(by_item)) - 1
     return mean, error, float(stats.t.sf((margin - abs(mean)) / error, dof))
+
+
+def monotonicity(distance: Float[np.ndarray, " dose"], curves: Float[np.ndarray, "*draw dose"]) -> Any:
+    """Spearman's correlation of each curve with the distance of the dose from none; 0 where a curve never varies.
+
+    Args:
+        distance: Distance of each dose from the dose that changes nothing.
+        curves: Score at each dose, of one curve or of several.
+
+    Returns:
+        Correlations, in the shape of ``curves`` without its last axis.
+    """
+    # Pearson's correlation of average ranks: (a . b) / (|a| |b|) of centred ranks
+    a = stats.rankdata(distance)
+    b = stats.rankdata(curves, axis=-1)
+    a = a - a.mean()
+    b = b - b.mean(-1, keepdims=True)
+    lengths = np.linalg.norm(a) * np.linalg.norm(b, axis=-1)
+    return np.where(lengths > 0, (b * a).sum(-1) / np.where(lengths > 0, lengths, 1.0), 0.0)

@@ -1,18 +1,23 @@
-"""The lesion study: does inhibiting a network break its task, more than random networks of its size, and more than others?
+"""The lesion study: does inhibiting a network break its task, more than random networks and more than other tasks?
 
-Every source network is inhibited while every task of a battery is scored. Beside it stand ``n_controls`` random networks of each kind asked for
-(:mod:`.controls`), drawn anew for each source network, and whatever other chosen networks are to be compared::
+Every source network is inhibited while every task of a battery is scored. Beside it stand ``n_controls`` random
+networks of each kind asked for (:mod:`.controls`), drawn anew for each source network, and whatever other chosen
+networks are to be compared (*rivals*)::
 
-    fbn.plan_lesions(model, networks, battery, n_controls=100)            # what it will cost, before it starts
-    study = fbn.lesion_study(model, networks, battery, seed=0, controls=("random", "activity"), path="lesions/first",
-                             rivals={"lowest": {name: fbn.studies.lowest_ranked(maps[name], networks[name]) for name in networks}})
+    fbn.plan_lesions(model, networks, battery, n_controls=100)  # what it will cost, before it starts
+    lowest = {name: fbn.studies.lowest_ranked(maps[name], networks[name]) for name in networks}
+    study = fbn.lesion_study(model, networks, battery, seed=0, controls=("random", "activity"),
+                             reference=recording, path="lesions/first", rivals={"lowest": lowest})
 
-The items a network is scored on must not be the prompts it was found on: networks remember digests of those prompts, and
-an overlap is an error. Where a network does not know its prompts, the table says so.
+The items a network is scored on must not be the prompts it was found on: networks remember digests of those prompts,
+and an overlap is an error. Where a network does not know its prompts, the tables say so.
 
-With ``path=`` results are kept as they come, item by item; the same call goes on where an interrupted one was and runs nothing once all is done. Cost:
-(1 + networks x (1 + rivals + kinds x controls)) evaluations of the battery; 100 items a task are plenty. ``joblib.parallel_config`` spreads them over
-processes or a cluster (:mod:`.workers`).
+With ``path=`` item-level results are kept as they come. The same call goes on where an interrupted one stopped, and
+runs nothing once all is done. ``joblib.parallel_config`` spreads the lesions over processes or a cluster
+(:mod:`.workers`).
+
+Cost: 1 + networks x (1 + rivals + kinds x n_controls) evaluations of the battery; 100 items a task are plenty. What
+the results mean, and their tables, are in :mod:`.lesion_results`.
 """
 
 from __future__ import annotations
@@ -32,7 +37,6 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.behaviour.output_checks import monitor
@@ -41,17 +45,16 @@ from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import (
     ControlKind,
-    Features,
-    balance,
+    balances,
     lesions_of,
-    matched_controls,
     space_of,
     unit_features,
 )
 from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
-from tl_fbn.intervention.studies.resume import Unfinished
+from tl_fbn.intervention.studies.resume import Unfinished, identity_of_study
+from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.units import Network, html_table
 
@@ -62,13 +65,17 @@ Rivals = Mapping[str, Mapping[str, Network]]
 class LesionPlan:
     """What a lesion study will cost.
 
+    >>> plan = fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)
+    >>> plan.lesions, plan.passes
+    (101, 102)
+
     Args:
-        networks: Source networks.
-        lesions: Interventions under which the battery is scored.
-        items: Items of the battery.
-        passes: Forward passes, of batches, of all evaluations together.
-        tokens: Tokens read by them.
-        seconds: Time, from one evaluation made for this plan.
+        networks: Number of source networks.
+        lesions: Number of interventions under which the whole battery is scored.
+        items: Number of items of the battery, all tasks together.
+        passes: Number of forward passes (one a batch) of all evaluations together, that without a lesion included.
+        tokens: Number of tokens that these passes read.
+        seconds: Expected time in seconds, from one evaluation that was timed for this plan.
     """
 
     networks: int
@@ -80,8 +87,8 @@ class LesionPlan:
 
     def __repr__(self) -> str:
         return (
-            f"LesionPlan: {self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each; {self.passes:,} forward passes, "
-            f"{self.tokens:,} tokens, about {_duration(self.seconds)}"
+            f"LesionPlan: {self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each; "
+            f"{self.passes:,} forward passes, {self.tokens:,} tokens, about {duration_in_words(self.seconds)}"
         )
 
     def _repr_html_(self) -> str:
@@ -98,36 +105,48 @@ def plan_lesions(
     rivals: Rivals | None = None,
     batch_size: int = 128,
 ) -> LesionPlan:
-    """Count what :func:`lesion_study` with these arguments will run; one evaluation of the battery is timed.
+    """Count what :func:`lesion_study` will run; two evaluations of the battery are made, and the second is timed.
 
-    ::
-
-        print(fbn.plan_lesions(model, {"sort": network}, fbn.demo.battery(), n_controls=100))
+    >>> fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)  # doctest: +ELLIPSIS
+    LesionPlan: 101 lesions of 1 networks, 20 items each; 102 forward passes, 34,680 tokens, about ...
 
     Args:
-        model, networks, battery, n_controls, controls, rivals, batch_size: As for :func:`lesion_study`.
+        model: A TransformerLens model in eval mode.
+        networks: Names to the source networks that the study will lesion.
+        battery: The tasks that the study will score under every lesion.
+        n_controls: Number of random networks of each kind for each source network.
+        controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``.
+        rivals: Name of a rival to networks by the name of their source network; each costs one more lesion.
+        batch_size: Number of items in a forward pass.
 
     Returns:
         Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
 
     Raises:
-        InputError: As scoring the battery does: an item that does not fit the model.
+        InputError: An item of the battery does not fit the model, for example by its length.
     """
-    battery.score(model, batch_size=batch_size)  # the first prepares the items and warms up
+    battery.score(model, batch_size=batch_size)  # not timed: the first evaluation also prepares the items
     started = time.perf_counter()
     battery.score(model, batch_size=batch_size)
     seconds = time.perf_counter() - started
+    # every source network once, its controls of every kind, and the rivals it has
     chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
     lesions = len(networks) * (1 + len(controls) * n_controls) + chosen
-    sizes = battery.sizes(model, batch_size=batch_size)
+    sizes = battery.sizes(model, batch_size=batch_size)  # tokens of each forward pass
     items = sum(len(task.items) for task in battery.tasks.values())
+    n_evaluations = 1 + lesions  # one without a lesion
     return LesionPlan(
-        len(networks), lesions, items, (1 + lesions) * len(sizes), (1 + lesions) * sum(sizes), (1 + lesions) * seconds
+        networks=len(networks),
+        lesions=lesions,
+        items=items,
+        passes=n_evaluations * len(sizes),
+        tokens=n_evaluations * sum(sizes),
+        seconds=n_evaluations * seconds,
     )
 
 
 class LesionOptions(TypedDict, total=False):
-    """What :func:`lesion_study` takes beside model, networks, battery and seed, for those who pass it on."""
+    """Options of :func:`lesion_study` beside model, networks, battery and seed, for functions that pass them on."""
 
     n_controls: int
     controls: Sequence[ControlKind]
@@ -162,30 +181,45 @@ def lesion_study(
 ) -> LesionStudy:
     """Inhibit every network, score every task, and do the same with matched random networks.
 
-    ::
-
-        study = fbn.lesion_study(model, {"sort": network}, fbn.demo.battery(), n_controls=100, seed=0)
-        study.summary()
+    >>> networks = {"sort": contrast.effect.top(0.02)}  # the units that *sort* drives most beyond *reverse*
+    >>> study = fbn.lesion_study(model, networks, battery, n_controls=19, seed=0, progress=False)
+    >>> study
+    LesionStudy of exact_match: 1 networks (sort) x 2 tasks, 19 random controls each
+    >>> study.summary()[["network", "own", "other_worst", "selectivity", "control_p95", "p"]].round(2)
+      network  own  other_worst  selectivity  control_p95     p
+    0    sort  0.3          0.0          0.3          0.0  0.05
 
     Args:
         model: A TransformerLens model in eval mode.
-        networks: Names to networks; a network named like a task is that task's own.
-        battery: What to score, on items that no network was found on.
-        seed: Of the random networks.
-        n_controls: Random networks of each kind for each source network, with as many units in each layer.
-        controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``; see :mod:`.controls`. The first gives the tables' p.
-        rivals: Name to networks by source network (not necessarily all): other chosen networks, lesioned beside it.
-        method: How units are silenced, as :func:`.hooks.inhibit`.
+        networks: Names to the source networks; a network that is named like a task counts as that task's own.
+        battery: The tasks to score, with items that no network was found on.
+        seed: Seed of the random networks, of the bootstrap, and of the methods ``"resample"`` and ``"noise"``; the
+            same seed gives the same study.
+        n_controls: Number of random networks of each kind for each source network, each with as many units in each
+            layer.
+        controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``, as :mod:`.controls` defines
+            them. The p values of tables come from the first kind.
+        rivals: Name of a rival to networks by the name of their source network (not necessarily all): other chosen
+            networks that are lesioned in the place of the source network.
+        method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``, ``"position_mean"``,
+            ``"resample"`` or ``"noise"``; all but the first take their values from ``reference``.
         reference: A recording of the same units, for methods other than ``"zero"`` and for ``"activity"`` controls.
-        positions: Which tokens are touched, as :func:`.hooks.inhibit`; in a battery the prompt ends where the scored answer begins.
-        metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
-        n_bootstrap: Resamplings of the items behind intervals.
-        batch_size: Items in a forward pass.
-        path: A folder that keeps item-level results as they come; an interrupted study goes on from there.
-        progress: Show a bar.
+        positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
+            mask or column numbers (:mod:`.positions`); in a battery the prompt ends where the scored answer begins.
+        metric: ``"exact_match"`` or ``"log_likelihood"``, what tables show; by default exact match if every task has
+            one.
+        n_bootstrap: Number of times the items are resampled for the intervals.
+        batch_size: Number of items in a forward pass.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
+            nothing.
+        progress: Show a progress bar.
+
+    Returns:
+        Item-level scores without a lesion, under each network and under its controls, with the tables that read them.
 
     Raises:
-        InputError: A network from another space, one that was found on prompts of the battery, fewer than one control, a folder that holds another study.
+        InputError: Networks of different unit spaces, a network that was found on prompts of the battery, fewer than
+            one control, or a folder that holds another study.
     """
     if not isinstance(battery, Battery):
         raise InputTypeError(f"lesion_study scores a Battery; got {type(battery).__name__}. Several are joined by |")
@@ -195,6 +229,7 @@ def lesion_study(
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     if n_bootstrap < 1 or seed < 0:
         raise InputError(f"n_bootstrap={n_bootstrap} must be at least 1 and seed={seed} at least 0")
+    # a kind twice would draw the same controls twice
     unknown = [kind for kind in controls if kind not in get_args(ControlKind)]
     if unknown or not controls or len(set(controls)) < len(controls):
         raise InputError(
@@ -206,15 +241,17 @@ def lesion_study(
         raise InputError(f'controls="rotated" projects directions out, to zero; it is no control for method={method!r}')
     metric = metric_of(battery, metric)
     rivals = rivals or {}
-    chosen = _chosen(networks, rivals)
+    # source networks and rivals alike must share one unit space, and must not have been found on the items
+    chosen = _networks_and_rivals(networks, rivals)
     space = space_of(list(chosen.values()))
     if reference is not None:
         space.require_same(reference.space, "take the reference for")
     tokenizer = tokenizer_of(model)
-    found = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
+    discovery = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
     at = where(positions, model)
     silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
     features = unit_features(model, reference) if reference is not None and "activity" in controls else None
+    # all that decides the results beside model, networks and items; a folder goes on only with the same
     settings = {
         "method": method,
         "positions": at.digest,
@@ -225,44 +262,54 @@ def lesion_study(
     }
     if path is not None and host.foreign_hooks(model):
         raise InputError(
-            "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take them off, or leave path= out"
+            "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take "
+            "them off, or leave path= out"
         )
-    kept = None if path is None else Unfinished(path, _fields(model, networks, rivals, battery, settings))
+    folder = None if path is None else Unfinished(path, identity_of_study(model, networks, rivals, battery, settings))
     total = len(chosen) + len(networks) * len(controls) * n_controls
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 
-        def part(name: str, made: Sequence[Callable[[], AbstractContextManager[Any]]]) -> tuple[np.ndarray, dict]:
+        def scored_part(
+            name: str, lesions: Sequence[Callable[[], AbstractContextManager[Any]]]
+        ) -> tuple[np.ndarray, dict]:
+            """(lesion, item, metric) scores under some lesions, and the notes on the first of them."""
+
             def results_from(start: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-                for result in in_order(_lesioned, (model, battery, batch_size, made), range(start, len(made))):
+                # what a lesion on another process needs; here it is only passed on
+                bundle = (model, battery, batch_size, lesions)
+                for result in in_order(_scores_under_lesion, bundle, range(start, len(lesions))):
                     bar.update()
                     yield result
 
-            if kept is not None:
-                return kept.grow(name, len(made), results_from)
+            if folder is not None:
+                return folder.grow(name, len(lesions), results_from)
             results = list(results_from(0))
             return np.array([row for row, _ in results]), results[0][1]
 
-        parts = [part("baseline", [nullcontext])]
+        parts = [scored_part("baseline", [nullcontext])]  # the lesion of nothing
         done = 1
         for number, (name, network) in enumerate(networks.items()):
-            made = [partial(silence, network), *(partial(silence, of[name]) for of in rivals.values() if name in of)]
+            # one part a source network: itself, its rivals, its controls kind after kind; _split_by_kind needs this
+            # order
+            lesions = [partial(silence, network), *(partial(silence, of[name]) for of in rivals.values() if name in of)]
             for kind in controls:
-                made += lesions_of(
+                lesions += lesions_of(
                     kind, model, network, n_controls, seed=seed + number, silence=silence, features=features, where=at
                 )
-            parts.append(part(f"{number:03d}", made))
-            done += len(made)
+            parts.append(scored_part(f"{number:03d}", lesions))
+            done += len(lesions)
             bar.update(done - bar.n)  # what an earlier call had done already
-    items = [results for results, _ in parts]
-    split = _by_kind(items[1:], networks, rivals, controls, n_controls, battery)
+    items = [results for results, _ in parts]  # (lesion, item, metric) of the baseline, then of each source network
+    split = _split_by_kind(items[1:], networks, rivals, controls, n_controls, battery)
     about = settings | {
         "model": space.model,
         "site": space.site,
         "n_bootstrap": n_bootstrap,
         "chance": {name: task.chance for name, task in battery.tasks.items()},
         "majority": {name: task.majority for name, task in battery.tasks.items()},
+        # what the monitors say in words, under "" of the model without a lesion
         "flags": dict(zip(["", *networks], (notes["flags"] for _, notes in parts), strict=True)),
-        "balance": _balance(networks, controls, n_controls, seed, features),
+        "balance": balances(networks, controls, n_controls, seed, features),
     }
     return LesionStudy(
         networks=tuple(networks),
@@ -274,60 +321,41 @@ def lesion_study(
         monitors=np.array([notes["monitors"] for _, notes in parts], dtype=float),
         metric=metric,
         sizes=np.array([network.per_layer() for network in networks.values()]),
-        discovery={name: found[name] for name in networks},
+        discovery={name: discovery[name] for name in networks},
         provenance=about,
     )
 
 
-def _lesioned(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Item-level scores under one lesion of a part, and what its monitors say of the first; controls go unwatched."""
-    model, battery, batch_size, made = bundle
-    with made[number]():
+def _scores_under_lesion(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Item-level scores under one lesion of a part; for the first, which is no control, also what its monitors say."""
+    model, battery, batch_size, lesions = bundle
+    with lesions[number]():
         scores = battery.score(model, batch_size=batch_size)
-    return by_item(scores), {} if number else _watched(battery, scores)
+    return by_item(scores), {} if number else _monitor_notes(battery, scores)
 
 
-def _chosen(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Network]:
-    """Source networks and rivals, by what they are called in errors."""
-    strangers = sorted({name for rival in rivals.values() for name in rival} - set(networks))
-    if strangers:
+def _networks_and_rivals(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Network]:
+    """Source networks and their rivals, all of them under the names that error messages use."""
+    unknown_names = sorted({name for rival in rivals.values() for name in rival} - set(networks))
+    if unknown_names:
         raise InputError(
-            f"rivals of {', '.join(strangers)}, which are no networks of this study; networks: {', '.join(networks)}"
+            f"rivals of {', '.join(unknown_names)}, which are no networks of this study; "
+            f"networks: {', '.join(networks)}"
         )
     of = {f"{rival} of {name}": one for rival, each in rivals.items() for name, one in each.items()}
     return dict(networks) | of
 
 
-def _fields(
-    model: HookedModel, networks: Mapping[str, Network], rivals: Rivals, battery: Battery, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What decides whether two studies are the same."""
-    tasks = [
-        [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
-    ]
-    lesioned = [
-        [name, keys.digest([one.space.site, one.space.widths, one.indices.tolist()])]
-        for name, one in [*networks.items(), *((f"{r}/{n}", one) for r, of in rivals.items() for n, one in of.items())]
-    ]
+def _monitor_notes(battery: Battery, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Whether the model still answers: the numbers of each task's monitors, and their verdict in words."""
+    monitors = {name: monitor(battery.tasks[name], one) for name, one in scores.items()}
     return {
-        "weights": host.weights_digest(model),
-        "interventions": host.active_edits(model),
-        "battery": keys.digest(tasks),
-        "tokenizer": keys.tokenizer_digest(tokenizer_of(model)),
-        "networks": lesioned,
-        **settings,
+        "monitors": [[float(getattr(one, m)) for m in MONITORS] for one in monitors.values()],
+        "flags": {name: one.flag for name, one in monitors.items()},
     }
 
 
-def _watched(battery: Battery, scores: Mapping[str, Scores]) -> dict[str, Any]:
-    seen = {name: monitor(battery.tasks[name], one) for name, one in scores.items()}
-    return {
-        "monitors": [[float(getattr(one, m)) for m in MONITORS] for one in seen.values()],
-        "flags": {name: one.flag for name, one in seen.items()},
-    }
-
-
-def _by_kind(
+def _split_by_kind(
     parts: Sequence[Float[np.ndarray, "lesion item metric"]],
     networks: Mapping[str, Network],
     rivals: Rivals,
@@ -335,17 +363,22 @@ def _by_kind(
     n_controls: int,
     battery: Battery,
 ) -> dict[str, Any]:
-    """Results of each network's lesions in a row, told apart: its rivals', and each kind of control's."""
+    """Split the results of each network's part: those of its rivals, and those of each kind of control.
+
+    Items are kept for the network and its rivals; of controls only means over items and means over controls are kept,
+    which is what their tests read, at a fraction of the size.
+    """
     ends = np.cumsum([len(task.items) for task in battery.tasks.values()])
     scores: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
     items: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
     others: dict[str, list[np.ndarray]] = {name: [] for name in rivals}
     for name, part in zip(networks, parts, strict=True):
-        rows = iter(part[1:])
+        rows = iter(part[1:])  # the first row is the network itself
         for rival, of in rivals.items():
+            # a rival need not have a network for every source network
             others[rival].append(next(rows) if name in of else np.full_like(part[0], np.nan))
         for kind in controls:
-            block = np.array([next(rows) for _ in range(n_controls)])
+            block = np.array([next(rows) for _ in range(n_controls)])  # (control, item, metric)
             tasks = np.split(block, ends[:-1], axis=1)
             scores[kind].append(np.stack([of_task.mean(1) for of_task in tasks], axis=1))
             items[kind].append(block.mean(0))
@@ -354,35 +387,3 @@ def _by_kind(
         "control_items": {kind: np.array(one) for kind, one in items.items()},
         "rivals": {name: np.array(one) for name, one in others.items()},
     }
-
-
-def _balance(
-    networks: Mapping[str, Network],
-    controls: Sequence[ControlKind],
-    n_controls: int,
-    seed: int,
-    features: Features | None,
-) -> dict[str, Any]:
-    """Standardised differences in activity and outgoing norm that the matching left, by network."""
-    if features is None:
-        return {}
-    return {
-        name: {
-            kind: balance(
-                network,
-                matched_controls(
-                    network, n_controls, seed=seed + number, features=features if kind == "activity" else None
-                ),
-                features,
-            ).tolist()
-            for kind in controls
-            if kind != "rotated"
-        }
-        for number, (name, network) in enumerate(networks.items())
-    }
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,19 +1,38 @@
 """Tables of a lesion study: every cell, each network on its own task, double dissociations, equivalence, rivals.
 
-Each is a function of a :class:`.lesion_results.LesionStudy`, whose methods of like names call it. p values are of single cells and not corrected for their
-number; n controls cannot give less than 1 / (n + 1). Intervals are paired bootstraps over items: the same items with and without the lesion.
+Each function here makes the table of the method of :class:`.lesion_results.LesionStudy` that its docstring names. All
+of them read one :class:`LesionMeans`, the table of means of the study under one metric and against one kind of
+control, which :func:`lesion_means` computes once::
+
+    drop(network, task)         = mean(task's items without a lesion) - mean(the same items under the lesion)
+    control_drop(control, task) = the same drop under a matched random network in the place of the network
+    p(network, task)            = (1 + controls whose drop is at least as large) / (1 + controls)
+
+A cell is one source network with one task. p values are of single cells and are not corrected for the number of
+cells; n controls cannot give less than 1 / (n + 1). Intervals are 95 % percentile intervals of paired bootstraps over
+items: the same items with and without the lesion, drawn with replacement, and the same draws for every network. Cost:
+n_bootstrap means over the items of a task for each cell.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.studies.item_statistics import METRICS, empirical_p, equivalence_p, mcnemar_p, paired_interval
+from tl_fbn.intervention.studies.item_statistics import (
+    METRICS,
+    empirical_p,
+    equivalence_p,
+    mcnemar_p,
+    percentile_interval,
+    resamples,
+)
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.studies.lesion_results import LesionStudy
@@ -21,37 +40,107 @@ if TYPE_CHECKING:
 MONITORS = ("constant", "parsed", "repetition")
 
 
-def cells(study: LesionStudy, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.to_dataframe`."""
+@dataclass(frozen=True, eq=False)
+class LesionMeans:
+    """What the tables of a lesion study share: its means and drops under one metric, against one kind of control.
+
+    Args:
+        study: The lesion study.
+        metric: Place of the metric in :data:`.item_statistics.METRICS`, which is its place in the last axis of the
+            study's arrays.
+        control: Kind of control networks, a key of the study's ``control_scores``.
+        spans: Where the items of each task are among the items of all tasks, one slice a task.
+        draws: One array (draw, item) a task: numbers of its items as the bootstrap drew them, with replacement; the
+            same draws serve every network.
+        lesioned: (network, task) means over items while the network is lesioned.
+        drops: (network, task) mean without a lesion minus mean under it.
+        control_drops: (network, control, task) mean without a lesion minus mean under each control of the network.
+        control_median: (network, task) medians of the controls' drops.
+        control_p95: (network, task) 95th percentiles of the controls' drops.
+        p: (network, task) shares of controls that cost at least as much, the network itself counted among them.
+    """
+
+    study: LesionStudy
+    metric: int
+    control: str
+    spans: list[slice]
+    draws: list[Int[np.ndarray, "draw item"]]
+    lesioned: Float[np.ndarray, "network task"]
+    drops: Float[np.ndarray, "network task"]
+    control_drops: Float[np.ndarray, "network control task"]
+    control_median: Float[np.ndarray, "network task"]
+    control_p95: Float[np.ndarray, "network task"]
+    p: Float[np.ndarray, "network task"]
+
+
+def lesion_means(study: LesionStudy, metric: str | None = None, control: str | None = None) -> LesionMeans:
+    """Compute the means and drops that the tables of a study read.
+
+    Args:
+        study: The lesion study.
+        metric: Name of the metric; None takes the study's own.
+        control: Kind of control networks; None takes the first kind of the study.
+
+    Returns:
+        Means, drops, drops of controls and p, each an array over networks and tasks.
+
+    Raises:
+        InputError: A metric that is none of :data:`.item_statistics.METRICS`, or a kind of control that the study
+            does not have.
+    """
     m = study.metric_index(metric)
-    drops = study.drops(metric)
-    controls = study.control_drops(metric, control=control)
-    p = np.array([empirical_p(own, chance) for own, chance in zip(drops, controls, strict=True)])
-    lesioned = study.lesioned
-    spans = study.item_spans()
+    kind = study.control_kind(control)
+    baseline = study.baseline[:, m]
+    lesioned = study.lesioned[:, :, m]
+    drops = baseline - lesioned  # above 0 where the lesion harms
+    control_drops = baseline - study.control_scores[kind][..., m]  # (network, control, task)
+    return LesionMeans(
+        study=study,
+        metric=m,
+        control=kind,
+        spans=study.item_spans(),
+        draws=[resamples(int(n), study.n_bootstrap, study.bootstrap_seed(j)) for j, n in enumerate(study.counts)],
+        lesioned=lesioned,
+        drops=drops,
+        control_drops=control_drops,
+        control_median=np.median(control_drops, axis=1),
+        control_p95=np.quantile(control_drops, 0.95, axis=1),
+        p=np.array([empirical_p(own, null) for own, null in zip(drops, control_drops, strict=True)]),
+    )
+
+
+def cells(means: LesionMeans) -> pd.DataFrame:
+    """The table of :meth:`.LesionStudy.to_dataframe`: one line a network and task."""
+    study = means.study
+    m = means.metric
     lines = []
     for i, network in enumerate(study.networks):
         for j, task in enumerate(study.tasks):
-            before = study.baseline_items[spans[j], m]
-            after = study.lesioned_items[i, spans[j], m]
-            low, high = paired_interval(before - after, study.n_bootstrap, study.bootstrap_seed(j))
+            span = means.spans[j]
+            before = study.baseline_items[span, m]
+            after = study.lesioned_items[i, span, m]
+            # paired: a drawn item brings its score before and its score after
+            low, high = percentile_interval((before - after)[means.draws[j]].mean(1))
+            # McNemar's test is of right and wrong answers: exact match (metric 0), whatever the table's metric
+            mcnemar = mcnemar_p(study.baseline_items[span, 0], study.lesioned_items[i, span, 0])
             lines.append(
                 {
                     "network": network,
                     "task": task,
                     "metric": METRICS[m],
                     "baseline": float(before.mean()),
-                    "lesioned": float(lesioned[i, j, m]),
-                    "drop": float(drops[i, j]),
-                    "control_median": float(np.median(controls[i, :, j])),
-                    "control_p95": float(np.quantile(controls[i, :, j], 0.95)),
-                    "p": float(p[i, j]),
+                    "lesioned": float(means.lesioned[i, j]),
+                    "drop": float(means.drops[i, j]),
+                    "control_median": float(means.control_median[i, j]),
+                    "control_p95": float(means.control_p95[i, j]),
+                    "p": float(means.p[i, j]),
                     "discovery": study.discovery[network],
                     "low": low,
                     "high": high,
-                    "mcnemar_p": mcnemar_p(study.baseline_items[spans[j], 0], study.lesioned_items[i, spans[j], 0]),
+                    "mcnemar_p": mcnemar,
                     "chance": study.rate("chance", task),
                     "majority": study.rate("majority", task),
+                    # the first state of the monitors is the model without a lesion
                     **dict(zip(MONITORS, map(float, study.monitors[1 + i, j]), strict=True)),
                     "flag": study.provenance.get("flags", {}).get(network, {}).get(task, ""),
                 }
@@ -59,24 +148,26 @@ def cells(study: LesionStudy, *, metric: str | None = None, control: str | None 
     return pd.DataFrame(lines)
 
 
-def own_tasks(study: LesionStudy, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.summary`."""
-    table = cells(study, metric=metric, control=control)
-    m = study.metric_index(metric)
-    spans = study.item_spans()
+def own_tasks(means: LesionMeans) -> pd.DataFrame:
+    """The table of :meth:`.LesionStudy.summary`: one line a network that is named like a task."""
+    study = means.study
     lines = []
     for i, network in enumerate(study.networks):
         if network not in study.tasks:
             continue
-        of_network = table[table["network"] == network].set_index("task")
-        own = of_network.loc[network]
-        others = of_network.drop(index=network)["drop"].to_numpy(dtype=float)
-        drop = float(study.drops(metric)[i, study.tasks.index(network)])
+        own = study.tasks.index(network)
+        other_tasks = [task for task in study.tasks if task != network]
+        others = np.delete(means.drops[i], own)
+        drop = float(means.drops[i, own])
         mean_other = float(others.mean()) if len(others) else 0.0
-        change = study.baseline_items[:, m] - study.lesioned_items[i, :, m]
-        drawn = {task: study.bootstrap_means(change[spans[j]], j) for j, task in enumerate(study.tasks)}
-        rest = [values for task, values in drawn.items() if task != network]
-        low, high = np.quantile(drawn[network] - (np.mean(rest, axis=0) if rest else 0.0), [0.025, 0.975])
+        # selectivity = own drop - mean drop of the other tasks, in each bootstrap draw; tasks are resampled
+        # independently
+        change = study.baseline_items[:, means.metric] - study.lesioned_items[i, :, means.metric]
+        drawn = [change[span][draws].mean(1) for span, draws in zip(means.spans, means.draws, strict=True)]
+        drawn_others = [values for j, values in enumerate(drawn) if j != own]
+        drawn_selectivity = drawn[own] - (np.mean(drawn_others, axis=0) if drawn_others else 0.0)
+        low, high = np.quantile(drawn_selectivity, [0.025, 0.975])
+        # isi = max(0, log(own / (mean other + .01))); a gain on the other tasks counts as no drop
         ratio = drop / (max(mean_other, 0.0) + 0.01)
         lines.append(
             {
@@ -85,12 +176,10 @@ def own_tasks(study: LesionStudy, *, metric: str | None = None, control: str | N
                 "own": drop,
                 "other_median": float(np.median(others)) if len(others) else np.nan,
                 "other_worst": float(others.max()) if len(others) else np.nan,
-                "worst_task": [task for task in study.tasks if task != network][int(others.argmax())]
-                if len(others)
-                else "",
-                "control_median": own["control_median"],
-                "control_p95": own["control_p95"],
-                "p": own["p"],
+                "worst_task": other_tasks[int(others.argmax())] if len(others) else "",
+                "control_median": float(means.control_median[i, own]),
+                "control_p95": float(means.control_p95[i, own]),
+                "p": float(means.p[i, own]),
                 "selectivity": drop - mean_other,
                 "low": float(low),
                 "high": float(high),
@@ -100,33 +189,36 @@ def own_tasks(study: LesionStudy, *, metric: str | None = None, control: str | N
     return pd.DataFrame(lines)
 
 
-def dissociation(
-    study: LesionStudy, first: str, second: str, *, metric: str | None = None, control: str | None = None
-) -> pd.Series:
-    """The table of :meth:`.LesionStudy.dissociation`."""
+def dissociation(means: LesionMeans, first: str, second: str) -> pd.Series:
+    """The line of :meth:`.LesionStudy.dissociation`: two networks, each on its own task and on the other's."""
+    study = means.study
     names = (first, second)
     for name in names:
         if name not in study.networks or name not in study.tasks:
             raise InputError(
-                f"{name!r} must name a network and a task of this study; networks: {', '.join(study.networks)}; tasks: {', '.join(study.tasks)}"
+                f"{name!r} must name a network and a task of this study; "
+                f"networks: {', '.join(study.networks)}; tasks: {', '.join(study.tasks)}"
             )
     if first == second:
         raise InputError(f"a dissociation is of two networks; got {first!r} twice")
-    rows = [study.networks.index(n) for n in names]
-    columns = [study.tasks.index(n) for n in names]
-    m = study.metric_index(metric)
-    spans = study.item_spans()
-    own = study.drops(metric)[np.ix_(rows, columns)]
-    null = study.control_drops(metric, control=control)[rows][:, :, columns]  # (2, control, 2)
+    rows = [study.networks.index(name) for name in names]
+    columns = [study.tasks.index(name) for name in names]
+    own = means.drops[np.ix_(rows, columns)]  # (network, task) 2 x 2
+    null = means.control_drops[rows][
+        :, :, columns
+    ]  # (2, control, 2); control k of one network goes with control k of the other
+    # interaction = (own - other) of the first network + (own - other) of the second
     interaction = own[0, 0] - own[0, 1] + own[1, 1] - own[1, 0]
     chance = null[0, :, 0] - null[0, :, 1] + null[1, :, 1] - null[1, :, 0]
-    change = study.baseline_items[None, :, m] - study.lesioned_items[rows][:, :, m]
-    drawn = np.array([[study.bootstrap_means(change[a, spans[j]], j) for j in columns] for a in range(2)])
-    apart = [
+    # bootstrap draws of each of the four drops; a task's items are the same draws for both networks
+    change = study.baseline_items[None, :, means.metric] - study.lesioned_items[rows][:, :, means.metric]
+    drawn = np.array([[change[a, means.spans[j]][means.draws[j]].mean(1) for j in columns] for a in range(2)])
+    low, high = np.quantile(drawn[0, 0] - drawn[0, 1] + drawn[1, 1] - drawn[1, 0], [0.025, 0.975])
+    # of each network: does the interval of its own drop begin above the end of the interval of the other drop?
+    own_above_other = [
         np.quantile(drawn[a, a], 0.025) > np.quantile(drawn[a, 1 - a], 0.975) and own[a, a] > own[a, 1 - a]
         for a in range(2)
     ]
-    low, high = np.quantile(drawn[0, 0] - drawn[0, 1] + drawn[1, 1] - drawn[1, 0], [0.025, 0.975])
     p = float(empirical_p(interaction, chance))
     return pd.Series(
         {
@@ -139,61 +231,64 @@ def dissociation(
             "high": high,
             "control_median": np.median(chance),
             "p": p,
-            "double": bool(all(apart) and p < 0.01),
+            "double": bool(all(own_above_other) and p < 0.01),
         }
     )
 
 
-def dissociations(study: LesionStudy, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.dissociations`."""
+def dissociations(means: LesionMeans) -> pd.DataFrame:
+    """The table of :meth:`.LesionStudy.dissociations`: one line a pair of networks that are named like tasks."""
+    study = means.study
+    named_like_tasks = [name for name in study.networks if name in study.tasks]
     lines = []
-    named = [name for name in study.networks if name in study.tasks]
-    for first, second in itertools.combinations(named, 2):
-        found = dissociation(study, first, second, metric=metric, control=control)
-        lines.append([first, second, *found.tolist()])
+    for first, second in itertools.combinations(named_like_tasks, 2):
+        lines.append([first, second, *dissociation(means, first, second).tolist()])
     own = ["first_own", "first_other", "second_own", "second_other"]
     return pd.DataFrame(
         lines, columns=["first", "second", *own, "interaction", "low", "high", "control_median", "p", "double"]
     )
 
 
-def equivalence(
-    study: LesionStudy, margin: float = 0.05, *, metric: str | None = None, control: str | None = None
-) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.equivalence`."""
+def equivalence(means: LesionMeans, margin: float = 0.05) -> pd.DataFrame:
+    """The table of :meth:`.LesionStudy.equivalence`: whether the controls of each network change each task less than
+    a margin."""
+    study = means.study
+    m = means.metric
     if not margin > 0:
         raise InputError(f"margin={margin} must be above 0: the drop that would not matter")
-    m = study.metric_index(metric)
-    spans = study.item_spans()
-    kind = study.control_kind(control)
-    drops = study.control_drops(metric, control=kind)
+    drops = means.control_drops
     if drops.shape[1] < 2:
         raise InputError("equivalence needs at least two controls; give n_controls=100")
     lines = []
     for i, network in enumerate(study.networks):
+        # controls and items are both samples: drops of each control over all items, and of each item over all controls
+        change = study.baseline_items[:, m] - study.control_items[means.control][i, :, m]
         for j, task in enumerate(study.tasks):
-            items = (study.baseline_items[:, m] - study.control_items[kind][i, :, m])[spans[j]]
-            mean, error, p = equivalence_p(drops[i, :, j], items, margin)
+            mean, error, p = equivalence_p(drops[i, :, j], change[means.spans[j]], margin)
             lines.append((network, task, METRICS[m], mean, error, margin, p, p < 0.05))
     columns = ["network", "task", "metric", "control_mean", "error", "margin", "p", "equivalent"]
     return pd.DataFrame(lines, columns=columns)
 
 
-def rivals(study: LesionStudy, *, metric: str | None = None) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.rivals_table`."""
-    m = study.metric_index(metric)
-    spans = study.item_spans()
+def rivals(means: LesionMeans) -> pd.DataFrame:
+    """The table of :meth:`.LesionStudy.rivals_table`: the drop under each rival beside that under the network, item
+    by item."""
+    study = means.study
+    m = means.metric
     lines = []
     for rival, items in study.rivals.items():
         for i, network in enumerate(study.networks):
+            # log-likelihood (metric 1) is defined for every item, so a row of NaN there is a rival that this network
+            # does not have
             if np.isnan(items[i, :, 1]).all():
-                continue  # no such rival of this network
+                continue
             for j, task in enumerate(study.tasks):
-                before = study.baseline_items[spans[j], m]
-                own = before - study.lesioned_items[i, spans[j], m]
-                other = before - items[i, spans[j], m]
-                low, high = paired_interval(own - other, study.n_bootstrap, study.bootstrap_seed(j))
-                means = float(own.mean()), float(other.mean()), float((own - other).mean())
-                lines.append((network, rival, task, METRICS[m], *means, low, high))
+                span = means.spans[j]
+                before = study.baseline_items[span, m]
+                own = before - study.lesioned_items[i, span, m]
+                other = before - items[i, span, m]
+                low, high = percentile_interval((own - other)[means.draws[j]].mean(1))
+                values = float(own.mean()), float(other.mean()), float((own - other).mean())
+                lines.append((network, rival, task, METRICS[m], *values, low, high))
     columns = ["network", "rival", "task", "metric", "drop", "rival_drop", "difference", "low", "high"]
     return pd.DataFrame(lines, columns=columns)

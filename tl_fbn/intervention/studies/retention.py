@@ -1,10 +1,16 @@
-"""S0's two questions of an atlas, as one table: what is left when its networks are masked, and when only they are kept?
+"""Two questions about an atlas, as one table: what is left when its networks are silenced, and when only they are kept?
 
-    retention_curve(model, atlas, fbn.demo.battery(), seed=0)
+::
 
-The union of the first k networks is inhibited, or all else is (``mode="retain"``), for each k; every task is scored. S0 calls the first inhibition and
-the second preservation, and has one random mask beside them; here each line has the median and the 5th to 95th percentile of random sets with as many units
-in every layer.
+    fbn.studies.retention_curve(model, atlas, fbn.demo.battery(), seed=0)  # kept; mode="inhibit" silences them
+
+For each k the union of the first k networks of the atlas is inhibited (``mode="inhibit"``), or everything else at the
+site is (``mode="retain"``), and every task is scored. Liu et al. (2025) call the former inhibition and the latter
+preservation, and have one random set of units beside them; here each line has the median and the 5th and 95th
+percentile of several random sets with as many units in every layer.
+
+The table has no p values: with 10 random sets none could be below 1 / 11. Cost: (numbers of networks) x (1 +
+controls) evaluations of the battery, and one without an intervention.
 """
 
 from __future__ import annotations
@@ -40,25 +46,48 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Retention(TableResult, step="lesions", picture="retention_curve"):
-    """One line a size and task: mode (retain or inhibit), networks (how many), units, share (of all units), task, metric, baseline
-    (the untouched model), value, and control_median, control_p05, control_p95 of random sets with as many units in every layer."""
+    """Scores of every task while the first networks of an atlas are kept, or silenced.
+
+    >>> curve = fbn.studies.retention_curve(model, atlas, battery, sizes=(1, 8), n_controls=2, seed=0, progress=False)
+    >>> curve
+    Retention (retain) of 2 tasks with 1 to 8 networks
+    >>> curve.table[["networks", "units", "task", "baseline", "value", "control_median"]]
+       networks  units     task  baseline  value  control_median
+    0         1     12     sort       1.0    0.0             0.0
+    1         1     12  reverse       1.0    0.0             0.0
+    2         8    148     sort       1.0    0.0             0.0
+    3         8    148  reverse       1.0    0.0             0.0
+
+    Args:
+        table: One line a number of networks and task: mode (retain or inhibit), networks (how many of them), units
+            (in their union), share (of all units), task, metric, baseline (score of the untouched model), value
+            (score under the intervention), and control_median, control_p05, control_p95 of random sets with as many
+            units in every layer.
+        provenance: Mode, method, seed, number of random sets, and the origins of the atlas.
+    """
 
     def _methods_(self) -> list[str]:
         about = self.provenance
         done = "all units but those of" if about.get("mode") == "retain" else "the units of"
         return [
-            f"{done[0].upper()}{done[1:]} the union of the first networks of an atlas were {method_in_words(about)}, for "
-            f"{self.table['networks'].nunique()} numbers of networks, beside {about.get('n_controls', NOT_RECORDED)} random sets of as many units in every layer "
-            f"(seed {about.get('seed', NOT_RECORDED)})."
+            f"{done[0].upper()}{done[1:]} the union of the first networks of an atlas were {method_in_words(about)}, "
+            f"for {self.table['networks'].nunique()} numbers of networks, beside "
+            f"{about.get('n_controls', NOT_RECORDED)} random sets of as many units in every layer (seed "
+            f"{about.get('seed', NOT_RECORDED)})."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        text = "What is left of each task as networks are kept (or masked) one after the other, beside as many units chosen at random in each layer."
+        text = (
+            "What is left of each task as networks are kept (or masked) one after the other, beside as many units "
+            "chosen at random in each layer."
+        )
         return [{"title": "Retention", "text": text, "picture": "retention_curve", "table": self.table}]
 
     def __repr__(self) -> str:
         sizes = self.table["networks"]
-        return f"Retention ({self.table['mode'].iloc[0]}) of {self.table['task'].nunique()} tasks with {sizes.min()} to {sizes.max()} networks"
+        mode = self.table["mode"].iloc[0]
+        n_tasks = self.table["task"].nunique()
+        return f"Retention ({mode}) of {n_tasks} tasks with {sizes.min()} to {sizes.max()} networks"
 
 
 def retention_curve(
@@ -75,36 +104,45 @@ def retention_curve(
     batch_size: int = 128,
     progress: bool = True,
 ) -> Retention:
-    """Score a battery while the union of the first networks of an atlas is kept, or masked.
+    """Score a battery while the union of the first networks of an atlas is kept, or silenced.
 
-    ::
-
-        fbn.studies.retention_curve(model, atlas, fbn.demo.battery(), seed=0)  # one line a size, beside random sets
+    >>> curve = fbn.studies.retention_curve(model, atlas, battery, mode="inhibit", n_controls=2, seed=0, progress=False)
+    >>> curve.table.query("task == 'sort'")[["networks", "units", "value", "control_median"]]
+       networks  units  value  control_median
+    0         1     12    1.0             1.0
+    2         2     33    1.0             1.0
+    4         4     79    1.0             1.0
+    6         8    148    1.0             1.0
 
     Args:
-        model: The model.
-        atlas: Networks, in order.
-        battery: Tasks of items that the networks were not found on.
-        seed: Of the random sets.
-        mode: ``"retain"``: everything else at the site is inhibited; ``"inhibit"``: the union is.
-        sizes: Numbers of networks; by default 1, 2, 4, ... and all.
-        n_controls: Random sets a line.
-        method: As for :func:`.hooks.inhibit`.
-        reference: A recording for the methods that need one, as for :func:`.hooks.inhibit`.
-        batch_size: Sequences a forward pass.
-        progress: Show a bar.
+        model: A TransformerLens model in eval mode.
+        atlas: The networks, in the order in which they are added to the union.
+        battery: The tasks to score, with items that the networks were not found on.
+        seed: Seed of the random sets, and of the methods ``"resample"`` and ``"noise"``; the same seed gives the same
+            table.
+        mode: ``"retain"`` inhibits everything else at the site; ``"inhibit"`` inhibits the union.
+        sizes: Numbers of networks in the union; None takes 1, 2, 4, ... and all.
+        n_controls: Number of random sets beside each union; with 0 their columns are NaN.
+        method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
+            ``"position_mean"``, ``"resample"`` or ``"noise"``.
+        reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        batch_size: Number of items in a forward pass.
+        progress: Show a progress bar.
 
     Returns:
-        One line a size and task; :class:`Retention` says which columns.
+        One line a number of networks and task. Scores are exact match where a task has it, else log-likelihood in
+        nats a token.
 
     Raises:
-        InputError: Sizes that the atlas does not have, or items among the discovery prompts.
+        InputError: Numbers of networks that the atlas does not have, or items that a network was found on.
     """
     one_of(mode, RetentionMode, "mode")
+    # 1, 2, 4, ... below the number of networks, and that number
     doubled = [2**i for i in range(len(atlas).bit_length())]
     tried = sorted({n for n in doubled if n < len(atlas)} | {len(atlas)}) if sizes is None else sorted(set(sizes))
     if not tried or tried[0] < 1 or tried[-1] > len(atlas):
         raise InputError(f"sizes={sizes} must be numbers of networks from 1 to {len(atlas)}")
+    # every network of the atlas, also those that no union reaches
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
@@ -112,32 +150,22 @@ def retention_curve(
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
     for n in tried:
+        # the union first, then its controls: each is kept or silenced in the same way
         union = atlas.union(list(atlas)[:n])
-        found = []
+        scores = []
         for network in (union, *matched_controls(union, n_controls, seed=seed + n)):
+            # the complement within the site: what is not kept
             target = ~network if mode == "retain" else network
             with silence(target):
-                found.append(battery.evaluate(model, batch_size=batch_size).set_index("task"))
+                scores.append(battery.evaluate(model, batch_size=batch_size).set_index("task"))
             bar.update()
         for task in baseline.index:
             metric = "exact_match" if np.isfinite(baseline.loc[task, "exact_match"]) else "log_likelihood"
-            own, *controls = (float(one.loc[task, metric]) for one in found)
+            own, *controls = (float(one.loc[task, metric]) for one in scores)
+            # percentiles of the random sets; no p, which so few could not give
             low, middle, high = np.quantile(controls, [0.05, 0.5, 0.95]) if controls else (np.nan,) * 3
-            lines.append(
-                (
-                    mode,
-                    n,
-                    len(union),
-                    union.share,
-                    task,
-                    metric,
-                    float(baseline.loc[task, metric]),
-                    own,
-                    middle,
-                    low,
-                    high,
-                )
-            )
+            before = float(baseline.loc[task, metric])
+            lines.append((mode, n, len(union), union.share, task, metric, before, own, middle, low, high))
     bar.close()
     about = {**pooled_origins(atlas), "method": method, "seed": seed, "n_controls": n_controls, "mode": mode}
     return Retention(pd.DataFrame(lines, columns=list(COLUMNS)), about)

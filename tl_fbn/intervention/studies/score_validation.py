@@ -2,23 +2,28 @@
 
 ::
 
-    scores = {"cgvst": fbn.cgvst(model, chats), "gradient x activation": fbn.attribution.gradient_x_activation(model, chats), ...}
+    attribution = fbn.attribution.gradient_x_activation(model, chats)
+    scores = {"cgvst": fbn.cgvst(model, chats), "gradient x activation": attribution}
     fbn.validate_scores(model, scores, battery, "sort", seed=0)
 
-Three measurements of the task's items, none of which the scores have seen:
+A score is a map: a number for each unit that is meant to say how much a task needs it. The drop of a lesion is the
+task's mean score without it minus that under it. Three measurements are made on the task's items, none of which the
+scores have seen:
 
-- **units**: each neuron alone is silenced (all of them on a small model, a sample by layer on a large one), and the drop of the task's
-  log-likelihood is its effect; a score's rank correlation with it, and the share of the truly strongest that are among the score's strongest;
-- **groups**: random sets of neurons are silenced together; rank correlation of their drops with the sum of their scores. Single neurons often do little
-  alone, so the two may disagree;
-- **top**: the score's own top units are silenced together, beside layer-matched random sets.
+- **units**: each unit alone is silenced (all of them on a small model, a sample by layer on a large one), and its
+  drop is the unit's effect. Reported are Spearman's correlation of a score with the effects, and *recall*: the share
+  of the units with the largest effects that are among those with the largest scores;
+- **groups**: random sets of units are silenced together. Reported is Spearman's correlation of their drops with the
+  sums of their scores. Single units often do little alone, so the two may disagree;
+- **top**: the score's own top units are silenced together, beside random sets with as many units in each layer.
 
-Rank correlations come with those of the score shuffled within layers, recall with its layer-matched expectation: a score that merely prefers the right
-layers gets no credit. Scores are compared by their values as they are (largest first); where sign does not matter give magnitudes.
+Rank correlations come with those of the score shuffled within layers, recall with its expectation for as many units
+of each layer drawn at random: a score that merely prefers the right layers gets no credit. Scores are compared by
+their values as they are, largest first; where the sign does not matter give magnitudes.
 
 A choice of score made with this table has seen these items: test it on others.
 
-Cost: a task's forward passes, once a unit, group and control.
+Cost: one evaluation of the task for every unit, group, score and control, and one without a lesion.
 """
 
 from __future__ import annotations
@@ -47,25 +52,35 @@ from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
 
-EXHAUSTIVE = 2000
+EXHAUSTIVE = 2000  # up to so many units, all are silenced one by one unless another number is asked for
 
 
 @dataclass(frozen=True, eq=False)
 class Validation(Result, step="scores", picture="score_validation", renamed={"about": "provenance"}):
-    """Scores against lesions.
+    """Scores of units against the effects of lesions.
+
+    >>> scores = {"t": contrast.t, "effect": contrast.effect}  # both of *sort - reverse*
+    >>> found = fbn.validate_scores(
+    ...     model, scores, battery, "sort", n_units=40, n_groups=5, n_controls=9, seed=0, progress=False
+    ... )
+    >>> found
+    Validation of 2 scores on 'sort': 40 units silenced one by one, 5 groups
+    >>> found.best("top_drop")
+    'effect'
 
     Args:
-        space: Where the units are.
-        task: The task.
+        space: Unit space of the scores.
+        task: Name of the task.
         names: Names of the scores.
-        scores: (score, unit).
-        effects: (unit,) drop of the metric when the unit alone is silenced; NaN where it was not tried.
-        groups: (group, member) units that were silenced together.
-        group_effects: (group,) their drops.
-        tops: (score, unit) the units that each score puts first.
-        top_effects: (score,) drops when they are silenced together.
-        controls: (score, control) drops under layer-matched random sets.
-        provenance: Metric, method, share, seeds, number of shuffles.
+        scores: (score, unit) values of the scores.
+        effects: (unit,) drop of the metric when the unit alone is silenced; NaN where that was not tried.
+        groups: (group, member) numbers of the units that were silenced together.
+        group_effects: (group,) drop under each group.
+        tops: (score, unit) whether the unit is among the score's top units.
+        top_effects: (score,) drop when a score's top units are silenced together.
+        controls: (score, control) drops under random sets with as many units in each layer as the score's top units.
+        provenance: Metric, method, seed, score without a lesion, and numbers of items, of shuffles, and of units that
+            count in recall.
     """
 
     space: UnitSpace
@@ -88,26 +103,35 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
     def to_dataframe(self) -> pd.DataFrame:
         """One line a score, best first by ``spearman``.
 
-        Columns: score; spearman with the units' effects, its median and 95th percentile under shuffles within layers, and p of them; recall of the strongest units, and
-        by chance; group_spearman; top_drop, control_median, control_p95, p.
+        Columns: score; spearman (correlation with the units' effects), spearman_by_chance and spearman_by_chance_p95
+        (median and 95th percentile under shuffles within layers), spearman_p; recall (of the units with the largest
+        effects) and recall_by_chance; group_spearman; top_drop, control_median, control_p95, p (of top_drop against
+        the controls). Drops are in the unit of the metric.
         """
+        # units that were not silenced alone are left out of the ranks and of recall
         tried = np.flatnonzero(np.isfinite(self.effects))
         rng = np.random.default_rng(self.provenance["seed"])
         n_null = self.provenance["n_null"]
         n_top = self.provenance["n_recall"]
         truth = top_mask(self.effects[tried], n_top)
         layers = self.space.layer_of[tried]
-        effect_ranks = _ranks(self.effects[tried])
-        shuffled = np.array([_shuffle(layers, rng) for _ in range(n_null)])
+        # ranks are centred and of unit length, so that their product is Spearman's correlation
+        effect_ranks = _unit_ranks(self.effects[tried])
+        shuffled = np.array([_order_within_layers(layers, rng) for _ in range(n_null)])  # the same for all scores
         lines = []
         for number, name in enumerate(self.names):
             values = self.scores[number]
-            ranks = _ranks(values[tried])
+            ranks = _unit_ranks(values[tried])
             rho = float(ranks @ effect_ranks)
+            # (shuffle,) correlations of the score with its values shuffled within layers
             null = ranks[shuffled] @ effect_ranks
             found = top_mask(values[tried], n_top)
+            # by chance: each of the score's units in a layer is one of the layer's strongest with their share of it
             expected = sum(found[layers == one].sum() * truth[layers == one].mean() for one in np.unique(layers))
             sums = values[self.groups].sum(1)
+            # two groups always correlate perfectly
+            enough = len(self.groups) > 2
+            group_rho = float(_unit_ranks(sums) @ _unit_ranks(self.group_effects)) if enough else np.nan
             controls = self.controls[number]
             own = self.top_effects[number]
             lines.append(
@@ -119,9 +143,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
                     "spearman_p": float(empirical_p(rho, null)),
                     "recall": float((found & truth).sum() / n_top),
                     "recall_by_chance": float(expected / n_top),
-                    "group_spearman": float(_ranks(sums) @ _ranks(self.group_effects))
-                    if len(self.groups) > 2
-                    else np.nan,
+                    "group_spearman": group_rho,
                     "top_drop": float(own),
                     "control_median": float(np.median(controls)),
                     "control_p95": float(np.quantile(controls, 0.95)),
@@ -131,7 +153,15 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         return pd.DataFrame(lines).sort_values("spearman", ascending=False, ignore_index=True)
 
     def best(self, by: str = "spearman") -> str:
-        """The score that a column of the table puts first."""
+        """Name of the score that a column of the table puts first.
+
+        Args:
+            by: The column, ``"spearman"``, ``"recall"``, ``"group_spearman"`` or ``"top_drop"``; the largest value is
+                best.
+
+        Raises:
+            InputError: Another column.
+        """
         table = self.to_dataframe()
         columns = ("spearman", "recall", "group_spearman", "top_drop")
         one_of(by, columns, "by")
@@ -140,7 +170,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
     @classmethod
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
         settings = dict(about.get("about") or about.get("provenance") or {})
-        if "n_shuffles" in settings:  # version 0.1
+        if "n_shuffles" in settings:  # what version 0.1 called n_null
             settings["n_null"] = settings.pop("n_shuffles")
             about = {**about, "provenance": settings}
             about.pop("about", None)
@@ -150,16 +180,20 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         about = self.provenance
         tried = int(np.isfinite(self.effects).sum())
         return [
-            f"Scores {listed(self.names)} were compared with lesions of {space_in_words(self.space)}: {tried:,} units one by one and {len(self.groups)} random "
-            f"sets of {self.groups.shape[1]:,}, {method_in_words(about)}, on {about.get('n_items', NOT_RECORDED)} items of {self.task} "
-            f"({METRIC_IN_WORDS.get(about.get('metric', ''), NOT_RECORDED)}); chance shuffles scores within layers ({about.get('n_null', NOT_RECORDED)} times; "
-            f"seed {about.get('seed', NOT_RECORDED)}). Positions are {NOT_RECORDED}."
+            f"Scores {listed(self.names)} were compared with lesions of {space_in_words(self.space)}: {tried:,} "
+            f"units one by one and {len(self.groups)} random sets of {self.groups.shape[1]:,}, "
+            f"{method_in_words(about)}, on {about.get('n_items', NOT_RECORDED)} items of {self.task} "
+            f"({METRIC_IN_WORDS.get(about.get('metric', ''), NOT_RECORDED)}); chance shuffles scores within layers "
+            f"({about.get('n_null', NOT_RECORDED)} times; seed {about.get('seed', NOT_RECORDED)}). Positions are "
+            f"{NOT_RECORDED}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = (
-            f"Each of {int(np.isfinite(self.effects).sum()):,} units was silenced alone ({self.provenance['method']}), and {len(self.groups)} random sets of "
-            f"{self.groups.shape[1]} together, while {self.provenance['n_items']} items of {self.task!r} were scored by {self.provenance['metric']}. Chance keeps "
+            f"Each of {int(np.isfinite(self.effects).sum()):,} units was silenced alone "
+            f"({self.provenance['method']}), and {len(self.groups)} random sets of {self.groups.shape[1]} together, "
+            f"while {self.provenance['n_items']} items of {self.task!r} were scored by {self.provenance['metric']}. "
+            "Chance keeps "
             "every score within its layer. A score chosen by this table is to be tested on other items."
         )
         title = f"Scores against lesions: {self.task}"
@@ -167,7 +201,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
 
     def __repr__(self) -> str:
         tried = int(np.isfinite(self.effects).sum())
-        return f"Validation of {len(self.names)} scores on {self.task!r}: {tried:,} units silenced one by one, {len(self.groups)} groups"
+        lesions = f"{tried:,} units silenced one by one, {len(self.groups)} groups"
+        return f"Validation of {len(self.names)} scores on {self.task!r}: {lesions}"
 
     def _repr_html_(self) -> str:
         return html_frame(repr(self), self.to_dataframe())
@@ -192,34 +227,47 @@ def validate_scores(
     batch_size: int = 256,
     progress: bool = True,
 ) -> Validation:
-    """Measure lesions and compare every score with them.
+    """Measure what lesions do to a task and compare every score with that.
 
-    ::
-
-        fbn.validate_scores(model, {"cgvst": scores, "t": contrast.t}, fbn.demo.battery(seed=1), "sort", seed=0)
+    >>> scores = {"t": contrast.t, "effect": contrast.effect}  # both of *sort - reverse*
+    >>> found = fbn.validate_scores(
+    ...     model, scores, battery, "sort", n_units=40, n_groups=5, n_controls=9, seed=0, progress=False
+    ... )
+    >>> table = found.to_dataframe()[["score", "top_drop", "control_p95", "p"]].sort_values("top_drop")
+    >>> print(table.round(2).to_string(index=False))  # drops in nats a token
+     score  top_drop  control_p95   p
+         t      0.00          0.0 0.1
+    effect      0.97          0.0 0.1
 
     Args:
         model: A TransformerLens model in eval mode.
-        scores: Names to maps of one space.
-        battery: Holds the task, with items that no score was made from.
-        task: Its name.
-        seed: Of samples, groups, controls and shuffles.
-        top: How many units count as strongest, in recall and in the joint lesion.
-        n_units: Units silenced one by one, sampled evenly from each layer; by default all, up to 2,000.
-        n_groups: Random sets silenced together; 0 for none.
-        group: Their size.
-        n_controls: Layer-matched random sets beside each score's top units.
-        n_null: Shuffles within layers behind chance and p of rank correlations.
-        method: As for :func:`.hooks.inhibit`.
-        reference: Likewise.
+        scores: Names to the scores, maps of one unit space without NaN.
+        battery: A battery that has the task, with items that no score was made from.
+        task: Name of the task whose items are scored under the lesions.
+        seed: Seed of the sample of units, of groups, controls and shuffles; the same seed gives the same result.
+        top: Number of units that count as strongest, in recall and in the joint lesion, or their share of all units
+            if it is below 1.
+        n_units: Number of units that are silenced one by one, sampled evenly from each layer; None takes all, up to
+            2,000.
+        n_groups: Number of random sets that are silenced together; 0 for none.
+        group: Number of units in each of these sets, or their share of all units if it is below 1.
+        n_controls: Number of random sets beside each score's top units, with as many units in each layer.
+        n_null: Number of shuffles within layers behind chance and p of rank correlations.
+        method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
+            ``"position_mean"``, ``"resample"`` or ``"noise"``.
+        reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
-        batch_size: Sequences in a pass.
-        progress: Show a bar.
+        batch_size: Number of items in a forward pass.
+        progress: Show a progress bar.
+
+    Returns:
+        Scores, effects and drops, with the table that compares them.
 
     Raises:
-        InputError: No scores, scores of different spaces or with NaN, an unknown task or metric, items that a score was made from.
+        InputError: No scores, scores of different spaces or with NaN, an unknown task or metric, items that a score
+            was made from.
     """
-    space, names = _checked(scores, metric)
+    space, names = _space_and_names(scores, metric)
     battery = battery.select([task])
     tokenizer = tokenizer_of(model)
     tops = {name: one.top(top) for name, one in scores.items()}
@@ -227,9 +275,11 @@ def validate_scores(
         check_disjoint(network, battery, tokenizer, name)
     rng = np.random.default_rng(seed)
     units = _sampled(space, n_units, rng)
+    # how many units a number or share comes to, by the rule that top units follow
     size = len(UnitMap(space, np.zeros(space.n_units), "size").top(group))
     groups = np.array([rng.choice(space.n_units, size, replace=False) for _ in range(n_groups)], dtype=np.int64)
-    groups = groups.reshape(n_groups, size)
+    groups = groups.reshape(n_groups, size)  # (0, size) without groups
+    # as many units in each layer as the score's own top units
     sham = {
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
@@ -238,12 +288,14 @@ def validate_scores(
     with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
 
         def drops(networks: Iterable[Network]) -> Iterator[float]:
+            """Score without a lesion minus score under each."""
             for network in networks:
                 with silence(network):
                     yield before - battery.score(model, batch_size=batch_size)[task].of(metric)
                 bar.update()
 
         before = battery.score(model, batch_size=batch_size)[task].of(metric)
+        # NaN exact match: plain text has no right answer
         if not np.isfinite(before):
             raise InputError(f'task {task!r} has no {metric}; use metric="log_likelihood"')
         effects = np.full(space.n_units, np.nan)
@@ -251,7 +303,7 @@ def validate_scores(
         group_effects = np.array(list(drops(Network.from_indices(space, one) for one in groups)))
         top_effects = np.array(list(drops(tops.values())))
         controls = np.array([list(drops(sham[name])) for name in names])
-    n_recall = len(tops[names[0]]) * len(units) // space.n_units  # as large a share of those tried
+    n_recall = len(tops[names[0]]) * len(units) // space.n_units  # as large a share of the units that were tried
     about = {
         "metric": metric,
         "method": method,
@@ -266,7 +318,8 @@ def validate_scores(
     return Validation(space, task, names, values, effects, groups, group_effects, members, top_effects, controls, about)
 
 
-def _checked(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSpace, tuple[str, ...]]:
+def _space_and_names(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSpace, tuple[str, ...]]:
+    """The unit space that the scores share, and their names; refuses scores or a metric that cannot be compared."""
     if not scores:
         raise InputError("validate_scores got no scores; give a mapping of names to maps")
     check_metric(metric)
@@ -279,19 +332,21 @@ def _checked(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSpace, tup
 
 
 def _sampled(space: UnitSpace, n_units: int | None, rng: np.random.Generator) -> Int[np.ndarray, " tried"]:
-    """The units that are silenced one by one: all, or as large a share of every layer."""
+    """The units that are silenced one by one: all, or about as large a share of every layer, drawn at random."""
     if n_units is None:
         n_units = min(space.n_units, EXHAUSTIVE)
     if not 2 <= n_units <= space.n_units:
         raise InputError(f"n_units={n_units} of {space.n_units} units; give 2 to {space.n_units}")
     if n_units == space.n_units:
         return np.arange(n_units)
+    # systematic sampling: each layer's units, in random order, get evenly spaced places in (0, 1) with a random start;
+    # the n_units smallest places then are as large a share of every layer, within one unit
     order = [rng.permutation(np.arange(space.n_units)[space.layer_slice(layer)]) for layer in range(space.n_layers)]
     places = np.concatenate([(np.arange(len(part)) + rng.random()) / max(len(part), 1) for part in order])
     return np.sort(np.concatenate(order)[np.argsort(places, kind="stable")[:n_units]])
 
 
-def _ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+def _unit_ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
     """Ranks, centred and of unit length, so that a product is Spearman's correlation; zero where all are equal."""
     ranks = stats.rankdata(values)
     ranks = ranks - ranks.mean()
@@ -299,7 +354,7 @@ def _ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
     return ranks / length if length else ranks
 
 
-def _shuffle(layers: Int[np.ndarray, " tried"], rng: np.random.Generator) -> Int[np.ndarray, " tried"]:
-    """A random order of some units that keeps each in its layer; layers come in blocks."""
+def _order_within_layers(layers: Int[np.ndarray, " tried"], rng: np.random.Generator) -> Int[np.ndarray, " tried"]:
+    """A random order of the units that were tried, which keeps each in its layer; units are sorted by layer."""
     widths = tuple(int(n) for n in np.bincount(layers))
     return shuffle_within_layers(UnitSpace("tried", widths), rng)

@@ -6,12 +6,15 @@
     found = fbn.studies.token_ablation(model, chats, fbn.demo.battery(), seed=0)
     found.table.groupby(["variant", "tokens"])["isolated"].sum()
 
-For every set of tokens and every variant of the score, each task's neurons are found, made specific, and silenced while all tasks are scored on held-out
-items. A set of tokens earns its place if networks found on it *isolate* their tasks more often than networks found on the others, above all on
-as many random positions: ``isolated`` is true where the own task loses more than every other task and more than layer-matched random
-networks (p < ``alpha``).
+CGVST (Song et al. 2024) scores units on the special tokens of chats: those of the template, not of content. For every
+set of tokens and every variant of the score, the units of each task are found, made specific to it, and silenced
+while all tasks are scored on held-out items. A set of tokens earns its place if networks found on it *isolate* their
+tasks more often than networks found on the others, above all on as many random positions: ``isolated`` is true where
+the own task loses more than every other task, and more than under random networks with as many units in each layer (p
+< ``alpha``).
 
-Intervals are of the items: the drop is a mean over items, resampled. Which tokens and which variant win is a choice made on these items: confirm it on others.
+Intervals are of the items: the drop is a mean over items, which are resampled. p is of one line and not corrected for
+the number of lines. Which tokens and which variant win is a choice made on these items: confirm it on others.
 
 Cost: tokens x variants x tasks x (all tasks' items + ``n_controls`` times the own task's items).
 """
@@ -45,43 +48,53 @@ from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import TableResult
 
 Selection = Literal["top", "unique", "specific"]
+# what is compared unless other sets and variants are asked for; both as :func:`tl_fbn.cgvst` defines them
 TOKENS: tuple[Tokens, ...] = ("special", "answer", "content", "all", "random")
 VARIANTS: tuple[Variant, ...] = ("row_sum", "row_l1", "row_l2", "grad_x_act", "grad")
 
 
 @dataclass(frozen=True, eq=False)
 class TokenAblation(TableResult, step="scores", picture="special_tokens"):
-    """One line a variant, set of tokens and task: variant, tokens, task, units, metric, baseline, drop, low and high (95 % interval
-    over items), control_median, control_p95, p, other_median, other_worst, worst_task, isolated."""
+    """Networks found on several sets of tokens by several variants of CGVST, and what silencing each of them does.
+
+    >>> chats = {task: fbn.chats(task)[:8] for task in ("sort", "reverse")}
+    >>> found = fbn.studies.token_ablation(model, chats, battery, tokens=("special", "random"), variants=("row_sum",),
+    ...                                    n_controls=5, seed=0, progress=False)
+    >>> found
+    TokenAblation of 2 tasks: most isolated (0) by row_sum on special tokens
+
+    Args:
+        table: One line a variant, set of tokens and task: variant, tokens, task, units (in the network), metric,
+            baseline (score without a lesion), drop (of the own task), low and high (95 % interval of the drop over
+            items), control_median and control_p95 (drops under random networks), p, other_median, other_worst and
+            worst_task (drops of the other tasks), isolated.
+        provenance: Seed, selection of networks and their size, number of controls, alpha and method.
+    """
 
     def _methods_(self) -> list[str]:
         about = self.provenance
         table = self.table
         return [
-            f"Networks of {listed(table['task'].unique().tolist())} were found by {table['variant'].nunique()} variants of CGVST on {table['tokens'].nunique()} "
-            f"sets of tokens ({about.get('select', NOT_RECORDED)}; top {about.get('top', NOT_RECORDED)}), and each was {method_in_words(about)} beside "
-            f"{about.get('n_controls', NOT_RECORDED)} layer-matched random networks (seed {about.get('seed', NOT_RECORDED)})."
+            f"Networks of {listed(table['task'].unique().tolist())} were found by {table['variant'].nunique()} "
+            f"variants of CGVST on {table['tokens'].nunique()} sets of tokens ({about.get('select', NOT_RECORDED)}; "
+            f"top {about.get('top', NOT_RECORDED)}), and each was {method_in_words(about)} beside "
+            f"{about.get('n_controls', NOT_RECORDED)} layer-matched random networks (seed "
+            f"{about.get('seed', NOT_RECORDED)})."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         text = (
-            "Networks scored on different tokens by different formulas, silenced. Isolated: the own task is hurt more than every other, and more than "
-            "matched random networks."
+            "Networks scored on different tokens by different formulas, silenced. Isolated: the own task is hurt "
+            "more than every other, and more than matched random networks."
         )
-        return [
-            {
-                "title": "Which tokens find task neurons",
-                "text": text,
-                "picture": "special_tokens",
-                "table": self.table,
-            }
-        ]
+        title = "Which tokens find task neurons"
+        return [{"title": title, "text": text, "picture": "special_tokens", "table": self.table}]
 
     def __repr__(self) -> str:
         table = self.table
-        isolated: dict[tuple[str, str], int] = {}
-        for variant, tokens, yes in zip(table["variant"], table["tokens"], table["isolated"], strict=True):
-            isolated[variant, tokens] = isolated.get((variant, tokens), 0) + bool(yes)
+        isolated: dict[tuple[str, str], int] = {}  # number of isolated tasks of each variant and set of tokens
+        for variant, tokens, is_isolated in zip(table["variant"], table["tokens"], table["isolated"], strict=True):
+            isolated[variant, tokens] = isolated.get((variant, tokens), 0) + bool(is_isolated)
         variant, tokens = max(isolated, key=lambda pair: isolated[pair])
         most = isolated[variant, tokens]
         return (
@@ -113,34 +126,46 @@ def token_ablation(
 ) -> TokenAblation:
     """Find, silence and compare networks for every set of tokens and variant of CGVST.
 
-    ::
-
-        fbn.studies.token_ablation(model, {task: fbn.chats(task) for task in ("sort", "add")}, fbn.demo.battery(), seed=0)
+    >>> chats = {task: fbn.chats(task)[:8] for task in ("sort", "reverse")}
+    >>> found = fbn.studies.token_ablation(model, chats, battery, tokens=("special", "random"), variants=("row_sum",),
+    ...                                    n_controls=5, seed=0, progress=False)
+    >>> found.table[["tokens", "task", "drop", "other_worst", "p", "isolated"]].round(2)  # no p below 1 / 6
+        tokens     task  drop  other_worst     p  isolated
+    0  special     sort   0.0          0.0  1.00     False
+    1  special  reverse   0.9          0.0  0.17     False
+    2   random     sort   0.0          0.0  1.00     False
+    3   random  reverse   0.0          0.0  1.00     False
 
     Args:
         model: A TransformerLens model in eval mode.
-        chats: Task to the chats its neurons are found on, at least two tasks.
-        battery: Tasks of the same names, with other items.
-        seed: Of random positions, controls and resampling.
-        tokens: Sets of tokens, as for :func:`tl_fbn.cgvst`.
-        variants: Variants of the score, as for :func:`tl_fbn.cgvst`.
-        select: ``"specific"``: the top of the map contrasted with the other tasks'; ``"unique"``: the top of the map, less the other tasks' tops;
-            ``"top"``: the top as it is (Song et al. 2024).
-        how: The contrast, as for :func:`tl_fbn.specific_scores`.
-        top: Size of the networks.
-        n_controls: Layer-matched random networks for each.
-        alpha: p below which a drop counts as more than theirs.
-        metric: ``"exact_match"`` or ``"log_likelihood"``.
-        method: As for :func:`.hooks.inhibit`.
-        reference: A recording for the methods that need one, as for :func:`tl_fbn.inhibit`.
-        n_bootstrap: Resamplings of the items behind each interval.
-        batch_size: Items in a pass.
-        progress: Show a bar.
-        site: What the gradient is taken of, as for :func:`tl_fbn.cgvst`.
-        **options: groups, weight, spans, bos_eos and max_tokens, as for :func:`tl_fbn.cgvst`.
+        chats: Name of a task to the chats its networks are found on, of at least two tasks.
+        battery: A battery that has tasks of the same names, with other items.
+        seed: Seed of random positions, controls and bootstrap; the same seed gives the same table.
+        tokens: Sets of tokens that are scored: ``"special"`` (those of the template), ``"answer"``,
+            ``"content"``, ``"all"`` or ``"random"`` (as many positions as there are special tokens, drawn at random);
+            :func:`tl_fbn.cgvst` defines them.
+        variants: Variants of the score: ``"row_sum"``, ``"row_l1"``, ``"row_l2"``, ``"grad_x_act"`` or ``"grad"``;
+            :func:`tl_fbn.cgvst` defines them.
+        select: How a network is taken from the maps: ``"specific"``, the top of the task's map contrasted with the
+            other tasks'; ``"unique"``, the top of the task's map without the other tasks' tops; ``"top"``, the top as
+            it is (Song et al. 2024).
+        how: The contrast of ``select="specific"``, as :func:`tl_fbn.specific_scores` defines it.
+        top: Number of units in a network before others' are removed, or their share of all units if it is below 1.
+        n_controls: Number of random networks beside each, with as many units in each layer.
+        alpha: p below which the drop of the own task counts as more than that of random networks.
+        metric: ``"exact_match"`` or ``"log_likelihood"``, in which drops are measured.
+        method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
+            ``"position_mean"``, ``"resample"`` or ``"noise"``.
+        reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        n_bootstrap: Number of times the items are resampled for the intervals.
+        batch_size: Number of items in a forward pass.
+        progress: Show a progress bar.
+        site: The weights or activations that the gradient is taken of, as :func:`tl_fbn.cgvst` defines them.
+        **options: Options of :func:`tl_fbn.cgvst` on texts: groups, weight, spans, bos_eos and max_tokens.
 
     Returns:
-        One line a variant, set of tokens and task; :class:`TokenAblation` says which columns.
+        One line a variant, set of tokens and task: the drop of the own task, those of the others, and whether the own
+        is isolated.
 
     Raises:
         InputError: Fewer than two tasks, tasks without items in the battery, or items the networks were found on.
@@ -151,9 +176,8 @@ def token_ablation(
         raise InputError(f"a token ablation compares at least two tasks; got {len(chats)}")
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
-    own = {
-        task: battery.select([task]) for task in battery.select(list(chats)).tasks
-    }  # raises where a task has no items
+    named = battery.select(list(chats))  # refuses a task without items
+    own = {task: battery.select([task]) for task in named.tasks}
     before = battery.score(model, batch_size=batch_size)
     silence = silencer(model, method=method, reference=reference, seed=seed)
     lines: list[dict[str, Any]] = []
@@ -176,9 +200,11 @@ def token_ablation(
                         **options,
                     )
                     bar.update()
-                networks = _networks(maps, select, how, top)
+                # maps of all tasks are needed before any network, which is specific beside the others
+                networks = _select_networks(maps, select, how, top)
                 for number, (task, network) in enumerate(networks.items()):
                     check_disjoint(network, battery, tokenizer_of(model), task)
+                    # controls are scored on the own task alone, which is all that p needs
                     sham = matched_controls(network, n_controls, seed=seed + number)
                     with silence(network):
                         after = battery.score(model, batch_size=batch_size)
@@ -189,11 +215,13 @@ def token_ablation(
                             chance.append(own[task].score(model, batch_size=batch_size)[task].of(metric))
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
-                    change = _items(before[task], metric) - _items(after[task], metric)
+                    change = _item_scores(before[task], metric) - _item_scores(after[task], metric)
                     low, high = paired_interval(change, n_bootstrap, seed)
                     null = before[task].of(metric) - np.array(chance)
+                    # p: share of controls that cost the own task as much, the network counted among them
                     p = float(empirical_p(drops[task], null))
                     others = {other: drop for other, drop in drops.items() if other != task}
+                    # the other task that loses most
                     worst = max(others, key=lambda other: others[other])
                     lines.append(
                         {
@@ -212,28 +240,25 @@ def token_ablation(
                             "other_median": float(np.median(list(others.values()))),
                             "other_worst": others[worst],
                             "worst_task": worst,
+                            # more than every other task, and more than random networks
                             "isolated": bool(p < alpha and drops[task] > others[worst]),
                         }
                     )
-    about = {
-        "seed": seed,
-        "select": select,
-        "how": how,
-        "top": top,
-        "n_controls": n_controls,
-        "alpha": alpha,
-        "method": method,
-    }
+    about = {"seed": seed, "select": select, "how": how, "top": top}
+    about |= {"n_controls": n_controls, "alpha": alpha, "method": method}
     return TokenAblation(pd.DataFrame(lines), about)
 
 
-def _networks(maps: Mapping[str, UnitMap], select: Selection, how: Specificity, top: int | float) -> dict[str, Network]:
-    """One network a task."""
+def _select_networks(
+    maps: Mapping[str, UnitMap], select: Selection, how: Specificity, top: int | float
+) -> dict[str, Network]:
+    """One network a task, by the rule of ``select``."""
     if select == "specific":
         return {task: one.top(top) for task, one in specific_scores(maps, how).items()}
     tops = {task: one.top(top) for task, one in maps.items()}
     return dict(task_unique(tops)) if select == "unique" else tops
 
 
-def _items(scores: Scores, metric: str) -> Float[np.ndarray, " item"]:
+def _item_scores(scores: Scores, metric: str) -> Float[np.ndarray, " item"]:
+    """Scores of a task item by item."""
     return np.asarray(getattr(scores, metric), dtype=float)

@@ -1,14 +1,16 @@
-"""Lesions on other processes: each has a model of its own, because hooks sit on the model.
+"""Lesions on other processes: each process has a model of its own, because hooks sit on the model.
 
-``with joblib.parallel_config(backend="dask"): fbn.lesion_study(...)`` (or ``backend="loky", n_jobs=4``) spreads the lesions of a study over whatever
-joblib knows. Model, battery and lesions travel once, as one block of bytes that joblib shares (loky maps it into memory, dask scatters it); a worker unpacks
-it once a thread. Without a backend of several processes everything runs here, in order, on the model that was given: threads
-would set their hooks on one model.
+``with joblib.parallel_config(backend="loky", n_jobs=4): fbn.lesion_study(...)`` (or ``backend="dask"``) spreads the
+lesions of a study over the processes or machines that joblib knows. Model, battery and lesions are sent once, as one
+array of bytes that joblib shares (loky maps it into memory, dask scatters it); each thread of a worker unpacks it
+once. Without a backend of several processes everything runs here, in order, on the model that was given. Threads are
+no such backend: they would all set their hooks on that one model.
 
-The results are those of one process, to the last bit where PyTorch uses as many threads; with another number of threads its matrix products round
-otherwise. A model that is too large to send is not for this: give each machine its own networks and one ``path`` a machine.
+The results are those of one process, to the last bit where PyTorch uses as many threads; with another number of
+threads its matrix products round otherwise. A model that is too large to send is not for this: give each machine its
+own networks and one ``path`` a machine.
 
-Cost: the weights, once for each source network and worker.
+Cost: the weights are sent once for each source network and worker.
 """
 
 from __future__ import annotations
@@ -24,34 +26,42 @@ import joblib
 import numpy as np
 from jaxtyping import UInt8
 
-from tl_fbn.analysis.parallel import asked_for
+from tl_fbn.analysis.parallel import requested_workers
 
 Result = TypeVar("Result")
-_here = threading.local()  # a worker's own: the last bundle it unpacked
+_last_unpacked = threading.local()  # of each thread of a worker: the last bundle it unpacked, and the bundle's hash
 
 
 def in_order(function: Callable[[Any, int], Result], bundle: Any, numbers: Sequence[int]) -> Iterator[Result]:
-    """``function(bundle, number)`` for every number, in order, on the workers joblib has been told of, or here.
+    """``function(bundle, number)`` for every number, in order, on the workers that joblib is configured with, or here.
 
     Args:
-        function: A function of a module, which may set hooks on the bundle's model and takes them off again.
-        bundle: Everything it needs, the model among it.
-        numbers: What it is called with.
+        function: A function at the top level of a module, so that workers can import it. It may set hooks on the
+            model of the bundle and must take them off again.
+        bundle: Everything that the function needs, the model among it; it is pickled, with cloudpickle, for other
+            processes.
+        numbers: The second argument of each call, in the order of the results.
+
+    Returns:
+        An iterator that yields each result as soon as it and all before it are done.
     """
-    asked = asked_for()
-    if asked is None or asked.shared or asked.n_jobs == 1 or len(numbers) < 2:
+    backend = requested_workers()
+    # shared memory means threads, whose hooks would meet on one model
+    if backend is None or backend.shared or backend.n_jobs == 1 or len(numbers) < 2:
         yield from (function(bundle, number) for number in numbers)
         return
-    packed = np.frombuffer(_packed((function, bundle)), np.uint8)  # an array, which joblib knows how to share
-    jobs = (joblib.delayed(_unpacked)(packed, number) for number in numbers)
-    parallel = joblib.Parallel(n_jobs=asked.n_jobs, return_as="generator")
+    packed = np.frombuffer(_to_bytes((function, bundle)), np.uint8)  # an array, which joblib knows how to share
+    jobs = (joblib.delayed(_result_on_worker)(packed, number) for number in numbers)
+    # a generator, so that results are kept and the progress bar moves while others are still computed
+    parallel = joblib.Parallel(n_jobs=backend.n_jobs, return_as="generator")
     yield from cast("Iterator[Result]", parallel(jobs))
 
 
-class _Packer(cloudpickle.Pickler):
-    """Leaves the globals of the host's modules where they are: transformers' hooks share one, which no copy could stand in for."""
+class _PicklerByName(cloudpickle.Pickler):
+    """Pickles globals of transformers' modules by name: its hooks share one of them, which a copy would not be."""
 
     def reducer_override(self, obj: Any) -> Any:
+        # an object whose class is of transformers and that is a global of that module is looked up again in the worker
         home = getattr(type(obj), "__module__", "") or ""
         if home.startswith("transformers."):
             names = vars(sys.modules[home]).items() if home in sys.modules else ()
@@ -61,17 +71,17 @@ class _Packer(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-def _packed(thing: Any) -> bytes:
+def _to_bytes(thing: Any) -> bytes:
     with io.BytesIO() as file:
-        _Packer(file).dump(thing)
+        _PicklerByName(file).dump(thing)
         return file.getvalue()
 
 
-def _unpacked(packed: UInt8[np.ndarray, " byte"], number: int) -> Any:
-    """One result, from the bundle that this thread has unpacked, or now unpacks."""
+def _result_on_worker(packed: UInt8[np.ndarray, " byte"], number: int) -> Any:
+    """One result on a worker; the bundle is unpacked only if it is not the one this thread unpacked last."""
     key = joblib.hash(packed)
-    if getattr(_here, "key", None) != key:
-        _here.bundle = cloudpickle.loads(packed.tobytes())
-        _here.key = key
-    function, bundle = _here.bundle
+    if getattr(_last_unpacked, "key", None) != key:
+        _last_unpacked.bundle = cloudpickle.loads(packed.tobytes())
+        _last_unpacked.key = key
+    function, bundle = _last_unpacked.bundle
     return function(bundle, number)

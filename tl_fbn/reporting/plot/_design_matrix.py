@@ -33,7 +33,7 @@ def design_matrix(
 
     Args:
         design: (row, regressor), e.g. of :func:`tl_fbn.design_matrix`; or a fit, whose matrix of one run is drawn.
-        run: Of a fit, which run.
+        run: Number of the run, from 0, whose matrix is drawn where a fit is given.
         contrasts: Expressions whose efficiency the title gives.
         title: Heading; by default the numbers of rows and columns, and the efficiencies.
 

@@ -26,7 +26,7 @@ def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure
 
     Args:
         found: Two models compared.
-        threshold: Of the score, from :func:`tl_fbn.networks.calibrate_fingerprint`: what relatives reach.
+        threshold: Score that related models reach, as :func:`tl_fbn.networks.calibrate_fingerprint` finds it.
 
     Raises:
         InputTypeError: Something else than a fingerprint.

@@ -71,7 +71,7 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     >>> stability(fbn.find_networks(recording, 16, seed=0))                     # doctest: +SKIP
 
     Args:
-        atlas: Of :func:`tl_fbn.find_networks`, with restarts.
+        atlas: An atlas that :func:`tl_fbn.find_networks` made with restarts.
         title: Heading.
 
     Raises:

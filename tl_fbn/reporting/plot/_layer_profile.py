@@ -42,7 +42,7 @@ def layer_profile(
 
     Args:
         networks: A network, an atlas, or names to networks; or a map, or names to maps.
-        share: Of networks: bars are the share of the layer's units, in %; otherwise the number of units.
+        share: Whether bars of networks are the share of the layer's units, in %, or the number of units.
         title: Heading; by default what is shown of whom.
 
     Raises:

@@ -34,7 +34,7 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
 
     Args:
         study: A lesion study, any object whose ``to_dataframe()`` has its columns, or such a table.
-        metrics: Of a study, the metrics to draw, such as ``("exact_match", "log_likelihood")``; by default its own.
+        metrics: The metrics to draw where a study is given, such as ``("exact_match", "log_likelihood")``; by default its own.
 
     Raises:
         InputError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.

@@ -36,7 +36,7 @@ def overlap_matrix(
 
     Args:
         networks: An atlas, or names to two or more networks of one space.
-        seed: Of the null; None draws none.
+        seed: Seed of the random networks of the null; None draws no null.
         n_null: Random pairs drawn for each pair of networks.
         title: Heading; by default the number of stars, or the chance levels.
     """
@@ -104,7 +104,7 @@ def dice_table(networks: Mapping[str, Network], *, seed: int | None = None, n_nu
 
     Args:
         networks: An atlas, or names to two or more networks of one space.
-        seed: Of the null; None draws none.
+        seed: Seed of the random networks of the null; None draws no null.
         n_null: Random pairs drawn for each pair of networks, at least 19.
 
     Raises:

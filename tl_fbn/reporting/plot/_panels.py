@@ -58,10 +58,10 @@ def grid(
     Args:
         titles: One a panel, already escaped.
         columns: Most panels in a row.
-        height: Of each panel, in pixels.
+        height: Height of each panel, in pixels.
         gap: Between rows, for axis and title, in pixels.
         aside: Between columns, as a share of the width.
-        **options: Of plotly's ``make_subplots``.
+        **options: Further arguments of plotly's ``make_subplots``.
 
     Returns:
         The figure, the height of all panels in pixels, and the place (row, col) of each.
@@ -81,7 +81,7 @@ def finish(figure: Figure, heading: str, height: int, *, min_width: int = 0, pap
     Args:
         figure: The picture so far.
         heading: As plain text.
-        height: Of the panels alone, in pixels.
+        height: Height of the panels alone, in pixels.
         min_width: Width below which the picture cannot be read.
         paper: Colour behind the marks.
     """

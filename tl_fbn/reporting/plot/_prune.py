@@ -39,7 +39,7 @@ def prune(
     Args:
         report: A :class:`tl_fbn.pruning.PruneReport`, as a pruned model carries it.
         before: ``battery.evaluate`` of the intact model.
-        after: The same of the small one, of the same tasks.
+        after: ``battery.evaluate`` of the small model, on the same tasks.
         seconds: Time of the same work before and after.
 
     Raises:

@@ -107,7 +107,7 @@ def matrix(z: np.ndarray, low: float | int, high: float | int, *, text: Any = No
         z: (row, column) numbers.
         low, high: Ends of the colour scale.
         text: What stands in each cell, if anything.
-        **rest: Of plotly's ``Heatmap``.
+        **rest: Further arguments of plotly's ``Heatmap``.
     """
     go, _ = plotly()
     return go.Heatmap(

@@ -35,7 +35,7 @@ def token_strip(
     >>> token_strip(fbn.token_layout(model, chat))                              # doctest: +SKIP
 
     Args:
-        layout: Of :func:`tl_fbn.token_layout`.
+        layout: The layout that :func:`tl_fbn.token_layout` found.
         values: (token,) one number a token; NaN where there is none.
         unit: What the values are.
         wrap: Characters on a line.

@@ -43,7 +43,7 @@ class Viewer:
     """A page to be saved, made by :func:`view`.
 
     Args:
-        title: Its heading.
+        title: Heading of the page.
         data: What it shows, as JSON-serialisable values.
     """
 

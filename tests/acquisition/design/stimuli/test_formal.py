@@ -146,7 +146,7 @@ def test_item_in_chat_form() -> None:
 
 def test_a_task_that_is_used_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formal, "LETTERS", ("a", "b"))
-    monkeypatch.setattr(formal, "_PATIENCE", 2000)
+    monkeypatch.setattr(formal, "_MAX_FRUITLESS_DRAWS", 2000)
     stream = formal.items("copy", "prompts", 0)
     with pytest.raises(
         ValueError, match=r"task 'copy' has no more than about \d+ distinct items in its split 'prompts'"

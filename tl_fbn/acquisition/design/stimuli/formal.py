@@ -1,6 +1,6 @@
-"""The formal language of the embedded model: seven tasks, a neutral text and noise.
+"""The formal language that the demo model was trained on: seven tasks, a neutral text and random words.
 
-One item is one chat turn, words separated by single spaces::
+One item is one question with its answer, written as one turn of a chat; words are separated by single spaces::
 
     [INST] sort : d b a [/INST] a b d
 
@@ -18,10 +18,10 @@ task          what the answer is                                   example
 
 ``rest`` is plain text from a small grammar, ``random`` is words drawn at random; neither has an answer.
 
-**Splits.** An item belongs to exactly one split, decided by a hash of its question alone: ``train`` (the model
-saw it), ``prompts`` (what :func:`tl_fbn.prompts` serves, unseen in training) and ``battery`` (what
-:func:`tl_fbn.demo.battery` scores, unseen in training and never served as a prompt). No list of items has to be
-kept for the three to stay disjoint, today and in every later version.
+**Splits.** An item belongs to exactly one split, which a hash of its question decides: ``train`` (the demo model was
+trained on it), ``prompts`` (what :func:`tl_fbn.prompts` gives) and ``battery`` (what :func:`tl_fbn.demo.battery`
+scores). Items of the last two were not seen in training, and none is in both. The hash keeps the three disjoint in
+every version without a list of items.
 
 Pure Python, no model, no numpy: a few microseconds an item.
 """
@@ -44,6 +44,7 @@ DIGITS = tuple("0123456789")
 USER_OPEN = "[INST]"
 USER_CLOSE = "[/INST]"
 
+# vocabulary of the neutral text
 _DETERMINERS = ("the", "one", "every", "some")
 _ADJECTIVES = ("old", "small", "red", "quiet", "warm", "tall", "green", "slow")
 _NOUNS = ("cat", "tree", "river", "house", "boat", "bird", "stone", "road", "child", "garden")
@@ -51,13 +52,19 @@ _VERBS = ("sees", "finds", "likes", "leaves", "passes", "remembers", "draws", "w
 _PLACES = ("near", "behind", "under", "beside", "above")
 _TIMES = ("today", "again", "often", "early", "late")
 _LINKS = ("and", "while", "because")
-_PATIENCE = 100_000  # draws without a new item after which a task counts as used up
+_MAX_FRUITLESS_DRAWS = 100_000  # draws without a new item after which a task counts as used up
 REST_WORDS = (*_DETERMINERS, *_ADJECTIVES, *_NOUNS, *_VERBS, *_PLACES, *_TIMES, *_LINKS, ".", ",")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question and its answer, both as space-separated words."""
+    """A question and its answer, both as space-separated words.
+
+    Args:
+        task: Name of the task.
+        question: The task and its input, for instance ``sort : d b a``.
+        answer: The right answer, for instance ``a b d``.
+    """
 
     task: str
     question: str
@@ -65,12 +72,12 @@ class Item:
 
     @property
     def prompt(self) -> str:
-        """The question in chat form, up to where the answer starts."""
+        """The question between the markers of a chat turn: the text that the answer follows."""
         return f"{USER_OPEN} {self.question} {USER_CLOSE}"
 
     @property
     def text(self) -> str:
-        """The complete worked example.
+        """The worked example: question, then answer.
 
         >>> Item("sort", "sort : d b a", "a b d").text
         '[INST] sort : d b a [/INST] a b d'
@@ -108,22 +115,30 @@ def _upper(rng: random.Random) -> tuple[list[str], list[str]]:
 
 
 def _count(rng: random.Random) -> tuple[list[str], list[str]]:
+    # the answer (1 to 5) is drawn first, then a sequence with that answer: drawn letters alone would mostly give 1
     n_letters = rng.randint(5, 8)
     n_same = rng.randint(1, 5)
     target = rng.choice(LETTERS)
     others = [rng.choice([x for x in LETTERS if x != target]) for _ in range(n_letters - n_same)]
+    # the first letter is the target itself; the others follow in random order
     rest = [target] * (n_same - 1) + others
     rng.shuffle(rest)
     return [target, *rest], [str(n_same)]
 
 
 def sum_of(rng: random.Random, n_digits: int) -> tuple[list[str], list[str]]:
-    """Question and answer words of a sum of two numbers, units first."""
+    """Words of the question and of the answer of a sum of two random numbers, units first.
+
+    Args:
+        rng: Generator of the two numbers.
+        n_digits: Number of digits of each number; the sum is written with one more.
+    """
     a, b = (rng.randrange(10**n_digits) for _ in range(2))
     return [*_units_first(a, n_digits), "+", *_units_first(b, n_digits)], _units_first(a + b, n_digits + 1)
 
 
 def _units_first(number: int, width: int) -> list[str]:
+    # units first, so that the carry into every digit is settled by digits that stand before it
     return list(f"{number:0{width}d}"[::-1])
 
 
@@ -131,6 +146,7 @@ def _add(rng: random.Random) -> tuple[list[str], list[str]]:
     return sum_of(rng, 3)
 
 
+# each returns the words of a question and of its answer
 _MAKERS: dict[str, Callable[[random.Random], tuple[list[str], list[str]]]] = {
     "copy": _copy,
     "reverse": _reverse,
@@ -146,33 +162,44 @@ WORDS = (":", "+", *TASKS, *DIGITS, *LETTERS, *CAPITALS, *REST_WORDS)
 
 
 def split_of(question: str) -> Split:
-    """Which split a question belongs to: 80 % train, 10 % prompts, 10 % battery, by SHA-256."""
+    """The split a question belongs to, by its SHA-256: about 80 % train, 10 % prompts, 10 % battery."""
+    # a cryptographic hash and not hash(): the same in every process, platform and version
     bucket = hashlib.sha256(question.encode()).digest()[0] % 10
     return "battery" if bucket == 0 else "prompts" if bucket == 1 else "train"
 
 
 def make_item(task: str, rng: random.Random) -> Item:
-    """One item of a task, from whichever split it falls into."""
+    """One random item of a task, of any split."""
     return as_item(task, *_MAKERS[task](rng))
 
 
 def as_item(task: str, question: list[str], answer: list[str]) -> Item:
-    """The item of a task for given words."""
+    """The item of a task with these words of question and answer."""
     return Item(task, " ".join([task, ":", *question]), " ".join(answer))
 
 
 def items(task: str, split: Split, seed: int) -> Iterator[Item]:
-    """A seeded stream of *distinct* items of one task and split; ValueError where there are no more."""
+    """A stream of distinct random items of one task and one split.
+
+    Args:
+        task: Name of the task.
+        split: The split that all items are of.
+        seed: Seed of the random draws; the same seed gives the same items in the same order.
+
+    Raises:
+        InputError: The task has no further item in this split.
+    """
     rng = random.Random(f"{task}/{split}/{seed}")
+    # questions that were given already; the sequence of draws itself may repeat
     seen: set[str] = set()
-    vain = 0
-    while vain < _PATIENCE:
+    n_fruitless = 0
+    while n_fruitless < _MAX_FRUITLESS_DRAWS:
         words, answer = _MAKERS[task](rng)
-        question = " ".join(words)  # most are of another split, so no item is made before that is known
-        vain += 1
+        question = " ".join(words)  # often of another split, so an item is made only when that is known
+        n_fruitless += 1
         if question not in seen and split_of(f"{task} : {question}") == split:
             seen.add(question)
-            vain = 0
+            n_fruitless = 0
             yield as_item(task, words, answer)
     raise InputError(
         f"task {task!r} has no more than about {len(seen):,} distinct items in its split {split!r}; ask for fewer"
@@ -180,7 +207,7 @@ def items(task: str, split: Split, seed: int) -> Iterator[Item]:
 
 
 def rest_sentence(rng: random.Random) -> str:
-    """One to two clauses of neutral text, ended by a full stop."""
+    """One sentence of neutral text: one or two clauses and a full stop."""
     words = _clause(rng)
     if rng.random() < 0.3:
         words += [",", rng.choice(_LINKS), *_clause(rng)]
@@ -209,7 +236,13 @@ def neutral_text(name: str, rng: random.Random) -> str:
 
 
 def passages(name: str, split: Split, seed: int) -> Iterator[str]:
-    """An endless, seeded stream of distinct neutral passages of one split."""
+    """An endless stream of distinct neutral passages of one split.
+
+    Args:
+        name: ``"rest"`` or ``"random"``.
+        split: The split that all passages are of.
+        seed: Seed of the random draws; the same seed gives the same passages in the same order.
+    """
     rng = random.Random(f"{name}/{split}/{seed}")
     seen: set[str] = set()
     while True:

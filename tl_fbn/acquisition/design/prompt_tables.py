@@ -1,0 +1,50 @@
+"""Conditions and their prompts from a table that a user wrote: a ``.tsv`` or ``.csv`` file, one line a prompt.
+
+The file needs a header line with the columns ``condition`` and ``prompt``; further columns are ignored. Text is
+UTF-8, with or without a byte order mark, and a quoted cell may hold line breaks. Chats and token ids do not fit into
+a cell: give :func:`~tl_fbn.block_design` those as Python lists.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tl_fbn.errors import InputError
+from tl_fbn.text_files import delimited_rows
+
+
+def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
+    """Read conditions and prompts from a table with the columns ``condition`` and ``prompt``.
+
+    >>> table = pd.DataFrame({"condition": ["sort", "rest"], "prompt": ["sort : d b a", "the cat sees the tree ."]})
+    >>> table.to_csv("prompts.tsv", sep="\\t", index=False)
+    >>> fbn.read_prompts("prompts.tsv")
+    {'sort': ['sort : d b a'], 'rest': ['the cat sees the tree .']}
+
+    Args:
+        path: A ``.csv`` file (cells separated by commas) or any other text file (cells separated by tabs, by custom
+            ``.tsv``), in UTF-8 with a header line. Cells may be quoted.
+
+    Returns:
+        Condition name to its list of prompts, both in the order of the file: the first argument of
+        :func:`tl_fbn.block_design`.
+
+    Raises:
+        FileNotFoundError: There is no file at the path.
+        InputError: A column is missing, a cell of the two columns is empty (the message gives the number of the
+            line), the text is no UTF-8, or the file holds no prompt at all.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; give a .tsv or .csv file with the columns condition and prompt")
+    # a dict keeps the order in which conditions first come in the file
+    conditions: dict[str, list[str]] = {}
+    for number, row in delimited_rows(path, ("condition", "prompt")):
+        # a line with too few cells has None in the missing ones, which counts as empty
+        if not row["condition"] or not row["prompt"]:
+            raise InputError(f"{path}, line {number}: condition or prompt is empty; fill it or delete the line")
+        conditions.setdefault(row["condition"], []).append(row["prompt"])
+    if not conditions:
+        raise InputError(f"{path} has a header and no prompt; add lines of condition and prompt")
+    return conditions
