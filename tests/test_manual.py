@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.pages import python_blocks, run_page
+from tests.helpers.manual_pages import python_blocks, run_page
 from tests.helpers.paths import ROOT
 
 PAGES = sorted(path for path in (ROOT / "examples").glob("*.md") if path.name != "README.md")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tl_fbn as fbn
-from tests.helpers.pages import python_blocks, run_page
+from tests.helpers.manual_pages import python_blocks, run_page
 from tests.helpers.paths import ROOT
 
 README = ROOT / "README.md"
