@@ -9,7 +9,8 @@ item     ``cgvst``
 page     ``Report.save`` of a lesion study
 ======== ==========================================================================================================
 
-*Depth* counts calls from one function of the package to another; helpers of other packages between them do not count.
+*Depth* counts calls from one function of the package to another: helpers of other packages between them do not count, nor do comprehensions, which
+Python 3.11 runs as functions. ``python -m tests.benchmarks.flows page`` prints the deepest chain of a flow as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import pandas as pd
 import tl_fbn as fbn
 
 PACKAGE = str(Path(fbn.__file__).parent)
+NO_FUNCTIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<module>")
 
 
 class Trail:
@@ -35,7 +37,7 @@ class Trail:
     def __init__(self) -> None:
         self.functions: set[tuple[str, str]] = set()
         self.edges: set[tuple[str, str]] = set()
-        self.depth = 0
+        self.chain: list[str] = []
 
     def __enter__(self) -> Trail:
         threading.setprofile(self._seen)
@@ -48,7 +50,7 @@ class Trail:
 
     def _seen(self, frame: FrameType, event: str, _: Any) -> None:
         file = frame.f_code.co_filename
-        if event != "call" or not file.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
+        if event != "call" or not file.startswith(PACKAGE) or frame.f_code.co_name in NO_FUNCTIONS:
             return
         if frame.f_code.co_qualname.startswith("__getattr__"):  # of the lazy names, not of the flow
             return
@@ -56,12 +58,13 @@ class Trail:
         callers = []
         above = frame.f_back
         while above is not None:
-            if above.f_code.co_filename.startswith(PACKAGE):
-                callers.append(above.f_code.co_filename)
+            if above.f_code.co_filename.startswith(PACKAGE) and above.f_code.co_name not in NO_FUNCTIONS:
+                callers.append(above.f_code)
             above = above.f_back
-        self.depth = max(self.depth, len(callers) + 1)
-        if callers and callers[0] != file:
-            self.edges.add((callers[0], file))
+        if len(callers) + 1 > len(self.chain):
+            self.chain = [code.co_qualname for code in (*reversed(callers), frame.f_code)]
+        if callers and callers[0].co_filename != file:
+            self.edges.add((callers[0].co_filename, file))
 
     @property
     def files(self) -> set[str]:
@@ -110,10 +113,13 @@ def main() -> None:
         lines.append(("item", followed(item)[0]))
         lines.append(("page", followed(lambda: fbn.Report("Lesions", study).save(Path(scratch) / "page.html"))[0]))
     table = pd.DataFrame(
-        [(name, len(one.files), len(one.functions), len(one.edges), one.depth) for name, one in lines],
+        [(name, len(one.files), len(one.functions), len(one.edges), len(one.chain)) for name, one in lines],
         columns=["flow", "files", "functions", "edges between files", "depth"],
     )
     print(table.to_string(index=False))
+    for name, one in lines:
+        if name in sys.argv[1:]:
+            print(f"\n{name}:", *one.chain, sep="\n  ")
 
 
 if __name__ == "__main__":
