@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.models import CPU, bridged, tiny_llama, tiny_model
+from tl_fbn.acquisition.model import forward_context
 from tl_fbn.acquisition.model.forward_context import declared, listen
 
 IDS = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
@@ -45,6 +46,13 @@ def test_a_cache_tells_what_was_written():
         model(IDS[:, :1], past_key_values=cache)
 
     assert seen_by(model, lease, steps) == [(0, 5, [5]), (5, 1, [5])]
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache", "past_kv_cache"])
+def test_a_cache_is_found_by_each_of_its_names(name):
+    _, cache = bridged(tiny_llama())(IDS, return_type="logits_and_cache", use_cache=True)
+    assert forward_context._cached_columns({name: cache, "use_cache": True}) == 5
+    assert forward_context._cached_columns({name: None}) == 0
 
 
 @pytest.mark.parametrize("cached", [True, False])

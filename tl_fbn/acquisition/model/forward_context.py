@@ -307,9 +307,9 @@ def _reader_of(model: HookedModel) -> Reader | None:
 
 def _cached_columns(kwargs: dict[str, Any]) -> int:
     """Number of columns that the cache among a pass's arguments holds; 0 without a cache."""
-    cache = kwargs.get("past_key_values")
-    if cache is None:
-        cache = kwargs.get("past_kv_cache")
+    # "cache" since transformers 5.24, "past_kv_cache" of a HookedTransformer
+    given = (kwargs.get(name) for name in ("past_key_values", "cache", "past_kv_cache"))
+    cache = next((one for one in given if one is not None), None)
     if cache is None:
         return 0
     if hasattr(cache, "get_seq_length"):
