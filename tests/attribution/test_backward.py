@@ -43,7 +43,7 @@ def direct(model: Any, item: LossItem) -> float:
 def test_losses_and_gradients_are_those_of_plain_autograd(
     build: Any, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cross_entropy, "_ELEMENTS", elements)
+    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS_AT_ONCE", elements)
     model = build().to(torch.float64)
     _, points = gradient_points(model, "mlp.neurons")
     found: dict[int, torch.Tensor] = {}
@@ -85,14 +85,14 @@ def test_the_unembedding_sees_scored_positions_only() -> None:
 
 def test_logits_that_somebody_may_look_at_again_are_left_alone() -> None:
     model = tiny_model()
-    assert gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])))
-    assert not gradients._logits_are_seen_by_nobody_else(
+    assert gradients._logits_may_be_overwritten(model, model(torch.tensor([[1, 2]])))
+    assert not gradients._logits_may_be_overwritten(
         model, model(torch.tensor([[1, 2]])).tanh()
     )  # its derivative is made of its result
-    assert not gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])).tanh()[None])
-    assert not gradients._logits_are_seen_by_nobody_else(model, torch.zeros(1, 2, 50))
+    assert not gradients._logits_may_be_overwritten(model, model(torch.tensor([[1, 2]])).tanh()[None])
+    assert not gradients._logits_may_be_overwritten(model, torch.zeros(1, 2, 50))
     with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", lambda tensor, hook: None)]):
-        assert not gradients._logits_are_seen_by_nobody_else(model, model(torch.tensor([[1, 2]])))
+        assert not gradients._logits_may_be_overwritten(model, model(torch.tensor([[1, 2]])))
     seen: list[torch.Tensor] = []
     handle = model.unembed.original_component.register_forward_hook(lambda module, given, out: seen.append(out))
     _, points = gradient_points(model, "mlp.neurons")

@@ -19,7 +19,7 @@ def test_chunked_entropies_pass_gradcheck() -> None:
 
 
 def test_a_gradient_in_the_place_of_the_logits_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_entropy, "_ELEMENTS", 14)  # two rows at a time
+    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS_AT_ONCE", 14)  # two rows at a time
     torch.manual_seed(0)
     start, scales = torch.randn(2, 3, 7, requires_grad=True), torch.tensor([1.0, -0.5, 2.0, 1.0])
     rows, targets = torch.tensor([4, 0, 4, 5]), torch.tensor([2, 1, 6, 0])
@@ -54,7 +54,7 @@ def test_an_item_is_the_mean_over_each_group_of_the_tokens_given_those_before() 
 def test_losses_of_a_batch_are_pytorchs(
     elements: int, scored_only: bool, overwrite: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cross_entropy, "_ELEMENTS", elements)
+    monkeypatch.setattr(cross_entropy, "_MAX_LOGITS_AT_ONCE", elements)
     torch.manual_seed(0)
     whole = torch.randn(2, 5, 7, dtype=torch.float64, requires_grad=True)
     kept = [0, 2, 3]

@@ -18,7 +18,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.cli import ENVIRONMENT, planted, refused, run
 from tl_fbn.cli import console as shell
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import result_files
 
 # --- bad input
 
@@ -83,9 +83,9 @@ def test_an_error_the_package_raises_is_one_line_and_one_that_happens_is_a_bug(c
     assert capsys.readouterr().err == "tl-fbn: no network 'b' in this atlas; networks: a\n"
     assert shell.ended(lambda: space.locate(7)) == 2  # an IndexError
     with pytest.raises(KeyError):
-        shell.ended(lambda: places.file_for({}["x"], "y"))  # ours by place, nobody's by intention
+        shell.ended(lambda: result_files.file_for({}["x"], "y"))  # ours by place, nobody's by intention
     with pytest.raises(TypeError):
-        shell.ended(lambda: places.file_for(3, "y"))  # int / str, inside the package, but no raise statement
+        shell.ended(lambda: result_files.file_for(3, "y"))  # int / str, inside the package, but no raise statement
     with pytest.raises(ValueError, match="could not be broadcast"):
         shell.ended(lambda: np.zeros(3) + np.zeros(4))
     with pytest.raises(RuntimeError):

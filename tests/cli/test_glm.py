@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,15 @@ def test_permutations(folder, tmp_path):
     assert fbn.Network.load(line["network"]) == expected.threshold(fwe=0.05)
     assert np.array_equal(fbn.glm.PermutationTest.load(line["permutations"]).largest, expected.largest)
     assert "In 0.95 of 199 relabellings the largest |t|" in invoke(*asked).stdout
+
+
+@pytest.mark.parametrize(("flag", "shown"), [("--progress", True), ("--no-progress", False)])
+def test_bars_of_fit_and_permutations_are_shown_as_asked(flag, shown, folder, tmp_path, monkeypatch):
+    for name in ("fit", "permutation_schemes"):  # a fit as small as this one ends before its bar is due
+        monkeypatch.setattr(importlib.import_module(f"tl_fbn.analysis.glm.{name}"), "BAR_AFTER", 0)
+    asked = ("glm", folder, "a - b", "--permutations", "19", "--fwe", "0.05", "-o", tmp_path)
+    bars = invoke(*asked, flag).stderr
+    assert ("GLM:" in bars, "permutations:" in bars) == (shown, shown)
 
 
 def test_an_f_test(folder, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import refused
-from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import input_files
 
 
 def test_prompts_and_chats_from_lines(tmp_path):
@@ -16,13 +16,13 @@ def test_prompts_and_chats_from_lines(tmp_path):
     lines = [{"condition": "a", "prompt": "p q"}, {"condition": "b", "messages": chat}]
     file = tmp_path / "p.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
-    assert texts.read_conditions(str(file)) == {"a": ["p q"], "b": [chat]}
+    assert input_files.read_conditions(str(file)) == {"a": ["p q"], "b": [chat]}
     file.write_text("\n".join(map(json.dumps, [{"messages": chat}, chat, {"text": "t\u2028u"}, "v"])))
-    assert texts.read_chats(str(file)) == [chat, chat, "t\u2028u", "v"]
-    assert texts.read_chats(str(file), 2) == [chat, chat]
-    assert texts.read_conditions("demo:sort,rest")["sort"] == fbn.prompts("sort")
-    assert texts.read_chats("demo:add") == fbn.chats("add")
-    assert (texts.name_of("demo:add"), texts.name_of("a/b.jsonl")) == ("add", "b")
+    assert input_files.read_chats(str(file)) == [chat, chat, "t\u2028u", "v"]
+    assert input_files.read_chats(str(file), 2) == [chat, chat]
+    assert input_files.read_conditions("demo:sort,rest")["sort"] == fbn.prompts("sort")
+    assert input_files.read_chats("demo:add") == fbn.chats("add")
+    assert (input_files.name_of("demo:add"), input_files.name_of("a/b.jsonl")) == ("add", "b")
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def items_of(path, *questions):
 
 def test_batteries_of_several_files_are_one(tmp_path):
     first, second = items_of(tmp_path / "one.jsonl", "a", "b", "c"), items_of(tmp_path / "two.jsonl", "d")
-    battery = texts.read_battery([first, second, "demo"], n=2)
+    battery = input_files.read_battery([first, second, "demo"], n=2)
     assert {name: len(task.items) for name, task in battery.tasks.items()} == {"one": 2, "two": 1} | dict.fromkeys(
         ("copy", "reverse", "sort", "shift", "upper", "count", "add"), 2
     )
     assert [item.prompt for item in battery.tasks["one"].items] == ["a", "b"]
-    some = texts.read_battery([first, "demo"], n=None, tasks=["sort", "one"])
+    some = input_files.read_battery([first, "demo"], n=None, tasks=["sort", "one"])
     assert {name: len(task.items) for name, task in some.tasks.items()} == {"sort": 100, "one": 3}
     (tmp_path / "other").mkdir()
     twice = items_of(tmp_path / "other" / "one.jsonl", "e")
     with pytest.raises(ValueError, match=r"other/one\.jsonl has a task 'one', and so has another battery"):
-        texts.read_battery([first, twice], n=None)
+        input_files.read_battery([first, twice], n=None)
     with pytest.raises(FileNotFoundError, match=r'no file at nowhere; give a \.jsonl file of items, or "demo"'):
-        texts.read_battery(["nowhere"], n=None)
+        input_files.read_battery(["nowhere"], n=None)
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="is no text in UTF-8"):
-        texts.read_battery([str(tmp_path / "bytes.jsonl")], n=None)
+        input_files.read_battery([str(tmp_path / "bytes.jsonl")], n=None)
 
 
 def test_tables_of_prompts_and_names_of_the_packages_own(tmp_path):
     file = tmp_path / "p.tsv"
     file.write_text("condition\tprompt\na\tp q\nb\tr\na\ts\n")
-    assert texts.read_conditions(str(file)) == {"a": ["p q", "s"], "b": ["r"]}
+    assert input_files.read_conditions(str(file)) == {"a": ["p q", "s"], "b": ["r"]}
     for wrong in ("demo:", "demo: , "):
         with pytest.raises(ValueError, match=r"names no task; give e\.g\. demo:sort,rest"):
-            texts.read_conditions(wrong)
+            input_files.read_conditions(wrong)
     with pytest.raises(
         ValueError, match=r"demo:sort,add names 2 tasks; give one argument a task, e\.g\. demo:sort demo:add"
     ):
-        texts.read_chats("demo:sort,add")
-    assert texts.read_chats("demo:sort", 3) == fbn.chats("sort")[:3]
+        input_files.read_chats("demo:sort,add")
+    assert input_files.read_chats("demo:sort", 3) == fbn.chats("sort")[:3]
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_lines_of_prompts_that_are_none(line, words, tmp_path):
     file = tmp_path / "p.jsonl"
     file.write_text(json.dumps(line))
     with pytest.raises(ValueError, match=words):
-        texts.read_conditions(str(file))
+        input_files.read_conditions(str(file))

@@ -10,7 +10,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, refused
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import result_files
 
 SMALL = ("--controls", "3", "--items", "8")
 
@@ -104,7 +104,7 @@ def test_atlases_controls_methods_and_several_batteries(folder, tmp_path):
 
 def test_one_network_of_an_atlas_under_another_name(folder, tmp_path):
     source = folder / "atlas.safetensors"
-    found, origin = places.load_networks([f"sort={source}:N0", f"{source}:N1"])
+    found, origin = result_files.load_networks([f"sort={source}:N0", f"{source}:N1"])
     assert (list(found), origin) == (["sort", "N1"], folder)
     assert found["sort"] == fbn.Network.load(folder / "network-sort.safetensors")
     assert found["sort"].name == "sort"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, planted, refused
-from tl_fbn.cli.networks import _brief
+from tl_fbn.cli.networks import _with_largest_layers
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,15 @@ def test_a_number_is_proposed(folder, tmp_path):
     assert "left out, for want of rows or units: 400" in invoke(*asked).stderr
 
 
+@pytest.mark.parametrize(("flag", "shown"), [("--progress", True), ("--no-progress", False)])
+def test_bars_of_the_search_and_of_its_candidates_are_shown_as_asked(flag, shown, folder, tmp_path, monkeypatch):
+    for name in ("find_networks", "model_order"):  # an analysis as small as this one ends before its bar is due
+        monkeypatch.setattr(importlib.import_module(f"tl_fbn.analysis.ica.{name}"), "BAR_AFTER", 0)
+    asked = ("networks", folder, "-k", "auto", "--candidates", "2", "--restarts", "2", "-o", tmp_path)
+    bars = invoke(*asked, flag).stderr
+    assert ("networks:" in bars, "candidates:" in bars) == (shown, shown)
+
+
 def test_layers_by_themselves(folder, tmp_path):
     found = answer("networks", folder, "-k", "2", "--by-layer", "--restarts", "1", "-o", tmp_path)
     assert [line["network"] for line in found["networks"]] == ["L00N00", "L00N01", "L01N00", "L01N01"]
@@ -61,7 +72,7 @@ def test_layers_by_themselves(folder, tmp_path):
 def test_many_layers_are_told_by_where_most_units_are():
     space = fbn.UnitSpace("mlp.neurons", (10,) * 40)
     network = fbn.Network.from_indices(space, [*range(130, 135), *range(300, 303), 7])
-    brief = _brief(fbn.Atlas.from_networks({"a": network}).to_dataframe())
+    brief = _with_largest_layers(fbn.Atlas.from_networks({"a": network}).to_dataframe())
     assert list(brief) == ["network", "units", "share", "layers with most units"]
     assert brief["layers with most units"].tolist() == ["13 (5), 30 (3), 0 (1)"]
 

@@ -10,7 +10,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, planted, refused, run
-from tl_fbn.cli.report import _maps
+from tl_fbn.cli.report import _maps_of_networks
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_viewer(folder, tmp_path):
     assert all(name in html for name in ("N00", "N01", "task"))
     contrast = fbn.glm.Contrast.load(folder / "results" / "contrast-task.safetensors")
     atlas = fbn.Atlas.load(next((folder / "results").glob("atlas-*")))
-    maps = _maps({"contrast-task": contrast, "network-task": atlas["N00"].rename("its name")}, [atlas])
+    maps = _maps_of_networks({"contrast-task": contrast, "network-task": atlas["N00"].rename("its name")}, [atlas])
     assert list(maps) == ["N00", "N01", "its name"]  # every network has the map it was cut from
     assert np.array_equal(maps["its name"].values, contrast.z.values)
     assert np.array_equal(maps["N01"].values, atlas.maps[1])

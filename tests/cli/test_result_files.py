@@ -12,25 +12,25 @@ from tests.helpers.cli import planted
 from tests.helpers.models import tiny_model
 from tests.helpers.units import TOY
 from tl_fbn.cli import console as shell
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import result_files
 
 
 def test_names_of_files():
-    assert places.file_for(Path("r"), "contrast", "sort - rest").name == "contrast-sort-rest.safetensors"
-    assert places.file_for(Path("r"), "network", "`a b` / 2").name == "network-a-b-2.safetensors"
-    assert places.file_for(Path("r"), "glm").name == "glm.safetensors"
-    assert places.file_for(Path("r"), "network", "../../etc").name == "network-etc.safetensors"
+    assert result_files.file_for(Path("r"), "contrast", "sort - rest").name == "contrast-sort-rest.safetensors"
+    assert result_files.file_for(Path("r"), "network", "`a b` / 2").name == "network-a-b-2.safetensors"
+    assert result_files.file_for(Path("r"), "glm").name == "glm.safetensors"
+    assert result_files.file_for(Path("r"), "network", "../../etc").name == "network-etc.safetensors"
     with pytest.raises(shell.InputError, match="would be saved as one file"):
-        places.differing(["a - b", "a  b"])
+        result_files.require_different_files(["a - b", "a  b"])
 
 
 def test_results_lie_beside_their_recording(tmp_path):
     planted(tmp_path / "r")
-    assert places.results_of(tmp_path / "r") == tmp_path / "r" / "results"
-    assert places.results_of(tmp_path) == tmp_path
+    assert result_files.results_of(tmp_path / "r") == tmp_path / "r" / "results"
+    assert result_files.results_of(tmp_path) == tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(shell.InputError, match="is a file"):
-        places.writable(tmp_path / "file" / "below")
+        result_files.writable(tmp_path / "file" / "below")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def folder(tmp_path):
 def test_networks_are_named_in_many_ways(source, units, folder):
     if ":c" in source:
         (folder / "atlas.safetensors").rename(folder / "a=b:c.safetensors")
-    found, where = places.load_networks([source.format(folder)])
+    found, where = result_files.load_networks([source.format(folder)])
     assert {name: network.indices.tolist() for name, network in found.items()} == units
     assert all(network.name == name for name, network in found.items())
     assert where == folder
@@ -71,10 +71,10 @@ def test_networks_of_several_sources_lie_with_the_first_and_can_be_chosen(folder
     other = tmp_path_factory.mktemp("other")
     fbn.Network.from_indices(TOY, [5], name="add").save(other / "n.safetensors")
     sources = [str(other / "n.safetensors"), str(folder)]
-    found, where = places.load_networks(sources, only=["sort", "add"])
+    found, where = result_files.load_networks(sources, only=["sort", "add"])
     assert list(found) == ["add", "sort"] and where == other
     with pytest.raises(ValueError, match="no network is called N7; networks: add, N0, N1, sort"):
-        places.load_networks(sources, only=["sort", "N7"])
+        result_files.load_networks(sources, only=["sort", "N7"])
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_networks_of_several_sources_lie_with_the_first_and_can_be_chosen(folder
 def test_networks_that_are_not_there_or_not_one(sources, words, folder):
     fbn.UnitMap(TOY, np.zeros(10), "t").save(folder / "maps" / "map.safetensors")
     with pytest.raises(ValueError, match=words):
-        places.load_networks([source.format(folder) for source in sources])
+        result_files.load_networks([source.format(folder) for source in sources])
     with pytest.raises(FileNotFoundError, match="no file at"):
-        places.load_networks([str(folder / "nowhere.safetensors")])
+        result_files.load_networks([str(folder / "nowhere.safetensors")])
 
 
 def test_a_recording_of_several_sites_asks_which(tmp_path):
@@ -102,11 +102,11 @@ def test_a_recording_of_several_sites_asks_which(tmp_path):
     scanner = fbn.Scanner(tiny_model(), site=["mlp.neurons", "mlp.out"])
     scanner.scan(design, tmp_path / "r", progress=False)
     with pytest.raises(ValueError, match=r"holds the sites mlp\.neurons, mlp\.out; choose one with --site"):
-        places.open_recording(tmp_path / "r")
-    assert places.open_recording(tmp_path / "r", "mlp.out").space.site == "mlp.out"
+        result_files.open_recording(tmp_path / "r")
+    assert result_files.open_recording(tmp_path / "r", "mlp.out").space.site == "mlp.out"
     with pytest.raises(FileNotFoundError, match=r"no folder at .*; give the folder that tl-fbn scan wrote"):
-        places.open_recording(tmp_path / "nowhere")
+        result_files.open_recording(tmp_path / "nowhere")
 
 
 def test_what_was_saved_is_one_path_a_line():
-    assert places.saved([Path("a/b"), Path("c")]) == "Saved:\n  a/b\n  c"
+    assert result_files.list_of_files([Path("a/b"), Path("c")]) == "Saved:\n  a/b\n  c"

@@ -8,7 +8,7 @@ import pandas as pd
 import tl_fbn as fbn
 from tests.helpers.noise import ar1_noise
 from tests.helpers.recordings import blocks
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 
 
 def prompts_of(n_rows: int, length: int, seed: int = 0) -> pd.DataFrame:

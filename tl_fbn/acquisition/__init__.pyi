@@ -8,7 +8,7 @@ from .model.token_layout import TokenLayout as TokenLayout
 from .recording.bids_events import read_events as read_events
 from .recording.bids_events import write_events as write_events
 from .recording.recording import Recording as Recording
-from .recording.recording import Run as Run
+from .recording.run import Run as Run
 from .scan.activation_cache import activation_cache as activation_cache
 from .scan.plan import Plan as Plan
 from .scan.scanner import Scanner as Scanner

@@ -1,35 +1,33 @@
 """CGVST: which neurons' weights would change most if the model learned the special tokens of a task's chats.
 
-::
+Song et al. (2024, EMNLP, pp. 7101-7113, and the released code) take, for item n, the loss L_n in nats at the special
+tokens (those of the chat template), its gradient with respect to the up projection W_up (neuron x input), the sum of
+that gradient over the inputs of each neuron j, and add up magnitudes over items:
 
-    scores = fbn.cgvst(model, fbn.chats("sort"))
-    neurons = scores.top(0.05)
+    s_j = sum_n | sum_d dL_n / dW_up[j, d] |  =  sum_n | sum_t delta_tj sum_d h_td |
 
-Song et al. (2024) take, for item n, the loss L_n at the tokens of the chat template, the gradient of the up projection
-W_up (neuron x input), its sum over the inputs, and add up magnitudes over items:
+with t a token, d a dimension of the MLP's input h, and delta the gradient of L_n at the up projection's output. The
+right side is what is computed here: one forward and one backward pass down to the neurons, without gradients of weights
+(:mod:`tl_fbn.attribution.backward`). ``variant`` says how the tokens of an item are summed:
 
-    s_j = sum_n | sum_d dL_n / dW_up[j, d] |  =  sum_n | sum_t delta_tj sum_d h_td |,
+============== ===================================== ==================================================================
+variant        score of an item                      what it is
+============== ===================================== ==================================================================
+``row_sum``    sum_t delta_tj sum_d h_td             the released formula; depends on the basis of the input
+``row_l1``     sum_d abs(sum_t delta_tj h_td)        L1 norm of the neuron's row of the weight gradient
+``row_l2``     sqrt(sum_d (sum_t delta_tj h_td)^2)   L2 norm of that row, which no rotation of the input changes
+``grad_x_act`` sum_t delta_tj u_tj                   first-order effect of the activation u (at ``site``)
+``grad``       sum_t delta_tj                        the gradient alone
+============== ===================================== ==================================================================
 
-with h the MLP's input and delta the gradient at the up projection's output. The right side is what is computed here: one
-forward and one backward pass to the neurons, no weight gradients. ``variant`` names what is summed over tokens:
+**Where the released formula cannot work.** sum_d h is the sum of a normalized vector. Under a LayerNorm without an
+affine part (Galactica, a model at initialisation, or one whose norms were folded into the weights, as TransformerLens's
+compatibility mode does) it is zero, and so is every score. This is detected: an explicit ``variant="row_sum"`` is
+refused, and without an explicit variant ``row_l1`` is used.
 
-============= ============================================ ==========================================================
-variant       score of an item                             is
-============= ============================================ ==========================================================
-``row_sum``   sum_t delta_tj sum_d h_td                    the released formula; depends on the basis of the input
-``row_l1``    sum_d abs(sum_t delta_tj h_td)               the L1 norm of the weight gradient's row
-``row_l2``    sqrt(sum_d (sum_t delta_tj h_td)^2)          its L2 norm, which no rotation of the input changes
-``grad_x_act`` sum_t delta_tj u_tj                         first-order effect of the activation u (at ``site``)
-``grad``      sum_t delta_tj                               the gradient alone
-============= ============================================ ==========================================================
-
-**Where the released formula cannot work.** sum_d h is the sum of a normalized vector. Under LayerNorm without an affine
-part (Galactica, a model at initialisation, or one whose norms were folded into the weights, as TransformerLens's compatibility mode
-does) it is zero and so is every score: this is detected and refused, and without a variant asked for ``row_l1`` is used.
-
-**What the score is not.** It compares no two tasks: the released masks of eight tasks share six times as many neurons as
-chance would have them. :func:`tl_fbn.specific_scores` and :func:`tl_fbn.networks.task_unique` make it specific. And it is not causal before
-a lesion says so.
+**What the score is not.** It is a map of one task and compares no two tasks: the released masks of eight tasks share
+six times as many neurons as chance would have them. :func:`tl_fbn.specific_scores` and
+:func:`tl_fbn.networks.task_unique` make it specific. And it is not causal before a lesion says so.
 """
 
 from __future__ import annotations
@@ -57,13 +55,13 @@ from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
 ScoredSite = Literal["mlp.up", "mlp.pre", "mlp.neurons"]
-ROWS = ("row_sum", "row_l1", "row_l2")
-VANISHING = 1e-4
-_CHUNK = 1 << 24  # elements of a weight gradient at a time
+ROWS = ("row_sum", "row_l1", "row_l2")  # made of rows of the weight gradient: these need the MLP's input
+VANISHING = 1e-4  # an input h sums to zero if abs(sum_d h_d) / norm(h) is below this at every token
+_MAX_GRADIENT_NUMBERS = 1 << 24  # of a weight gradient in memory at a time: 64 MiB in float32
 
 
 class TextOptions(TypedDict, total=False):
-    """How texts are laid out and their positions weighed, for those who pass it on; :func:`cgvst` explains each."""
+    """Options of :func:`cgvst` that say how texts are laid out and weighed, for functions that pass them on."""
 
     groups: Groups
     weight: float
@@ -73,7 +71,7 @@ class TextOptions(TypedDict, total=False):
 
 
 class ScoreOptions(TextOptions, total=False):
-    """What every gradient score of the projections takes, for those who pass it on; :func:`cgvst` explains each."""
+    """Options of :func:`cgvst` that scores of single items take too, for functions that pass them on."""
 
     tokens: Tokens
     variant: Variant | None
@@ -99,44 +97,54 @@ def cgvst(
     seed: int | None = None,
     progress: bool = True,
 ) -> UnitMap:
-    """Score every MLP neuron by gradients restricted to some tokens.
+    """Score every MLP neuron by the gradient of a loss that is restricted to some tokens (Song et al. 2024, EMNLP).
 
-    >>> scores = cgvst(model, fbn.chats("sort"))                               # doctest: +SKIP
-    >>> scores.top(0.05)                                                       # doctest: +SKIP
+    Scores of one task are high for many neurons of every task; :func:`tl_fbn.specific_scores` sets tasks apart:
+
+    >>> scores = {task: fbn.cgvst(model, fbn.chats(task, n=8), progress=False) for task in ("sort", "reverse")}
+    >>> len(scores["sort"].top(0.05) & scores["reverse"].top(0.05))  # of 57 neurons each
+    52
+    >>> fbn.specific_scores(scores)["sort"].top(0.05)
+    Network "top 0.05": 57 of 1,152 units (4.95%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 22 0 35
 
     Args:
         model: A TransformerLens model in eval mode; its parameters stay as they are.
         items: Chats (lists of messages with role and content), strings, or lists of token ids.
-        positions: For every item, the positions that are scored: one list, or two whose means are added. Position 0 has no
-            prediction and is left out. Needed for token ids unless ``tokens="all"``.
+        positions: For every item, the positions that are scored: one list, or two lists whose means are added. Position
+            0 is left out, because nothing predicts it. Needed for token ids unless ``tokens="all"``.
         tokens: Which tokens are scored: ``"special"`` (those of the chat template), ``"answer"`` (the assistant's),
-            ``"content"`` (the other messages'), ``"all"``, or ``"random"`` (as many as there are special ones, by turn).
-        variant: See the table above; by default the released ``"row_sum"``, or ``"row_l1"`` where that is zero.
-        site: ``"mlp.up"`` (released: the up projection; W_in of an ungated MLP), ``"mlp.pre"`` (the gate's projection), or
-            ``"mlp.neurons"`` (the down projection's input), for ``grad_x_act`` and ``grad`` only.
-        groups: ``"turns"``: the mean over the turns before the last, plus the mean over the last; None: one mean; a number n:
-            P[1:n] and P[n+1:] of the sorted positions P, as released with n = 28.
-        weight: Weight of the first of two groups of positions (released: 1).
-        aggregate: Over items: ``"sum_abs"`` (released), ``"mean_abs"``, ``"abs_mean"``, or signed ``"mean"`` and ``"t"`` (mean
-            over its standard error; positive where the loss rises with what is scored). A norm has no sign: its ``"abs_mean"`` is its mean.
-        spans: Literal special texts, e.g. ``["[INST]", "[/INST]"]``; by default the chat template's own.
-        bos_eos: False: beginning and end of text are empty in the template, as released.
-        max_tokens: Longer items are left out and counted (released: 1300); by default an item beyond the context is an error.
-        batch_size: Items in a pass; changes nothing but speed and memory.
-        seed: Seed of the positions drawn where ``tokens="random"``.
-        progress: Show a bar.
+            ``"content"`` (the other messages'), ``"all"``, or ``"random"`` (in every turn as many, drawn at random, as
+            it has special ones).
+        variant: How the tokens of an item are summed, a row of the table above: ``"row_sum"``, ``"row_l1"``,
+            ``"row_l2"``, ``"grad_x_act"`` or ``"grad"``. None takes the released ``"row_sum"``, or ``"row_l1"`` where
+            that is zero, or ``"grad_x_act"`` at ``site="mlp.neurons"``.
+        site: Where the gradient is taken: ``"mlp.up"`` (released: the up projection; W_in of an ungated MLP),
+            ``"mlp.pre"`` (the gate's projection), or ``"mlp.neurons"`` (the down projection's input), for
+            ``grad_x_act`` and ``grad`` only.
+        groups: How scored tokens are grouped in the loss, the sum of the groups' means: ``"turns"`` for all turns
+            before the last and the last, None for one group, a number n for P[1:n] and P[n+1:] of the sorted positions
+            P (released: n = 28).
+        weight: Weight of the first of two groups of positions in the loss (released: 1).
+        aggregate: How the items' scores are put together: ``"sum_abs"`` (released), ``"mean_abs"``, ``"abs_mean"``, or
+            signed ``"mean"`` and ``"t"`` (mean over its standard error; positive where the loss rises with what is
+            scored). A norm has no sign: its ``"abs_mean"`` is its mean.
+        spans: Literal texts that are special, e.g. ``["[INST]", "[/INST]"]``; None takes the chat template's own.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty (released).
+        max_tokens: Largest number of tokens of an item; longer items are left out and counted (released: 1300). With
+            None an item longer than the model's context is an error.
+        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
+        progress: True shows a progress bar.
 
     Returns:
-        (unit,) scores over ``mlp.neurons``, whatever the site, in units of the loss (nats) per unit of what is differentiated.
+        (unit,) scores over ``mlp.neurons``, whatever the site, in nats per unit of what is differentiated.
 
     Raises:
-        InputError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum`` where it
-            is zero by construction, a model without gradients.
-
-    Source: Song et al. 2024, EMNLP, pp. 7101-7113, and the released code.
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum``
+            where it is zero by construction, or a model without gradients.
     """
     check_aggregate(aggregate)
-    work = _work(
+    work = _prepared_scoring(
         model,
         items,
         positions,
@@ -168,31 +176,33 @@ def item_scores(
     progress: bool = True,
     **options: Unpack[ScoreOptions],
 ) -> ItemScores:
-    """The scores that :func:`cgvst` aggregates, one row an item, signed where the variant is.
+    """The scores that :func:`cgvst` aggregates, item by item; they tell how steady the ranking of neurons is.
 
-    ::
-
-        items = fbn.attribution.item_scores(model, fbn.chats("sort", n=64))
-        items.split_half(seed=0)
-
-    Takes items x units x 4 bytes. Its ``.map(aggregate)`` is what :func:`cgvst` returns, its ``.split_half(...)`` says how
-    steady the ranking is.
+    >>> items = fbn.attribution.item_scores(model, fbn.chats("sort", n=16), progress=False)
+    >>> items.split_half(0.05, seed=0, n_splits=2).round(2)
+       split  spearman  jaccard  jaccard_by_chance
+    0      0      0.93     0.90               0.08
+    1      1      0.93     0.93               0.08
 
     Args:
-        model: A TransformerLens model in eval mode.
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
         items: Chats (lists of messages with role and content), strings, or lists of token ids.
-        positions: For every item, the positions that are scored, as for :func:`cgvst`.
-        batch_size: Items in a pass; changes nothing but speed and memory.
-        progress: Show a bar.
-        **options: tokens, variant, site, groups, weight, spans, bos_eos, max_tokens and seed, as for :func:`cgvst`.
+        positions: For every item, the positions that are scored: one list, or two lists whose means are added. Needed
+            for token ids unless ``tokens="all"``.
+        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        progress: True shows a progress bar.
+        **options: Options and defaults of :func:`cgvst`: ``tokens`` (which are scored), ``variant`` (how they are
+            summed), ``site`` (where the gradient is taken), ``groups`` and ``weight`` (of positions in the loss),
+            ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` (of an item), ``seed`` (of random tokens).
 
     Returns:
-        (item, unit) scores, float32.
+        (item, unit) scores, float32, signed where the variant is; ``.map(aggregate)`` is what :func:`cgvst` returns.
 
     Raises:
-        InputError: As :func:`cgvst`.
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum``
+            where it is zero by construction, or a model without gradients.
     """
-    work = _work(model, items, positions, **options)
+    work = _prepared_scoring(model, items, positions, **options)
     values: Float[np.ndarray, "item unit"] = np.zeros((len(work.items), work.space.n_units), dtype=np.float32)
     for numbers, scores in work.scored(batch_size, progress):
         values[numbers] = scores
@@ -200,20 +210,20 @@ def item_scores(
 
 
 @dataclass
-class _Work:
-    """What is scored and how; the variant may be settled by the first pass."""
+class _Scoring:
+    """Items, hook points and variant of one scoring. Without an explicit variant the first pass decides on it."""
 
     model: HookedModel
     items: list[LossItem]
-    space: UnitSpace
-    points: dict[int, str]
-    inputs: dict[int, str]
+    space: UnitSpace  # of the MLP neurons, whatever the site
+    points: dict[int, str]  # layer to the hook point at which the gradient delta is taken
+    inputs: dict[int, str]  # layer to the hook point of its MLP's input h; empty if the variant does not need it
     variant: Variant
-    settled: bool
-    about: dict[str, Any] = field(repr=False)
+    variant_is_final: bool  # False until the first pass has shown whether row_sum works for this model
+    about: dict[str, Any] = field(repr=False)  # provenance apart from method and variant
 
     def scored(self, batch_size: int, progress: bool) -> Iterator[tuple[list[int], Float[np.ndarray, "item unit"]]]:
-        """Numbers and scores of the items of each pass."""
+        """Numbers of the items of each pass of ``batch_size`` items, and their scores."""
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} holds no item; give at least 1")
         host.require_eval(self.model, "a gradient score")
@@ -223,61 +233,58 @@ class _Work:
                 bar.update(len(numbers))
 
     def provenance(self) -> dict[str, Any]:
+        """How the scores were made; complete only after the first pass, which may change the variant."""
         return {"method": "cgvst", "variant": self.variant, **self.about}
 
     def _pass(self, items: list[LossItem]) -> Float[np.ndarray, "item unit"]:
+        """Scores of the items of one pass."""
         scores = np.zeros((len(items), self.space.n_units))
-        inputs: dict[int, torch.Tensor] = {}
-        shares: dict[int, float] = {}
+        inputs: dict[int, torch.Tensor] = {}  # layer to h (batch, pos, d), or to sum_d h (batch, pos)
+        shares: dict[int, float] = {}  # layer to the largest abs(sum_d h_d) / norm(h) of a token
+        # (batch, pos) True for tokens, False for padding, whose inputs say nothing
         real = torch.zeros(len(items), max(len(item.ids) for item in items), dtype=torch.bool)
         for row, item in enumerate(items):
             real[row, : len(item.ids)] = True
 
         def see(layer: int, tensor: torch.Tensor) -> None:
-            wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-            summed = wide.sum(-1)
-            share = (summed.abs() / wide.norm(dim=-1).clamp_min(1e-30))[real.to(tensor.device)]
+            values = tensor if tensor.dtype == torch.float64 else tensor.float()
+            summed = values.sum(-1)  # sum_d h_td
+            share = (summed.abs() / values.norm(dim=-1).clamp_min(1e-30))[real.to(tensor.device)]
+            # 16-bit inputs sum to zero only up to rounding: dividing by 2e4 eps makes their limit 2 eps, not VANISHING
             shares[layer] = float(share.max()) / max(1.0, 2e4 * torch.finfo(tensor.dtype).eps)
-            inputs[layer] = summed if self.settled and self.variant == "row_sum" else tensor
+            # the sums are all that row_sum needs, but until it is final, row_l1 may have to take its place
+            inputs[layer] = summed if self.variant_is_final and self.variant == "row_sum" else tensor
 
         def ready() -> None:
             if self.variant == "row_sum":
-                self._settle([layer for layer, share in shares.items() if share < VANISHING])
+                self._decide_on_variant([layer for layer, share in shares.items() if share < VANISHING])
 
         def take(layer: int, gradient: torch.Tensor, activation: torch.Tensor) -> None:
-            found = _VARIANTS[self.variant](gradient, activation, inputs.pop(layer, None))
-            scores[:, self.space.layer_slice(layer)] = found.double().cpu().numpy()
+            # each layer's input is let go as soon as its gradient has come
+            layer_scores = _VARIANTS[self.variant](gradient, activation, inputs.pop(layer, None))
+            scores[:, self.space.layer_slice(layer)] = layer_scores.double().cpu().numpy()
 
-        rows = self.variant in ROWS
-        propagate(
-            self.model,
-            items,
-            self.points,
-            take,
-            watch=self.inputs if rows else None,
-            see=see if rows else None,
-            ready=ready if rows else None,
-        )
+        propagate(self.model, items, self.points, take, watch=self.inputs, see=see, ready=ready)
         return scores
 
-    def _settle(self, vanishing: list[int]) -> None:
-        """Refuse the released formula where it is zero by construction, or take the default for such models."""
+    def _decide_on_variant(self, vanishing: list[int]) -> None:
+        """Refuse ``row_sum`` where it is zero by construction, or take ``row_l1`` if no variant was asked for."""
         if not vanishing:
-            self.settled = True
+            self.variant_is_final = True
             return
         where = "every layer" if len(vanishing) == len(self.points) else f"layers {', '.join(map(str, vanishing))}"
         why = (
-            f"the inputs of the MLPs of {where} sum to zero (LayerNorm without an affine part, or folded into the weights), so "
-            "row_sum is zero for every neuron there"
+            f"the inputs of the MLPs of {where} sum to zero (LayerNorm without an affine part, or folded into the "
+            "weights), so row_sum is zero for every neuron there"
         )
-        if self.settled:
+        if self.variant_is_final:
             raise InputError(f'{why}; use variant="row_l1" or "grad_x_act"')
         self.variant = "row_l1"
-        self.settled = True
+        self.variant_is_final = True
         self.about["variant_reason"] = f"row_l1 instead of the released row_sum: {why}"
 
 
-def _work(
+def _prepared_scoring(
     model: HookedModel,
     items: Any,
     positions: Sequence[Any] | None,
@@ -291,8 +298,8 @@ def _work(
     bos_eos: bool = True,
     max_tokens: int | None = None,
     seed: int | None = None,
-) -> _Work:
-    """What is scored and how, checked; arguments as for :func:`cgvst`."""
+) -> _Scoring:
+    """Items, hook points and variant, checked against the model; arguments as for :func:`cgvst`."""
     if variant is not None:
         one_of(variant, Variant, "variant")
     neurons, points = gradient_points(model, site)
@@ -316,11 +323,15 @@ def _work(
     )
     inputs = mlp_inputs(model, list(points)) if chosen in ROWS else {}
     about = {"site": site, **prepared.provenance}
-    return _Work(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
+    return _Scoring(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
 
 
 def gradient_points(model: HookedModel, site: str) -> tuple[UnitSpace, dict[int, str]]:
-    """The space of MLP neurons and, for each layer that has some, the hook point of the site whose gradient scores them.
+    """The unit space of the MLP neurons and, by number of each layer that has some, its hook point of the site.
+
+    Args:
+        model: A TransformerLens model.
+        site: ``"mlp.up"``, ``"mlp.pre"`` or ``"mlp.neurons"``.
 
     Raises:
         InputError: An unknown site, or a model without MLP neurons.
@@ -334,22 +345,31 @@ def gradient_points(model: HookedModel, site: str) -> tuple[UnitSpace, dict[int,
 
 
 def mlp_inputs(model: HookedModel, layers: Sequence[int]) -> dict[int, str]:
-    """The hook point of each layer's MLP input: what the up projection reads."""
+    """Number of each layer to the hook point of its MLP's input, which the up projection reads.
+
+    Args:
+        model: A TransformerLens model.
+        layers: Numbers of the layers.
+
+    Raises:
+        InputError: A layer has no such hook point.
+    """
     found = {}
     for layer in layers:
-        # TransformerBridge; HookedTransformer
+        # the first is TransformerBridge's, the second HookedTransformer's
         names = [f"blocks.{layer}.mlp.in.hook_in", f"blocks.{layer}.ln2.hook_normalized"]
         have = [name for name in names if name in model.hook_dict]
         if not have:
             raise InputError(
-                f"layer {layer} of {host.model_label(model)} has no hook at its MLP's input ({' or '.join(names)}); use "
-                'variant="grad_x_act" or "grad"'
+                f"layer {layer} of {host.model_label(model)} has no hook at its MLP's input ({' or '.join(names)}); "
+                'use variant="grad_x_act" or "grad"'
             )
         found[layer] = have[0]
     return found
 
 
 def _row_sum(gradient: torch.Tensor, activation: torch.Tensor, inputs: torch.Tensor | None) -> torch.Tensor:
+    """sum_t delta_tj sum_d h_td, from the inputs h or from their sums over d."""
     assert inputs is not None
     summed = inputs if inputs.ndim == 2 else (inputs if inputs.dtype == torch.float64 else inputs.float()).sum(-1)
     return per_item(gradient, summed)
@@ -358,15 +378,16 @@ def _row_sum(gradient: torch.Tensor, activation: torch.Tensor, inputs: torch.Ten
 def _row_norm(
     gradient: torch.Tensor, activation: torch.Tensor, inputs: torch.Tensor | None, order: int
 ) -> Float[torch.Tensor, "batch unit"]:
-    """Norms of the rows of each item's weight gradient, some rows at a time."""
+    """L1 or L2 norms (``order``) of the rows of each item's weight gradient, some rows at a time."""
     assert inputs is not None
-    wide = torch.float64 if gradient.dtype == torch.float64 else torch.float32
-    n_rows = max(1, _CHUNK // inputs.shape[-1])
-    found = []
-    for one, read in zip(gradient, inputs, strict=True):
-        parts = one.to(wide).T.split(n_rows)
-        found.append(torch.cat([torch.linalg.vector_norm(part @ read.to(wide), order, dim=-1) for part in parts]))
-    return torch.stack(found)
+    dtype = torch.float64 if gradient.dtype == torch.float64 else torch.float32
+    n_rows = max(1, _MAX_GRADIENT_NUMBERS // inputs.shape[-1])
+    norms = []
+    for delta, h in zip(gradient, inputs, strict=True):
+        # dL/dW_up[j, d] = sum_t delta_tj h_td: the product (unit, pos) (pos, d), n_rows units of it at a time
+        parts = delta.to(dtype).T.split(n_rows)
+        norms.append(torch.cat([torch.linalg.vector_norm(part @ h.to(dtype), order, dim=-1) for part in parts]))
+    return torch.stack(norms)
 
 
 _VARIANTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]] = {

@@ -1,17 +1,22 @@
-"""Few-shot chats from rows of instruction, input and output.
+"""Few-shot chats from the rows of a task, each an instruction, an input and the right output.
 
-::
+Neurons are found on one half of the rows and tested on the other::
 
     rows = fbn.read_examples("task195_sentiment140_classification.json")      # Natural Instructions, CSV, TSV or JSONL
-    found_on, scored_on = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    found_on = rows[: len(rows) // 2]
+    scored_on = rows[len(rows) // 2 :]
     chats = fbn.few_shot_chats(found_on, n_shots=5, seed=0, tokenizer=model.tokenizer, max_tokens=1300)
     scores = fbn.cgvst(model, chats, bos_eos=False)
     battery = fbn.Battery.from_chats({"sentiment": fbn.few_shot_chats(scored_on, n_shots=5, seed=1)}, model)
 
-Every row becomes one chat: ``n_shots`` other rows as finished turns, then the row itself. Song et al. (2024) use five
-shots, the first half of a task's rows to find neurons and the second to test them, and leave out chats of more than 1300 tokens.
-Where the instruction goes is not in the released code; the first turn is our choice. So is the number of turns: with five shots
-and the question there are six.
+Every row becomes one chat: ``n_shots`` other rows, drawn at random, as finished turns of user and assistant
+(demonstrations), then the row itself with its answer. Song et al. (2024) use five shots, the first half of a task's
+rows to find neurons and the second to test them, and leave out chats of more than 1300 tokens. Where the instruction
+goes is not in their released code: putting it into the first turn is the choice of this package. So is the number of
+turns: with five shots and the question there are six.
+
+Demonstrations are drawn anew for every chat, from all rows given. Rows for a test have to be set aside before, as in
+the lines at the top: else they are demonstrations of the chats that neurons were found on.
 """
 
 from __future__ import annotations
@@ -37,11 +42,15 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a task.
+    """One row of a task: what is to be done, to what, and the right answer.
+
+    >>> row = fbn.attribution.Example("Sort the letters.", "c a b", "a b c")
+    >>> fbn.few_shot_chats([row], n_shots=0, seed=0)[0]
+    [{'role': 'user', 'content': 'Sort the letters.\nc a b'}, {'role': 'assistant', 'content': 'a b c'}]
 
     Args:
-        instruction: What is to be done; may be empty.
-        input: To what.
+        instruction: What is to be done, the same for all rows of a task; may be empty.
+        input: What it is to be done to.
         output: The right answer.
     """
 
@@ -52,11 +61,12 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Chats(Sequence[list[Message]]):
-    """Chats and how they were made; a sequence like any list of chats.
+    """Chats and how they were made, as :func:`few_shot_chats` returns them; a sequence like any list of chats.
 
     Args:
-        chats: The chats, each ending with the right answer.
-        about: Shots, seed, and how many chats were left out as too long.
+        chats: The chats, each a list of messages with role and content that ends with the right answer.
+        about: Settings and counts by name: n_shots, seed, instruction (its place), max_tokens, and skipped_as_too_long
+            (number of chats that were left out because they have more tokens).
     """
 
     chats: tuple[list[Message], ...]
@@ -82,21 +92,26 @@ class Chats(Sequence[list[Message]]):
 
 
 def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n: int | None = None) -> list[Example]:
-    """Rows of a task from a file.
+    """The rows of a task, from a file.
 
-    ::
-
-        rows = fbn.read_examples("task075.json", n=200)
-        chats = fbn.few_shot_chats(rows, seed=0, tokenizer=model.tokenizer)
+    >>> table = pd.DataFrame({"input": ["c a b", "b a"], "output": ["a b c", "a b"]})
+    >>> table.to_csv("sorting.csv", index=False)
+    >>> fbn.read_examples("sorting.csv", instruction="Sort the letters.", n=1)
+    [Example(instruction='Sort the letters.', input='c a b', output='a b c')]
 
     Args:
-        path: ``.json``: Natural Instructions (``Definition`` and ``Instances`` with input and output, of several outputs the first);
+        path: A file of one of these endings. ``.json``: a task of Natural Instructions, with ``Definition`` (the
+            instruction) and ``Instances`` (each with input and output; of several outputs the first is taken).
             ``.jsonl``, ``.csv`` or ``.tsv``: columns input and output, and instruction if there is one.
-        instruction: Instead of the file's own.
-        n: Only the first rows.
+        instruction: Instruction of all rows, in place of those in the file; None takes those in the file.
+        n: Number of rows that are returned, the first of the file; None returns all.
+
+    Returns:
+        The rows, in the order of the file.
 
     Raises:
-        InputError: A file of another shape, a row without input or output, or none.
+        FileNotFoundError: There is no file at the path.
+        InputError: The file has another ending or shape, a row has no input or output, or there are no rows.
     """
     path = Path(path)
     if not path.is_file():
@@ -124,24 +139,36 @@ def few_shot_chats(
     bos_eos: bool = True,
     max_tokens: int | None = None,
 ) -> Chats:
-    """One chat a row: other rows as demonstrations, then the row and its answer.
+    """One chat for every row: other rows as demonstrations, then the row and its answer.
 
-    >>> chats = few_shot_chats([("Add.", "1 1", "2"), ("Add.", "1 2", "3"), ("Add.", "2 2", "4")], n_shots=1, seed=0)
-    >>> len(chats), [message["role"] for message in chats[0]]
-    (3, ['user', 'assistant', 'user', 'assistant'])
+    >>> rows = [("Add.", "1 1", "2"), ("Add.", "1 2", "3"), ("Add.", "2 2", "4")]
+    >>> chats = fbn.few_shot_chats(rows, n_shots=1, seed=0)
+    >>> chats
+    3 chats of 1 shots and a question
+    >>> [message["content"] for message in chats[0]]
+    ['Add.\n2 2', '4', '1 1', '2']
 
     Args:
-        examples: :class:`Example` rows, mappings or triples of instruction, input and output, or chats of one turn.
-        seed: Seed of the draw of demonstrations; the same seed draws the same ones.
-        n_shots: Demonstrations a chat, drawn without replacement from the other rows.
-        n: Make chats of the first rows only; all rows may serve as demonstrations.
-        instruction: Where it goes: before the first input, before every input, or a system message.
-        tokenizer: A model's, to count tokens for ``max_tokens``.
-        bos_eos: As for :func:`tl_fbn.cgvst`; enters the count.
-        max_tokens: Longer chats are left out and counted in ``.about``.
+        examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
+            triple of these three, or a chat of one turn (user, assistant), which has no instruction.
+        seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
+        n_shots: Number of demonstrations of a chat, drawn without replacement from the other rows.
+        n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
+            demonstrations.
+        instruction: Where the instruction goes: ``"first"`` puts it before the first input, ``"every"`` before every
+            input, ``"system"`` into a system message.
+        tokenizer: Tokenizer of the model, which counts tokens; needed where ``max_tokens`` is given.
+        bos_eos: True counts the beginning and end of text that the chat template writes; False counts the chat without
+            them, for :func:`tl_fbn.cgvst` with ``bos_eos=False``.
+        max_tokens: Largest number of tokens of a chat; longer chats are left out and counted in ``.about``. None keeps
+            chats of any length.
+
+    Returns:
+        A sequence of chats, with the settings and the number of chats left out as its ``about``.
 
     Raises:
-        InputError: Too few rows for the shots, a row that is none of these, or ``max_tokens`` without a tokenizer.
+        InputError: Too few rows for the shots, a row that is none of these, ``max_tokens`` without a tokenizer, or no
+            chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
     rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
@@ -153,35 +180,43 @@ def few_shot_chats(
     made: list[list[Message]] = []
     skipped = 0
     for number, row in enumerate(rows[:n]):
+        # drawn among the other rows: numbers from the row's own on are shifted by one, to step over it. The draw is
+        # made also for chats that turn out too long, so that max_tokens does not change the others
         others = rng.permutation(len(rows) - 1)[:n_shots]
         shots = [rows[other + (other >= number)] for other in others]
         chat = _chat([*shots, row], instruction)
-        if max_tokens is not None and _length(tokenizer, chat, bos_eos) > max_tokens:
+        if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos) > max_tokens:
             skipped += 1
             continue
         made.append(chat)
     if not made:
         raise InputError(
-            f"all {len(rows[:n])} chats are longer than max_tokens={max_tokens}; raise it, or use fewer shots or shorter rows"
+            f"all {len(rows[:n])} chats are longer than max_tokens={max_tokens}; raise it, or use fewer shots or "
+            "shorter rows"
         )
     about = {"n_shots": n_shots, "seed": seed, "instruction": instruction}
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
 
 
 def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
+    """The messages of a chat: demonstrations and, as the last turn, the question with its answer."""
+    # a system message is about the question, so its instruction is that of the last turn
     chat = [{"role": "system", "content": turns[-1].instruction}] if place == "system" and turns[-1].instruction else []
     for number, turn in enumerate(turns):
-        told = turn.instruction and (place == "every" or (place == "first" and number == 0))
-        question = f"{turn.instruction}\n{turn.input}" if told else turn.input
+        has_instruction = turn.instruction and (place == "every" or (place == "first" and number == 0))
+        question = f"{turn.instruction}\n{turn.input}" if has_instruction else turn.input
         chat += [{"role": "user", "content": question}, {"role": "assistant", "content": turn.output}]
     return chat
 
 
-def _length(tokenizer: Any, chat: list[Message], bos_eos: bool) -> int:
+def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool) -> int:
+    """Number of tokens of a chat as the tokenizer's chat template writes it."""
+    # the template writes the special tokens itself; the tokenizer must not add its own
     return len(tokenizer(render(tokenizer, as_chat(chat), bos_eos=bos_eos), add_special_tokens=False)["input_ids"])
 
 
 def _example(row: Any, where: str) -> Example:
+    """A row in any of the accepted forms as an example; ``where`` names it in error messages."""
     if isinstance(row, Example):
         return row
     if isinstance(row, Mapping):
@@ -192,7 +227,8 @@ def _example(row: Any, where: str) -> Example:
             raise InputError(
                 f"{where} is a chat of {', '.join(role for role, _ in chat)}; an example is one turn: user, assistant"
             )
-        row = ("", chat[0][1], chat[1][1])
+        row = ("", chat[0][1], chat[1][1])  # a chat has no instruction of its own
+    # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)
         or len(row) != 3
@@ -206,6 +242,7 @@ def _example(row: Any, where: str) -> Example:
 
 
 def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
+    """Place and fields of every instance of a Natural-Instructions task."""
     try:
         task = json.loads(path.read_text(encoding="utf-8"))
         definition = task["Definition"]
@@ -214,14 +251,16 @@ def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
         raise InputError(
             f"{path} is no Natural-Instructions task ({error!r}); it has a Definition and Instances"
         ) from error
-    told = definition if isinstance(definition, str) else "\n".join(definition)
+    # Definition is a text or a list of texts, output a text or a list of right answers
+    instruction = definition if isinstance(definition, str) else "\n".join(definition)
     for number, instance in enumerate(instances):
         output = instance.get("output")
         first = output[0] if isinstance(output, list) and output else output
-        yield f"instance {number}", {"instruction": told, "input": instance.get("input"), "output": first}
+        yield f"instance {number}", {"instruction": instruction, "input": instance.get("input"), "output": first}
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Place and fields of every line of a JSONL file."""
     allowed = "each line is an object with input and output"
     for number, row in json_lines(path, allowed):
         if not isinstance(row, Mapping):
@@ -230,5 +269,6 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
+    """Place and fields of every line of a CSV or TSV file."""
     for number, row in delimited_rows(path, ("input", "output")):
         yield f"line {number}", row

@@ -1,7 +1,14 @@
-"""From chats, strings or token ids to what is scored: positions, their groups, and what the prompts were.
+"""From chats, strings or token ids to texts with a loss: their tokens, the scored positions, and the weights of these.
 
-The loss of an item is Song et al.'s (2024): the mean cross-entropy over the demonstrations' positions plus that over the
-last turn's, each token given those before it. Items longer than ``max_tokens`` are left out and counted.
+By default the loss of an item is that of Song et al. (2024), in nats: the mean cross-entropy over the scored positions
+of the demonstrations (all turns before the last) plus the mean over those of the last turn, each token given those
+before it:
+
+    L = weight * mean_{t in demonstrations} CE_t + mean_{t in last turn} CE_t
+
+Where only one of the two has scored positions, L is their mean, without the weight. Items longer than ``max_tokens``
+are left out and counted. Digests of all prompts go into the provenance, so that it can be told later whether a network
+is tested on the prompts that it was found on. No model is run here.
 """
 
 from __future__ import annotations
@@ -27,9 +34,11 @@ class Prepared:
     """Items ready for a backward pass.
 
     Args:
-        items: One a text that is scored.
-        kept: Their numbers in what was given.
-        provenance: What positions were scored, how many items were left out, and digests of all prompts.
+        items: Texts with their losses, in the order in which they were given.
+        kept: Number of each of these items among all that were given, from 0; the numbers of items that were left out
+            as too long are missing.
+        provenance: Which tokens were scored and how they were grouped, the numbers of items scored and left out, the
+            number of scored positions, digests of all prompts, and the seed where tokens were drawn at random.
     """
 
     items: list[LossItem]
@@ -52,7 +61,23 @@ def prepare(
 ) -> Prepared:
     """Tokenise items, find the positions that are scored, and check both against the model.
 
-    Args and errors as :func:`tl_fbn.cgvst`.
+    Args:
+        model: A TransformerLens model.
+        items: Chats (lists of messages with role and content), strings, or lists of token ids.
+        positions: For every item, the positions that are scored: one list, or two lists whose means are added; None
+            where ``tokens`` says it.
+        tokens: Which tokens are scored: ``"special"``, ``"answer"``, ``"content"``, ``"all"`` or ``"random"``.
+        groups: How scored tokens are grouped: ``"turns"`` for all turns before the last and the last, None for one
+            group, a number n for P[1:n] and P[n+1:] of the sorted positions P.
+        weight: Weight of the first of two groups in the loss; the other has weight 1.
+        spans: Literal texts that are special; None takes all that the chat template adds to the messages.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
+        max_tokens: Largest number of tokens of an item; None keeps items of any length.
+        seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
+
+    Raises:
+        InputError: No items, an item that is none of these, no such tokens, positions outside an item, an item longer
+            than the context, a token id outside the vocabulary, or no item that is short enough.
     """
     items = _plain(items)
     if isinstance(items, list | tuple):
@@ -66,8 +91,10 @@ def prepare(
     kept: list[int] = []
     digests: set[str] = set()
     n_positions = 0
+    # laid out and checked one by one, so that an error names the first item at fault
     for number, item in enumerate(items):
         layout = layouts.of(item)
+        # before the check of lengths: an item beyond the context is no error if max_tokens leaves it out
         if max_tokens is not None and len(layout.ids) > max_tokens:
             continue
         _check_ids(layout, number, n_ctx, d_vocab)
@@ -77,7 +104,8 @@ def prepare(
             except ValueError as error:
                 raise InputError(f"item {number}: {error}") from error
         else:
-            grouped = _given(positions[number], len(layout.ids), number)
+            grouped = _position_groups(positions[number], len(layout.ids), number)
+        # the weight is that of demonstrations: an item with one group has none
         weights = [1.0] * len(grouped) if len(grouped) < 2 else [weight, 1.0]
         scored.append(LossItem.next_tokens(layout.ids, grouped, weights))
         kept.append(number)
@@ -85,7 +113,8 @@ def prepare(
         digests.update(_digests(layout, beginning(tokenizer, d_vocab)))
     if not scored:
         raise InputError(
-            f"all {len(items)} items are longer than max_tokens={max_tokens}; raise it, or use fewer shots or shorter items"
+            f"all {len(items)} items are longer than max_tokens={max_tokens}; raise it, or use fewer shots or "
+            "shorter items"
         )
     provenance = {
         "tokens": tokens if positions is None else "given positions",
@@ -107,10 +136,12 @@ def _plain(value: Any) -> Any:
 
 
 def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> None:
+    """Raise an error unless this is a list of items, with one entry of positions for each if there are any."""
     if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
         raise InputError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
     if not len(items):
         raise InputError("items is empty; give at least one chat, string or list of token ids")
+    # the commonest slip: one chat or one list of token ids instead of a list of them
     first = items[0]
     if isinstance(first, Mapping) and "role" in first:
         raise InputError("items is one chat; give a list of chats, [chat]")
@@ -128,6 +159,7 @@ def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> No
 
 
 def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int | None) -> None:
+    """Raise an error unless the tokens of an item fit the model's context and vocabulary; None is no limit."""
     n = len(layout.ids)
     if n_ctx is not None and n > n_ctx:
         raise InputError(
@@ -142,8 +174,8 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
         )
 
 
-def _given(positions: Any, n: int, number: int) -> list[list[int]]:
-    """One list of positions, or two lists whose means are added, as lists; position 0 is left out."""
+def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
+    """The positions given for item ``number`` of ``n`` tokens as one or two lists, without position 0."""
     entries = [_plain(entry) for entry in _plain(positions)]
     nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
     if nested and len(entries) > 2:
@@ -152,16 +184,19 @@ def _given(positions: Any, n: int, number: int) -> list[list[int]]:
     for at in (at for group in groups for at in group):
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
+    # nothing predicts the first token; a group of which nothing is left has no mean
     groups = [[at for at in group if at] for group in groups]
     groups = [group for group in groups if group]
     if not groups:
         raise InputError(
-            f"item {number} has no position behind its first token, which nothing predicts; give positions from 1 to {n - 1}"
+            f"item {number} has no position behind its first token, which nothing predicts; give positions from 1 "
+            f"to {n - 1}"
         )
     return groups
 
 
 def _digests(layout: TokenLayout, bos: int | None) -> set[str]:
+    """Digests of an item's token ids and of each of its texts."""
     found = set(digests_of(layout.ids, layout.ids, bos))
     for text in layout.texts:
         found.update(digests_of(text, layout.ids, bos))

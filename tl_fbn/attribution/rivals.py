@@ -1,24 +1,29 @@
-"""Rivals of CGVST, as maps of the same units, so that lesions can say which to believe.
+"""Other scores of a task's neurons, rivals of CGVST: maps of the same units, so that lesions can say which to believe.
 
-========================== ====================================================================================================
-function                   score of a neuron with activation a
-========================== ====================================================================================================
-``gradient_x_activation``  first-order drop of the answer's log-likelihood if the neuron is zero: sum_t a_t dlog p/da_t
-``integrated_gradients``   the same with the gradient averaged while the whole layer goes from zero to its activations (Dai et al.
-                           2022, knowledge neurons, who take 20 steps)
-``taylor``                 abs(dL/dw w) of the outgoing weights w (Leng and Xiong 2024): the magnitude of the first, item by item
-``attribution_patching``   (a_clean - a_corrupted) d metric/da on the corrupted prompt (Nanda 2023; as Han et al. 2026 score neurons)
-``random_scores``          nothing: uniform noise
-========================== ====================================================================================================
+========================== ============================================================================================
+function                   score of a neuron with activation a_t at token t
+========================== ============================================================================================
+``gradient_x_activation``  first-order drop of the answer's log-likelihood log p if the neuron is set to zero:
+                           sum_t a_t dlog p/da_t
+``integrated_gradients``   the same with the gradient averaged while the whole layer goes from zero to its activations
+                           (Dai et al. 2022, knowledge neurons, who take 20 steps)
+``taylor``                 abs(sum of w dL/dw over the outgoing weights w), with L the loss (Leng and Xiong 2024): the
+                           magnitude of ``gradient_x_activation``, item by item
+``attribution_patching``   (a_clean - a_corrupted) times dmetric/da on the corrupted prompt (Nanda 2023; as Han et al.
+                           2026 score neurons)
+``random_scores``          uniform noise, which knows nothing
+========================== ============================================================================================
 
-With :func:`tl_fbn.cgvst` itself (``tokens="all"`` is plain gradient variation), and :func:`tl_fbn.glm.lape`, :func:`tl_fbn.glm.welch_t` and
-:func:`tl_fbn.glm.activation_difference` on recordings, that is what a task's neurons are usually looked for with.
-:func:`tl_fbn.validate_scores` compares them with lesions.
+These, :func:`tl_fbn.cgvst` itself (with ``tokens="all"`` it is plain gradient variation), and on recordings
+:func:`tl_fbn.glm.lape`, :func:`tl_fbn.glm.welch_t` and :func:`tl_fbn.glm.activation_difference` are what a task's
+neurons are usually looked for with. :func:`tl_fbn.validate_scores` compares them with lesions: none of these scores is
+causal by itself.
 
-Signed maps are positive where the neuron helps: zeroing it is predicted to lower the log-likelihood. Cost: one forward and one
-backward pass, integrated gradients one a layer and step. TransformerLens 4.3 has attribution patching too
-(``tools.analysis.attribution_patching``), with which the one here agrees; it is not used because it gives nothing on OPT, leaves gradients on
-parameters and is missing from older versions.
+Signed maps are in nats and positive where the neuron helps: setting it to zero is predicted to lower the
+log-likelihood. Cost: one forward and one backward pass an item; integrated gradients take one for every layer and step.
+TransformerLens 4.3 has attribution patching too (``tools.analysis.attribution_patching``), with which the one here
+agrees; it is not used because it gives nothing on OPT, leaves gradients on parameters and is missing from older
+versions.
 """
 
 from __future__ import annotations
@@ -51,7 +56,7 @@ PatchedPositions = Literal["last", "all"]
 
 
 class RivalOptions(TextOptions, total=False):
-    """What gradient scores of the neurons take, for those who pass it on; :func:`tl_fbn.cgvst` explains each."""
+    """Options of :func:`tl_fbn.cgvst` that gradient scores of neurons take too, for functions that pass them on."""
 
     batch_size: int
     seed: int | None
@@ -67,39 +72,49 @@ def gradient_x_activation(
     aggregate: Aggregate = "mean",
     **options: Unpack[RivalOptions],
 ) -> UnitMap:
-    """Gradient times activation at the neurons: what zeroing each would cost, to first order.
+    """Gradient times activation: what setting each neuron to zero would cost the answer, to first order.
 
-    ::
+    Where the model is sure of the answer the gradient vanishes. Here it sorts seven letters, more than it was taught:
 
-        scores = fbn.attribution.gradient_x_activation(model, fbn.chats("sort", n=32))
-        scores.top(0.05)
+    >>> rows = [("", "sort : k a e g i b d", "a b d e g i k"), ("", "sort : c i d h j f b", "b c d f h i j")]
+    >>> chats = fbn.few_shot_chats(rows, n_shots=0, seed=0)
+    >>> fbn.attribution.gradient_x_activation(model, chats, progress=False).top(0.02)
+    Network
 
     Args:
-        model: A model in eval mode.
-        items: Chats, strings or token ids.
-        positions: As for :func:`tl_fbn.cgvst`.
-        tokens: Which tokens' log-likelihood is explained; by default the answers'.
-        aggregate: ``"mean"`` (signed: nats that are lost), or any of :func:`tl_fbn.cgvst`.
-        **options: groups, weight, spans, bos_eos, max_tokens, batch_size, seed and progress, as for :func:`tl_fbn.cgvst`.
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
+        items: Chats (lists of messages with role and content), strings, or lists of token ids.
+        positions: For every item, the positions of the tokens whose log-likelihood is explained: one list, or two lists
+            whose means are added; None where ``tokens`` says it.
+        tokens: Tokens whose log-likelihood is explained: ``"answer"``, ``"special"``, ``"content"``, ``"all"`` or
+            ``"random"``. None takes the answers where there are no ``positions``.
+        aggregate: How the items' scores are put together: ``"mean"`` (signed: nats that are lost), ``"t"`` (signed),
+            ``"sum_abs"``, ``"mean_abs"`` or ``"abs_mean"``.
+        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (here None by default: one mean over all tokens) and
+            ``weight`` of positions in the loss, ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` of an item,
+            ``batch_size``, ``seed`` (of random tokens) and ``progress``.
 
     Returns:
-        (unit,) nats; positive where the neuron helps.
+        (unit,) nats; where signed, positive where the neuron helps.
 
     Raises:
-        InputError: As :func:`tl_fbn.cgvst`.
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, or a model
+            without gradients.
     """
     settings: RivalOptions = {"groups": None, **options}
+    wanted = _explained_tokens(tokens, positions)
     found = cgvst(
         model,
         items,
         positions,
-        tokens=_explained(tokens, positions),
+        tokens=wanted,
         variant="grad_x_act",
         site="mlp.neurons",
         aggregate=aggregate,
         **settings,
     )
-    signed = -found.values if aggregate in ("mean", "t") else found.values  # the loss is minus the log-likelihood
+    # the loss is minus the log-likelihood, and zeroing takes the activation away: a dlog p/da = -a dL/da
+    signed = -found.values if aggregate in ("mean", "t") else found.values
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
@@ -112,27 +127,34 @@ def taylor(
     aggregate: Aggregate = "sum_abs",
     **options: Unpack[RivalOptions],
 ) -> UnitMap:
-    """First-order Taylor score of the outgoing weights, sum over items of abs(dL/dw w), as Leng and Xiong (2024) use it.
+    """First-order Taylor score of the outgoing weights, sum over items of abs(w dL/dw), as Leng and Xiong (2024) use it.
 
-    ::
+    sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`:
 
-        scores = fbn.attribution.taylor(model, fbn.chats("sort", n=32))
-
-    sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`.
+    >>> chat = fbn.chats("sort", n=1)
+    >>> signed = fbn.attribution.gradient_x_activation(model, chat, progress=False)
+    >>> bool(np.allclose(fbn.attribution.taylor(model, chat, progress=False).values, np.abs(signed.values)))
+    True
 
     Args:
-        model: A model in eval mode.
-        items: Chats, strings or token ids.
-        positions: As for :func:`tl_fbn.cgvst`.
-        tokens: Which tokens' log-likelihood is explained; by default the answers'.
-        aggregate: How items are put together; the sum of magnitudes by default, or any of :func:`tl_fbn.cgvst`.
-        **options: groups, weight, spans, bos_eos, max_tokens, batch_size, seed and progress, as for :func:`tl_fbn.cgvst`.
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
+        items: Chats (lists of messages with role and content), strings, or lists of token ids.
+        positions: For every item, the positions of the tokens whose log-likelihood is explained: one list, or two lists
+            whose means are added; None where ``tokens`` says it.
+        tokens: Tokens whose log-likelihood is explained: ``"answer"``, ``"special"``, ``"content"``, ``"all"`` or
+            ``"random"``. None takes the answers where there are no ``positions``.
+        aggregate: How the items' scores are put together: ``"sum_abs"`` (the published score), ``"mean_abs"``,
+            ``"abs_mean"``, or signed ``"mean"`` and ``"t"``.
+        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (here None by default: one mean over all tokens) and
+            ``weight`` of positions in the loss, ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` of an item,
+            ``batch_size``, ``seed`` (of random tokens) and ``progress``.
 
     Returns:
-        (unit,) scores, at least 0.
+        (unit,) nats, at least 0 unless ``aggregate`` is signed.
 
     Raises:
-        InputError: As :func:`tl_fbn.cgvst`.
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, or a model
+            without gradients.
     """
     found = gradient_x_activation(model, items, positions, tokens=tokens, aggregate=aggregate, **options)
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
@@ -153,34 +175,39 @@ def integrated_gradients(
     seed: int | None = None,
     progress: bool = True,
 ) -> UnitMap:
-    """Integrated gradients of the answers' log-likelihood along each layer's activations, from zero.
+    """Integrated gradients of the answers' log-likelihood along each layer's activations, from zero (Dai et al. 2022).
 
-    ::
+    With enough steps the scores of a layer add up to what the answers lose, in nats a token, when the whole layer is
+    set to zero. A neuron gets its share also where the model is so sure that the gradient alone vanishes:
 
-        scores = fbn.attribution.integrated_gradients(model, fbn.chats("sort", n=32), n_steps=20)
-
-    Over the units of one layer they add up to what is lost when the whole layer is zero (with enough steps): a saturated neuron gets its share,
-    which the gradient alone denies it.
+    >>> scores = fbn.attribution.integrated_gradients(model, fbn.chats("sort", n=8), progress=False)
+    >>> [round(float(layer.sum()), 1) for layer in scores.by_layer()]  # silencing each layer costs 4.8, 0.0 and 0.0
+    [4.9, 0.0, 0.0]
 
     Args:
-        model: A model in eval mode.
-        items: Chats, strings or token ids.
-        positions: As for :func:`tl_fbn.cgvst`.
-        tokens: Which tokens' log-likelihood is explained; by default the answers'.
-        n_steps: Points on the path (Dai et al. 2022: 20); here the middles of as many equal parts.
-        aggregate: ``"mean"`` (signed: nats), or any of :func:`tl_fbn.cgvst`.
-        spans: Literal special texts, by default the chat template's own.
-        bos_eos: False: beginning and end of text are empty in the template.
-        max_tokens: Longer items are left out and counted; by default an item beyond the context is an error.
-        batch_size: Items in a pass; changes nothing but speed and memory.
-        seed: Seed of ``tokens="random"``, which needs one.
-        progress: Show a bar.
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
+        items: Chats (lists of messages with role and content), strings, or lists of token ids.
+        positions: For every item, the positions of the tokens whose log-likelihood is explained: one list, or two lists
+            whose means are added; None where ``tokens`` says it.
+        tokens: Tokens whose log-likelihood is explained: ``"answer"``, ``"special"``, ``"content"``, ``"all"`` or
+            ``"random"``. None takes the answers where there are no ``positions``.
+        n_steps: Number of points on the path (Dai et al. 2022: 20); here the middles of as many equal parts.
+        aggregate: How the items' scores are put together: ``"mean"`` (signed: nats that are lost), ``"t"`` (signed),
+            ``"sum_abs"``, ``"mean_abs"`` or ``"abs_mean"``.
+        spans: Literal texts that are special, e.g. ``["[INST]", "[/INST]"]``; None takes the chat template's own.
+        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
+        max_tokens: Largest number of tokens of an item; longer items are left out and counted. With None an item longer
+            than the model's context is an error.
+        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
+        progress: True shows a progress bar.
 
     Returns:
-        (unit,) nats; positive where the neuron helps.
+        (unit,) nats; where signed, positive where the neuron helps.
 
     Raises:
-        InputError: As for :func:`tl_fbn.cgvst`, or no step.
+        InputError: No items, no such tokens, positions outside an item, an item longer than the context, a model
+            without gradients, or no step.
     """
     check_aggregate(aggregate)
     if n_steps < 1:
@@ -191,7 +218,7 @@ def integrated_gradients(
         model,
         items,
         positions,
-        tokens=_explained(tokens, positions),
+        tokens=_explained_tokens(tokens, positions),
         groups=None,
         weight=1.0,
         spans=spans,
@@ -207,27 +234,25 @@ def integrated_gradients(
             scores = np.zeros((len(chosen), space.n_units))
 
             def take(layer: int, gradient: torch.Tensor, value: torch.Tensor, scale: float, scores: Any) -> None:
-                whole = value / scale
+                whole = value / scale  # the activation at the end of the path, a: the point is scale * a
+                # minus the loss: sum over steps of a dlog p/da(scale a) / n_steps
                 scores[:, space.layer_slice(layer)] -= per_item(gradient, whole).double().cpu().numpy() / n_steps
 
+            # one layer at a time: the path of a layer has the other layers as the model makes them
             for layer, name in points.items():
                 for step in range(n_steps):
-                    scale = (step + 0.5) / n_steps
-                    propagate(
-                        model,
-                        chosen,
-                        {layer: name},
-                        partial(take, scale=scale, scores=scores),
-                        edit=partial(_scaled, scale=scale),
-                    )
+                    scale = (step + 0.5) / n_steps  # the middle of the step's part of the path from 0 to 1
+                    take_step = partial(take, scale=scale, scores=scores)
+                    propagate(model, chosen, {layer: name}, take_step, edit=partial(_scaled, scale=scale))
                     bar.update(len(numbers))
             sums.add(scores)
     about = {"method": "integrated_gradients", "n_steps": n_steps, "aggregate": aggregate, **prepared.provenance}
     return UnitMap(space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", about)
 
 
-def _explained(tokens: Tokens | None, positions: Sequence[Any] | None) -> Tokens:
-    """The tokens asked for; by default the answers', where positions do not say."""
+def _explained_tokens(tokens: Tokens | None, positions: Sequence[Any] | None) -> Tokens:
+    """The tokens asked for; without tokens and positions the answers'."""
+    # with positions, "special" is the value that prepare() takes for: not given
     return tokens or ("special" if positions is not None else "answer")
 
 
@@ -247,32 +272,37 @@ def attribution_patching(
 ) -> UnitMap:
     """First-order estimate of what putting each neuron's clean activation into the corrupted prompt would do.
 
-    ::
-
-        effect = fbn.attribution.attribution_patching(model, ["Anna said that"], ["Peter said that"], [(" she", " he")])
-
     The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
 
+    >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c f a [/INST]"]
+    >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c f b [/INST]"]
+    >>> answers = [("a", "c"), ("a", "b")]  # first letters of what follows
+    >>> fbn.attribution.attribution_patching(model, sort, reverse, answers, progress=False).top(5)
+    Network
+
     Args:
-        model: A model in eval mode.
-        clean: Prompts, strings or token ids.
-        corrupted: As many, each with as many tokens as its clean one.
-        answers: (right, wrong) for each pair: the right one is what should follow the clean prompt. Strings (their first token counts) or
-            token ids.
-        positions: ``"last"`` token of the prompt (Han et al. 2026), or the sum over ``"all"``.
-        batch_size: Pairs in a pass.
-        progress: Show a bar.
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
+        clean: Prompts, as strings or lists of token ids.
+        corrupted: As many prompts, each with as many tokens as the clean prompt of its pair.
+        answers: (right, wrong) for each pair; the right one is what should follow the clean prompt. Both are strings,
+            whose first token counts, or token ids.
+        positions: ``"last"`` patches the last token of the prompt alone (Han et al. 2026); ``"all"`` adds up the
+            effects at all its tokens.
+        batch_size: Number of pairs in a pass; changes nothing but speed and memory.
+        progress: True shows a progress bar.
 
     Returns:
         (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
 
     Raises:
-        InputError: No pairs, pairs of different lengths, or answers that begin with the same token.
+        InputError: No pairs, pairs of different lengths, answers that begin with the same token or merge with the end
+            of their prompt, or a model without gradients.
     """
     one_of(positions, PatchedPositions, "positions")
     if not len(clean) or not len(clean) == len(corrupted) == len(answers):
         raise InputError(
-            f"attribution_patching needs as many clean as corrupted prompts and pairs of answers; got {len(clean)}, {len(corrupted)} and {len(answers)}"
+            "attribution_patching needs as many clean as corrupted prompts and pairs of answers; "
+            f"got {len(clean)}, {len(corrupted)} and {len(answers)}"
         )
     host.require_eval(model, "attribution patching")
     tokenizer = tokenizer_of(model)
@@ -284,12 +314,14 @@ def attribution_patching(
         ids, changed = (encode(tokenizer, _prompt(text), d_vocab=d_vocab) for text in (one, other))
         if len(ids) != len(changed):
             raise InputError(
-                f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; a position must be the same in both"
+                f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; "
+                "a position must be the same in both"
             )
         right, wrong = (_first_token(tokenizer, one, answer, ids, d_vocab) for answer in both)
         if right == wrong:
             raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
         last = len(ids) - 1
+        # minus the metric as a loss, CE(right) - CE(wrong) = log p(wrong) - log p(right), both at the last token
         pairs.append((ids, LossItem(changed, (last, last), (right, wrong), (1.0, -1.0))))
         digests.update(digests_of(_prompt(one), ids, bos), digests_of(_prompt(other), changed, bos))
     site = resolve_site(model, "mlp.neurons")
@@ -315,10 +347,11 @@ def _patched(
     points: dict[int, str],
     positions: PatchedPositions,
 ) -> dict[int, Float[np.ndarray, "pair unit"]]:
-    """(a_clean - a_corrupted) times the metric's gradient, by layer."""
+    """(a_clean - a_corrupted) times the metric's gradient, by layer; a pair is clean token ids and corrupted item."""
     clean: dict[int, torch.Tensor] = {}
-    found: dict[int, np.ndarray] = {}
+    effects: dict[int, np.ndarray] = {}
     ids, mask, _ = host.pad_batch([ids for ids, _ in pairs], host.model_device(model))
+    # (batch, pos) 1 where the activation is patched: from the last or the first token to the end of the prompt
     counted = torch.zeros_like(mask)
     for row, (tokens, _) in enumerate(pairs):
         counted[row, len(tokens) - 1 if positions == "last" else 0 : len(tokens)] = 1
@@ -327,13 +360,15 @@ def _patched(
         clean[layer] = tensor.detach().clone()
 
     def take(layer: int, gradient: torch.Tensor, value: torch.Tensor) -> None:
+        # a_clean - a_corrupted; the gradient is the loss's, which is minus the metric
         difference = (clean.pop(layer) - value) * counted.to(value)[..., None]
-        found[layer] = -per_item(gradient, difference).double().cpu().numpy()
+        effects[layer] = -per_item(gradient, difference).double().cpu().numpy()
 
+    # clean activations first, then the pass with gradients over the corrupted prompts
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, partial(keep, layer=layer)) for layer, name in points.items()]):
         host.forward(model, ids, mask)
     propagate(model, [item for _, item in pairs], points, take)
-    return found
+    return effects
 
 
 def _prompt(text: Text) -> str | tuple[int, ...]:
@@ -345,6 +380,7 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
         return int(answer)
     if not isinstance(prompt, str):
         raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
+    # tokenised after its prompt, as a tokenizer may cut a word differently by what stands before it
     whole = encode(tokenizer, f"{prompt.rstrip()} {answer.lstrip()}", d_vocab=d_vocab)
     if whole[: len(ids)] != ids or len(whole) <= len(ids):
         raise InputError(
@@ -356,13 +392,12 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
 def random_scores(model: HookedModel, *, seed: int) -> UnitMap:
     """Uniform noise over a model's MLP neurons: what a score must beat.
 
-    >>> import tl_fbn as fbn
-    >>> len(random_scores(fbn.demo.load_model(), seed=0).top(0.05))
-    57
+    >>> fbn.attribution.random_scores(model, seed=0).top(0.05)
+    Network
 
     Args:
         model: A TransformerLens model.
-        seed: Another seed is another draw.
+        seed: Seed of the random draw of scores; the same seed gives the same scores.
 
     Returns:
         (unit,) numbers from 0 to 1.

@@ -1,4 +1,10 @@
-"""``tl-fbn cgvst``: task neurons from gradients at the special tokens of chats."""
+"""``tl-fbn cgvst``: task neurons from gradients at the special tokens of chats.
+
+The command scores every MLP neuron with :func:`tl_fbn.cgvst` (Song et al. 2024), once for each file of chats, and saves
+a map of the scores and a network of the largest ones for each task. With ``--specific`` every map is divided by its
+mean magnitude, and the mean of the other tasks is subtracted from each (:func:`tl_fbn.specific_scores`). "Released" in
+the help texts means the setting of the code that Song et al. published.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +13,112 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files as texts
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import input_files, result_files
 from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.models import load_model
-from tl_fbn.cli.options import BatchSize, Device, Json, Model, ModelDtype, Progress, Seed, amount
+from tl_fbn.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonFlag,
+    ModelArgument,
+    ModelDtypeOption,
+    ProgressFlag,
+    SeedOption,
+    amount,
+)
 from tl_fbn.errors import InputError
 
 SHORT = "Score neurons by gradients at the special tokens of chats."
 
 
 def command(
-    model: Model,
+    model: ModelArgument,
     chats: Annotated[
         list[str],
         typer.Argument(
             metavar="CHATS...",
-            help='A .jsonl of {"messages": [...]}, lists of messages or {"text": ...}, one file a task; or demo:sort.',
+            help='A .jsonl file of chats for each task, whose lines are {"messages": [...]}, lists of messages or '
+            '{"text": ...}; or demo:sort, the chats of a task that come with the package.',
         ),
     ],
     top: Annotated[
-        str, typer.Option(metavar="SIZE", help="Size of the network: a number of units (57) or a share of them (0.05).")
+        str,
+        typer.Option(metavar="SIZE", help="Size of the network: a number of units (57) or a share of all (0.05)."),
     ] = "0.05",
     specific: Annotated[
         bool,
         typer.Option(
-            "--specific", help="Of several tasks: each one's scores less the others', as the papers' masks are not."
+            "--specific",
+            help="Subtract the mean of the other tasks from each task's scores, all scaled to the same mean magnitude; "
+            "needs the chats of two tasks or more. The published networks are not specific.",
         ),
     ] = False,
+    # the score
     tokens: Annotated[
-        str, typer.Option(metavar="TOKENS", help="special (released), answer, content, all or random.")
+        str,
+        typer.Option(
+            metavar="TOKENS",
+            help="Tokens at which the loss is taken: special (those of the chat template; released), answer (the "
+            "assistant's), content (of other messages), all or random.",
+        ),
     ] = "special",
     variant: Annotated[
-        str | None, typer.Option(metavar="VARIANT", help="row_sum (released), row_l1, row_l2, grad_x_act or grad.")
+        str | None,
+        typer.Option(
+            metavar="VARIANT",
+            help="Formula of the score: row_sum (released), row_l1, row_l2, grad_x_act or grad; by default row_sum, or "
+            "row_l1 where that is zero by construction.",
+        ),
     ] = None,
     at: Annotated[
-        str, typer.Option(metavar="SITE", help="What is differentiated: mlp.up (released), mlp.pre or mlp.neurons.")
+        str,
+        typer.Option(
+            metavar="SITE",
+            help="Site that the loss is differentiated at: mlp.up (up projection; released), mlp.pre or mlp.neurons.",
+        ),
     ] = "mlp.up",
     aggregate: Annotated[
-        str, typer.Option(metavar="HOW", help="Over chats: sum_abs (released), mean_abs, abs_mean, mean or t.")
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="How the scores of several chats become one: sum_abs (released), mean_abs, abs_mean, mean or t.",
+        ),
     ] = "sum_abs",
+    # which positions are special, and how they are weighed
     span: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TEXT", help="A literal special text, e.g. [INST]; repeat. By default the chat template's own."
+            metavar="TEXT",
+            help="Text of a special token, such as [INST]; repeat the option for several. By default those of the chat "
+            "template.",
         ),
     ] = None,
     groups: Annotated[
         str,
-        typer.Option(metavar="GROUPS", help="turns, none, or the number at which positions are cut (released: 28)."),
+        typer.Option(
+            metavar="GROUPS",
+            help="How scored positions are weighed: turns (last turn as much as all before it), none (alike), or a "
+            "number of positions after which a second group begins (released: 28).",
+        ),
     ] = "turns",
-    bos_eos: Annotated[bool, typer.Option(help="Beginning and end of text are special tokens too.")] = True,
-    items: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first chats of each file.")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Longer chats are left out and counted.")
+    bos_eos: Annotated[
+        bool,
+        typer.Option(help="Keep the beginning and end of text, which are special tokens too, or leave them empty."),
+    ] = True,
+    # which chats
+    items: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Read only this number of chats from each file.")
     ] = None,
-    batch_size: BatchSize = 8,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="Leave out and count chats of more tokens; by default they are an error."
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = 8,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Name of a task, one a file; by default the file's.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Name of a task, given once for each file; by default the file's name."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -72,20 +126,20 @@ def command(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Folder for the results; by default results beside the chats.",
+            help="Folder for the results; by default the folder results beside the first file of chats.",
             show_default=False,
         ),
     ] = None,
-    seed: Seed = 0,
-    device: Device = None,
-    dtype: ModelDtype = "float32",
-    json: Json = False,
-    progress: Progress = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    dtype: ModelDtypeOption = "float32",
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
     """Score every MLP neuron by how much the model would change it to learn some tokens of a task's chats.
 
-    Saves a map and a network of the largest scores. The score compares no two tasks (--specific does, of several files)
-    and is not causal before a lesion says so.
+    Saves a map of the scores and a network of the largest ones, for each task. The score of one task is not compared
+    with that of another, unless --specific is given; and it is no evidence of a cause before a lesion has been tried.
 
     \b
     Example: tl-fbn cgvst MODEL sort.jsonl --top 0.05 -o recordings/first/results
@@ -102,11 +156,12 @@ def command(
             raise InputError(
                 f"{len(name)} names for {len(chats)} files of chats; give --name once a file, or not at all"
             )
-        names = name or [texts.name_of(one) for one in chats]
-        places.differing(names)
-        read = {task: texts.read_chats(source, items) for task, source in zip(names, chats, strict=True)}
-        cut = _groups(groups)
-        into = places.writable(out or _beside(chats[0]))
+        names = name or [input_files.name_of(source) for source in chats]
+        # everything that can be refused is refused before the model is loaded
+        result_files.require_different_files(names)
+        chats_of_task = {task: input_files.read_chats(source, items) for task, source in zip(names, chats, strict=True)}
+        position_groups = _groups_value(groups)
+        into = result_files.writable(out or _results_beside(chats[0]))
         from tl_fbn.analysis.networks.specificity import specific_scores
         from tl_fbn.attribution.cgvst import cgvst
 
@@ -118,7 +173,7 @@ def command(
                 tokens=tokens,  # pyright: ignore[reportArgumentType]
                 variant=variant,  # pyright: ignore[reportArgumentType]
                 site=at,  # pyright: ignore[reportArgumentType]
-                groups=cut,
+                groups=position_groups,
                 aggregate=aggregate,  # pyright: ignore[reportArgumentType]
                 spans=span,
                 bos_eos=bos_eos,
@@ -127,15 +182,17 @@ def command(
                 seed=seed,
                 progress=console.bars,
             )
-            for task, given in read.items()
+            for task, given in chats_of_task.items()
         }
-        abouts = {task: dict(scores.provenance) for task, scores in maps.items()}
+        # of the scores themselves: specific scores have a provenance of their own
+        provenances = {task: dict(scores.provenance) for task, scores in maps.items()}
         if specific:
             maps = specific_scores(maps)
-        found = [_kept(task, scores, size, into, abouts[task]) for task, scores in maps.items()]
+        found = [_save_task(task, scores, size, into, provenances[task]) for task, scores in maps.items()]
     first = next(iter(maps.values()))
+    files = result_files.list_of_files(one[kind] for one in found for kind in ("map", "network"))
     console.result(
-        f"{_words(first, found, specific)}\n\n{_layers(found)}\n\n{places.saved(one[kind] for one in found for kind in ('map', 'network'))}",
+        f"{_summary_text(first, found, specific)}\n\n{_layer_table(found)}\n\n{files}",
         verb="cgvst",
         model=first.space.model,
         units=first.space.n_units,
@@ -146,20 +203,20 @@ def command(
     )
 
 
-def _kept(task: str, scores: Any, size: int | float, into: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Save a task's map and network, and say what they are and how they were made."""
+def _save_task(task: str, scores: Any, size: int | float, into: Path, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Save a task's map and network; what they are, how they were made and where they lie."""
     network = scores.top(size, name=task)
-    paths = {kind: places.file_for(into, f"{kind}-cgvst", task) for kind in ("map", "network")}
+    paths = {kind: result_files.file_for(into, f"{kind}-cgvst", task) for kind in ("map", "network")}
     scores.save(paths["map"])
     network.save(paths["network"])
     return {
         "task": task,
-        "items": about.get("n_items"),
-        "skipped_as_too_long": about.get("skipped_as_too_long"),
-        "tokens": about.get("tokens"),
-        "scored_positions": about.get("scored_positions"),
-        "variant": about.get("variant"),
-        "variant_reason": about.get("variant_reason"),
+        "items": provenance.get("n_items"),
+        "skipped_as_too_long": provenance.get("skipped_as_too_long"),
+        "tokens": provenance.get("tokens"),
+        "scored_positions": provenance.get("scored_positions"),
+        "variant": provenance.get("variant"),
+        "variant_reason": provenance.get("variant_reason"),
         "members": len(network),
         "per_layer": network.per_layer(),
         "widths": network.space.widths,
@@ -167,7 +224,8 @@ def _kept(task: str, scores: Any, size: int | float, into: Path, about: dict[str
     }
 
 
-def _groups(text: str) -> Any:
+def _groups_value(text: str) -> Any:
+    """The text of --groups as :func:`tl_fbn.cgvst` takes it: "turns", None or a number."""
     if text in ("turns", "none"):
         return None if text == "none" else "turns"
     if not text.isdecimal():
@@ -175,11 +233,17 @@ def _groups(text: str) -> Any:
     return int(text)
 
 
-def _beside(source: str) -> Path:
-    return Path(places.RESULTS) if source.startswith(texts.DEMO) else Path(source).parent / places.RESULTS
+def _results_beside(source: str) -> Path:
+    """The folder of results beside a file of chats; in the working folder for chats that come with the package."""
+    return (
+        Path(result_files.RESULTS)
+        if source.startswith(input_files.DEMO)
+        else Path(source).parent / result_files.RESULTS
+    )
 
 
-def _words(first: Any, found: list[dict[str, Any]], specific: bool) -> str:
+def _summary_text(first: Any, found: list[dict[str, Any]], specific: bool) -> str:
+    """What was scored, how, and what the selection does not show."""
     lines = [f"{first.space.describe()}, {first.space.n_units:,} neurons"]
     for one in found:
         scored = (
@@ -190,17 +254,20 @@ def _words(first: Any, found: list[dict[str, Any]], specific: bool) -> str:
         lines.append(f"{one['task']}{scored}{reason}{left}")
     how = "less the mean of the other tasks'" if specific else "of one task, compared with no other"
     lines.append(
-        f"The largest scores {how}: chosen by size, not tested. Chance alone would spread them over layers as units are."
+        f"The largest scores {how}: chosen by size, not tested. Chance alone would spread them over layers as units "
+        "are."
     )
     return "\n".join(lines)
 
 
-def _layers(found: list[dict[str, Any]]) -> str:
+def _layer_table(found: list[dict[str, Any]]) -> str:
+    """Number of units found in each layer, a column a task, beside what chance would give."""
     import pandas as pd
 
     widths = found[0]["widths"]
     frame = pd.DataFrame({"layer": range(len(widths)), "units": widths})
     members = found[0]["members"]
+    # as many members as in the network, spread over layers in proportion to their widths
     frame["by chance"] = [members * width / sum(widths) for width in widths]
     for one in found:
         frame[one["task"]] = one["per_layer"]

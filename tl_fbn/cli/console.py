@@ -1,4 +1,4 @@
-"""How every command speaks, fails and stops.
+"""What every command has in common: where its output goes, how it ends, and how errors are told.
 
 =========== ======================================================================================================
 stdout      the result: a few lines to read, or with ``--json`` one JSON object and nothing else
@@ -9,10 +9,12 @@ status 2    input that a user can mend: one line, ``tl-fbn: what was given; what
 status 130  interrupted: one line that says what is kept
 =========== ======================================================================================================
 
-Which errors can a user mend? :class:`tl_fbn.InputError` and what is made of it (every such message is written for the user), files that cannot be read
-or written, and bad usage. Any other error is a bug, whatever its type: it keeps its traceback.
+A user can mend :class:`tl_fbn.InputError` and its kind (every such message is written for the user), files that cannot
+be read or written, and bad usage of the command line. Any other error is a bug, whatever its type, and keeps its
+traceback.
 
-Where a launcher such as ``torchrun`` runs several processes, only the first prints; the others name themselves when they fail.
+Where a launcher such as ``torchrun`` runs several processes, only the first prints; the others name themselves when
+they fail.
 """
 
 from __future__ import annotations
@@ -38,26 +40,26 @@ from tl_fbn.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+# what an interrupt leaves behind, in words
 NOTHING = "nothing was changed"
-_AS_WIDE_AS_NEEDED = 100_000  # characters: a table is never wrapped
-
 WHOLE = "files that were saved are whole, and the same command starts again"
+_UNLIMITED_WIDTH = 100_000  # characters: a table is never wrapped
 
 
 class Stopped(Exception):
     """The user interrupted the command; the message says what is kept."""
 
 
-class Verbs(TyperGroup):
-    """The commands, with the package's own way to end."""
+class CommandGroup(TyperGroup):
+    """The commands of ``tl-fbn``; errors and exit statuses are those of this file, not click's."""
 
     def main(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
     ) -> Any:
-        given = list(sys.argv[1:] if args is None else args) or ["--help"]
+        words = list(sys.argv[1:] if args is None else args) or ["--help"]
 
         def work() -> None:
-            with self.make_context("tl-fbn", given) as context:  # one name, also for python -m tl_fbn
+            with self.make_context("tl-fbn", words) as context:  # one name, also for python -m tl_fbn
                 self.invoke(context)
 
         status = ended(work)
@@ -67,43 +69,55 @@ class Verbs(TyperGroup):
 
 
 def ended(work: Callable[[], None]) -> int:
-    """Run something to its end, say in one line what went wrong, and return the exit status.
+    """Run something to its end, print in one line what went wrong, and return the exit status.
+
+    Args:
+        work: What to run.
+
+    Returns:
+        0 if it was done, 2 on bad input, 130 on an interrupt, or the status that the work itself exits with.
 
     Raises:
-        Exception: What nobody expected.
+        Exception: An error that no user can mend.
     """
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _as_note
+            warnings.showwarning = _print_warning
             work()
         sys.stdout.flush()
     except typer.Exit as ending:
         return ending.exit_code
-    except BrokenPipeError:  # whoever read has seen enough
-        _hush()
+    except BrokenPipeError:  # the program that reads our output, such as head, has closed the pipe
+        _discard_output()
     except (KeyboardInterrupt, typer.Abort):
-        return _line(f"stopped; {NOTHING}", 130)
+        return _print_error(f"stopped; {NOTHING}", 130)
     except Stopped as ending:
-        return _line(f"stopped; {ending}", 130)
+        return _print_error(f"stopped; {ending}", 130)
     except Exception as error:
-        usage = getattr(error, "format_message", None)
-        if callable(usage):
+        # errors of usage come from click, or from typer's own copy of it: known by their method, not their class
+        format_message = getattr(error, "format_message", None)
+        if callable(format_message):
             context = getattr(error, "ctx", None)
-            asked = f" See {context.command_path} --help" if context else ""
-            said = str(usage())
-            return _line(f"{said}{'' if said.endswith(('.', '?')) else '.'}{asked}", 2)
+            advice = f" See {context.command_path} --help" if context else ""
+            message = str(format_message())
+            return _print_error(f"{message}{'' if message.endswith(('.', '?')) else '.'}{advice}", 2)
         if not mendable(error):
             raise
-        return _line(_words_of(error), 2)
+        return _print_error(_message_of(error), 2)
     return 0
 
 
 def mendable(error: BaseException) -> bool:
-    """Whether an error is about input, or about a file that cannot be read or written."""
+    """Whether a user can mend an error: it is about input, or about a file that cannot be read or written.
+
+    Args:
+        error: The error.
+    """
     return isinstance(error, (InputError, OSError, UnicodeError, csv.Error))
 
 
-def _words_of(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
+    """The message of an error, without what Python adds to it."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
@@ -113,19 +127,20 @@ def _words_of(error: BaseException) -> str:
     return str(error)
 
 
-def _line(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
+    """Print one line to standard error; the status is handed on."""
     who = f"[rank {rank()}] " if rank() else ""
     typer.echo(f"tl-fbn: {who}{' '.join(message.split())}", err=True)
     return status
 
 
-def _as_note(message: Warning | str, *_: Any) -> None:
+def _print_warning(message: Warning | str, *_: Any) -> None:
     if rank() == 0:
         typer.echo(f"note: {' '.join(str(message).split())}", err=True)
 
 
-def _hush() -> None:
-    """Nothing more can be written; the interpreter would say so when it flushes at its end."""
+def _discard_output() -> None:
+    """Send standard output nowhere: flushing a closed pipe, as the interpreter does at its end, would be an error."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -137,11 +152,11 @@ def rank() -> int:
 
 @dataclass(frozen=True)
 class Console:
-    """Where one command's words go.
+    """Where the output of one command goes.
 
     Args:
-        json: One JSON object instead of text.
-        progress: Show bars; None: where standard error is a terminal.
+        json: True prints the result as one JSON object, False as text.
+        progress: Whether to show progress bars; None shows them where standard error is a terminal.
     """
 
     json: bool = False
@@ -149,17 +164,21 @@ class Console:
 
     @property
     def bars(self) -> bool:
-        """Whether to show progress."""
+        """Whether progress bars are shown: by the first process only, and as asked for."""
         wanted = sys.stderr.isatty() if self.progress is None else self.progress
         return wanted and rank() == 0
 
     @contextlib.contextmanager
     def working(self, kept: str = NOTHING, *, shared: bool = False) -> Iterator[None]:
-        """While this lasts, what libraries print goes to standard error, and an interrupt says what is kept.
+        """Inside the body, what libraries print goes to standard error, and an interrupt says what is kept.
 
         Args:
-            kept: What an interrupt leaves behind.
-            shared: Several processes do this together; otherwise the first does it alone, and the others end here.
+            kept: What an interrupt leaves behind, in words.
+            shared: True where the processes of a launcher do the work together; False where the first does it alone,
+                and the others end here.
+
+        Raises:
+            Stopped: The user interrupted the work.
         """
         if rank() and not shared:
             raise typer.Exit
@@ -170,19 +189,35 @@ class Console:
             raise Stopped(kept) from error
 
     def note(self, text: str) -> None:
-        """Something to know meanwhile."""
+        """Print to standard error what the user should know before the result is there.
+
+        Args:
+            text: One line.
+        """
         if rank() == 0:
             typer.echo(text, err=True)
 
     def result(self, text: str, **fields: Any) -> None:
-        """The result, as text or as JSON."""
+        """Print the result to standard output, as text or as JSON.
+
+        Args:
+            text: The result for people.
+            **fields: The result for programs, as one JSON object.
+        """
         if rank() == 0:
             typer.echo(json.dumps(plain(fields), indent=1, allow_nan=False) if self.json else text)
             sys.stdout.flush()  # so that a closed pipe is noticed here
 
 
 def plain(value: Any) -> Any:
-    """Anything a result holds as JSON has it: tables are lists of records, what is no number is null."""
+    """A value of a result as JSON can hold it.
+
+    Args:
+        value: A number, text, path, array, table, or mappings and lists of them.
+
+    Returns:
+        Tables are lists of records, arrays are lists, paths are text; NaN and infinity are None, which JSON calls null.
+    """
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
         return plain(value.to_dict("records"))
     if isinstance(value, Mapping):
@@ -201,10 +236,11 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
 
     Args:
         frame: The table.
-        decimals: Column to a format of its own.
+        decimals: Name of a column to the format of its numbers, such as ``".1%"``; other numbers have three digits.
+            NaN is shown as ``-``, True and False as ``yes`` and ``no``.
     """
 
-    def shown(value: Any, form: str) -> str:
+    def cell_text(value: Any, form: str) -> str:
         if isinstance(value, bool):
             return "yes" if value else "no"
         return ("-" if math.isnan(value) else f"{value:{form}}") if isinstance(value, float) else str(value)
@@ -216,13 +252,14 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
     grid = Table.grid(padding=(0, 2))
     columns = []
     for name in frame:
-        text = frame[name].dtype == object or str(frame[name].dtype).startswith("str")
-        grid.add_column(justify="left" if text else "right", no_wrap=True)
+        # pandas 3 has a type of its own for text, earlier versions call it object
+        is_text = frame[name].dtype == object or str(frame[name].dtype).startswith("str")
+        grid.add_column(justify="left" if is_text else "right", no_wrap=True)
         form = (decimals or {}).get(str(name), ".3g")
-        columns.append([str(name), *(shown(one, form) for one in frame[name].tolist())])
+        columns.append([str(name), *(cell_text(one, form) for one in frame[name].tolist())])
     for line in zip(*columns, strict=True):
         grid.add_row(*map(Text, line))  # as text, so that brackets in a cell are no markup
-    page = rich.console.Console(file=io.StringIO(), width=_AS_WIDE_AS_NEEDED)
+    page = rich.console.Console(file=io.StringIO(), width=_UNLIMITED_WIDTH)
     with page.capture() as written:
         page.print(grid)
     return "\n".join(line.rstrip() for line in written.get().splitlines())

@@ -1,4 +1,8 @@
-"""``tl-fbn demo``: the whole argument in one command."""
+"""``tl-fbn demo``: a whole analysis in one command, from a block design to lesions and a page.
+
+The steps are those of :mod:`tl_fbn.demo.pipeline`: scan, find networks, silence and amplify them beside matched random
+networks, and write a report and a viewer.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,38 @@ import typer
 
 from tl_fbn.cli.console import Console
 from tl_fbn.cli.models import load_model, loading
-from tl_fbn.cli.options import Device, Json, ModelDtype, Progress, Seed
+from tl_fbn.cli.options import DeviceOption, JsonFlag, ModelDtypeOption, ProgressFlag, SeedOption
 
-SHORT = "The whole argument in one command, on the embedded model."
+SHORT = "Run a whole analysis in one command, on the embedded model."
 
 
 def command(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for recording, results and page.")
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the recording, the results and the page.")
     ] = Path("tl-fbn-demo"),
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Another model: a Hugging Face name or a local folder.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model than the embedded one: its name at Hugging Face, or a local folder.",
+        ),
     ] = None,
-    controls: Annotated[int, typer.Option(metavar="N", min=1, help="Matched random networks for each network.")] = 100,
-    items: Annotated[int, typer.Option(metavar="N", min=2, help="Held-out items a task of the embedded model.")] = 60,
-    seed: Seed = 0,
-    device: Device = None,
-    dtype: ModelDtype = "float32",
-    json: Json = False,
-    progress: Progress = None,
+    controls: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of matched random networks for each network.")
+    ] = 100,
+    items: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Number of held-out items of each task of the embedded model.")
+    ] = 60,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    dtype: ModelDtypeOption = "float32",
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
     """Scan a model through block designs, find networks, break and strengthen them, and write a page.
 
-    Without --model it uses the embedded model and its formal tasks, needs no network, and takes under three minutes.
-    With --model it runs the same steps with topics of short English stories and log-likelihood.
+    Without --model it uses the embedded model and its formal tasks, needs no internet connection, and takes under three
+    minutes. With --model it runs the same steps with topics of short English stories, scored by log-likelihood.
 
     Example: tl-fbn demo --out my-demo
 
@@ -47,21 +59,23 @@ def command(
         from tl_fbn.demo import pipeline, story
 
         if model is None:
-            with loading(False):
+            with loading(False):  # what it needs is in the package, and quickly loaded
                 experiment = replace(pipeline.formal_experiment(n_items=items), model=loaded)
-        else:
+        else:  # any model reads English; no other has the formal tasks
             experiment = pipeline.topic_experiment(loaded)
         result = pipeline.run_demo(
             experiment, out, n_controls=controls, seed=seed, progress=console.bars, say=console.note
         )
+        # the results lie in the folder itself, where tl-fbn report finds them again
         page = out / "report.html"
         story.report(result, experiment).save(page)
         story.viewer(result).save(out / "viewer.html")
+    viewer = out / "viewer.html"
     console.result(
-        f"{story.tables(result, experiment)}\n\n{result.seconds:.0f} s. Page: {page}; every neuron and token: {out / 'viewer.html'}",
+        f"{story.tables(result, experiment)}\n\n{result.seconds:.0f} s. Page: {page}; every neuron and token: {viewer}",
         verb="demo",
         page=page,
-        viewer=out / "viewer.html",
+        viewer=viewer,
         recording=result.recording.path,
         results=[out / name for name in ("atlas.safetensors", "glm.safetensors", "lesions.safetensors")],
         seconds=result.seconds,

@@ -1,4 +1,9 @@
-"""``tl-fbn lesion``: silence networks, score tasks, and do the same with matched random networks."""
+"""``tl-fbn lesion``: silence networks, score tasks, and do the same with matched random networks.
+
+The command runs :func:`tl_fbn.lesion_study` and saves the study. It prints what every task loses under each network,
+beside what it loses under random networks with as many units in every layer. Finished parts are kept on disk while it
+runs, so that an interrupted study goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -7,86 +12,127 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files as texts
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import input_files, result_files
 from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.models import load_model
-from tl_fbn.cli.options import BatchSize, Device, Json, Model, ModelDtype, Progress, Seed, Site
+from tl_fbn.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonFlag,
+    ModelArgument,
+    ModelDtypeOption,
+    ProgressFlag,
+    SeedOption,
+    SiteOption,
+)
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.studies.lesion_results import LesionStudy
 
 SHORT = "Silence networks and score tasks, beside random networks."
-P_SMALL = 0.05
 
 
 def command(
-    model: Model,
+    model: ModelArgument,
+    # which networks, and which items
     network: Annotated[
         list[str],
         typer.Argument(
             metavar="NETWORK...",
-            help="Files of networks or atlases, a network of one as FILE:N03, any renamed as NAME=FILE, or a folder of results.",
+            help="File of a network or an atlas; FILE:N03 is one network of an atlas, NAME=FILE calls a network NAME, "
+            "and a folder of results gives all networks in it.",
         ),
     ],
     battery: Annotated[
         list[str],
         typer.Option(
             metavar="FILE",
-            help="A .jsonl of minimal pairs, choices or questions with answers, or demo; repeat for several.",
+            help="A .jsonl file of minimal pairs, multiple choice or questions with answers, or demo for the tasks of "
+            "the embedded model; repeat the option for several.",
         ),
     ],
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this network of those; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Silence only the network of this name; repeat the option for several."),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this task of the battery; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Score only the task of this name; repeat the option for several."),
     ] = None,
-    items: Annotated[int | None, typer.Option(metavar="N", min=2, help="Only the first items of every task.")] = None,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="Of the .jsonl: auto, pairs, choices or qa.")] = "auto",
+    items: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Score only this number of items of every task.")
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="What the lines of the .jsonl are: pairs, choices or qa; auto goes by the first line.",
+        ),
+    ] = "auto",
     template: Annotated[
-        str | None, typer.Option(metavar="TEXT", help='Makes a question\'s prompt, e.g. "Q: {question}\\nA:".')
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:".',
+        ),
     ] = None,
-    scored: Annotated[str, typer.Option(metavar="WHAT", help="Of choices: text or label.")] = "text",
+    scored: Annotated[
+        str, typer.Option(metavar="WHAT", help="What is scored of multiple choice: text or label of the alternatives.")
+    ] = "text",
+    # what the networks are compared with
     controls: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Random networks of each kind for each network.")
+        int, typer.Option(metavar="N", min=1, help="Number of random networks of each kind for each network.")
     ] = 100,
     control_kind: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="random (as many units in each layer), activity or rotated; repeat for several. The first gives p.",
+            help="Kind of random networks: random (as many units in each layer), activity (units as active, too) or "
+            "rotated (as many random directions); repeat the option for several. The first kind gives p.",
         ),
     ] = None,
+    # how units are silenced, and where
     method: Annotated[
-        str, typer.Option(metavar="METHOD", help="zero, mean, position_mean, resample or noise.")
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="What silenced units are given: zero, or mean, position_mean, resample or noise, which need "
+            "--reference.",
+        ),
     ] = "zero",
     reference: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="A recording's folder, for methods other than zero and for activity controls."
+            metavar="DIR",
+            help="Folder of a recording of the same units, for methods other than zero and for activity controls.",
         ),
     ] = None,
-    site: Site = None,
+    site: SiteOption = None,
     positions: Annotated[
-        str, typer.Option(metavar="TOKENS", help="all, prompt, generated, last or special: which tokens are touched.")
+        str,
+        typer.Option(
+            metavar="TOKENS", help="Tokens at which units are silenced: all, prompt, generated, last or special."
+        ),
     ] = "all",
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="METRIC", help="exact_match or log_likelihood; by default exact match where every task has one."
+            metavar="METRIC",
+            help="What is shown: exact_match or log_likelihood; by default exact match where every task has one.",
         ),
     ] = None,
+    # what is kept, and where
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder that keeps results as they come; by default beside the study, and gone when it is done.",
+            help="Folder that keeps finished parts for a later run; by default one beside the study, which is deleted "
+            "when the study is saved.",
         ),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what it will cost.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what the study would cost.")] = False,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the study; by default of its networks and battery.")
+        str | None, typer.Option(metavar="NAME", help="Name of the study; by default those of networks and battery.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -94,52 +140,62 @@ def command(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Folder for the results; by default that of the networks.",
+            help="Folder for the study; by default that of the networks.",
             show_default=False,
         ),
     ] = None,
-    batch_size: BatchSize = 128,
-    seed: Seed = 0,
-    device: Device = None,
-    dtype: ModelDtype = "float32",
-    json: Json = False,
-    progress: Progress = None,
+    batch_size: BatchSizeOption = 128,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    dtype: ModelDtypeOption = "float32",
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
     """Silence networks while tasks are scored, beside random networks with as many units in every layer.
 
-    A network named like a task is that task's own, and gets a line of its own task against the others. Items that a
-    network was found on are refused. An interrupted study goes on where it was when the same command comes again.
+    A network that is named like a task counts as that task's own, and the table compares what its task loses with what
+    the others lose. Items that a network was found on are refused. An interrupted study goes on where it was when the
+    same command is run again.
 
     \b
-    Example: tl-fbn lesion MODEL recordings/first/results/network-sort.safetensors --battery sort.jsonl --battery add.jsonl
+    Example: tl-fbn lesion MODEL recordings/first/results --battery sort.jsonl --battery add.jsonl
     Renamed: tl-fbn lesion MODEL sort=recordings/first/results/atlas-spatial-16.safetensors:N03 --battery sort.jsonl
     Next:    tl-fbn report recordings/first
     """
     console = Console(json, progress)
     with console.working():
-        networks, folder = places.load_networks(network, only or ())
-        tasks = texts.read_battery(battery, n=items, tasks=task or (), format=format, template=template, scored=scored)
-        recording = None if reference is None else places.open_recording(reference, site or _site_of(networks))
+        networks, folder = result_files.load_networks(network, only or ())
+        tasks = input_files.read_battery(
+            battery, n=items, tasks=task or (), format=format, template=template, scored=scored
+        )
+        recording = None if reference is None else result_files.open_recording(reference, site or _site_of(networks))
         chosen: dict[str, Any] = {
             "n_controls": controls,
             "controls": tuple(control_kind or ("random",)),
             "batch_size": batch_size,
         }
-        into = folder if out is None else out
-        path = places.file_for(into, "lesions", name or _name(list(networks), battery, method))
+        into = folder if out is None else out  # by default beside the networks
+        path = result_files.file_for(into, "lesions", name or _study_name(list(networks), battery, method))
         loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
         from tl_fbn.intervention.hooks.interventions import silencer
         from tl_fbn.intervention.studies.lesion import lesion_study, plan_lesions
 
-        silence = silencer(loaded, method=method, reference=recording, positions=positions, seed=seed)  # pyright: ignore[reportArgumentType]
+        silence = silencer(
+            loaded,
+            method=method,  # pyright: ignore[reportArgumentType]
+            reference=recording,
+            positions=positions,
+            seed=seed,
+        )
+        # an intervention that cannot be made is refused before anything is written
         for one in networks.values():
-            silence(one)  # refuses what cannot be done, before anything is written
+            silence(one)
         planned = plan_lesions(loaded, networks, tasks, **chosen) if plan else None
     if planned is not None:
         console.result(repr(planned), verb="lesion", plan=vars(planned), study=None)
         return
-    places.writable(into)
-    parts = resume or path.with_suffix(".parts")
+    result_files.writable(into)
+    parts = resume or path.with_suffix(".parts")  # named like the study, so that the same command finds it again
     with console.working(f"finished items are kept in {parts}, and the same command goes on from there"):
         study = lesion_study(
             loaded,
@@ -155,10 +211,11 @@ def command(
             **chosen,
         )
         study.save(path)
+        # a folder that the user named is the user's
         if resume is None:
-            _clear(parts)
+            _delete_parts(parts)
     console.result(
-        f"{_words(study)}\n\nSaved as {path}",
+        f"{_summary_text(study)}\n\nSaved as {path}",
         verb="lesion",
         study=path,
         metric=study.metric,
@@ -173,50 +230,53 @@ def command(
 
 
 def _site_of(networks: Any) -> str | None:
-    """The networks' site, which is the one a reference is read at where it holds several."""
+    """The site of the networks: where a reference with several sites is read."""
     return next(iter(networks.values())).space.site
 
 
-def _name(networks: list[str], battery: list[str], method: str) -> str:
-    """What tells this study from others."""
+def _study_name(networks: list[str], battery: list[str], method: str) -> str:
+    """Name of a study from its networks, its battery and its method, as far as they differ from the default."""
     who = "+".join(networks) if len(networks) < 4 else f"{len(networks)}-networks"
-    what = "+".join(map(texts.name_of, battery)) if len(battery) < 4 else f"{len(battery)}-batteries"
+    what = "+".join(map(input_files.name_of, battery)) if len(battery) < 4 else f"{len(battery)}-batteries"
     return (who if who == what else f"{who}-{what}") + ("" if method == "zero" else f"-{method}")
 
 
-def _clear(parts: Path) -> None:
-    """Take away what only an unfinished study needs."""
+def _delete_parts(parts: Path) -> None:
+    """Delete what only an unfinished study needs; the folder too, if nothing else is in it."""
     for file in [*parts.glob("*.safetensors"), parts / "study.json"]:
         file.unlink(missing_ok=True)
     if not any(parts.iterdir()):
         parts.rmdir()
 
 
-def _words(study: LesionStudy) -> str:
+def _summary_text(study: LesionStudy) -> str:
+    """What every task loses, beside controls, and what the reader has to know to judge it."""
     points = study.metric == "exact_match"
     kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in study.control_scores.items())
     what = "points of exact match" if points else "nats a token of log-likelihood"
     lines = [repr(study), f"Lost: {what}, beside {kinds} networks with as many units in each layer."]
-    own = study.summary()
-    every = study.to_dataframe()
-    lines.append(_untouched(every, points))
+    own = study.summary()  # a line for each network that is named like a task
+    every = study.to_dataframe()  # a line for each network and task
+    lines.append(_baseline_sentence(every, points))
     named = list(own["network"]) if len(own) else []
     if named:
         drops = ["own", "other_median", "other_worst", "control_median", "control_p95"]
-        lines += ["", _scaled(own, ["network", "units", *drops, "worst_task", "p"], drops, points)]
+        lines += ["", _table_of_drops(own, ["network", "units", *drops, "worst_task", "p"], drops, points)]
+    # networks that are no task's own have a line for each task instead
     others = every[~every["network"].isin(named)]
     if len(others):
         drops = ["baseline", "lesioned", "drop", "low", "high", "control_median", "control_p95"]
-        lines += ["", _scaled(others, ["network", "task", *drops, "p"], drops, points)]
+        lines += ["", _table_of_drops(others, ["network", "task", *drops, "p"], drops, points)]
         if not named:
             tasks = ", ".join(study.tasks)
             lines += ["", f"No network is named like a task ({tasks}); NAME=FILE says which network is which task's."]
-    least = 1 / (1 + study.controls.shape[1])
+    smallest_p = 1 / (1 + study.controls.shape[1])
     lines += [
         "",
-        f"p: the share of random networks that cost at least as much, the network itself counted, so at least {least:.2g}; not corrected for "
-        "the number of lines.",
+        "p: the share of random networks that cost at least as much, the network itself counted, so at least "
+        f"{smallest_p:.2g}; not corrected for the number of lines.",
     ]
+    # items must not be prompts that a network was found on; networks from elsewhere do not say what they were found on
     unknown = [one for one, known in study.discovery.items() if known != "disjoint"]
     if unknown:
         lines.append(
@@ -229,21 +289,21 @@ def _words(study: LesionStudy) -> str:
     return "\n".join(lines)
 
 
-def _untouched(every: Any, points: bool) -> str:
-    """What each task scores without a lesion, beside chance: what there is to lose."""
+def _baseline_sentence(every: Any, points: bool) -> str:
+    """What each task scores without a lesion, beside chance: all that a lesion can take away."""
     first = every.drop_duplicates("task")
     lines = zip(*(first[column].tolist() for column in ("task", "baseline", "chance")), strict=True)
     if not points:
         return "Without a lesion: " + ", ".join(f"{task} {score:.3f}" for task, score, _ in lines) + "."
-    said = [
+    scores = [
         f"{task} {100 * score:.0f}" + (f" (chance {100 * chance:.0f})" if chance > 0 else "")
         for task, score, chance in lines
     ]
-    return "Without a lesion: " + ", ".join(said) + "."
+    return "Without a lesion: " + ", ".join(scores) + "."
 
 
-def _scaled(frame: Any, columns: list[str], drops: list[str], points: bool) -> str:
-    """Some columns as text: drops of exact match in points, of log-likelihood in nats."""
+def _table_of_drops(frame: Any, columns: list[str], drops: list[str], points: bool) -> str:
+    """Some columns of a table as text: drops of exact match in points (of 100), of log-likelihood in nats."""
     shown = frame[columns].copy()
     shown[drops] = shown[drops] * (100 if points else 1)
     return table(shown, decimals=dict.fromkeys(drops, ".0f" if points else ".3f"))

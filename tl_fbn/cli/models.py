@@ -1,4 +1,8 @@
-"""A model by name, from the shell: a Hugging Face name, a folder, a pruned folder, or the embedded one."""
+"""A model by name: a Hugging Face name, a local folder, the folder of a pruned model, or the embedded one.
+
+Commands load a model only after their other arguments have been checked, since it takes seconds to minutes. Whatever
+keeps a model from being loaded becomes an InputError that names the model and the first line of the reason.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,16 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_model(name: str, *, dtype: str = "float32", device: str | None = None, progress: bool = True) -> Any:
-    """A model TransformerLens loads, by Hugging Face name or local folder, or the embedded one; in eval mode.
+    """A TransformerLens model in eval mode, by name.
 
     Args:
-        name: Name, folder (also one that :func:`tl_fbn.prune`'s models wrote), or ``"demo"``.
-        dtype: Number type of weights and activations.
-        device: Where it runs; default a GPU if there is one, under a launcher the process's own.
-        progress: Let transformers show a bar while it loads.
+        name: Name at Hugging Face, a local folder with a Hugging Face model (also one that :func:`tl_fbn.prune` made
+            and ``save_pretrained`` wrote), or ``"demo"`` for the embedded model.
+        dtype: Number type of weights and activations: ``"float32"``, ``"bfloat16"`` or ``"float16"``. A pruned model
+            keeps the type it was saved in.
+        device: Device that the model runs on, such as ``"cuda:0"``; None takes a GPU if there is one, and under a
+            launcher the one of this process.
+        progress: Whether transformers shows a progress bar while it loads.
 
     Raises:
         InputError: An unknown dtype or device, no such folder, or a model that cannot be loaded.
@@ -28,39 +35,45 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
     if dtype not in DTYPES:
         raise InputError(f"dtype of a model must be {either(DTYPES)}; got {dtype!r}")
     folder = Path(name)
+    # a name at Hugging Face is "model" or "owner/model"; anything else looks like a path, and is not asked for there
     if name != "demo" and not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise InputError(f"no folder at {name}; give a folder with a Hugging Face model, or a name such as gpt2")
     if name == "demo" or folder.is_dir():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched; read when huggingface_hub is imported
     import torch
 
     from tl_fbn.results import PRUNED
 
-    device = _device(device)
+    device = _usable_device(device)
     if name != "demo" and (folder / PRUNED).is_file():
         with loading(progress):
-            return _pruned(folder, dtype, device)
+            return _load_pruned_model(folder, dtype, device)
     from transformer_lens.model_bridge import TransformerBridge
 
     from tl_fbn import demo
 
+    # TransformerLens takes a folder for a name
     source = str(demo.weights_folder()) if name == "demo" else name
     try:
         with loading(progress and name != "demo"):
             model = TransformerBridge.boot_transformers(source, dtype=getattr(torch, dtype), device=device)
     except (OSError, ValueError, RuntimeError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"TransformerLens cannot load {name!r} ({first}); give a model name or a folder it can load"
+            f"TransformerLens cannot load {name!r} ({first_line}); give a model name or a folder it can load"
         ) from error
     if name == "demo":
-        model.cfg.model_name = "tl_fbn-demo"
+        model.cfg.model_name = "tl_fbn-demo"  # not the path of the weights, which differs between machines
     return model.eval()
 
 
 @contextmanager
 def loading(progress: bool) -> Iterator[None]:
-    """Meanwhile transformers shows its bar, or does not."""
+    """Inside the body, transformers shows its progress bars, or none; afterwards as before.
+
+    Args:
+        progress: Whether bars are shown.
+    """
     from transformers.utils import logging
 
     before = logging.is_progress_bar_enabled()
@@ -71,9 +84,11 @@ def loading(progress: bool) -> Iterator[None]:
         (logging.enable_progress_bar if before else logging.disable_progress_bar)()
 
 
-def _device(device: str | None) -> str | None:
+def _usable_device(device: str | None) -> str | None:
+    """The device, if tensors can be put on it; by default a GPU, or None where there is none."""
     import torch
 
+    # LOCAL_RANK, which launchers set: number of the process on its machine, and so of its GPU
     if device is None:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
     kind = device.partition(":")[0]
@@ -82,12 +97,12 @@ def _device(device: str | None) -> str | None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"device {device!r} cannot be used ({first}); give cpu, cuda or cuda:0") from error
+        first_line = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used ({first_line}); give cpu, cuda or cuda:0") from error
     return device
 
 
-def _pruned(folder: Path, dtype: str, device: str | None) -> Any:
+def _load_pruned_model(folder: Path, dtype: str, device: str | None) -> Any:
     from tl_fbn.intervention.pruning.checkpoint import load_pruned
 
     if dtype != "float32":

@@ -1,4 +1,9 @@
-"""``tl-fbn networks``: units that act together, whatever the task."""
+"""``tl-fbn networks``: units that act together, whatever the task.
+
+The command decomposes a recording with :func:`tl_fbn.find_networks` and saves the atlas. With ``-k auto`` it first
+tries several numbers of networks (:func:`tl_fbn.choose_components`), saves that comparison too, and takes the number
+that is proposed. No model is loaded.
+"""
 
 from __future__ import annotations
 
@@ -6,66 +11,123 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import result_files
 from tl_fbn.cli.console import WHOLE, Console, table
-from tl_fbn.cli.options import Json, Out, Progress, RecordingFolder, Seed, Site
+from tl_fbn.cli.options import JsonFlag, OutFolderOption, ProgressFlag, RecordingArgument, SeedOption, SiteOption
 from tl_fbn.errors import InputError
 
 SHORT = "Find networks without a task, by independent components."
 CANDIDATES = (4, 8, 16, 32)
-MOST_LAYERS = 12  # with a column each; more are told by where most units are
+MOST_LAYERS = 12  # a model with more layers gets no column for each, but one for those that hold most units
 
 
 def command(
-    folder: RecordingFolder,
+    folder: RecordingArgument,
+    # how many networks, by which decomposition
     k: Annotated[
         str,
-        typer.Option("-k", "--components", metavar="K", help="How many networks, or auto to have a number proposed."),
+        typer.Option(
+            "-k",
+            "--components",
+            metavar="K",
+            help="Number of networks to find; auto tries the --candidates and takes the number that is proposed.",
+        ),
     ],
-    method: Annotated[str, typer.Option(metavar="METHOD", help="spatial, temporal or canica.")] = "spatial",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="spatial (networks have independent maps), temporal (independent time courses) or canica (spatial, "
+            "within the subspace that all runs share).",
+        ),
+    ] = "spatial",
     restarts: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Resampled analyses behind stability; 1 for none.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Number of resampled analyses that stability is measured over; 1 for none."
+        ),
     ] = 20,
     noise_sets: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Noise data sets behind the p of stability; 0 for none.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Number of noise data sets that stability is compared with, for p; 0 for none. By default as many as "
+            "make 20 noise networks.",
+        ),
     ] = None,
+    # which units are members
     threshold: Annotated[
-        str, typer.Option(metavar="Z", help="Members: |z| at least this number, or percentile or mixture.")
+        str,
+        typer.Option(
+            metavar="Z",
+            help="What makes a unit a member of a network: |z| of at least this number, or the rule percentile or "
+            "mixture.",
+        ),
     ] = "3.0",
-    one_sided: Annotated[bool, typer.Option("--one-sided", help="Members of the positive tail only.")] = False,
-    per_layer: Annotated[bool, typer.Option("--per-layer", help="Score and cut within layers.")] = False,
-    by_layer: Annotated[bool, typer.Option("--by-layer", help="Decompose every layer by itself.")] = False,
+    one_sided: Annotated[
+        bool, typer.Option("--one-sided", help="Take only members with a positive z in the map of a network.")
+    ] = False,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="Compute z and the threshold within each layer, not over all.")
+    ] = False,
+    # all layers together, or some at a time
+    by_layer: Annotated[
+        bool, typer.Option("--by-layer", help="Decompose every layer by itself, into K networks each.")
+    ] = False,
     window: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decompose every window of so many layers.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Decompose every window of this number of layers, into K networks each."),
     ] = None,
+    # what is done to the rows first
     standardize: Annotated[
-        str, typer.Option(metavar="HOW", help="no, yes (by the sd of a unit) or robust (by its MAD).")
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Divide every unit by its spread first: no, yes (standard deviation) or robust (median absolute "
+            "deviation).",
+        ),
     ] = "no",
     drop_first: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Rows left out at the start of every context.")
+        int, typer.Option(metavar="N", min=0, help="Number of rows to leave out at the start of every context.")
     ] = 0,
-    clip: Annotated[float | None, typer.Option(metavar="X", help="Clip values beyond so many sds, or MADs.")] = None,
-    pool: Annotated[str, typer.Option(metavar="ROWS", help="token, or last or mean for one row a prompt.")] = "token",
+    clip: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Clip values further from a unit's mean than this number of standard deviations (with --standardize "
+            "robust: from its median, in median absolute deviations).",
+        ),
+    ] = None,
+    pool: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS",
+            help="Rows to decompose: token (every recorded row), or last or mean, which make one row of each prompt.",
+        ),
+    ] = "token",
     candidates: Annotated[
         str,
         typer.Option(
-            metavar="K,K", help="With -k auto: numbers to try; those the recording is too short for are left out."
+            metavar="K,K",
+            help="With -k auto: numbers of networks to try, separated by commas. Numbers that the recording is too "
+            "short for are left out.",
         ),
     ] = ",".join(map(str, CANDIDATES)),
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the atlas; by default method and number.")
+        str | None, typer.Option(metavar="NAME", help="Name of the atlas; by default the method and the number.")
     ] = None,
-    site: Site = None,
-    out: Out = None,
-    seed: Seed = 0,
-    json: Json = False,
-    progress: Progress = None,
+    site: SiteOption = None,
+    out: OutFolderOption = None,
+    seed: SeedOption = 0,
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
     """Decompose a recording into networks of units that act together, and say how far each can be trusted.
 
     Stability (Iq) is 1 where resampled analyses find the same network again; p is the share of networks of matched
-    noise that are as stable. No model is loaded. First tokens and massive activations make networks of their own:
-    --drop-first 1 --standardize robust --clip 5.
+    noise that are at least as stable. No model is loaded. First tokens and massive activations make networks of their
+    own; --drop-first 1 --standardize robust --clip 5 keeps them out.
 
     \b
     Example: tl-fbn networks recordings/first -k 16 --drop-first 1
@@ -84,22 +146,25 @@ def command(
             "drop_first": drop_first,
             "clip": clip,
         }
-        number = None if k == "auto" else _number(k, "-k")
-        tried = None if number is not None else [_number(one, "--candidates") for one in candidates.split(",")]
-        limit = _limit(threshold)
-        recording = places.open_recording(folder, site)
+        # either a number is given, or there are candidates to choose it from
+        number = None if k == "auto" else _number_of_networks(k, "-k")
+        tried = None
+        if number is None:
+            tried = [_number_of_networks(one, "--candidates") for one in candidates.split(",")]
+        membership = _threshold_value(threshold)
+        recording = result_files.open_recording(folder, site)
         if pool != "token":
             recording = recording.pool(pool)  # pyright: ignore[reportArgumentType]
-        into = places.writable(out or places.results_of(folder))
+        into = result_files.writable(out or result_files.results_of(folder))
         from tl_fbn.analysis.ica.find_networks import find_networks
 
-        suffix = f"-{site}" if site else ""
+        suffix = f"-{site}" if site else ""  # atlases of several sites of one recording lie side by side
         fields: dict[str, Any] = {"verb": "networks", "recording": folder, "seed": seed}
         proposed = ""
         if tried is not None:
-            choice = _choose(recording, tried, console, seed=seed, **preparation)
+            choice = _choose_number(recording, tried, console, seed=seed, **preparation)
             number = choice.proposal
-            path = places.file_for(into, "choice", f"{name or method}{suffix}")
+            path = result_files.file_for(into, "choice", f"{name or method}{suffix}")
             choice.save(path)
             fields |= {"choice": path, "candidates": choice.table, "agreed": choice.agreed}
             proposed = f"{choice!r}\n{table(choice.table)}\n\n"
@@ -111,19 +176,22 @@ def command(
             across_layers=False if by_layer else window or True,
             n_restarts=restarts,
             n_null=noise_sets,
-            threshold=limit,
+            threshold=membership,
             one_sided=one_sided,
             per_layer=per_layer,
+            progress=console.bars,
             **preparation,
         )
-        path = places.file_for(into, "atlas", f"{name or f'{method}-{number}'}{suffix}")
+        path = result_files.file_for(into, "atlas", f"{name or f'{method}-{number}'}{suffix}")
         atlas.save(path)
     full = atlas.to_dataframe().rename(columns={"stability_p": "p"})
+    # decompositions of several windows explain shares of different totals
     if by_layer is False and window is None:
         full.insert(3, "explained", atlas.explained)
-    shown = full if atlas.space.n_layers <= MOST_LAYERS else _brief(full)
+    shown = full if atlas.space.n_layers <= MOST_LAYERS else _with_largest_layers(full)
+    decimals = {"share": ".1%", "explained": ".1%", "stability": ".2f"}
     console.result(
-        f"{proposed}{table(shown, decimals={'share': '.1%', 'explained': '.1%', 'stability': '.2f'})}\n\n{_trust(atlas)}\nSaved as {path}",
+        f"{proposed}{table(shown, decimals=decimals)}\n\n{_trust_text(atlas)}\nSaved as {path}",
         **fields,
         atlas=path,
         n_components=number,
@@ -135,8 +203,8 @@ def command(
     )
 
 
-def _brief(full: Any) -> Any:
-    """The table with the three layers that hold most units in the place of all."""
+def _with_largest_layers(full: Any) -> Any:
+    """The table of networks, with the three layers that hold most units in the place of a column for each layer."""
     layers = [name for name in full if name.startswith("layer ")]
     counts = full[layers].to_numpy()
     most = [
@@ -146,21 +214,25 @@ def _brief(full: Any) -> Any:
     return full.drop(columns=layers).assign(**{"layers with most units": most})
 
 
-def _choose(recording: Any, tried: list[int], console: Console, **options: Any) -> Any:
+def _choose_number(recording: Any, tried: list[int], console: Console, **options: Any) -> Any:
+    """The comparison of those candidates that the recording is long enough for."""
     from tl_fbn.analysis.ica.model_order import choose_components
 
+    # centring takes one dimension of the rows of every run, and one of the units
     most = min(recording.n_rows - len(recording), recording.space.n_units - 1)
     fitting = [number for number in tried if number <= most]
     if not fitting:
         raise InputError(
-            f"--candidates {','.join(map(str, tried))}: {recording.n_rows} rows and {recording.space.n_units} units allow at most {most} networks"
+            f"--candidates {','.join(map(str, tried))}: {recording.n_rows} rows and {recording.space.n_units} units "
+            f"allow at most {most} networks"
         )
     if len(fitting) < len(tried):
         console.note(f"left out, for want of rows or units: {', '.join(str(n) for n in tried if n not in fitting)}")
-    return choose_components(recording, fitting, **options)
+    return choose_components(recording, fitting, progress=console.bars, **options)
 
 
-def _number(text: str, option: str) -> int:
+def _number_of_networks(text: str, option: str) -> int:
+    """A whole number of at least 2, from the text of an option."""
     if not text.strip().isdecimal() or int(text) < 2:
         raise InputError(
             f"{option} {text} is no number of networks; give a whole number of at least 2"
@@ -169,22 +241,23 @@ def _number(text: str, option: str) -> int:
     return int(text)
 
 
-def _limit(text: str) -> Any:
-    """A threshold: a number, or the name of a rule."""
+def _threshold_value(text: str) -> Any:
+    """The text of --threshold as a number, or as it is: the name of a rule."""
     try:
         return float(text)
     except ValueError:
         return text  # the rules are checked where they are known
 
 
-def _trust(atlas: Any) -> str:
+def _trust_text(atlas: Any) -> str:
+    """How far the networks can be trusted: convergence, and stability against that of noise."""
     words = [] if atlas.converged else ["The final rotation did not converge: take fewer networks, or more rows."]
     if atlas.stability is None:
         words.append("Stability was not measured; --restarts 20 does.")
     elif atlas.stability_p is None:
         words.append("Stability was not compared with noise; leave --noise-sets out.")
     else:
-        noise = max(atlas.noise_iq)
+        noise = max(atlas.noise_iq)  # of windows, that with the most stable noise
         words.append(
             f"Networks of matched noise reach a stability of {noise:.2f} (95th percentile). "
             + (

@@ -1,4 +1,9 @@
-"""``tl-fbn report``: everything that was saved in some folders, as one page; no model is loaded."""
+"""``tl-fbn report``: everything that was saved in some folders, as one page.
+
+The command loads the recordings and results of the folders and lays them out in the order of an analysis, from design
+to lesions (:class:`tl_fbn.Report`). With ``--viewer`` it writes a second page, of networks over the recorded text.
+Files that cannot be read are left out and named. No model is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +13,42 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import result_files as places
+from tl_fbn.cli import result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.options import Json, Progress
+from tl_fbn.cli.options import JsonFlag, ProgressFlag
 from tl_fbn.errors import InputError
 
 SHORT = "Write one page of everything saved in a folder."
 
 
 def command(
-    folder: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of recordings or of results.")],
+    folder: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folder of a recording or of results, or several of them.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="The page; by default report.html in the first folder.",
+            help="File of the page; by default report.html in the first folder.",
             show_default=False,
         ),
     ] = None,
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Heading of the page.")] = None,
-    intro: Annotated[str | None, typer.Option(metavar="TEXT", help="Text under the title.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Title of the page; by default it names the folders.")
+    ] = None,
+    intro: Annotated[str | None, typer.Option(metavar="TEXT", help="Text below the title.")] = None,
     viewer: Annotated[
-        bool, typer.Option("--viewer", help="Also write viewer.html beside it: networks over the recorded text.")
+        bool,
+        typer.Option("--viewer", help="Also write viewer.html beside the page, which shows networks over the text."),
     ] = False,
-    json: Json = False,
-    progress: Progress = None,
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
-    """Write one self-contained page of everything that was saved in some folders, in the order of the argument.
+    """Write one self-contained page of everything that was saved in some folders, in the order of an analysis.
+
+    The page needs no internet connection and no other file. No model is loaded.
 
     \b
     Example: tl-fbn report recordings/first
@@ -44,7 +56,7 @@ def command(
     """
     console = Console(json, progress)
     with console.working():
-        found = _found(folder, console)
+        found = _results_by_name(folder, console)
         from tl_fbn.reporting.page.report import Report
 
         page = out or folder[0] / "report.html"
@@ -54,7 +66,7 @@ def command(
             raise InputError(f"{page} is where --viewer puts the viewer; give the page another name with --out")
         report = Report(title or f"Results in {', '.join(map(str, folder))}", *found.values(), intro=intro)
         report.save(page)
-        shown = _viewer(folder, found, page.parent / "viewer.html", console) if viewer else None
+        shown = _save_viewer(folder, found, page.parent / "viewer.html", console) if viewer else None
     import pandas as pd
 
     listed = pd.DataFrame({"result": list(found), "kind": [type(one).__name__ for one in found.values()]})
@@ -69,8 +81,8 @@ def command(
     )
 
 
-def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
-    """Recordings and results by name, in the order of the argument."""
+def _results_by_name(folders: Sequence[Path], console: Console) -> dict[str, Any]:
+    """Recordings and results of the folders by name, in the order of an analysis."""
     from tl_fbn.acquisition.recording.recording import Recording
     from tl_fbn.results import load_results, place_in_argument
 
@@ -78,14 +90,15 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder at {folder}; give the folder of a recording or of results")
-        at = places.results_of(folder)
-        if at != folder:
+        results_folder = result_files.results_of(folder)
+        if results_folder != folder:  # the folder is a recording's
             found[f"{folder}"] = Recording.open(folder)
-        if not at.is_dir():
-            raise InputError(f"no results in {at}; tl-fbn glm, networks, cgvst and lesion write them")
-        results = load_results(at)
+        if not results_folder.is_dir():
+            raise InputError(f"no results in {results_folder}; tl-fbn glm, networks, cgvst and lesion write them")
+        results = load_results(results_folder)
         for name, why in results.skipped.items():
-            console.note(f"left out: {at / name} ({' '.join(why.split())})")
+            console.note(f"left out: {results_folder / name} ({' '.join(why.split())})")
+        # names are made unique by their folder where there are several
         found |= {
             f"{folder}: {name}" if len(folders) > 1 or name in found else name: result
             for name, result in results.items()
@@ -93,38 +106,43 @@ def _found(folders: Sequence[Path], console: Console) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda one: place_in_argument(one[1])))
 
 
-def _viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
+def _save_viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
+    """Write the viewer: all networks of the first recording's units over its text, and the maps behind them."""
     from tl_fbn.reporting.viewer.viewer import view
     from tl_fbn.units import Atlas, Network
 
-    at = next((folder for folder in folders if (folder / "recording.json").exists()), None)
-    if at is None:
+    recorded = next((folder for folder in folders if (folder / "recording.json").exists()), None)
+    if recorded is None:
         raise InputError(
             f"--viewer shows networks over a recorded text, and none of {', '.join(map(str, folders))} is a recording"
         )
-    recording = found[f"{at}"]
+    recording = found[f"{recorded}"]
     atlases = [one for one in found.values() if isinstance(one, Atlas) and one.space.site in recording.sites]
     networks = [one for one in found.values() if isinstance(one, Network) and one.space.site in recording.sites]
     if not atlases and not networks:
-        raise InputError(f"--viewer needs networks, and there are none of {at}; tl-fbn glm and networks write them")
+        raise InputError(
+            f"--viewer needs networks, and there are none of {recorded}; tl-fbn glm and networks write them"
+        )
+    # the viewer shows one site: that of the first network
     first = [*atlases, *networks][0].space
     recording = recording.site(first.site)
+    # networks of atlases go by their name in the atlas
     named = [(name, one) for atlas in atlases for name, one in atlas.items()] + [(one.name, one) for one in networks]
     shown: dict[str, Any] = {}
     for name, one in named:
         if one.space == recording.space:
-            shown.setdefault(name, one)
+            shown.setdefault(name, one)  # of two networks of one name, the first
     if len(shown) < len(named):
         console.note(
             f"{len(named) - len(shown)} networks of other units, or of a name that comes twice, are not in the viewer"
         )
-    maps = {name: one for name, one in _maps(found, atlases).items() if one.space == recording.space}
+    maps = {name: one for name, one in _maps_of_networks(found, atlases).items() if one.space == recording.space}
     view(recording, shown, maps=maps or None).save(path)
     return path
 
 
-def _maps(found: dict[str, Any], atlases: Sequence[Any]) -> dict[str, Any]:
-    """The map behind each network, under the network's name: an atlas's own, a contrast's z, scores."""
+def _maps_of_networks(found: dict[str, Any], atlases: Sequence[Any]) -> dict[str, Any]:
+    """The map behind each network, under the name of the network: an atlas's own, a contrast's z, or scores."""
     from tl_fbn.analysis.glm.contrast import Contrast
     from tl_fbn.units import UnitMap
 
@@ -132,6 +150,7 @@ def _maps(found: dict[str, Any], atlases: Sequence[Any]) -> dict[str, Any]:
     for atlas in atlases:
         for name, values in zip(atlas, () if atlas.maps is None else atlas.maps, strict=False):
             maps.setdefault(name, UnitMap(atlas.space, values, "z"))
+    # "FOLDER: contrast-NAME" and "FOLDER: map-NAME" belong to "FOLDER: network-NAME"
     for key, result in found.items():
         folder, colon, file = key.rpartition(": ")
         kind, _, slug = file.partition("-")

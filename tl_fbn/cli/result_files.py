@@ -1,8 +1,9 @@
 """Where commands find recordings and networks, and where they put results.
 
-Results lie in the folder ``results`` of their recording, one file each, named by what they are: ``glm``, ``contrast-NAME``, ``network-NAME``,
-``atlas-NAME``, ``lesions-NAME``. The same question asked again replaces its file; another question has another name.
-``tl-fbn report DIR`` reads all of them.
+Results lie in the folder ``results`` of their recording, one file each, named by what they are: ``glm``,
+``contrast-NAME``, ``network-NAME``, ``atlas-NAME``, ``lesions-NAME``. A command that is run again with the same
+question replaces its file; another question has another name, and another file. ``tl-fbn report DIR`` reads all of
+them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ RESULTS = "results"
 def open_recording(folder: Path, site: str | None = None) -> Recording:
     """The recording in a folder, of one site.
 
+    Args:
+        folder: Folder that ``tl-fbn scan`` wrote.
+        site: Site to read; None where the recording holds only one.
+
     Raises:
-        FileNotFoundError: There is none.
-        InputError: It holds several sites and none was chosen, or not the one that was.
+        FileNotFoundError: There is no such folder, or it is no recording.
+        InputError: The recording holds several sites and none was chosen, or it lacks the one that was.
     """
     from tl_fbn.acquisition.recording.recording import Recording
 
@@ -42,26 +47,58 @@ def open_recording(folder: Path, site: str | None = None) -> Recording:
 
 
 def results_of(folder: Path) -> Path:
-    """Where the results of a recording's folder lie; any other folder is one of results itself."""
+    """The folder of results that belongs to a folder.
+
+    Args:
+        folder: A recording's folder, whose results lie in ``results`` inside it; any other folder is one of results
+            itself.
+    """
+    # recording.json is what makes a folder a recording
     return folder / RESULTS if (folder / "recording.json").exists() else folder
 
 
 def file_for(folder: Path, kind: str, name: str = "") -> Path:
-    """The file of one result."""
+    """The file of one result.
+
+    >>> file_for(Path("results"), "contrast", "sort - reverse").name
+    'contrast-sort-reverse.safetensors'
+
+    Args:
+        folder: Folder of results.
+        kind: What the result is, the first word of the file's name: ``"contrast"``, ``"network"`` ...
+        name: Name of the result, which may hold anything; empty for a result that is the only one of its kind.
+    """
+    # letters, digits and a few marks stay; all else becomes a hyphen, so that no name leaves the folder
     slug = re.sub(r"[^\w.+=]+", "-", name.replace("`", "")).strip("-.")
     return folder / f"{'-'.join(part for part in (kind, slug) if part)}.safetensors"
 
 
-def differing(names: Sequence[str], option: str = "--name") -> None:
-    """Raise unless all names lead to files of their own."""
+def require_different_files(names: Sequence[str], option: str = "--name") -> None:
+    """Raise unless all names lead to files of their own.
+
+    Args:
+        names: Names of results of one kind.
+        option: The option that gives such names, for the message.
+
+    Raises:
+        InputError: Two names lead to one file, as ``"a - b"`` and ``"a  b"`` do.
+    """
     files = [file_for(Path(), "", name).name for name in names]
-    twice = sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1})
-    if twice:
-        raise InputError(f"{' and '.join(map(repr, twice))} would be saved as one file; give each another {option}")
+    same = sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1})
+    if same:
+        raise InputError(f"{' and '.join(map(repr, same))} would be saved as one file; give each another {option}")
 
 
 def writable(folder: Path) -> Path:
-    """A folder that can be made or written to: better asked now than after an hour."""
+    """A folder for results, which is checked before the work begins and not after an hour.
+
+    Args:
+        folder: The folder; it need not exist yet.
+
+    Raises:
+        InputError: The folder, or the nearest folder above it that exists, is a file or cannot be written to.
+    """
+    # the nearest folder that exists decides: those below it will be made
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     if not there.is_dir():
         raise InputError(f"{there} is a file; give a folder with --out")
@@ -70,8 +107,12 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def saved(files: Iterable[Path]) -> str:
-    """What was written, a line each, so that a path can be copied."""
+def list_of_files(files: Iterable[Path]) -> str:
+    """Text that lists the files that were written, a line each, so that a path can be copied.
+
+    Args:
+        files: The files.
+    """
     return "\n".join(["Saved:", *(f"  {file}" for file in files)])
 
 
@@ -79,35 +120,46 @@ def load_networks(sources: Sequence[str], only: Sequence[str] = ()) -> tuple[dic
     """Networks by name from files and folders, and the folder where the first of them lies.
 
     Args:
-        sources: A file of a network or an atlas, ``FILE:N03`` for one network of an atlas, ``NAME=`` before either to call it NAME,
-            or a folder with such files (also a recording's).
-        only: Only these.
+        sources: Each is a file of a network or an atlas; ``FILE:N03`` for one network of an atlas; ``NAME=FILE`` or
+            ``NAME=FILE:N03`` to call a network NAME; or a folder with such files (also a recording's folder).
+        only: Names of the networks to keep; empty keeps all.
+
+    Returns:
+        Name to network, in the order of the sources; and the folder of results of the first source.
 
     Raises:
-        InputError: Nothing there, a file of something else, or two networks of one name.
+        FileNotFoundError: There is no such file.
+        InputError: A folder without networks, a file of another result, a name that no network has, or two networks of
+            one name.
     """
     found: dict[str, Network] = {}
     origin: dict[str, Path] = {}
     folder = None
     for source in sources:
-        name, path, member = _parsed(source)
-        there = _networks_at(path)
+        new_name, path, member = _parts_of_source(source)
+        networks = _networks_at(path)
+        # FILE:N03
         if member is not None:
-            if member not in there:
-                raise InputError(f"no network is called {member!r} in {path}; networks: {', '.join(there)}")
-            there = {member: there[member]}
-        if name is not None:
-            if len(there) > 1:
+            if member not in networks:
+                raise InputError(f"no network is called {member!r} in {path}; networks: {', '.join(networks)}")
+            networks = {member: networks[member]}
+        # NAME=FILE
+        if new_name is not None:
+            if len(networks) > 1:
                 raise InputError(
-                    f"{path} holds {len(there)} networks, which cannot all be called {name!r}; leave {name}= out"
+                    f"{path} holds {len(networks)} networks, which cannot all be called {new_name!r}; leave "
+                    f"{new_name}= out"
                 )
-            there = dict(zip([name], there.values(), strict=True))
-        for own, network in there.items():
-            if own in found:
+            networks = dict(zip([new_name], networks.values(), strict=True))
+        for name, network in networks.items():
+            if name in found:
                 raise InputError(
-                    f"two networks are called {own!r}, in {origin[own]} and {path}; call one of them otherwise with NAME=FILE"
+                    f"two networks are called {name!r}, in {origin[name]} and {path}; call one of them otherwise with "
+                    "NAME=FILE"
                 )
-            found[own], origin[own] = network.rename(own), path
+            found[name] = network.rename(name)
+            origin[name] = path
+        # the first source decides where results go
         folder = folder or (path.parent if path.is_file() else results_of(path))
     unknown = [name for name in only if name not in found]
     if unknown:
@@ -117,7 +169,15 @@ def load_networks(sources: Sequence[str], only: Sequence[str] = ()) -> tuple[dic
 
 
 def load_result(path: Path) -> Any:
-    """Any result that was saved to a file."""
+    """Any result that was saved to a file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged, or was not saved by tl_fbn.
+    """
     from tl_fbn.results import load
 
     if not path.is_file():
@@ -125,21 +185,24 @@ def load_result(path: Path) -> Any:
     return load(path)
 
 
-def _parsed(source: str) -> tuple[str | None, Path, str | None]:
-    """``NAME=FILE:MEMBER`` as its parts; a file that is there is taken as it is called."""
+def _parts_of_source(source: str) -> tuple[str | None, Path, str | None]:
+    """Name, file and member of ``NAME=FILE:MEMBER``; None for parts that are not given."""
     before, equals, after = source.partition("=")
     named = [(before, after)] if equals and before and after else []
-    for name, rest in [(None, source), *named]:  # a file may have "=" and ":" in its own name
+    # a file may have "=" and ":" in its own name: what exists under the whole name is that file
+    for name, rest in [(None, source), *named]:
         if Path(rest).exists():
             return name, Path(rest), None
         path, colon, member = rest.rpartition(":")
         if colon and member and Path(path).exists():
             return name, Path(path), member
+    # nothing exists: the error will name the file that was meant
     name, rest = named[0] if named else (None, source)
     return name, Path(rest), None
 
 
 def _networks_at(path: Path) -> dict[str, Network]:
+    """The networks in a file or a folder by name, those of atlases among them."""
     from tl_fbn.units import Atlas, Network
 
     if path.is_dir():
@@ -150,16 +213,18 @@ def _networks_at(path: Path) -> dict[str, Network]:
         if not networks:
             raise InputError(f"no networks in {results_of(path)}; tl-fbn glm, networks and cgvst write them")
     else:
-        one = load_result(path)
-        if not isinstance(one, (Network, Atlas)):
+        result = load_result(path)
+        if not isinstance(result, (Network, Atlas)):
             raise InputError(
-                f"{path} holds a {type(one).__name__}, neither a network nor an atlas; give a network-*.safetensors or atlas-*.safetensors"
+                f"{path} holds a {type(result).__name__}, neither a network nor an atlas; give a network-*.safetensors "
+                "or atlas-*.safetensors"
             )
-        networks = [one]
+        networks = [result]
     found: dict[str, Network] = {}
+    # an atlas holds several, under names of its own
     for one in networks:
         for name, network in one.items() if isinstance(one, Atlas) else [(one.name, one)]:
-            if name in found:
+            if name in found:  # such as N00 of two atlases
                 raise InputError(f"two networks in {path} are called {name!r}; give their files, as NAME=FILE")
             found[name] = network
     return found

@@ -1,4 +1,9 @@
-"""``tl-fbn scan``: prompts in, a recording out."""
+"""``tl-fbn scan``: prompts in, a recording out.
+
+The command plans a block design of the prompts (:func:`tl_fbn.block_design`), shows it to a model, and records one site
+or several (:class:`tl_fbn.Scanner`). A scan that was interrupted goes on with the runs that are missing. Several
+processes of a launcher such as ``torchrun`` divide the runs among them.
+"""
 
 from __future__ import annotations
 
@@ -8,68 +13,115 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files as texts
+from tl_fbn.cli import input_files
 from tl_fbn.cli.console import Console, rank
 from tl_fbn.cli.models import load_model
-from tl_fbn.cli.options import BatchSize, Device, Json, Model, Progress, Seed
+from tl_fbn.cli.options import BatchSizeOption, DeviceOption, JsonFlag, ModelArgument, ProgressFlag, SeedOption
 
 SHORT = "Record a model while it reads the prompts of a block design."
 
 
 def command(
-    model: Model,
+    model: ModelArgument,
     prompts: Annotated[
         str,
         typer.Argument(
             metavar="PROMPTS",
-            help="A .tsv or .csv with the columns condition and prompt, a .jsonl with condition and prompt or messages, or demo:sort,rest.",
+            help="A .tsv or .csv file with the columns condition and prompt, a .jsonl file with condition and prompt "
+            "or messages, or demo:sort,reverse for prompts that come with the package.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder of the recording.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the recording.")],
     site: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SITE", help="What to record, by default mlp.neurons; repeat for several sites in one pass."
+            metavar="SITE",
+            help="Site to record, by default mlp.neurons; repeat the option for several sites in one pass.",
         ),
     ] = None,
-    layer: Annotated[list[int] | None, typer.Option(metavar="N", help="Only this layer; repeat for several.")] = None,
-    runs: Annotated[int, typer.Option(metavar="N", min=1, help="Runs; no prompt is shared between them.")] = 4,
-    cycles: Annotated[int, typer.Option(metavar="N", min=1, help="How often a run presents every condition.")] = 6,
-    tokens_per_block: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of a block.")] = 64,
-    order: Annotated[str, typer.Option(metavar="ORDER", help="alternate, off/on/off or random.")] = "alternate",
-    baseline: Annotated[str | None, typer.Option(metavar="NAME", help="The off condition of off/on/off.")] = None,
-    reuse: Annotated[bool, typer.Option("--reuse", help="Prompts may come back within a run.")] = False,
+    layer: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Record only this layer, counted from 0; repeat the option for several."),
+    ] = None,
+    # the block design
+    runs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of runs; no prompt is shown in two of them.")
+    ] = 4,
+    cycles: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of times that a run shows every condition.")
+    ] = 6,
+    tokens_per_block: Annotated[int, typer.Option(metavar="N", min=1, help="Number of rows of a block.")] = 64,
+    order: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER",
+            help="Order of the blocks: alternate, off/on/off (the baseline around every other block) or random.",
+        ),
+    ] = "alternate",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="With --order off/on/off: name of the off condition; by default rest, or the last."
+        ),
+    ] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Show prompts again in a run that has shown all it has.")
+    ] = False,
+    # rows that the model writes
     generate: Annotated[
-        bool, typer.Option("--generate", help="Rows are tokens that the model writes after each prompt.")
+        bool,
+        typer.Option("--generate", help="Record tokens that the model writes after each prompt, not the prompt's own."),
     ] = False,
     tokens_per_prompt: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="With --generate: tokens a prompt.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="With --generate: number of tokens after each prompt; by default a whole block."
+        ),
     ] = None,
     carry_context: Annotated[
-        bool, typer.Option("--carry-context", help="With --generate: a run is one growing context.")
+        bool,
+        typer.Option("--carry-context", help="With --generate: the prompts and answers of a run are one growing text."),
     ] = False,
-    temperature: Annotated[float, typer.Option(metavar="T", min=0.0, help="With --generate: 0 for greedy.")] = 0.0,
-    seed: Seed = 0,
-    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="float32, bfloat16 or float16 on disk.")] = "float32",
-    model_dtype: Annotated[
-        str, typer.Option(metavar="DTYPE", help="float32, bfloat16 or float16 while the model runs.")
+    temperature: Annotated[
+        float,
+        typer.Option(
+            metavar="T", min=0.0, help="With --generate: temperature of sampling; 0 takes the most probable token."
+        ),
+    ] = 0.0,
+    seed: SeedOption = 0,
+    # what is stored of each row
+    dtype: Annotated[
+        str,
+        typer.Option(metavar="DTYPE", help="Number type of activations on disk: float32, bfloat16 or float16."),
     ] = "float32",
-    pool: Annotated[str, typer.Option(metavar="ROWS", help="token, or last or mean for one row a prompt.")] = "token",
-    batch_size: BatchSize = 8,
-    surprisal: Annotated[bool, typer.Option(help="Record each token's surprisal.")] = True,
-    entropy: Annotated[bool, typer.Option(help="Record the entropy of the prediction of each token.")] = False,
-    device: Device = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be recorded and how large it is.")] = False,
-    json: Json = False,
-    progress: Progress = None,
+    model_dtype: Annotated[
+        str,
+        typer.Option(metavar="DTYPE", help="Number type that the model runs in: float32, bfloat16 or float16."),
+    ] = "float32",
+    pool: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS",
+            help="Rows to record: token (one row a token), or last or mean, which make one row of each prompt.",
+        ),
+    ] = "token",
+    batch_size: BatchSizeOption = 8,
+    surprisal: Annotated[bool, typer.Option(help="Record the surprisal of each token, in nats.")] = True,
+    entropy: Annotated[bool, typer.Option(help="Record the entropy of the prediction of each token, in nats.")] = False,
+    device: DeviceOption = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be recorded and how large it would be.")
+    ] = False,
+    json: JsonFlag = False,
+    progress: ProgressFlag = None,
 ) -> None:
     """Record a model's activations while it reads, or writes after, the prompts of a block design.
 
-    A scan that was stopped goes on where it was; the same scan again returns at once.
+    A scan that was interrupted goes on where it was when the same command is run again; a finished one returns at once.
 
     \b
     Example: tl-fbn scan gpt2 prompts.tsv -o recordings/first --tokens-per-block 48
-    Next:    tl-fbn glm recordings/first "task - rest" --top 0.05 --by effect --positive --name task
+    Next:    tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
     Or:      tl-fbn networks recordings/first -k 16
 
     On several GPUs: torchrun --nproc-per-node 4 -m tl_fbn scan gpt2 prompts.tsv -o recordings/first
@@ -81,7 +133,7 @@ def command(
         import tl_fbn as fbn
 
         design = fbn.block_design(
-            texts.read_conditions(prompts),
+            input_files.read_conditions(prompts),
             seed=seed,
             n_runs=runs,
             n_cycles=cycles,
@@ -96,6 +148,7 @@ def command(
         )
         scanner = fbn.Scanner(
             load_model(model, dtype=model_dtype, device=device, progress=console.bars),
+            # a single site is given by its name, several as a list
             site=site[0] if site and len(site) == 1 else site or "mlp.neurons",
             layers=layer,
             dtype=dtype,  # pyright: ignore[reportArgumentType]
@@ -118,6 +171,7 @@ def command(
         recording = None
         if not plan:
             console.note(repr(planned))
+            # of several processes, each begins with runs of its own
             share = (rank(), int(os.environ.get("WORLD_SIZE", "1")))
             recording = scanner.scan(design, out, progress=console.bars, share=share)
     if recording is None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tl_fbn as fbn
 from tests.helpers.external_arrays import all_events, all_rows, arrays, record
 from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.units import Network, UnitSpace
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -49,13 +45,6 @@ def test_memory_and_disk_are_equal(tmp_path: Path) -> None:
             assert theirs.blocks() == mine.blocks()
     disk.verify()
     memory.verify()
-
-
-def test_on_disk_layers_are_memory_maps(tmp_path: Path) -> None:
-    run = record(path=tmp_path)[0]
-    assert isinstance(run.layer(2), np.memmap)
-    assert not run.layer(2).flags.writeable
-    assert not isinstance(run.read(), np.memmap)
 
 
 def test_values_are_what_was_given(recording: Recording) -> None:
@@ -99,64 +88,6 @@ def test_mean_is_over_all_rows_in_double_precision(recording: Recording) -> None
     assert big.mean()[0] == np.array([16777216, 16777220, 16777220]).mean()  # what float32 stores, exactly averaged
 
 
-# Partial reads
-
-FLAT = np.concatenate([np.concatenate(run, axis=1) for run in arrays()[:1]])
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    units=st.one_of(st.none(), st.sets(st.integers(0, 6))),
-    rows=st.one_of(
-        st.none(),
-        st.slices(12),
-        st.lists(st.integers(-12, 11), max_size=6),
-    ),
-    kind=st.sampled_from(["network", "indices", "array"]),
-)
-def test_read_equals_numpy_indexing(
-    units: set[int] | None, rows: Any, kind: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "read"
-    run = Recording.open(path)[0] if path.exists() else record(path=path)[0]
-    chosen = list(range(7)) if units is None else sorted(units)
-    wanted: Any = None
-    if units is not None:
-        wanted = {
-            "network": Network.from_indices(run.space, chosen),
-            "indices": chosen,
-            "array": np.array(chosen, int),
-        }[kind]
-    where = np.array(rows, dtype=int) if isinstance(rows, list) else rows
-    found = run.read(units=wanted, rows=where)
-    expected = FLAT[slice(None) if rows is None else where][:, chosen]
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_layers_are_read_only_and_reads_are_copies(recording: Recording) -> None:
-    run = recording[0]
-    with pytest.raises(ValueError, match="read-only"):
-        run.layer(0)[0, 0] = 1
-    part = run.read(units=[0, 1, 2, 3], rows=slice(0, 2))
-    part[:] = 0
-    assert run.layer(0)[:2].all()
-
-
-def test_read_of_units_that_are_not_there(recording: Recording) -> None:
-    elsewhere = Network.from_indices(UnitSpace("mlp.out", (4, 0, 3), model="gpt2"), [0])
-    with pytest.raises(ValueError, match=r"cannot read units of external mlp\.neurons .* and gpt2 mlp\.out"):
-        recording[0].read(units=elsewhere)
-    with pytest.raises(IndexError, match=r"unit 7 is not in external mlp\.neurons .*0 to 6"):
-        recording[0].read(units=[7])
-    for layer in (1, 3):
-        with pytest.raises(
-            IndexError, match=rf"layer {layer} was not recorded at external mlp\.neurons .*; layers: 0, 2"
-        ):
-            recording[0].layer(layer)
-
-
 # Keys
 
 
@@ -172,29 +103,6 @@ def test_equal_content_has_equal_keys_and_any_change_another() -> None:
     retold[1].loc[2, "token"] = "x"
     others = [record(activations=changed), record(events=renamed), record(rows=retold), record(site="mlp.out")]
     assert len({key, *(other.key for other in others)}) == 5
-
-
-def test_writing_again_keeps_what_is_there_and_refuses_something_else(tmp_path: Path) -> None:
-    record(path=tmp_path)
-    written = (tmp_path / "run-01" / store.DATA).stat().st_mtime_ns
-    assert record(path=tmp_path).key == record().key
-    assert (tmp_path / "run-01" / store.DATA).stat().st_mtime_ns == written
-    with pytest.raises(
-        ValueError, match=r"already holds another recording \(key [0-9a-f]{12}\); give another folder or"
-    ):
-        record(path=tmp_path, site="mlp.out")
-
-
-def test_a_failed_write_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(store, "write_table", full)
-    with pytest.raises(OSError, match="disk full"):
-        record(path=tmp_path)
-    assert [entry.name for entry in tmp_path.iterdir()] == [store.ABOUT]
-    monkeypatch.undo()
-    assert record(path=tmp_path).key == record().key
 
 
 # Opening

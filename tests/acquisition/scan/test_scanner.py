@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from tests.helpers.designs import small_design
 from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model, worded
 from tests.oracle.architectures import architecture
 from tl_fbn.acquisition.recording import store
-from tl_fbn.acquisition.scan import scanner as scanner_module
 
 DOWN_PROJECTIONS = {
     "llama": (tiny_llama, "mlp.down_proj"),
@@ -221,8 +221,8 @@ def test_plan_counts_what_scan_writes(model, tmp_path):
 
 
 def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
-    usage = scanner_module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(scanner_module.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
     with pytest.raises(OSError, match="make room"):
         fbn.Scanner(model).scan(small_design(), tmp_path / "r", progress=False)
 

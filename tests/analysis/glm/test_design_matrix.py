@@ -10,7 +10,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.recordings import blocks
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, design_matrix, longest_cycle
 
 

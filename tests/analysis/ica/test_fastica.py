@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import fastica
 
-from tl_fbn.analysis.ica.fastica import random_start, rotate, settled, unmixed, whitening_of
+from tl_fbn.analysis.ica.fastica import random_start, rotate, rotate_past_saddles, split_mixed_pairs, whitening_of
 
 
 @pytest.mark.parametrize("fun", ["logcosh", "exp", "cube"])
@@ -74,19 +74,20 @@ def mixing(n: int, pairs: list[tuple[int, int]], angle: float = np.pi / 4) -> np
 
 def test_sources_that_are_each_others_sum_and_difference_are_taken_apart() -> None:
     white = sparse(12, 4096, 0)
-    found = unmixed(white, mixing(12, [(0, 5), (7, 2)]))
+    found = split_mixed_pairs(white, mixing(12, [(0, 5), (7, 2)]))
     assert found is not None
     np.testing.assert_allclose(np.abs(found).max(1), 1, atol=1e-12)
     np.testing.assert_allclose(found @ found.T, np.eye(12), atol=1e-12)
-    near = unmixed(white, mixing(12, [(0, 5)], angle=0.7))  # FastICA stops near the saddle, not on it
+    near = split_mixed_pairs(white, mixing(12, [(0, 5)], angle=0.7))  # FastICA stops near the saddle, not on it
     assert near is not None and np.abs(near).max(1).min() > 0.99
 
 
 def test_sources_that_are_apart_and_noise_are_left_alone() -> None:
-    assert unmixed(sparse(12, 4096, 0), np.eye(12)) is None
-    assert unmixed(sparse(12, 4096, 1), mixing(12, [(3, 4)], angle=0.2)) is None  # on its way, no saddle
+    assert split_mixed_pairs(sparse(12, 4096, 0), np.eye(12)) is None
+    assert split_mixed_pairs(sparse(12, 4096, 1), mixing(12, [(3, 4)], angle=0.2)) is None  # on its way, no saddle
     turned = [
-        unmixed(np.random.default_rng(seed).standard_normal((24, 2048)).astype(np.float32), np.eye(24)) is not None
+        split_mixed_pairs(np.random.default_rng(seed).standard_normal((24, 2048)).astype(np.float32), np.eye(24))
+        is not None
         for seed in range(100)
     ]
     assert np.mean(turned) < 0.05
@@ -96,8 +97,8 @@ def test_a_rotation_that_ends_between_two_sources_goes_on() -> None:
     white, between = sparse(12, 4096, 0), mixing(12, [(0, 5)])
     stays, _ = rotate(white, between, max_iter=2)
     assert np.abs(stays).max(1).min() < 0.9
-    goes_on, _ = settled(white, between, max_iter=2)
+    goes_on, _ = rotate_past_saddles(white, between, max_iter=2)
     assert np.abs(goes_on).max(1).min() > 0.99
     for seed in range(60):  # one of these starts ends between two sources otherwise
-        rotation, converged = settled(sparse(24, 4096, seed), random_start(24, np.random.default_rng(seed)))
+        rotation, converged = rotate_past_saddles(sparse(24, 4096, seed), random_start(24, np.random.default_rng(seed)))
         assert converged and np.abs(rotation).max(1).min() > 0.99, seed

@@ -12,7 +12,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.recordings import blocks
-from tl_fbn.analysis.networks.fingerprint import _aligned
+from tl_fbn.analysis.networks.fingerprint import _aligned_courses
 from tl_fbn.demo import train
 
 
@@ -71,11 +71,11 @@ def test_mismatched_texts_are_the_null(tmp_path) -> None:
 def test_tokens_are_aligned_by_characters() -> None:
     a = np.array([[1.0], [2.0], [3.0]]), ["<s>", "hel", "lo\u0120wo"]
     b = np.array([[5.0], [6.0], [7.0]]), ["he", "llo", "\u2581wo"]
-    left, right = _aligned(a, b, 0)
+    left, right = _aligned_courses(a, b, 0)
     assert left.ravel().tolist() == [2, 3]
     assert right.ravel().tolist() == [6, 7]  # "hel" ends inside "llo"
     with pytest.raises(ValueError, match="text 4 differs between the recordings"):
-        _aligned(a, (b[0], ["he", "xx", "wo"]), 4)
+        _aligned_courses(a, (b[0], ["he", "xx", "wo"]), 4)
 
 
 def test_refusals() -> None:

@@ -55,6 +55,13 @@ def test_what_cannot_be_estimated_says_so() -> None:
     assert list(figure.data[0].text) == ["none"] and "cannot be estimated" in figure.data[0].customdata[0]
 
 
+def test_a_contrast_given_twice_is_drawn_once() -> None:
+    figure = design_efficiency({"short": boxcars(5), "long": boxcars(60)}, ["a - b", "b", "a - b"])
+    assert list(figure.layout.xaxis.ticktext) == ["a - b", "b"]
+    assert [len(figure.data[i].y) for i in (0, 1, 3, 4)] == [2] * 4  # one bar a position, solid and pale
+    assert efficiency_table(boxcars(5), ["a - b", "a - b"])["contrast"].tolist() == ["a - b"]
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="no design"):
         design_efficiency({}, "a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,12 @@ def test_the_score_stands_beside_its_null() -> None:
     assert max(score.y) == max(draws.y)
     assert "Score 0.800 over 12 texts" in figure.layout.title.text and "p = 0.01" in figure.layout.title.text
     assert len(figures.fingerprint(found()).data) == 3
+
+
+def test_the_heading_says_that_models_follow_the_text_where_p_is_small_alone() -> None:
+    one = found()
+    assert "p = 0.01: both follow the text)" in figures.fingerprint(one).layout.title.text
+    unlike = dataclasses.replace(one, correlation=np.full((2, 3), 0.2))
+    assert unlike.p > 0.05
+    heading = figures.fingerprint(unlike).layout.title.text
+    assert "both follow" not in heading and f"p = {unlike.p:.2g}: not shown to follow the text)" in heading

@@ -46,6 +46,13 @@ def test_scores_and_time_stand_beside() -> None:
     assert table["after"].tolist() == [3, 400, 0.5, 0.5, 0.1]
 
 
+def test_tasks_may_come_in_another_order() -> None:
+    table = prunings.prune_table(report(), before=scores(1.0, 0.9), after=scores(0.5, 0.1).iloc[::-1])
+    found = table[table["what"] == "score"]
+    assert found["name"].tolist() == ["sort", "add"]
+    assert (found["before"].tolist(), found["after"].tolist()) == ([1.0, 0.9], [0.5, 0.1])
+
+
 def test_plain_text_is_scored_in_nats() -> None:
     table = prunings.prune_table(report(), before=scores(np.nan, 1.0), after=scores(np.nan, 1.0))
     assert table["unit"].tolist()[-1] == "log_likelihood" and np.isnan(table["chance"]).all()
@@ -54,8 +61,10 @@ def test_plain_text_is_scored_in_nats() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"give battery\.evaluate of both"):
         figures.prune(report(), before=scores(1, 1))
-    with pytest.raises(ValueError, match="before has sort, add, after add, sort"):
-        figures.prune(report(), before=scores(1, 1), after=scores(1, 1).iloc[::-1])
+    with pytest.raises(ValueError, match=r"before has sort, add, after sort$"):
+        figures.prune(report(), before=scores(1, 1), after=scores(1, 1).iloc[:1])
+    with pytest.raises(ValueError, match="before has sort, add, after sort, copy"):
+        figures.prune(report(), before=scores(1, 1), after=scores(1, 1).replace({"task": {"add": "copy"}}))
     with pytest.raises(ValueError, match="two times above 0"):
         figures.prune(report(), seconds=(1.0, 0.0))
     with pytest.raises(TypeError, match=r"small\.pruned"):

@@ -12,7 +12,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.recordings import blocks
 from tests.helpers.viewers import ROWS, SPACE, planted, signed
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.reporting.plot._overlap_matrix import dice_table
 from tl_fbn.reporting.viewer.data import gaps, indices_of, overlaps, packed, unpacked, viewer_data
 from tl_fbn.units import Atlas, Network, UnitMap

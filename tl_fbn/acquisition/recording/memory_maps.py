@@ -1,11 +1,14 @@
 """Memory maps that travel as an address: a recording on its way to another process is a path, not its bytes.
 
-numpy pickles a memory map by copying what it shows, so that every task sent to a cluster (``joblib.parallel_config(backend="dask")``) would carry its layer. A
-:class:`Mapped` is sent as file, offset and shape, and mapped again where it arrives: the workers read the file themselves, which takes a folder that
-all of them see. Views of whole rows travel likewise; what is no stretch of the file (some columns, results of arithmetic) is copied as ever.
+numpy pickles a memory map by copying what it shows, so that every task sent to a cluster
+(``joblib.parallel_config(backend="dask")``) would carry its layer. A :class:`Mapped` is sent as file, offset and shape
+instead, and mapped again where it arrives: the workers read the file themselves, which takes a folder that all of them
+see. Views of whole rows are sent as an address too. What is no unbroken stretch of the file (some columns, results of
+arithmetic) is copied, as numpy does.
 
-A map holds a file open as long as it lives, and a process may hold 1,024 or 256 of them where nobody raised the limit. So all arrays of a file are views
-of one map of it, in whatever process, and a recording costs one open file a run, however many layers and tasks look at it.
+A map holds a file open as long as it lives, and a process may hold 1,024 or 256 files open where nobody raised the
+limit. So all arrays of a file are views of one map of it, in whatever process, and a recording costs one open file a
+run, however many layers and tasks look at it.
 """
 
 from __future__ import annotations
@@ -21,15 +24,18 @@ import numpy as np
 
 from tl_fbn.errors import InputError
 
-_MAPS: WeakValueDictionary[tuple[str, int, int, int], np.memmap] = WeakValueDictionary()
-_LOCK = threading.Lock()
+# Path, inode, time of change and size of a file to its map. Weak: a map goes, and its file closes, with its last view.
+_MAP_OF_FILE: WeakValueDictionary[tuple[str, int, int, int], np.memmap] = WeakValueDictionary()
+_LOCK_OF_MAPS = threading.Lock()
 
 
 class Mapped(np.memmap):
     """A read-only memory map of a (row, unit) array in a file."""
 
+    # What pickle asks for: the function that makes the array again, and its arguments.
     def __reduce__(self) -> Any:
         place = place_of(self)
+        # only an unbroken stretch of the file is told by its first byte and its shape
         if place is None or not self.flags.c_contiguous or not self.size:
             return np.asarray(self).__reduce__()
         return reopened, (*place, self.dtype.str, self.shape)
@@ -39,28 +45,39 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     """A read-only array in a file; all arrays of one file share one map.
 
     Args:
-        path: The file.
-        offset: Byte at which the array begins.
-        dtype: Type of the numbers in the array.
+        path: Path of the file.
+        offset: Byte of the file at which the array begins, from 0.
+        dtype: Type of the numbers, as numpy takes it; their order in the file is C order.
         shape: Shape of the array.
+
+    Returns:
+        A view of the file's map; nothing is read yet.
 
     Raises:
         InputError: The file ends before the array does.
     """
-    path, n_bytes = Path(path).resolve(), math.prod(shape) * np.dtype(dtype).itemsize
+    path = Path(path).resolve()  # one name for a file, by whichever links it is reached
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     about = path.stat()
     if offset < 0 or offset + n_bytes > about.st_size:
         raise InputError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
+    # a file that was replaced or changed has another key, and is mapped anew
     key = (str(path), about.st_ino, about.st_mtime_ns, about.st_size)
-    with _LOCK:
-        whole = _MAPS.get(key)
+    with _LOCK_OF_MAPS:  # two threads would otherwise open the file twice
+        whole = _MAP_OF_FILE.get(key)
         if whole is None:
-            whole = _MAPS[key] = Mapped(path, np.uint8, "r")
+            whole = _MAP_OF_FILE[key] = Mapped(path, np.uint8, "r")
     return cast(np.memmap, whole[offset : offset + n_bytes].view(dtype).reshape(shape))
 
 
 def reopened(path: str, offset: int, dtype: str, shape: tuple[int, ...]) -> np.memmap:
-    """The map that :class:`Mapped` sent.
+    """The array that a :class:`Mapped` was, made again where its pickle arrived.
+
+    Args:
+        path: Path of the file, the same on every machine.
+        offset: Byte of the file at which the array begins, from 0.
+        dtype: Type of the numbers, as ``dtype.str`` spells it.
+        shape: Shape of the array.
 
     Raises:
         FileNotFoundError: This process does not see the file.
@@ -73,25 +90,38 @@ def reopened(path: str, offset: int, dtype: str, shape: tuple[int, ...]) -> np.m
 
 
 def place_of(array: np.ndarray) -> tuple[str, int] | None:
-    """The file of an array and the byte at which it begins there; None for an array that is in no file."""
-    root = _root(array)
+    """The file of an array and the byte at which it begins there; None for an array that is in no file.
+
+    Args:
+        array: A memory map, a view of one, or any other array.
+    """
+    root = _root_array(array)
     if not isinstance(root, np.memmap) or root.filename is None:
         return None
+    # addresses in memory tell how far into the map the view begins; the map itself begins at root.offset of the file
     within = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     return str(root.filename), int(root.offset + within)
 
 
 def hand_back(array: np.ndarray) -> None:
-    """Let go of the pages of a mapped array (they stay in the system's cache); nothing happens to any other array."""
-    root = _root(array)
-    held = root.base
-    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and array.size:
-        first = array.__array_interface__["data"][0] - np.frombuffer(held, np.uint8).__array_interface__["data"][0]
-        start = first - first % mmap.PAGESIZE
-        held.madvise(mmap.MADV_DONTNEED, start, first + array.nbytes - start)
+    """Let go of the pages of a mapped array, so that memory does not grow with what was read.
+
+    The pages stay in the system's cache, and are read again where they are used again. Nothing happens to an array that
+    is in no file, nor on systems without ``madvise``.
+
+    Args:
+        array: The array that is done with.
+    """
+    root = _root_array(array)
+    pages = root.base
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and array.size:
+        first = array.__array_interface__["data"][0] - np.frombuffer(pages, np.uint8).__array_interface__["data"][0]
+        start = first - first % mmap.PAGESIZE  # the system wants the beginning of a page
+        pages.madvise(mmap.MADV_DONTNEED, start, first + array.nbytes - start)
 
 
-def _root(array: np.ndarray) -> np.ndarray:
+def _root_array(array: np.ndarray) -> np.ndarray:
+    """The array that a view, or a view of a view, is of."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

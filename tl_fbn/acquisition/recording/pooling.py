@@ -3,7 +3,8 @@
 Localizers compare prompts rather than tokens (one score a sentence). Pooling happens while the scanner records, which
 writes a fraction of the bytes, or later from a recording of every token; both give the same numbers.
 
-The last row of a prompt that its block cut is not its end: the row table flags it ``cut``.
+A block ends after a fixed number of rows, which may be in the middle of a prompt: the last row of such a prompt is not
+that of its last token. The row table flags it ``cut``.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ def pool_rows(
     """Pool (row, unit) activations over the rows of each prompt.
 
     Args:
-        array: (row, unit) activations.
-        starts: (prompt,) first row of every prompt, ascending.
-        n_rows: Rows.
-        how: ``"last"`` or ``"mean"``.
+        array: (row, unit) activations of one layer of a run: an array, a memory map or 16-bit words.
+        starts: (prompt,) first row of every prompt, ascending; a prompt's rows end where the next begin.
+        n_rows: Number of rows of the run, where the last prompt ends.
+        how: ``"last"`` takes the last row of every prompt, ``"mean"`` the mean of its rows.
+
+    Returns:
+        (prompt, unit) activations in float32.
     """
     stops = np.append(starts[1:], n_rows)
     if how == "last":
         return np.asarray(array[stops - 1], np.float32)
     pooled = np.empty((len(starts), array.shape[1]), np.float32)
     for prompt, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        # a prompt at a time, so that a memory map is never read as a whole; summed in float64
         pooled[prompt] = np.asarray(array[start:stop]).mean(0, dtype=np.float64)
     return pooled
 
@@ -43,30 +48,46 @@ def pooled_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Events and row table of a pooled run: events count prompts, and a line is a prompt.
 
-    The row table keeps ``prompt``, ``block`` and ``trial_type``; ``n_tokens`` is the number of rows pooled, ``surprisal`` (and
-    ``entropy``) their mean, and ``flags`` says ``cut`` where the prompt went on.
+    The row table keeps ``prompt``, ``block`` and ``trial_type``; ``n_tokens`` is the number of rows pooled,
+    ``surprisal`` (and ``entropy``) their mean where known, and ``flags`` says ``cut`` where the prompt went on.
+
+    Args:
+        events: The blocks of the run, one a line, with ``onset`` and ``duration`` in rows and ``trial_type``.
+        rows: The row table of the run, with a line a row.
+        starts: (prompt,) first row of every prompt, ascending.
+        n_rows: Number of rows of the run.
+
+    Returns:
+        The events, with onset and duration in prompts (blocks in which no prompt starts are left out), and the table of
+        prompts.
     """
     stops = np.append(starts[1:], n_rows)
-    first = rows.iloc[starts]
+    first = rows.iloc[starts]  # number, block and condition are the same in all rows of a prompt
     kept = {name: first[name].to_numpy() for name in ("prompt", "block", "trial_type") if name in rows}
     table = pd.DataFrame({**kept, "n_tokens": stops - starts})
     for name in ("surprisal", "entropy"):
         if name in rows:
             values = rows[name].to_numpy(np.float64)
-            table[name] = [_mean(values[start:stop]) for start, stop in zip(starts, stops, strict=True)]
+            table[name] = [_mean_of_known(values[start:stop]) for start, stop in zip(starts, stops, strict=True)]
     if "flags" in rows:
-        last = rows["flags"].to_numpy()[stops - 1]
+        last = rows["flags"].to_numpy()[stops - 1]  # a cut is flagged at the last row
         table["flags"] = ["cut" if "cut" in str(flag).split() else "" for flag in last]
     onsets = events["onset"].to_numpy()
     ends = onsets + events["duration"].to_numpy()
+    # a prompt belongs to the block in which it starts: its number is how many prompts start before it
     first_prompt = np.searchsorted(starts, onsets)
     counts = np.searchsorted(starts, ends) - first_prompt
     kinds: Sequence[str] = events["trial_type"].to_list()
-    held = [i for i, count in enumerate(counts) if count]
-    columns = {"onset": first_prompt[held], "duration": counts[held], "trial_type": [kinds[i] for i in held]}
+    with_prompts = [i for i, count in enumerate(counts) if count]
+    columns = {
+        "onset": first_prompt[with_prompts],
+        "duration": counts[with_prompts],
+        "trial_type": [kinds[i] for i in with_prompts],
+    }
     return pd.DataFrame(columns), table.rename_axis("row")
 
 
-def _mean(values: Float[np.ndarray, " row"]) -> float:
+def _mean_of_known(values: Float[np.ndarray, " row"]) -> float:
+    """The mean of the values that are not NaN (a prompt's first token has no surprisal); NaN where none is known."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -3,25 +3,30 @@
 ::
 
     recordings/sort/
-      recording.json              key, its fields, space, prompts, versions
+      recording.json              key, what it was computed from, unit spaces, digests of prompts, versions
       run-01/
         activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16
                                   (of several sites: "mlp.out/layer.00")
         events.tsv                onset  duration  trial_type          (rows)
         rows.tsv                  row  prompt  block  position  token_id  token  trial_type  surprisal  flags
         run.json                  key, rows, checksums (XXH3, 128 bits) of the three files, seconds, host
-      .run-02.5f2c91aa.part/      being written, or a scan that died: readers ignore it, the next scan sweeps the dead
-      .run-02.lock                who is at work on a run; gone when it is committed
+      .run-02.5f2c91aa.part/      a run being written, or left by a scan that died: readers ignore it
+      .run-02.lock                held by the process that writes the run; gone when the run is committed
 
-*Laid out, then filled.* A run's data file gets its header and its room on the disk, then it is filled by positioned writes
-while the model runs: memory stays at a few batches, and a full disk is an error before the run begins, where a memory map
-would be a killed process in the middle. Room reserved first is filled at 6 GB/s, room found on the way at .3 to 4 (ext4).
-*Committed by one rename*: files are flushed and hashed, ``run.json`` is written, the folder renamed. A run exists whole or not
-at all; the second of two writers finds the folder taken and throws its own away. *Shared by claims* (:mod:`.run_locks`): several processes
-on one folder divide the runs among them. *Resume* is: skip the runs that exist.
+*Laid out, then filled.* The data file of a run first gets its header and all its room on the disk, and is then filled
+by positioned writes while the model runs. So memory stays at a few batches, and a full disk is an error before the run
+begins, where writing to a memory map would kill the process in the middle. A file whose room is reserved first is
+filled at 6 GB/s, one that grows as it is written at .3 to 4 GB/s (ext4).
 
-Checksums are for damage, not for forgers: XXH3 runs at the speed of memory where SHA-256 took a tenth of a scan. A layer reads back contiguously. No compression:
-activations shrink by 8 % at best.
+*Committed by one rename.* The files are flushed and hashed, ``run.json`` is written, and the folder gets its final
+name. So a run exists whole or not at all; of two writers the second finds the name taken and discards its own folder.
+
+*Shared by claims* (:mod:`.run_locks`). Several processes on one folder divide the runs among them, and what a process
+that died left of a run is removed by the next one that claims it. *Resumed by skipping*: runs that exist are not
+recorded again.
+
+Checksums are there to find damage, not forgery: XXH3 runs at the speed of memory, where SHA-256 took a tenth of a scan.
+A layer is one unbroken stretch of the file. Nothing is compressed: activations would shrink by 8 % at best.
 """
 
 from __future__ import annotations
@@ -50,18 +55,19 @@ from tl_fbn.acquisition.recording.run_locks import Claim
 from tl_fbn.errors import InputError
 
 FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
-CHECKSUM = "xxh3_128"
+CHECKSUM = "xxh3_128"  # of new runs; sha256 is read in older ones
 _CHECKSUMS: dict[str, Any] = {CHECKSUM: xxhash.xxh3_128, "sha256": hashlib.sha256}
-_PIECE = 1 << 20
+_HASH_PIECE_BYTES = 1 << 20  # a file is hashed in pieces of 1 MiB, so that it need not fit into memory
 DATA = "activations.safetensors"
 EVENTS = "events.tsv"
 ROWS = "rows.tsv"
 ABOUT_RUN = "run.json"
 ABOUT = "recording.json"
-_HEADER_ALIGNMENT = 64
+_HEADER_ALIGNMENT = 64  # bytes: the data begin at a multiple of it, as numbers in a map have to be aligned
 
 
 def run_folder(path: Path, run: int) -> Path:
+    """Folder of a run; runs are numbered from 0, their folders from ``run-01``."""
     return path / f"run-{run + 1:02d}"
 
 
@@ -75,9 +81,9 @@ class LaidOutRun:
     """A run being written: a hidden folder with the data file at full size.
 
     Args:
-        folder: The hidden folder.
-        file: The data file, open.
-        tensors: Tensor name to its offset in the file and its width.
+        folder: The hidden folder; a commit gives it its final name.
+        file: The data file, open for writing.
+        tensors: Name of a tensor to the byte of the file at which it begins and its number of units.
         dtype: How values are stored.
     """
 
@@ -87,33 +93,49 @@ class LaidOutRun:
     dtype: Dtype
 
     def write(self, tensor: str, row: int, values: np.ndarray) -> None:
-        """Write consecutive rows of one tensor, from ``row`` on; ``values`` are float32, or raw 16-bit words."""
+        """Write consecutive rows of one tensor; any thread may, in any order.
+
+        Args:
+            tensor: Name of the tensor.
+            row: Number of the first row that is written, from 0.
+            values: (row, unit) numbers as they are stored: float32, or raw 16-bit words.
+
+        Raises:
+            InputError: The values have another width or another number of bytes each than the tensor.
+        """
         offset, width = self.tensors[tensor]
         if values.ndim != 2 or values.shape[1] != width or values.dtype.itemsize != ITEM_SIZE[self.dtype]:
             raise InputError(
-                f"{tensor} takes (row, {width}) of {self.dtype}; got {values.shape} of {values.dtype.itemsize} bytes each"
+                f"{tensor} takes (row, {width}) of {self.dtype}; "
+                f"got {values.shape} of {values.dtype.itemsize} bytes each"
             )
         place = offset + row * width * values.dtype.itemsize
         left = np.ascontiguousarray(values).data.cast("B")
-        while left:
+        while left:  # the system may write less than it is given
             written = os.pwrite(self.file.fileno(), left, place)
-            left, place = left[written:], place + written
+            left = left[written:]
+            place += written
 
     def discard(self) -> None:
+        """Close the file and remove the hidden folder; nothing happens where that was done already."""
         self.file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype: Dtype = "float32") -> LaidOutRun:
-    """Create a run's data file at full size.
+    """Create a run's data file at full size, ready to be filled, and then committed or discarded.
 
     Args:
         path: Folder of the recording.
-        run: Run number from 0.
-        n_rows: Rows.
-        widths: Tensor name to its number of units.
+        run: Number of the run, from 0.
+        n_rows: Number of rows of the run.
+        widths: Name of a tensor to its number of units; tensors lie in the file in this order.
         dtype: How values are stored.
+
+    Raises:
+        OSError: The disk has no room for the file; nothing is left behind.
     """
+    # random letters: two processes without locks may lay out the same run
     folder = path / f".{run_folder(path, run).name}.{uuid.uuid4().hex[:8]}.part"
     folder.mkdir(parents=True)
     header: dict[str, Any] = {}
@@ -122,6 +144,7 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
         end = offset + ITEM_SIZE[dtype] * n_rows * width
         header[name] = {"dtype": SAFETENSORS_NAME[dtype], "shape": [n_rows, width], "data_offsets": [offset, end]}
         offset = end
+    # safetensors: 8 bytes with the length of the header, the header in JSON (padded with spaces), the numbers
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-(8 + len(encoded)) % _HEADER_ALIGNMENT)
     start = 8 + len(encoded)
@@ -129,7 +152,7 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
     try:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         file.flush()
-        _reserve(file, start + offset)
+        _reserve_room(file, start + offset)
     except BaseException:
         file.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -138,7 +161,7 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
     return LaidOutRun(folder, file, places, dtype)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
+def _reserve_room(file: IO[bytes], size: int) -> None:
     """Give a file its size, and its room on the disk where the system can: filling it is then several times faster."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
@@ -151,10 +174,17 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 
 def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.DataFrame, rows: pd.DataFrame) -> bool:
-    """Make a filled run visible.
+    """Make a filled run visible, whole or not at all.
+
+    Args:
+        run: The run, with all rows of all tensors written.
+        final: Folder that the run gets, which must not be there.
+        about: Entries of ``run.json`` that the writer knows: the recording's ``key`` and others.
+        events: The blocks of the run.
+        rows: The row table of the run.
 
     Returns:
-        True, or False if another writer committed the same run first (ours is discarded).
+        True, or False if another writer committed the same run first; this one is discarded then.
 
     Raises:
         FileExistsError: Something that is no committed run is in the way.
@@ -164,22 +194,16 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
     write_table(run.folder / ROWS, rows.rename_axis("row").reset_index())
     digests = {name: _checksum(run.folder / name) for name in (DATA, EVENTS, ROWS)}
     sizes = {name: (run.folder / name).stat().st_size for name in digests}
-    record = {
-        **about,
-        "format": FORMAT_VERSION,
-        "n_rows": len(rows),
-        CHECKSUM: digests,
-        "bytes": sizes,
-        "host": platform.node(),
-    }
-    files.write_atomically(run.folder / ABOUT_RUN, _json(record))
+    facts = {"format": FORMAT_VERSION, "n_rows": len(rows), CHECKSUM: digests, "bytes": sizes, "host": platform.node()}
+    files.write_atomically(run.folder / ABOUT_RUN, _json_bytes({**about, **facts}))
+    # Everything is on the disk before the name is: after a power cut a run with its final name is a whole one.
     for name in digests:
         _fsync(run.folder / name)
     _fsync(run.folder)
     try:
         os.rename(run.folder, final)
     except OSError as error:
-        if not final.exists():
+        if not final.exists():  # another trouble than a name that is taken
             raise
         if not (final / ABOUT_RUN).is_file():
             raise FileExistsError(
@@ -188,24 +212,30 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
         run.discard()
         return False
     run.file.close()
-    _fsync(final.parent)
+    _fsync(final.parent)  # which holds the new name
     return True
 
 
 def write_about(path: Path, about: Mapping[str, Any]) -> None:
-    files.write_atomically(path / ABOUT, _json({"format": FORMAT_VERSION, **about}))
+    """Write ``recording.json``, the description of a recording, to its folder."""
+    files.write_atomically(path / ABOUT, _json_bytes({"format": FORMAT_VERSION, **about}))
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """``recording.json``, checked for a format this version can read."""
+    """The description of the recording in a folder, ``recording.json``.
+
+    Raises:
+        FileNotFoundError: The folder holds no recording, or does not exist.
+        InputError: The file is damaged, or its format is newer than this version of the package.
+    """
     if not (path / ABOUT).is_file():
         what = "is no recording (it has no recording.json)" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {what}; give the folder that scanner.scan(design, folder) wrote")
-    return _checked(path / ABOUT)
+    return _read_description(path / ABOUT)
 
 
 def committed_runs(path: Path) -> list[int]:
-    """Numbers of the runs that were committed, from 0."""
+    """Numbers of the runs that were committed, from 0, in order."""
     numbers = []
     for folder in path.glob("run-*"):
         suffix = folder.name.removeprefix("run-")
@@ -220,12 +250,12 @@ def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
 
 
 def sweep(path: Path, run: int, held: Claim) -> None:
-    """Remove what dead scans of a run left behind, which has to be held."""
+    """Remove what processes that died left of a run, on which this process holds the claim."""
     run_locks.sweep(path, run_folder(path, run).name, held)
 
 
 def sweep_locks(path: Path) -> None:
-    """Remove the locks of committed runs that a process left when it was killed."""
+    """Remove lock files of committed runs, which a process left when it was killed."""
     run_locks.sweep_locks(path, [run_folder(path, run).name for run in committed_runs(path)])
 
 
@@ -238,7 +268,7 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
     Raises:
         InputError: A file is missing, has another size than it was committed with, or has a damaged header.
     """
-    about = _checked(folder / ABOUT_RUN)
+    about = _read_description(folder / ABOUT_RUN)
     for name, size in about["bytes"].items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
@@ -247,16 +277,18 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
     tensors: dict[str, Layer] = {}
     try:
         with open(folder / DATA, "rb") as file:
+            # a damaged length must not make it read more than the file has
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, about["bytes"][DATA])))
         for name, entry in header.items():
-            tensors[name] = _layer(folder / DATA, entry, 8 + length)
+            tensors[name] = _open_layer(folder / DATA, entry, 8 + length)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
     return about, tensors
 
 
-def _layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
+def _open_layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
+    """A tensor of a data file, by its entry in the header; ``start`` is the byte at which the numbers begin."""
     rows, width = entry["shape"]
     offset = start + entry["data_offsets"][0]
     kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
@@ -266,7 +298,11 @@ def _layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
 
 
 def verify_run(folder: Path) -> None:
-    """Read a committed run again and compare its hashes; ValueError names the first file that changed."""
+    """Read the files of a committed run and compare their checksums with those of its ``run.json``.
+
+    Raises:
+        InputError: A file is missing or has changed; the message names the first.
+    """
     about, _ = open_run(folder)
     algorithm = CHECKSUM if CHECKSUM in about else "sha256"  # of recordings before format 2
     for name, digest in about[algorithm].items():
@@ -277,40 +313,44 @@ def verify_run(folder: Path) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A BIDS-style TSV: tab-separated, ``n/a`` for what is missing.
+    """Write a table as BIDS does: tab-separated, ``n/a`` for what is missing.
 
-    The strings of our own columns are escaped as in JSON, so that a cell is one line; in columns of other names every cell is
-    a JSON value (strings in quotes), so that all come back as they were.
+    Texts in the columns token, trial_type and flags are escaped as in JSON, so that a cell is one line; in other
+    columns every cell is a JSON value (strings in quotes). So all values come back as they were.
     """
-    columns = [_cells(str(name), pd.Series(table[name])) for name in table.columns]
-    lines = ["\t".join(_escaped(str(name)) for name in table.columns), *map("\t".join, zip(*columns))]
+    columns = [_cells_of_column(str(name), pd.Series(table[name])) for name in table.columns]
+    lines = ["\t".join(_escaped_text(str(name)) for name in table.columns), *map("\t".join, zip(*columns))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read what :func:`write_table` wrote."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # splitlines() would also split at other characters
     columns = [json.loads(f'"{name}"') for name in lines[0].split("\t")]
     cells = list(zip(*(line.split("\t") for line in lines[1:]), strict=True)) or [()] * len(columns)
-    return pd.DataFrame({name: _column(name, column) for name, column in zip(columns, cells, strict=True)})
+    return pd.DataFrame({name: _values_of_cells(name, column) for name, column in zip(columns, cells, strict=True)})
 
 
-_TEXTS = {"token", "trial_type", "flags"}
+_TEXT_COLUMNS = {"token", "trial_type", "flags"}  # their cells are always texts, written without quotes
 
 
-def _column(name: str, cells: Sequence[str]) -> list[Any]:
-    quote = '"' if name in _TEXTS else ""
+def _values_of_cells(name: str, cells: Sequence[str]) -> list[Any]:
+    """The values of a column, from its cells."""
+    quote = '"' if name in _TEXT_COLUMNS else ""
     # one document a column: json is fast and keeps integers, floats, booleans and strings apart
     return json.loads(f"[{','.join('NaN' if cell == 'n/a' else f'{quote}{cell}{quote}' for cell in cells)}]")
 
 
-def _cells(name: str, column: pd.Series) -> list[str]:
+def _cells_of_column(name: str, column: pd.Series) -> list[str]:
+    """The cells of a column, each one line of text."""
     missing = column.isna().tolist()
     values = column.tolist()
-    if name in _TEXTS:
-        escaped = {text: _escaped(text) for text in set(map(str, values))}
+    if name in _TEXT_COLUMNS:
+        # a vocabulary is smaller than a run: each text is escaped once
+        escaped = {text: _escaped_text(text) for text in set(map(str, values))}
         cells = [escaped[str(value)] for value in values]
     elif pd.api.types.is_numeric_dtype(column):
+        # one document for all numbers, as it is quicker; 0 stands in for what is missing and becomes n/a below
         plain = [0 if gone else value for gone, value in zip(missing, values, strict=True)]
         cells = json.dumps(plain, separators=(",", ":"))[1:-1].split(",") if plain else []
     else:
@@ -318,12 +358,13 @@ def _cells(name: str, column: pd.Series) -> list[str]:
     return ["n/a" if gone else cell for gone, cell in zip(missing, cells, strict=True)]
 
 
-def _escaped(text: str) -> str:
+def _escaped_text(text: str) -> str:
     """Text as inside a JSON string; printable characters stay as they are, and no text looks like a missing value."""
     return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
 
 
-def _checked(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
+    """A JSON file of a recording or run, or an error if it is damaged or of a newer format."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no JSON, or no UTF-8
@@ -335,19 +376,20 @@ def _checked(path: Path) -> dict[str, Any]:
     return about
 
 
-def _json(record: Mapping[str, Any]) -> bytes:
+def _json_bytes(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _checksum(path: Path, algorithm: str = CHECKSUM) -> str:
     digest = _CHECKSUMS[algorithm]()
     with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(_HASH_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
 
 
 def _fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not only in the system's cache."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

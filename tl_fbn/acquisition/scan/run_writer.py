@@ -1,7 +1,10 @@
-"""From the model's device to the file of a run: convert, check, write, beside the next forward pass.
+"""From the model's device to the file of a run: pool, convert, check and write, beside the next forward pass.
 
-The forward pass hands over copies of its activations; a background thread moves them to the CPU, refuses what is not
-finite, and writes consecutive rows in one go.
+The forward pass hands over copies of its activations. On the model's device they are pooled (if a row is a prompt) and
+rounded to the dtype of the file, so that only what is stored travels. A background thread moves them to main memory,
+refuses NaN and infinity, and writes each stretch of consecutive rows with one call to the system.
+
+16-bit floats are moved and written as raw 16-bit words, because numpy has no bfloat16; no value changes by that.
 """
 
 from __future__ import annotations
@@ -20,18 +23,18 @@ from tl_fbn.acquisition.scan.forward_passes import Chunk
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.errors import InputError
 
-_TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class RunWriter:
-    """A sink that writes a run.
+    """A sink that writes the activations of one run into its file.
 
     Args:
-        laid_out: The run's file.
-        worker: Where writing happens.
-        run: Run number, for messages.
-        pool: One row a prompt, or None for one a token.
-        several: The recording has several sites.
+        laid_out: The run's file, at full size and yet to be filled.
+        worker: The thread on which activations are checked and written.
+        run: Number of the run, from 0, for messages.
+        pool: ``"last"`` or ``"mean"`` for one row a prompt; None for one row a token.
+        several: True where the recording has several sites, which are then part of the names of tensors.
     """
 
     def __init__(
@@ -44,26 +47,41 @@ class RunWriter:
         self._pool: Pool | None = pool
 
     def take(self, chunk: Chunk, tap: Tap, values: torch.Tensor) -> None:
+        """Hand the activations of one batch at one tap to the writing thread; waits while its backlog is full.
+
+        Args:
+            chunk: The contexts, and the rows that the activations belong to.
+            tap: Site and layer of the activations.
+            values: (row, unit) activations, in the model's dtype and on its device.
+
+        Raises:
+            InputError: Activations that were handed over earlier are not finite.
+            OSError: Activations that were handed over earlier could not be written.
+        """
         rows = chunk.rows
         if self._pool:
-            rows, values = chunk.numbers, pooled(values, chunk.lengths, self._pool)
-        stored = values.to(_TORCH[self._laid_out.dtype])
+            rows = chunk.numbers  # a row is a prompt, and has the prompt's number within the run
+            values = pooled(values, chunk.lengths, self._pool)
+        stored = values.to(_TORCH_DTYPES[self._laid_out.dtype])
         self._worker.submit(partial(self._write, tap, rows, stored), stored.nbytes)
 
     def _write(self, tap: Tap, rows: Int[np.ndarray, " row"], stored: torch.Tensor) -> None:
+        """Check and write some rows of one tensor; on the writing thread."""
         words = stored.cpu() if stored.dtype == torch.float32 else stored.view(torch.int16).cpu()
         array = words.contiguous().numpy()
         dtype = self._laid_out.dtype
-        good = finite_rows(array, dtype)
-        if not good.all():
+        is_finite = finite_rows(array, dtype)
+        if not is_finite.all():
             site = f", {tap.site}" if self._several else ""
+            # a finite activation beyond float16's range became infinite when it was rounded
             beyond = " (or beyond 65,504, the largest float16)" if dtype == "float16" else ""
             remedy = 'Record with dtype="float32", or check' if beyond else "Check"
             raise InputError(
-                f"run {self._run}{site}, layer {tap.layer}, row {int(rows[~good].min())} has NaN or infinite activations{beyond}; "
-                f"nothing of this run was committed. {remedy} the model's weights and dtype"
+                f"run {self._run}{site}, layer {tap.layer}, row {int(rows[~is_finite].min())} has NaN or infinite "
+                f"activations{beyond}; nothing of this run was committed. {remedy} the model's weights and dtype"
             )
         name = store.tensor_name(tap.layer, tap.site if self._several else "")
+        # contexts of a batch are seldom neighbours in the run: one write for each stretch of consecutive rows
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
             self._laid_out.write(name, int(rows[start]), array[start:stop])
@@ -72,7 +90,14 @@ class RunWriter:
 def pooled(
     values: Float[torch.Tensor, "row unit"], lengths: list[int], how: Pool
 ) -> Float[torch.Tensor, "prompt unit"]:
-    """The last row, or the mean, of each stretch of rows."""
+    """One row a prompt from the rows of its tokens.
+
+    Args:
+        values: (row, unit) activations of several prompts, one behind another.
+        lengths: Number of rows of each prompt.
+        how: ``"last"`` takes the last row of each prompt, ``"mean"`` the mean of its rows, in float32.
+    """
     if how == "last":
+        # the cumulative sum of lengths is the row behind each prompt
         return values[torch.tensor(lengths, device=values.device).cumsum(0) - 1]
     return torch.stack([part.float().mean(0) for part in values.split(lengths)])

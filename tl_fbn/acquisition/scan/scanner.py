@@ -1,28 +1,29 @@
 """The scanner: run a model through a design and write what every unit did at every row.
 
-``plan`` counts before anything runs, ``scan`` records run by run into the store, and a second ``scan`` of the same
-content returns at once without a forward pass; ``stream`` feeds an analysis during the forward passes and stores nothing.
-What decides "the same" is a key of contents (:mod:`.keys`); a folder that holds something else is refused.
+``plan`` counts what a scan would write, and runs nothing. ``scan`` records run by run into a folder; a second ``scan``
+of the same content returns at once, without a forward pass. ``stream`` feeds an analysis during the forward passes and
+stores nothing. Whether two scans are of the same content is decided by a key of weights, prompts and settings
+(:mod:`tl_fbn.acquisition.scan.content_key`); a folder that holds a recording of another key is refused.
 
-Rows are the tokens of prompts or, with ``generate=True``, the tokens the model writes. Batches never span runs, so a scan that
-was killed resumes at the first run that is missing and ends with the same bytes; several processes on one folder divide
-the runs among them.
+Rows are the tokens of prompts or, with ``generate=True`` in the design, the tokens that the model writes. A batch
+never holds prompts of two runs. A scan that was killed therefore resumes at the first run that is missing and ends
+with the same bytes, and several processes on one folder divide the runs among them
+(:mod:`tl_fbn.acquisition.scan.run_claims`).
 
-A hook that is not ours may change what is recorded, and a key cannot know what it does. It is watched while the model
-runs: if it writes, nothing is committed unless ``hooks_id=`` names the change.
+A forward hook that is not of this package may change what is recorded, and a key cannot know how. Such hooks are
+watched while the model runs (:mod:`tl_fbn.acquisition.model.foreign_hooks`): if one changes an activation, nothing is
+committed unless ``hooks_id=`` names the change.
 
-Memory: one batch of activations and what waits to be written. Time: the model's forward pass plus one copy of the site.
+Memory: one batch of activations and what waits to be written. Time: the model's forward pass and one copy of the
+activations of the site.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -44,8 +45,10 @@ from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, Dtype
 from tl_fbn.acquisition.recording.pooling import Pool, pooled_tables
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan import content_key as keys
+from tl_fbn.acquisition.scan.disk_space import disk_errors_named, free_bytes, require_room
 from tl_fbn.acquisition.scan.forward_passes import Passes, Words
 from tl_fbn.acquisition.scan.plan import Plan
+from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard
 from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
@@ -53,24 +56,35 @@ from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace
 
-_KEPT = "runs that were committed are kept: make room and call scan again to go on from there"
-
 
 class Scanner:
-    """Records one site of one model, or several at once.
+    """Records the activations of a model at one site, or at several in one pass.
+
+    >>> scanner = fbn.Scanner(model, site="attn.heads")
+    >>> scanner
+    Scanner of tl_fbn-demo attn.heads (3 x 4); .scan(design, folder) records
+    >>> heads = scanner.scan(design, "recordings/heads", progress=False)
+    >>> heads
+    Recording at recordings/heads: 2 runs, 1,536 rows, tl_fbn-demo attn.heads (3 x 4); conditions sort, reverse, add
+    >>> heads[0].layer(2).shape  # (row, unit) of run 0, layer 2
+    (768, 4)
 
     Args:
-        model: A TransformerLens model in eval mode.
-        site: What to record (see :mod:`tl_fbn.acquisition.model.sites`); several names for several sites in one pass.
-        layers: Some layers only.
-        dtype: How activations are stored: ``"float32"``, ``"bfloat16"`` or ``"float16"``; beyond float16's range is an error.
-        pool: ``"token"`` for one row a token, ``"last"`` or ``"mean"`` for one row a prompt.
-        batch_size: Prompts in a forward pass; changes speed, not values.
-        surprisal: Record each token's surprisal, in nats; costs the unembedding.
-        entropy: Record the entropy of the distribution each token was drawn from, in nats.
+        model: A TransformerLens model in evaluation mode.
+        site: Name of the site where signals are read, one of the words in :mod:`tl_fbn.acquisition.model.sites` or the
+            name of a hook; a list of names records several sites in one pass.
+        layers: Numbers of the layers to record, from 0; None records all.
+        dtype: Type of the activations on disk: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for half the bytes and
+            rounded values. With ``"float16"``, an activation beyond 65,504, the largest such number, is an error.
+        pool: ``"token"`` records one row a token, ``"last"`` one row a prompt, that of its last token, and ``"mean"``
+            one row a prompt, the mean over its tokens.
+        batch_size: Number of prompts in a forward pass; it changes speed and memory, but values by rounding only.
+        surprisal: True records the surprisal of each token, minus the logarithm of the probability that the model gave
+            it, in nats. False saves the time of the unembedding, unless the entropy is asked for.
+        entropy: True records the entropy of the model's prediction of each token, in nats.
 
     Raises:
-        InputTypeError: The model cannot be hooked.
+        InputTypeError: The model cannot be hooked; the message says what it lacks.
         InputError: The model has no such site or layer, or an option is none of those offered.
     """
 
@@ -88,8 +102,8 @@ class Scanner:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} runs nothing; give at least 1")
-        for name, value, allowed in (("dtype", dtype, get_args(Dtype)), ("pool", pool, ("token", *get_args(Pool)))):
-            one_of(value, allowed, name)
+        one_of(dtype, get_args(Dtype), "dtype")
+        one_of(pool, ("token", *get_args(Pool)), "pool")
         sites = [site] if isinstance(site, str) else list(site)
         if not sites or len(set(sites)) < len(sites):
             raise InputError(f"site={site!r} names no site, or one twice; give each site once")
@@ -100,20 +114,24 @@ class Scanner:
         self.dtype: Dtype = dtype
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
-        self._readers: list[Any] = []  # hooks of the user's that were seen to change nothing
-        self._mode: DecodingMode | None = None
+        self._hooks_known_to_only_read: list[Any] = []  # functions of the user's, seen to change nothing in a pass
+        self._decoding_mode: DecodingMode | None = None  # found by trying, when first needed
 
     def __repr__(self) -> str:
         return f"Scanner of {', '.join(space.describe() for space in self.spaces)}; .scan(design, folder) records"
 
     @property
     def spaces(self) -> tuple[UnitSpace, ...]:
-        """The units of every site this scanner records."""
+        """The units of every site that is recorded, one space a site."""
         return tuple(site.space for site in self._sites)
 
     @property
     def space(self) -> UnitSpace:
-        """The units, of a scanner of one site."""
+        """The units that are recorded, of a scanner of one site.
+
+        Raises:
+            InputError: The scanner records several sites; :attr:`spaces` has the units of each.
+        """
         if len(self._sites) > 1:
             raise InputError(
                 f"this scanner records {', '.join(s.site for s in self.spaces)}; .spaces holds the units of each"
@@ -121,14 +139,25 @@ class Scanner:
         return self.spaces[0]
 
     def plan(self, design: BlockDesign, path: str | os.PathLike | None = None) -> Plan:
-        """Count rows, units and bytes; nothing runs.
+        """Count the rows, units and bytes of a scan; the model does not run.
+
+        >>> fbn.Scanner(model, pool="last").plan(design)
+        Plan: 113 rows x 1,152 units of tl_fbn-demo mlp.neurons (3 x 384) in 2 runs (113 prompts); 0.5 MB in float32
+
+        Args:
+            design: The block design that would be shown.
+            path: Folder that would be written to, which need not exist, to count the bytes that are free there; None
+                leaves them out.
+
+        Returns:
+            The counts, and the units of every site.
 
         Raises:
             InputError: The design cannot be presented to this model (too few prompts, a prompt too long).
         """
-        runs = self._present(design)
-        free = None if path is None else shutil.disk_usage(_existing(Path(path))).free
-        n_rows = sum(map(self._n_stored, runs))
+        runs = self._contexts_of_runs(design)
+        free = None if path is None else free_bytes(Path(path))
+        n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
     def scan(
@@ -143,105 +172,119 @@ class Scanner:
         """Record a design, or return the recording if it is already there.
 
         Args:
-            design: Which prompts when.
-            path: Folder of the recording; made if needed.
-            hooks_id: Names what your own hooks on the model do to it, if they change activations; part of the key.
-            progress: Show rows per second and time left.
-            share: (rank, number of processes) where several scan into one folder: each begins with its own runs, and helps with
-                what is left.
+            design: The block design to show: which prompts, when.
+            path: Folder of the recording; it is made if needed.
+            hooks_id: Your name for what your own hooks on the model do to activations; it is part of the key. None
+                where they only read; a hook that changes activations is then an error.
+            progress: True shows rows per second and the time left.
+            share: (rank, n) where n processes scan into one folder, with ranks 0 to n - 1: each begins with the runs
+                rank, rank + n, rank + 2 n ..., and then helps with what is left. (0, 1) is one process alone.
 
         Returns:
             The recording, opened from disk.
 
         Raises:
-            InputError: The folder holds a different recording (the fields are named), the model drops out, an activation
-                is not finite, or a hook of yours changes activations and ``hooks_id`` is not given.
+            InputError: The folder holds a different recording (the message names the fields that differ), the model is
+                in training mode with dropout, an activation is not finite, or a hook of yours changes activations and
+                ``hooks_id`` is not given.
             OSError: The disk has no room. Runs already committed are kept, and the next scan goes on from there.
         """
         host.require_eval(self.model, "scan")
         path = Path(path)
-        runs = self._present(design)
+        runs = self._contexts_of_runs(design)
         fields = self._key_fields(design, runs, hooks_id)
         if (path / store.ABOUT).exists():
             keys.refuse_other(path, store.read_about(path), fields)
+        # before a finished recording is returned too: it is not what a model with changed activations would give
         if hooks_id is None:
             self._probe_foreign_hooks(runs[0][0])
-        missing = self._missing(path, runs, share)
+        missing = self._missing_runs(path, runs, share)
         if not missing:
             return Recording.open(path)
-        _require_room(path, self._n_bytes([runs[number] for number in missing]))
+        require_room(path, self._n_bytes([runs[number] for number in missing]))
         if not (path / store.ABOUT).exists():
-            store.write_about(path, self._about(design, fields, runs))
-        rows = sum(context.n_rows for number in missing for context in runs[number])
-        passes = self._passes(design)
-        with tqdm(total=rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
+            store.write_about(path, self._description(design, fields, runs))
+        # rows that the model reads: more than are stored where prompts are pooled
+        n_rows = sum(context.n_rows for number in missing for context in runs[number])
+        passes = self._forward_passes(design)
+        with tqdm(total=n_rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
             self._scan_runs(path, missing, runs, design, passes, keys.digest(fields), hooks_id, bar)
         store.sweep_locks(path)
         return Recording.open(path)
 
     def stream(self, design: BlockDesign, *, hooks_id: str | None = None, progress: bool = True) -> Stream:
-        """Feed an analysis while the model runs and store nothing: ``fit_glm(scanner.stream(design))``.
+        """Feed an analysis while the model runs, and store nothing.
 
-        The forward passes happen when the analysis asks for its sums, once for each analysis; the numbers are those of
-        ``scan`` followed by the same analysis.
+        The forward passes happen when the analysis asks for its sums, once for each analysis. Its numbers are those of
+        ``scan`` followed by the same analysis, up to rounding.
+
+        >>> fit = fbn.fit_glm(fbn.Scanner(model).stream(design, progress=False))
+        >>> fit.contrast("sort - reverse").threshold(top=0.02)
+        Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
 
         Args:
-            design: Which prompts when.
-            hooks_id: As in :meth:`scan`.
-            progress: Show rows per second and time left.
+            design: The block design to show: which prompts, when.
+            hooks_id: Your name for what your own hooks on the model do to activations; it is part of the key. None
+                where they only read; a hook that changes activations is then an error when the model runs.
+            progress: True shows rows per second and the time left.
+
+        Returns:
+            The design about to be read; an analysis takes it in place of a recording.
 
         Raises:
-            InputError: The design cannot be presented, the model drops out, or the scanner has several sites or pools.
+            InputError: The design cannot be presented, the model is in training mode with dropout, or the scanner has
+                several sites or pools rows.
         """
         host.require_eval(self.model, "stream")
         if len(self._sites) > 1 or self.pool is not None:
             raise InputError('a stream has one site and one row a token; make a Scanner with one site and pool="token"')
-        runs = self._present(design)
-        about = self._about(design, self._key_fields(design, runs, hooks_id), runs)
-        passes = self._passes(design, scored=False)
+        runs = self._contexts_of_runs(design)
+        about = self._description(design, self._key_fields(design, runs, hooks_id), runs)
+        passes = self._forward_passes(design, scored=False)  # sums need no surprisal
         tokenizer = getattr(self.model, "tokenizer", None)
         return Stream(self.space, passes, runs, design, about, tokenizer, hooks_id is not None, progress)
 
-    def _present(self, design: BlockDesign) -> list[list[Context]]:
+    def _contexts_of_runs(self, design: BlockDesign) -> list[list[Context]]:
         tokenizer = getattr(self.model, "tokenizer", None)
         return present(
             design, tokenizer, n_ctx=host.context_length(self.model), d_vocab=host.vocabulary_size(self.model)
         )
 
-    def _passes(self, design: BlockDesign, *, scored: bool = True) -> Passes:
+    def _forward_passes(self, design: BlockDesign, *, scored: bool = True) -> Passes:
         taps = [tap for site in self._sites for tap in site.taps]
         passes = Passes(
             self.model, taps, self.batch_size, surprisal=scored and self.surprisal, entropy=scored and self.entropy
         )
         if design.generate:
-            self._mode = self._mode or decoding_mode(self.model)
+            self._decoding_mode = self._decoding_mode or decoding_mode(self.model)
             passes.chooser = Chooser(self.model, design.temperature, design.seed)
-            passes.mode = self._mode
+            passes.mode = self._decoding_mode
             passes.carry = design.carry_context
         return passes
 
-    def _n_stored(self, contexts: Sequence[Context]) -> int:
-        """Rows of a run as it is stored."""
+    def _n_rows_stored(self, contexts: Sequence[Context]) -> int:
+        """Number of rows of a run on disk: of its tokens, or of its prompts where they are pooled."""
         return sum(context.n_rows for context in contexts) if self.pool is None else len(contexts)
 
     def _n_bytes(self, runs: Sequence[Sequence[Context]]) -> int:
         n_units = sum(space.n_units for space in self.spaces)
-        return ITEM_SIZE[self.dtype] * n_units * sum(map(self._n_stored, runs))
+        return ITEM_SIZE[self.dtype] * n_units * sum(map(self._n_rows_stored, runs))
 
     def _key_fields(self, design: BlockDesign, runs: list[list[Context]], hooks_id: str | None) -> dict[str, Any]:
-        one = len(self._sites) == 1
-        what = {
-            "site": self.space.site if one else [space.site for space in self.spaces],
-            "widths": list(self.space.widths) if one else [list(space.widths) for space in self.spaces],
+        has_one_site = len(self._sites) == 1  # then its name and widths, without a list around them
+        recorded = {
+            "site": self.space.site if has_one_site else [space.site for space in self.spaces],
+            "widths": list(self.space.widths) if has_one_site else [list(space.widths) for space in self.spaces],
             "dtype": self.dtype,
             "pool": self.pool,
             "surprisal": self.surprisal,
             "entropy": self.entropy,
             "hooks_id": hooks_id,
         }
-        return keys.content_fields(self.model, design, runs, what)
+        return keys.content_fields(self.model, design, runs, recorded)
 
-    def _about(self, design: BlockDesign, fields: Mapping[str, Any], runs: list[list[Context]]) -> dict[str, Any]:
+    def _description(self, design: BlockDesign, fields: Mapping[str, Any], runs: list[list[Context]]) -> dict[str, Any]:
+        """What ``recording.json`` says: the key with its fields, and what people want to read of it."""
         versions = {name: metadata.version(name) for name in ("torch", "transformer-lens", "numpy")}
         return {
             "key": keys.digest(fields),
@@ -259,12 +302,13 @@ class Scanner:
             "versions": versions,
         }
 
-    def _missing(self, path: Path, runs: Sequence[Any], share: tuple[int, int]) -> list[int]:
-        """Runs not yet there, this process's own share first."""
-        rank, processes = share
-        present_runs = store.committed_runs(path)
-        missing = [number for number in range(len(runs)) if number not in present_runs]
-        return sorted(missing, key=lambda number: ((number - rank) % processes, number))
+    def _missing_runs(self, path: Path, runs: Sequence[Any], share: tuple[int, int]) -> list[int]:
+        """Numbers of the runs not yet there, this process's own share first."""
+        rank, n_processes = share
+        committed = store.committed_runs(path)
+        missing = [number for number in range(len(runs)) if number not in committed]
+        # first the runs rank, rank + n_processes ..., then those of the next rank: processes seldom meet at one run
+        return sorted(missing, key=lambda number: ((number - rank) % n_processes, number))
 
     def _scan_runs(
         self,
@@ -277,23 +321,25 @@ class Scanner:
         hooks_id: str | None,
         bar: tqdm,
     ) -> None:
-        """Record what is missing; a run is hashed and committed while the next is recorded."""
+        """Record the missing runs; each is hashed and committed while the next is recorded."""
         committing: Future[Any] | None = None
         with ThreadPoolExecutor(1, "tl_fbn commit") as executor:
-            for number, claim in _claims(path, missing):
+            for number, claim in claimed_runs(path, missing):
                 try:
-                    with watching(self.model, allowed=hooks_id is not None), _room(path, number):
-                        commit = self._record(path, claim, number, runs, design, passes, key, bar)
+                    with watching(self.model, allowed=hooks_id is not None), disk_errors_named(path, number):
+                        commit = self._record_run(path, claim, number, runs, design, passes, key, bar)
+                    # wait for the run before this one: what went wrong with it is raised here
                     if committing is not None:
                         committing.result()
                 except BaseException:
                     claim.release()
                     raise
-                committing = executor.submit(_commit_and_release, commit, claim, path, number)
+                # the other thread now holds the claim, and lets go of it
+                committing = executor.submit(commit_and_release, commit, claim, path, number)
             if committing is not None:
                 committing.result()
 
-    def _record(
+    def _record_run(
         self,
         path: Path,
         claim: store.Claim,
@@ -304,18 +350,19 @@ class Scanner:
         key: str,
         bar: tqdm,
     ) -> Callable[[], Any]:
-        """Fill the file of a run; returns what commits it."""
+        """Fill the file of one run; returns the function that commits it."""
         contexts = runs[number]
         started = time.monotonic()
-        store.sweep(path, number, claim)
+        store.sweep(path, number, claim)  # what a scan that was killed left of this run
         several = len(self._sites) > 1
         widths = {store.tensor_name(tap.layer, tap.site if several else ""): tap.width for tap in passes.taps}
-        laid_out = store.lay_out(path, number, self._n_stored(contexts), widths, self.dtype)
+        laid_out = store.lay_out(path, number, self._n_rows_stored(contexts), widths, self.dtype)
         try:
             words = Words.of(contexts, carry=passes.carry)
+            # leaving the block waits until everything is in the file
             with WriterThread() as worker:
                 passes.read(contexts, number, RunWriter(laid_out, worker, number, self.pool, several), words, bar)
-            first_prompt = sum(map(len, runs[:number]))
+            first_prompt = sum(map(len, runs[:number]))  # prompts are numbered through the whole recording
             tokenizer = getattr(self.model, "tokenizer", None)
             events = design.events(number)
             rows = row_table(contexts, words, tokenizer, first_prompt, self.entropy)
@@ -333,68 +380,14 @@ class Scanner:
         }
         if design.generate:
             about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows
-        return partial(_commit, laid_out, store.run_folder(path, number), about, events, rows)
+        return partial(commit_or_discard, laid_out, store.run_folder(path, number), about, events, rows)
 
     def _probe_foreign_hooks(self, context: Context) -> None:
-        """One forward pass under watch, before anything is written or returned: hooks of the user's may read, not change."""
+        """Make sure, by one forward pass before anything is written or returned, that foreign hooks change nothing."""
         foreign = [function for _, function in host.foreign_hooks(self.model)]
-        if all(any(function is known for known in self._readers) for function in foreign):
+        if all(any(function is known for known in self._hooks_known_to_only_read) for function in foreign):
             return
         ids = torch.tensor([context.ids], device=host.model_device(self.model))
         with torch.no_grad(), watching(self.model, allowed=False):
             self.model(ids)
-        self._readers = foreign
-
-
-def _commit(laid_out: store.LaidOutRun, final: Path, about: Mapping[str, Any], events: Any, rows: Any) -> None:
-    try:
-        store.commit(laid_out, final, about, events, rows)
-    except BaseException:
-        laid_out.discard()
-        raise
-
-
-def _commit_and_release(commit: Callable[[], Any], claim: store.Claim, path: Path, number: int) -> None:
-    try:
-        with _room(path, number):
-            commit()
-    finally:
-        claim.release()
-
-
-@contextmanager
-def _room(path: Path, number: int) -> Iterator[None]:
-    """Say which run found no room, and what is kept."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise
-        raise OSError(error.errno, f"{path} ran out of room while run {number} was written; {_KEPT}") from error
-
-
-def _claims(path: Path, missing: Sequence[int]) -> Iterator[tuple[int, store.Claim]]:
-    """The runs that are this process's to record: first those nobody works on, then those whose owner died."""
-    elsewhere = []
-    for wait, numbers in ((False, missing), (True, elsewhere)):
-        for number in numbers:
-            claim = store.claim(path, number, wait=wait)
-            if claim is None:
-                elsewhere.append(number)
-            elif number in store.committed_runs(path):
-                claim.release()
-            else:
-                yield number, claim
-
-
-def _existing(path: Path) -> Path:
-    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-
-
-def _require_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(_existing(path)).free
-    if needed > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"the scan needs {needed / 1e9:,.2f} GB at {path}, {free / 1e9:,.2f} GB are free; make room or give another folder",
-        )
+        self._hooks_known_to_only_read = foreign

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.errors import InputError
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.errors import InputError
 

@@ -29,7 +29,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.design_matrix import design_matrix, leaky
 from tl_fbn.analysis.glm.moments import SHIFT_ROWS, Basis
 from tl_fbn.analysis.parallel import each

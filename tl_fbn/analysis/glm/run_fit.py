@@ -26,7 +26,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
-from tl_fbn.acquisition.recording.recording import Run
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.analysis.glm.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.glm.block_means import Averages, Replicates

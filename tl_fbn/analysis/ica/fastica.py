@@ -1,10 +1,26 @@
 """FastICA on whitened data, by scikit-learn: the rotation in which sources are least Gaussian.
 
-Data are (component, sample) with identity covariance; samples are units for spatial analyses, rows for temporal ones. A rotation is found
-from a part of many samples first and refined on all of them: the contrast function is a mean over samples, which some thousand
-estimate well enough to begin with.
+Data ``white`` are (component, sample) of zero mean and identity covariance; samples are units for spatial analyses and
+rows for temporal ones. FastICA looks for the orthogonal matrix W whose sources s, the rows of ``W @ white``, are
+farthest from Gaussian, as far as the mean over samples of a contrast function tells (log cosh by default):
 
-References: Hyvarinen (1999), the parallel algorithm with symmetric decorrelation; Tichavsky, Koldovsky and Oja (2006), the test of saddle points.
+    contrast = sum over sources s of (E log cosh s - E log cosh v)^2,    v standard normal
+
+It is found in steps, because the iteration can also stop at points that are no maximum:
+
+1. :func:`kurtosis_start`: five iterations of the kurtosis contrast (g(s) = s^3) from a random rotation;
+2. :func:`rotate`: scikit-learn's parallel algorithm with symmetric decorrelation, to convergence;
+3. :func:`rotate_past_saddles`: pairs of sources that came out as each other's sum and difference are turned by 45
+   degrees, and step 2 is done again from there, up to three times.
+
+Callers find a rotation from a part of many samples first and refine it on all of them: the contrast is a mean over
+samples, which some thousand estimate well enough to begin with.
+
+Units: none, sources have variance 1. Cost: 4 flops a sample and pair of components in every iteration. What it does not
+do: whitening (:func:`whitening_of` is the matrix for it), and a choice of the number of components.
+
+References: Hyvarinen (1999), the parallel algorithm with symmetric decorrelation; Tichavsky, Koldovsky and Oja (2006),
+the test of saddle points.
 """
 
 from __future__ import annotations
@@ -19,35 +35,40 @@ from sklearn.decomposition import fastica
 from sklearn.exceptions import ConvergenceWarning
 
 ContrastFunction = Literal["logcosh", "exp", "cube"]
-_LOOKED_AT = 8192  # samples that say whether a pair is mixed
-_GAUSSIAN = 1.0677143880514  # E log(2 cosh x) of a standard normal x
+_MAX_SAMPLES_FOR_PAIRS = 8192  # samples that say whether two sources are mixed
+_LOGCOSH_OF_GAUSSIAN = 1.0677143880514  # E log(2 cosh x) of a standard normal x
 
 
-class _Quiet:
-    """Holds back scikit-learn's ConvergenceWarning while any thread is inside: Python's own way restores the filters of whichever
-    thread entered last, so that side by side some warnings escape and "ignore" may stay behind."""
+class _ConvergenceWarningsOff:
+    """Holds back scikit-learn's ConvergenceWarning while any thread is inside.
+
+    ``warnings.catch_warnings`` alone restores the filters of whichever thread entered last, so that with several
+    threads some warnings escape and "ignore" may stay behind. Here the first thread in sets the filter, and the last
+    one out takes it off.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inside = 0
+        self._threads_inside = 0
         self._filters = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._inside:
-                self._filters = warnings.catch_warnings()
+            if not self._threads_inside:
+                self._filters = warnings.catch_warnings()  # a fresh one: none can be entered twice
                 self._filters.__enter__()
                 warnings.simplefilter("ignore", ConvergenceWarning)
-            self._inside += 1
+            self._threads_inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if not self._inside:
+            self._threads_inside -= 1
+            if not self._threads_inside:
                 self._filters.__exit__(None, None, None)
 
 
-_QUIET = _Quiet()
+# one for the process: filters of warnings belong to the process, not to a thread
+_CONVERGENCE_WARNINGS_OFF = _ConvergenceWarningsOff()
 
 
 def rotate(
@@ -58,44 +79,58 @@ def rotate(
     tol: float = 1e-4,
     max_iter: int = 200,
 ) -> tuple[Float[np.ndarray, "component component"], bool]:
-    """The rotation W, so that W @ white are the sources; and whether it converged.
+    """The rotation W for which ``W @ white`` are the sources, and whether FastICA converged.
 
     Args:
-        white: Data of zero mean and identity covariance.
-        start: Where to begin.
+        white: (component, sample) data of zero mean and identity covariance.
+        start: (component, component) orthogonal matrix at which FastICA begins.
         fun: Contrast function of FastICA: ``"logcosh"``, ``"exp"`` or ``"cube"``.
-        tol: Largest change of a direction at which it stops.
-        max_iter: Iterations after which it gives up.
+        tol: FastICA stops when every direction w has changed by less than this, as ``1 - |w_new . w_old|``.
+        max_iter: Number of iterations after which FastICA stops without having converged.
+
+    Returns:
+        The rotation in float64, orthogonal to rounding, and True if it converged before ``max_iter`` iterations. Where
+        updates overflow it is the start, and False.
     """
-    with _QUIET, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # "cube" on Gaussian data overflows
+    # "cube" on Gaussian data overflows: its updates vanish, and scikit-learn divides by their size
+    with _CONVERGENCE_WARNINGS_OFF, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # data are white already; a start in their own precision, so that products of float32 data stay float32
         options: dict[str, Any] = {"whiten": False, "w_init": start.astype(white.dtype)}
         options["fun"] = {"logcosh": _logcosh, "cube": _cube}.get(fun, fun)
         try:
             _, rotation, _, n_iter = fastica(white.T, tol=tol, max_iter=max_iter, return_n_iter=True, **options)
         except (ValueError, np.linalg.LinAlgError):  # "cube" on Gaussian data: an update of rank zero, which overflows
             return _nearest_rotation(start), False
+    # scikit-learn tells only the number of iterations; at max_iter it has most likely not converged
     return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), n_iter < max_iter
 
 
-def begun(
+def kurtosis_start(
     white: Float[np.ndarray, "component sample"], start: Float[np.ndarray, "component component"]
 ) -> Float[np.ndarray, "component component"]:
-    """A better place to begin: a few steps of the kurtosis contrast, which has fewer wrong turns (two sources mixed half and half) than
-    the robust ones that follow it."""
+    """A better rotation to begin at: a few iterations of the kurtosis contrast from a given one.
+
+    The kurtosis contrast ends less often at two sources mixed half and half than the robust contrasts that follow it.
+    """
     return rotate(white, start, fun="cube", tol=1e-2, max_iter=5)[0]
 
 
 def _nearest_rotation(
     matrix: Float[np.ndarray, "component component"],
 ) -> Float[np.ndarray, "component component"]:
-    """The orthogonal matrix nearest to one: scikit-learn's decorrelation loses it where updates vanish, as for Gaussian sources."""
+    """The orthogonal matrix nearest to a given one.
+
+    scikit-learn's decorrelation loses orthogonality where updates vanish, as for Gaussian sources.
+    """
+    # polar decomposition: of L D R' the factor L R' is orthogonal and nearest in the sum of squares
     left, _, right = np.linalg.svd(np.asarray(matrix, dtype=np.float64))
     return left @ right
 
 
 def _logcosh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """tanh and the mean of its derivative: scikit-learn's own, without its loop over components."""
-    g = np.tanh(x, out=x)
+    """The derivative g = tanh of log cosh, and the mean of g': scikit-learn's own, without its loop over components."""
+    g = np.tanh(x, out=x)  # in place: x is a product that scikit-learn made for this call
+    # g' = 1 - tanh^2; its mean over samples is 1 - sum g^2 / n, for every component in one contraction
     return g, 1.0 - np.einsum("ij,ij->i", g, g) / np.asarray(g.shape[1], dtype=g.dtype)
 
 
@@ -105,71 +140,86 @@ def _cube(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return squares * x, 3.0 * squares.mean(1)
 
 
-def settled(
+def rotate_past_saddles(
     white: Float[np.ndarray, "component sample"], start: Float[np.ndarray, "component component"], **options: Any
 ) -> tuple[Float[np.ndarray, "component component"], bool]:
-    """As :func:`rotate`, and again from better places where sources came out mixed."""
+    """The rotation of :func:`rotate`, found again from a better start where sources came out mixed.
+
+    Args:
+        white: (component, sample) data of zero mean and identity covariance.
+        start: (component, component) orthogonal matrix at which FastICA begins.
+        **options: Options ``fun``, ``tol`` and ``max_iter`` of :func:`rotate`.
+    """
     rotation, converged = rotate(white, start, **options)
-    few = white[:, :: -(-white.shape[1] // _LOOKED_AT)]
-    for _ in range(3):
-        better = unmixed(few, rotation)
-        if better is None:
+    subsample = white[:, :: -(-white.shape[1] // _MAX_SAMPLES_FOR_PAIRS)]  # every k-th sample
+    for _ in range(3):  # the new rotation may stop at another saddle; a limit bounds the cost
+        better_start = split_mixed_pairs(subsample, rotation)
+        if better_start is None:
             break
-        rotation, converged = rotate(white, better, **options)
+        rotation, converged = rotate(white, better_start, **options)
     return rotation, converged
 
 
-def unmixed(
+def split_mixed_pairs(
     white: Float[np.ndarray, "component sample"], rotation: Float[np.ndarray, "component component"]
 ) -> Float[np.ndarray, "component component"] | None:
     """The rotation without pairs of sources that are each other's sum and difference; None if it has none.
 
-    FastICA can end there: two sources mixed half and half are a saddle point of its contrast. A pair is turned by 45 degrees where that makes the
-    sum of its log-cosh contrasts larger (Tichavsky, Koldovsky and Oja 2006); fourth-order moments, which are three products for all pairs, say which to try.
+    FastICA can end there: two sources mixed half and half are a saddle point of its contrast. A pair (a, b) becomes
+    ((a + b) / sqrt 2, (a - b) / sqrt 2), a turn by 45 degrees, where that makes the sum of its log-cosh contrasts
+    larger (Tichavsky, Koldovsky and Oja 2006). Fourth-order moments, which are three products for all pairs, say which
+    pairs to try.
 
     Args:
-        white: Data of zero mean and identity covariance; some thousand samples are enough.
-        rotation: Where FastICA ended.
+        white: (component, sample) data of zero mean and identity covariance; some thousand samples are enough.
+        rotation: (component, component) orthogonal matrix at which FastICA ended.
     """
     sources = rotation.astype(white.dtype) @ white
     squares = np.square(sources)
     n = sources.shape[1]
-    fourth = np.square(squares).mean(1, dtype=np.float64)
-    both = (squares @ squares.T).astype(np.float64) / n  # E[a a b b]
-    uneven = ((squares * sources) @ sources.T).astype(np.float64) / n  # E[a a a b]
+    fourth = np.square(squares).mean(1, dtype=np.float64)  # E[a^4]
+    two_two = (squares @ squares.T).astype(np.float64) / n  # E[a a b b]
+    three_one = ((squares * sources) @ sources.T).astype(np.float64) / n  # E[a a a b]
     # E[((a + b) / sqrt 2)^4] = even + odd and E[((a - b) / sqrt 2)^4] = even - odd
-    even = (fourth[:, None] + fourth + 6 * both) / 4
-    odd = uneven + uneven.T
-    # squared excess kurtosis (fourth moment - 3) of both members, after and before the turn
+    even = (fourth[:, None] + fourth + 6 * two_two) / 4
+    odd = three_one + three_one.T
+    # squared excess kurtosis (fourth moment - 3), summed over both members, after and before the turn
     turned = np.square(even + odd - 3) + np.square(even - odd - 3)
-    apart = np.square(fourth - 3)
-    gain = np.triu(turned - (apart[:, None] + apart), 1)
-    taken = set[int]()
+    squared_kurtosis = np.square(fourth - 3)
+    before = squared_kurtosis[:, None] + squared_kurtosis
+    gain = np.triu(turned - before, 1)  # every pair once
+    # Sources of kurtosis k and l, mixed half and half, have (k + l) / 4 each: (k + l)^2 / 8 before the turn, and
+    # k^2 + l^2 >= (k + l)^2 / 2 after it, so that a mixed pair gains three times what it had, or more.
+    likely = np.argwhere(gain > before)
+    already_turned = set[int]()
     found = np.array(rotation)
-    likely = np.argwhere(gain > apart[:, None] + apart)  # of a mixed pair it is three times as much, and more
+    # the largest gain first; a source is turned with one partner only, for its moments are then no longer these
     for a, b in likely[np.argsort(-gain[tuple(likely.T)])].tolist():
-        if a in taken or b in taken:
+        if a in already_turned or b in already_turned:
             continue
         pair = sources[[a, b]]
-        mixed = np.stack([pair[0] + pair[1], pair[0] - pair[1]]) / np.sqrt(2, dtype=white.dtype)
-        if _contrast(mixed) > 1.1 * _contrast(pair) + 10.0 / n:  # chance gives less
-            taken |= {a, b}
+        turned_pair = np.stack([pair[0] + pair[1], pair[0] - pair[1]]) / np.sqrt(2, dtype=white.dtype)
+        # The robust contrast decides, since a few outliers rule fourth moments. Chance gives less than this margin.
+        if _contrast(turned_pair) > 1.1 * _contrast(pair) + 10.0 / n:
+            already_turned |= {a, b}
             found[[a, b]] = np.stack([rotation[a] + rotation[b], rotation[a] - rotation[b]]) / np.sqrt(2)
-    return found if taken else None
+    return found if already_turned else None
 
 
 def _contrast(sources: Float[np.ndarray, "component sample"]) -> float:
-    """How far from Gaussian sources are together, by log cosh."""
-    return float(np.square(np.logaddexp(sources, -sources).mean(1, dtype=np.float64) - _GAUSSIAN).sum())
+    """How far from Gaussian sources are together: the sum of (E log(2 cosh s) - that of a Gaussian)^2."""
+    # log(2 cosh s) = log(e^s + e^-s), which logaddexp computes without overflow
+    return float(np.square(np.logaddexp(sources, -sources).mean(1, dtype=np.float64) - _LOGCOSH_OF_GAUSSIAN).sum())
 
 
 def random_start(n: int, rng: np.random.Generator) -> Float[np.ndarray, "component component"]:
-    """A random orthogonal matrix."""
+    """A random orthogonal matrix of ``n`` rows, all of them equally likely (Haar measure)."""
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
-    return q * np.sign(np.diag(r))
+    return q * np.sign(np.diag(r))  # without these signs Q depends on the conventions of the QR
 
 
 def whitening_of(data: Float[np.ndarray, "component sample"]) -> Float[np.ndarray, "component component"]:
-    """The symmetric matrix that makes the covariance of centred data the identity."""
+    """The symmetric matrix C^(-1/2) that makes the covariance C of centred data the identity."""
     values, vectors = np.linalg.eigh((data @ data.T).astype(np.float64) / data.shape[1])
+    # C^(-1/2) = V diag(values^(-1/2)) V'; a direction without variance, where rounding may be negative, stays finite
     return (vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1]))) @ vectors.T

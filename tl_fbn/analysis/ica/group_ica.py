@@ -1,11 +1,17 @@
 """CanICA's group model: the subspace that runs share, before any rotation.
 
-Every run is reduced by itself; the maps that span its subspace, orthonormal and so of one weight however loud the run, are stacked over runs. The
-leading directions of the stack are its canonical variates: a direction all R runs share has eigenvalue R, one that a run has for
-itself 1. What does not exceed the eigenvalues of the same maps with units shuffled (anew in every run and layer) is the noise subspace and
-is cut off.
+Every run is reduced by itself to K maps that span its subspace; they are orthonormal, and so of one weight however loud
+the run is. The maps of all R runs are stacked to M (R K, unit), and the eigenvectors of M M' are the canonical variates
+of the runs: a direction that all R runs share has eigenvalue R, one that a run has for itself has eigenvalue 1.
 
-Reference: Varoquaux et al. (2010). Their cut is a bootstrap of a noise model; shuffling is our choice.
+What does not exceed chance is noise and is cut off. Chance is the largest eigenvalue of the same maps with the units
+of every layer shuffled, anew in every run, over five shuffles: as many directions, of the same values, that share
+nothing.
+
+Units: eigenvalues are numbers of runs, from 0 to R. Cost: one reduction a run, and six times 2 (R K)^2 flops a unit.
+It needs two runs at least. It does not rotate: that is :mod:`.fastica`, on the maps returned here.
+
+Reference: Varoquaux et al. (2010). They cut by a bootstrap of a noise model; shuffling is our choice.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, reduce_recording
 from tl_fbn.errors import InputError
 
-_SHUFFLES = 5
+_N_SHUFFLES = 5
 
 
 def common_subspace(
@@ -28,13 +34,24 @@ def common_subspace(
 ) -> Reduced:
     """The canonical variates of runs that exceed chance, at most ten more than asked for.
 
+    Args:
+        recording: Activations of one site, of two runs at least.
+        n_components: Number of maps of each run, K, and of networks that are looked for.
+        layers: Numbers of the layers that are decomposed.
+        preparation: What is done to the activations first.
+        seed: Seed of the random sketches and of the shuffles; the same seed gives the same subspace.
+
+    Returns:
+        Singular triples of the stacked maps: ``right`` are the shared maps, ``singular**2`` their eigenvalues, and a
+        row of ``left`` belongs to one map of one run.
+
     Raises:
-        InputError: One run, or nothing that runs share.
+        InputError: There is one run, or nothing that runs share.
     """
     if len(recording) < 2:
         raise InputError(
-            f'method="canica" looks for what runs share and needs at least two; this recording has {len(recording)}. Record more runs, or take '
-            '"spatial"'
+            'method="canica" looks for what runs share and needs at least two; '
+            f'this recording has {len(recording)}. Record more runs, or take "spatial"'
         )
     runs = [
         reduce_recording(
@@ -42,38 +59,45 @@ def common_subspace(
         )
         for number in range(len(recording))
     ]
-    parts = [run.right[:n_components] for run in runs]
+    parts = [run.right[:n_components] for run in runs]  # orthonormal: singular values, how loud a run is, are left out
     values, vectors = np.linalg.eigh(_gram(parts))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    edge = _edge(parts, [recording.space.widths[layer] for layer in layers], np.random.default_rng([seed, 2]))
-    n_shared = min(int((values > edge).sum()), n_components + 10)
-    if n_shared < 2:
+    values = values[::-1]
+    vectors = vectors[:, ::-1]
+    widths = [recording.space.widths[layer] for layer in layers]
+    chance = _largest_eigenvalue_by_chance(parts, widths, np.random.default_rng([seed, 2]))
+    n_shared = min(int((values > chance).sum()), n_components + 10)
+    if n_shared < 2:  # independence is between networks: one alone cannot be rotated
         raise InputError(
-            f"runs share {n_shared} directions that exceed chance; the runs of this recording have nothing in common. Record longer runs, or take "
-            'method="spatial"'
+            f"runs share {n_shared} directions that exceed chance; the runs of this recording have nothing in common. "
+            'Record longer runs, or take method="spatial"'
         )
-    values, vectors = values[:n_shared], vectors[:, :n_shared]
+    values = values[:n_shared]
+    vectors = vectors[:, :n_shared]
+    # M = U S V, with M M' = U S^2 U': V = S^-1 U' M, summed over runs so that M is never stacked
     right = sum(
         (vectors[i * n_components : (i + 1) * n_components] / np.sqrt(values)).T.astype(np.float32) @ part
         for i, part in enumerate(parts)
     )
     run_of = np.repeat(np.arange(len(parts)), n_components)
+    # rows of M have norm 1, so their number is the sum of squares of M
     return Reduced(vectors, np.sqrt(values), np.asarray(right), run_of, float(len(run_of)))
 
 
 def _gram(parts: Sequence[Float[np.ndarray, "component unit"]]) -> Float[np.ndarray, "all all"]:
+    """M M' of the stacked maps M, block by block: (maps of all runs, maps of all runs)."""
     return np.block([[(a @ b.T).astype(np.float64) for b in parts] for a in parts])
 
 
-def _edge(
+def _largest_eigenvalue_by_chance(
     parts: Sequence[Float[np.ndarray, "component unit"]], widths: Sequence[int], rng: np.random.Generator
 ) -> float:
     """The largest eigenvalue of runs whose units have been shuffled within layers."""
     edges = np.cumsum([0, *widths])
     largest = 0.0
-    for _ in range(_SHUFFLES):
-        shuffled = [parts[0]]
+    for _ in range(_N_SHUFFLES):
+        shuffled = [parts[0]]  # the first run may keep its order: the others lose it against this one
         for part in parts[1:]:
+            # one order for all maps of a run, which stay orthonormal; within layers, whose maps differ in size
             order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in pairwise(edges)])
             shuffled.append(part[:, order])
         largest = max(largest, float(np.linalg.eigvalsh(_gram(shuffled))[-1]))

@@ -1,18 +1,25 @@
 """ICASSO: which networks come back when the analysis is done again, on resampled data, from another start.
 
-Each restart resamples stretches of rows (whole runs where there are at least four) with replacement, takes a fresh part of the units (half at most), and begins at a
-random rotation. The networks of all restarts are clustered by \\|correlation\\| of their maps into as many clusters as networks; the index of
-a cluster (Himberg et al. 2004),
+Each restart resamples stretches of rows with replacement (whole runs where there are at least four), takes a fresh part
+of the units (half of them at most), and begins at a random rotation. The networks of all restarts are clustered by the
+\\|correlation\\| of their maps into as many clusters as networks; the index of a cluster (Himberg et al. 2004),
 
     Iq = mean |r| within the cluster - mean |r| with networks outside it,
 
-is near 1 for a network that always comes back. It has no natural zero: restarts alone give .4 to .9 on pure noise. So the
-same is done with maps (or courses) of Gaussian noise of the data's own spectrum, and every Iq has a p: the share of noise networks whose
-index is as large. Restarts stop after 30 iterations, in noise as in data: what has a place to go to is there by then.
-Noise is restarted half as often, which makes its clusters smaller and their indices, if anything, larger.
+is near 1 for a network that always comes back. It has no natural zero: restarts alone give .4 to .9 on pure noise. So
+the same is done with maps (or courses) of Gaussian noise, with the data's own singular values, and every Iq has a p:
+the share of noise networks whose index is as large, (1 + number as large) / (1 + number of noise networks).
 
-A bootstrap needs no second look at the data: with X = U S V, rows weighed by D give X'D X = V' (S U'D U S) V, a small matrix in V's
-coordinates. Cost: a rotation of some thousand samples a restart.
+Restarts stop after 30 iterations, in noise as in data: a rotation that has a clear maximum to go to has reached it by
+then. Noise is restarted half as often, which makes its clusters smaller and their indices, if anything, larger.
+
+A bootstrap needs no second look at the data: with X = U S V (V: component, unit), rows weighed by their counts D give
+X'D X = V' (S U'D U S) V, a small matrix in V's coordinates. Maps are therefore held in these coordinates: vectors of
+numbers of components, whose inner products are those of the maps over units (and so correlations, of unit maps that
+are centred over units, as those of spatial analyses are).
+
+Units: Iq and p have none. Cost: a rotation of some thousand samples a restart. It says nothing about other prompts
+or models: all restarts see the same recording.
 """
 
 from __future__ import annotations
@@ -28,26 +35,27 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 from tqdm.auto import tqdm
 
-from tl_fbn.analysis.ica.fastica import ContrastFunction, begun, random_start, rotate, whitening_of
+from tl_fbn.analysis.ica.fastica import ContrastFunction, kurtosis_start, random_start, rotate, whitening_of
 from tl_fbn.analysis.ica.reduction import Reduced
 from tl_fbn.analysis.parallel import each
 
-SAMPLES = 4096
-ITERATIONS = 30
-_MIN_RUNS = 4
-_STRETCHES = 8
+SAMPLES = 4096  # units of a restart, at most
+ITERATIONS = 30  # iterations of FastICA in a restart, at most
+_MIN_RUNS = 4  # fewer runs are cut into stretches for resampling
+_MIN_STRETCHES = 8  # that few runs are cut into, all runs together
 
 
 @dataclass(frozen=True)
-class Rotating:
-    """How restarts are made.
+class RotationSettings:
+    """How many components are rotated, and how FastICA rotates them.
 
     Args:
-        n_components: Networks.
-        spatial: Independence over units; else over rows.
-        fun: FastICA's contrast function.
-        tol: FastICA stops when no direction changes by more than this; restarts use ten times as much.
-        max_iter: Iterations after which FastICA stops; restarts stop after 30 at most.
+        n_components: Number of networks.
+        spatial: Whether maps are independent over units; if False, courses are independent over rows.
+        fun: Contrast function of FastICA: ``"logcosh"``, ``"exp"`` or ``"cube"``.
+        tol: FastICA stops when no direction changes by more than this, as ``1 - |cosine|``; restarts use ten times as
+            much.
+        max_iter: Number of iterations after which FastICA stops; restarts stop after 30 at most.
     """
 
     n_components: int
@@ -58,31 +66,40 @@ class Rotating:
 
 
 def restart_maps(
-    reduced: Reduced, how: Rotating, n_restarts: int, *, seed: int, noise: bool = False, bar: tqdm | None = None
+    reduced: Reduced,
+    settings: RotationSettings,
+    n_restarts: int,
+    *,
+    seed: int,
+    noise: bool = False,
+    bar: tqdm | None = None,
 ) -> Float[np.ndarray, "restart network component"]:
     """Maps of every restart as unit vectors in the coordinates of ``reduced.right``.
 
     Args:
-        reduced: The data.
-        how: What a restart is.
-        n_restarts: How many.
-        seed: Seed of the resampling and of the random starts.
-        noise: Take Gaussian maps (spatial) or courses (temporal) instead of the data's.
-        bar: Moves on with every restart.
+        reduced: Leading singular triples of the recording.
+        settings: Number of components and options of FastICA.
+        n_restarts: Number of resampled analyses.
+        seed: Seed of the resampling, of the random starts and of the noise; the same seed gives the same maps.
+        noise: Whether maps (spatial) or courses (temporal) are replaced by Gaussian noise.
+        bar: Progress bar that is moved on by one with every restart.
     """
     rng = np.random.default_rng([seed, int(noise)])
     left = reduced.left
     right = reduced.right
-    if noise and how.spatial:
+    # Noise replaces what has to be independent and keeps the rest, singular values included: only the rotation has
+    # then nothing to find. It is orthonormal, like what it replaces.
+    if noise and settings.spatial:
         right = rng.standard_normal(right.shape, dtype=np.float32)
         right = whitening_of(right).astype(np.float32) @ right / np.float32(np.sqrt(right.shape[1]))
     elif noise:
         left = np.linalg.qr(rng.standard_normal(left.shape))[0]
     stretches = _stretches(reduced.run_of)
-    one = partial(_restart, left, reduced.singular, right, stretches, how)
-    seeds = rng.integers(2**63, size=n_restarts).tolist()
-    samples = _n_samples(right.shape[1], how) if how.spatial else len(left)
-    return np.array(each(one, seeds, size=20 * samples * how.n_components * n_restarts, bar=bar))
+    one_restart = partial(_restart, left, reduced.singular, right, stretches, settings)
+    seeds = rng.integers(2**63, size=n_restarts).tolist()  # drawn here, so that threads do not decide who gets which
+    samples = _n_samples(right.shape[1], settings) if settings.spatial else len(left)
+    # 20: an allowance for the iterations of a restart, each of which looks at all samples of all components
+    return np.array(each(one_restart, seeds, size=20 * samples * settings.n_components * n_restarts, bar=bar))
 
 
 def noise_restarts(n_restarts: int) -> int:
@@ -90,69 +107,108 @@ def noise_restarts(n_restarts: int) -> int:
     return max(2, -(-n_restarts // 2))
 
 
-def _n_samples(n_units: int, how: Rotating) -> int:
-    """Units of a restart: at most half of them, or noise would come back too, on the same sample; but enough to turn."""
-    return min(n_units, SAMPLES, max(n_units // 2, 4 * how.n_components))
+def _n_samples(n_units: int, settings: RotationSettings) -> int:
+    """Number of units of a restart.
+
+    At most half of them: noise would come back too, if all restarts saw the same sample. But at least four for each
+    component, or there is too little to rotate.
+    """
+    return min(n_units, SAMPLES, max(n_units // 2, 4 * settings.n_components))
 
 
 def _stretches(run_of: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
-    """What is resampled together: runs, or stretches of them where runs are few."""
+    """For every row the number of the stretch that it is resampled with.
+
+    Neighbouring rows are alike, so that single rows would be no independent draws: stretches are runs, or pieces of
+    runs where runs are few.
+    """
     runs = np.unique(run_of)
     if len(runs) >= _MIN_RUNS:
         return np.searchsorted(runs, run_of)
-    pieces = -(-_STRETCHES // len(runs))
-    owner = np.empty(len(run_of), dtype=int)
+    pieces = -(-_MIN_STRETCHES // len(runs))  # of each run
+    stretch_of = np.empty(len(run_of), dtype=int)
     offset = 0
     for run in runs:
         rows = np.flatnonzero(run_of == run)
-        owner[rows] = offset + np.arange(len(rows)) * pieces // len(rows)
+        stretch_of[rows] = offset + np.arange(len(rows)) * pieces // len(rows)
         offset += pieces
-    return owner
+    return stretch_of
 
 
 def _restart(
-    left: np.ndarray, singular: np.ndarray, right: np.ndarray, stretches: np.ndarray, how: Rotating, seed: int
+    left: np.ndarray,
+    singular: np.ndarray,
+    right: np.ndarray,
+    stretches: np.ndarray,
+    settings: RotationSettings,
+    seed: int,
 ) -> Float[np.ndarray, "network component"]:
+    """Maps of one resampled analysis, as unit vectors in the coordinates of ``right``."""
     rng = np.random.default_rng(seed)
+    # bootstrap: as many stretches as there are, drawn with replacement; a row counts as often as its stretch
     n = int(stretches.max()) + 1
     counts = np.bincount(rng.integers(n, size=n), minlength=n)[stretches]
     scaled = left * singular
-    # bootstrap: rows weighed by their counts D give S U'D U S, the row-resampled X'X in the coordinates of V
+    # rows weighed by their counts D give S U'D U S, the row-resampled X'X in the coordinates of V
     inner = (scaled * counts[:, None]).T @ scaled
     values, vectors = np.linalg.eigh(inner)
-    values, vectors = values[::-1][: how.n_components], vectors[:, ::-1][:, : how.n_components]
-    start = random_start(how.n_components, rng)
-    options: dict[str, Any] = {"fun": how.fun, "tol": 10 * how.tol, "max_iter": min(how.max_iter, ITERATIONS)}
-    if how.spatial:
-        few = right[:, np.sort(rng.choice(right.shape[1], _n_samples(right.shape[1], how), replace=False))]
-        data = vectors.T.astype(np.float32) @ few
+    # the leading principal directions of the resampled data, (component, network)
+    values = values[::-1][: settings.n_components]
+    vectors = vectors[:, ::-1][:, : settings.n_components]
+    start = random_start(settings.n_components, rng)
+    options: dict[str, Any] = {
+        "fun": settings.fun,
+        "tol": 10 * settings.tol,
+        "max_iter": min(settings.max_iter, ITERATIONS),
+    }
+    if settings.spatial:
+        n_samples = _n_samples(right.shape[1], settings)
+        units = np.sort(rng.choice(right.shape[1], n_samples, replace=False))  # sorted: memory is read in order
+        data = vectors.T.astype(np.float32) @ right[:, units]
+        # maps are orthonormal over all units, not over some of them
         whitening = whitening_of(data)
         white = whitening.astype(np.float32) @ data
-        rotation, _ = rotate(white, begun(white, start), **options)
-        maps = rotation @ whitening @ vectors.T
+        rotation, _ = rotate(white, kurtosis_start(white, start), **options)
+        maps = rotation @ whitening @ vectors.T  # the same combinations, of all units
     else:
         values = np.maximum(values, 1e-12 * values[0])
         rows = np.repeat(np.arange(len(left)), counts)
-        data = ((vectors / np.sqrt(values)).T @ scaled[rows].T * np.sqrt(len(rows))).astype(np.float32)
-        rotation, _ = rotate(data, begun(data, start), **options)
-        maps = rotation @ (vectors * np.sqrt(values)).T
+        # courses of the resampled rows in the principal directions, scaled to variance 1
+        white = ((vectors / np.sqrt(values)).T @ scaled[rows].T * np.sqrt(len(rows))).astype(np.float32)
+        rotation, _ = rotate(white, kurtosis_start(white, start), **options)
+        maps = rotation @ (vectors * np.sqrt(values)).T  # loadings of every source: the scaling undone, not inverted
     return maps / np.linalg.norm(maps, axis=1, keepdims=True)
 
 
 def clusters(maps: Float[np.ndarray, "restart network component"]) -> tuple[Int[np.ndarray, " all"], np.ndarray]:
-    """The cluster of every network of every restart, and \\|r\\| between all of them."""
+    """The cluster of every network of every restart, and \\|r\\| between all of them.
+
+    Args:
+        maps: (restart, network, component) unit vectors, as :func:`restart_maps` returns them.
+
+    Returns:
+        (all,) numbers of clusters from 0, networks of the first restart first, and (all, all) \\|r\\|.
+    """
     flat = maps.reshape(-1, maps.shape[-1])
+    # inner products of unit vectors, which may exceed 1 by rounding; the sign of a map is chance
     similar = np.minimum(np.abs(flat @ flat.T), 1.0)
+    # checks=False: the diagonal may differ from 0 by rounding
     tree = linkage(squareform(1.0 - similar, checks=False), method="average")
     return fcluster(tree, maps.shape[1], criterion="maxclust") - 1, similar
 
 
 def iq_of(labels: Int[np.ndarray, " all"], similar: Float[np.ndarray, "all all"]) -> Float[np.ndarray, " network"]:
-    """Index of every cluster; 0 for one of a single network, which nothing else resembles."""
+    """Index of every cluster; 0 for one of a single network, which nothing else resembles.
+
+    Args:
+        labels: (all,) number of the cluster of every network of every restart, from 0.
+        similar: (all, all) \\|r\\| between all of these networks.
+    """
     found = []
     for cluster in range(labels.max() + 1):
         inside = labels == cluster
         n = int(inside.sum())
+        # mean |r| of n (n - 1) ordered pairs: the diagonal, n times 1, is taken off the sum
         within = (similar[np.ix_(inside, inside)].sum() - n) / (n * (n - 1)) if n > 1 else 0.0
         outside = similar[np.ix_(inside, ~inside)].mean() if (~inside).any() else 0.0
         found.append(within - outside if n > 1 else 0.0)
@@ -164,7 +220,13 @@ def centrotypes(
     similar: Float[np.ndarray, "all all"],
     maps: Float[np.ndarray, "restart network component"],
 ) -> Float[np.ndarray, "network component"]:
-    """Of every cluster the network most like the others in it."""
+    """Of every cluster the network that is most like the others in it.
+
+    Args:
+        labels: (all,) number of the cluster of every network of every restart, from 0.
+        similar: (all, all) \\|r\\| between all of these networks.
+        maps: (restart, network, component) unit vectors, as :func:`restart_maps` returns them.
+    """
     flat = maps.reshape(-1, maps.shape[-1])
     chosen = []
     for cluster in range(labels.max() + 1):
@@ -175,7 +237,7 @@ def centrotypes(
 
 def indices(
     reduced: Reduced,
-    how: Rotating,
+    settings: RotationSettings,
     maps: Float[np.ndarray, "restart network component"],
     clustered: tuple[Int[np.ndarray, " all"], Float[np.ndarray, "all all"]],
     final: Float[np.ndarray, "network component"],
@@ -187,28 +249,29 @@ def indices(
     """Iq of the final networks, their p, and the indices that noise gives.
 
     Args:
-        reduced: The data.
-        how: What a restart is.
-        maps: Maps of all restarts, as :func:`restart_maps` returns them.
-        clustered: Their :func:`clusters`.
-        final: Unit vectors of the networks that are reported.
-        n_null: How many noise data sets are analysed.
-        seed: Seed of the noise.
-        bar: Moves on with every restart of noise.
+        reduced: Leading singular triples of the recording.
+        settings: Number of components and options of FastICA.
+        maps: (restart, network, component) maps of all restarts, as :func:`restart_maps` returns them.
+        clustered: What :func:`clusters` returns for these maps.
+        final: (network, component) unit vectors of the networks that are reported.
+        n_null: Number of noise data sets that are analysed.
+        seed: Seed of the noise and of its restarts; the same seed gives the same p.
+        bar: Progress bar that is moved on by one with every restart of noise.
     """
     labels, _ = clustered
     iq = iq_of(*clustered)
     flat = maps.reshape(-1, maps.shape[-1])
-    alike = np.abs(final @ flat.T)
-    mean = np.array([alike[:, labels == cluster].mean(1) for cluster in range(labels.max() + 1)]).T
+    similar = np.abs(final @ flat.T)
+    mean = np.array([similar[:, labels == cluster].mean(1) for cluster in range(labels.max() + 1)]).T
     # Hungarian pairing of final networks and clusters with the largest total mean |r|
-    mine, theirs = linear_sum_assignment(-mean)
-    found = np.zeros(len(final))
-    found[mine] = iq[theirs]
-    null = [
-        iq_of(*clusters(restart_maps(reduced, how, noise_restarts(len(maps)), seed=seed + 1 + i, noise=True, bar=bar)))
-        for i in range(n_null)
-    ]
+    of_final, of_cluster = linear_sum_assignment(-mean)
+    found = np.zeros(len(final))  # a final network without a cluster keeps 0
+    found[of_final] = iq[of_cluster]
+    null = []
+    for i in range(n_null):
+        noise = restart_maps(reduced, settings, noise_restarts(len(maps)), seed=seed + 1 + i, noise=True, bar=bar)
+        null.append(iq_of(*clusters(noise)))
+    # every network is compared with the noise of all networks together
     pooled = np.sort(np.concatenate(null)) if null else np.zeros(0)
-    above = len(pooled) - np.searchsorted(pooled, found, "left")
-    return found, (1.0 + above) / (1.0 + len(pooled)), pooled
+    as_large = len(pooled) - np.searchsorted(pooled, found, "left")
+    return found, (1.0 + as_large) / (1.0 + len(pooled)), pooled

@@ -1,11 +1,18 @@
 """How many networks? Two answers that can disagree, and a proposal.
 
-- *Parallel analysis* (Horn 1965): how many directions carry more variance than the same directions of data whose units have been
-  rotated in time, each by an amount of its own, so that they keep their spread and autocorrelation and lose each other.
-- *Stability*: for each candidate the mean Iq of its networks (:mod:`.icasso`), and the share of networks above .8.
+- *Parallel analysis* (Horn 1965): the number of leading directions, in order of their variance, that carry more
+  variance than the same directions of shuffled data. A shuffle rotates the course of every unit in time by an amount of
+  its own, within each run: units keep their spread and autocorrelation, and lose each other.
+- *Stability*: for each candidate number, the mean stability index Iq of its networks (:mod:`.icasso`; near 1 for a
+  network that comes back in every resampled analysis), and the share of its networks whose Iq is above .8.
 
-The proposal is the largest candidate within what parallel analysis allows at which three quarters of the networks have an Iq above .8; where there is
-none, the candidate of highest mean Iq, and the repr says so. It is an argument, not a truth: look at the picture, ``fbn.plot.component_choice``.
+The proposal is the largest candidate that parallel analysis allows and at which three quarters of the networks have an
+Iq above .8. Where there is none, it is the candidate of highest mean Iq, and the repr says so. It is an argument, not a
+truth: look at the picture, ``fbn.plot.component_choice``.
+
+Units: variances are shares of the total, Iq has none. Cost: one ICA with restarts for every candidate, and one
+reduction for every shuffle. The directions that are compared come from a random sketch that is as wide as the largest
+candidate needs, so the last ones above chance may change by one when candidates do.
 """
 
 from __future__ import annotations
@@ -28,19 +35,28 @@ from tl_fbn.units import html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
 
-_STABLE = 0.8
-_SHARE = 0.75
+_STABLE_IQ = 0.8  # Iq above which a network counts as stable
+_MIN_SHARE_STABLE = 0.75  # of the networks of a candidate, for it to be proposed
 
 
 @dataclass(frozen=True, eq=False)
 class ComponentChoice(Result, step="model order", picture="component_choice"):
-    """What speaks for how many networks.
+    """What speaks for how many networks: stability of each candidate number, and variance beside that of shuffles.
+
+    >>> choice = fbn.choose_components(recording, (3, 6), n_restarts=4, seed=0, progress=False)
+    >>> choice.proposal, choice.agreed
+    (6, True)
+    >>> choice.variance[:2].round(2), choice.shuffled.max(0)[:2].round(2)  # first two directions: data, shuffles
+    (array([0.34, 0.12]), array([0.07, 0.06]))
 
     Args:
-        table: One line a candidate: n_components, mean_iq, share_stable, noise_iq (95th percentile), explained.
-        variance: (component,) share of variance of the data's directions.
-        shuffled: (shuffle, component) the same of data whose units were rotated in time.
-        provenance: Recording and seed.
+        table: One line a candidate: ``n_components``, the number of networks; ``mean_iq``, the mean of their Iq;
+            ``share_stable``, the share of networks whose Iq is above .8; ``noise_iq``, the 95th percentile of the Iq of
+            networks of Gaussian noise; ``explained``, the share of variance of all networks together.
+        variance: (component,) share of variance of each leading direction of the data, in descending order.
+        shuffled: (shuffle, component) share of variance of each leading direction of data whose units were rotated in
+            time, each by an amount of its own.
+        provenance: Where the choice came from: the recording, the method, the seed and the number of restarts.
     """
 
     table: pd.DataFrame
@@ -50,25 +66,29 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
 
     @property
     def n_above_chance(self) -> int:
-        """Leading directions with more variance than every shuffle gives."""
+        """Number of leading directions with more variance than the same direction of every shuffle."""
         above = self.variance > self.shuffled.max(0)
-        return int(len(above) if above.all() else above.argmin())
+        return int(len(above) if above.all() else above.argmin())  # argmin: the first direction that is not above
 
     @property
     def proposal(self) -> int:
-        """The number proposed; see the module."""
+        """The number of networks proposed.
+
+        It is the largest candidate of at most :attr:`n_above_chance` networks, three quarters of which have an Iq above
+        .8; where there is none, the candidate of highest mean Iq.
+        """
         n, iq, share = (self.table[name].to_numpy() for name in ("n_components", "mean_iq", "share_stable"))
-        good = n[(share >= _SHARE) & (n <= self.n_above_chance)]
+        good = n[(share >= _MIN_SHARE_STABLE) & (n <= self.n_above_chance)]
         return int(good.max() if len(good) else n[iq.argmax()])
 
     @property
     def agreed(self) -> bool:
-        """Whether the proposal has both on its side."""
+        """Whether both stability and parallel analysis speak for the proposal."""
         line = self.table[self.table["n_components"] == self.proposal].iloc[0]
-        return bool(line["share_stable"] >= _SHARE and self.proposal <= self.n_above_chance)
+        return bool(line["share_stable"] >= _MIN_SHARE_STABLE and self.proposal <= self.n_above_chance)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a candidate."""
+        """The field ``table``: one line a candidate, with its stability and the variance that it explains."""
         return self.table
 
     def _pack_(self) -> tuple[Arrays, Described]:
@@ -84,8 +104,10 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
         about = self.provenance
         tried = self.table["n_components"].tolist()
         return [
-            f"Numbers of networks from {listed(tried)} were compared by stability (Iq over {about.get('n_restarts', NOT_RECORDED)} restarts) and by parallel "
-            f"analysis against {len(self.shuffled)} shuffles (seed {about.get('seed', NOT_RECORDED)}); proposed: {self.proposal}."
+            f"Numbers of networks from {listed(tried)} were compared by stability "
+            f"(Iq over {about.get('n_restarts', NOT_RECORDED)} restarts) and by parallel "
+            f"analysis against {len(self.shuffled)} shuffles (seed {about.get('seed', NOT_RECORDED)}); "
+            f"proposed: {self.proposal}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
@@ -101,7 +123,8 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
 
     def __repr__(self) -> str:
         doubt = "" if self.agreed else ", of highest mean Iq: no candidate is both stable and within chance's limit"
-        return f"ComponentChoice: {self.proposal} proposed{doubt}; {self.n_above_chance} of {len(self.variance)} directions exceed chance"
+        directions = f"{self.n_above_chance} of {len(self.variance)} directions exceed chance"
+        return f"ComponentChoice: {self.proposal} proposed{doubt}; {directions}"
 
     def _repr_html_(self) -> str:
         rows = [tuple(f"{x:.3g}" for x in row) for row in self.table.itertuples(index=False)]
@@ -121,44 +144,57 @@ def choose_components(
     clip: int | float | None = None,
     progress: bool = True,
 ) -> ComponentChoice:
-    """Propose how many networks to look for.
+    """Propose how many networks to look for in a recording.
 
-    ::
-
-        choice = fbn.choose_components(recording, (8, 16, 32), seed=0)
-        choice.to_dataframe()
+    >>> choice = fbn.choose_components(recording, (3, 6), n_restarts=4, seed=0, progress=False)
+    >>> choice
+    ComponentChoice: 6 proposed; 7 of 16 directions exceed chance
+    >>> choice.to_dataframe()[["n_components", "share_stable", "explained"]].round(2)
+       n_components  share_stable  explained
+    0             3           1.0       0.54
+    1             6           1.0       0.69
 
     Args:
-        recording: Activations.
-        candidates: Numbers to try, e.g. ``(4, 8, 16, 32)``.
-        seed: Seed of restarts, noise and shuffles.
-        method: ``"spatial"``, ``"temporal"`` or ``"canica"``, as for :func:`tl_fbn.find_networks`.
-        n_restarts: Restarts of every candidate.
-        n_null: Data sets with units rotated in time, against which parallel analysis compares variances.
-        standardize: Divide every unit by its spread first, as for :func:`tl_fbn.find_networks`.
-        drop_first: Rows to leave out at the start of every context.
-        clip: Clip values beyond so many standard deviations.
-        progress: Show a bar where it takes longer than some seconds.
+        recording: Activations of one site.
+        candidates: Numbers of networks to try, e.g. ``(4, 8, 16, 32)``.
+        seed: Seed of the random sketches, restarts, noise and shuffles; the same seed gives the same choice.
+        method: What is independent of what: maps over units (``"spatial"``), courses over rows (``"temporal"``), or
+            maps over units within the subspace that runs share (``"canica"``).
+        n_restarts: Number of resampled analyses of every candidate, which give its stability; at least 2.
+        n_null: Number of data sets with units rotated in time, against which parallel analysis compares variances; at
+            least 1.
+        standardize: Whether every unit is divided by its spread over all rows first: True by the standard deviation,
+            ``"robust"`` by 1.4826 times the median absolute deviation, False not at all.
+        drop_first: Number of rows to leave out at the start of every context.
+        clip: Number of spreads (standard deviations, or with ``standardize="robust"`` scaled median absolute
+            deviations) beyond which values are clipped; None clips nothing.
+        progress: Whether to show a bar if it takes longer than some seconds.
+
+    Returns:
+        The proposal, with the stability of every candidate and the variances behind it.
 
     Raises:
-        InputError: No candidates, fewer than two restarts or one shuffle, or candidates the recording is too short for.
+        InputError: There are no candidates, fewer than two restarts or one shuffle, or a candidate needs more rows or
+            units than the recording has.
     """
     tried = sorted(set(candidates))
     if not tried or n_restarts < 2 or n_null < 1:
         raise InputError(
-            f"candidates={tuple(candidates)}, n_restarts={n_restarts}, n_null={n_null}; give at least one candidate, two restarts, one shuffle"
+            f"candidates={tuple(candidates)}, n_restarts={n_restarts}, n_null={n_null}; "
+            "give at least one candidate, two restarts, one shuffle"
         )
     options: dict[str, Any] = {"standardize": standardize, "drop_first": drop_first, "clip": clip}
     lines = []
     steps = tqdm(tried, desc="candidates", delay=BAR_AFTER, disable=not progress)
     for n in steps:
+        # one noise data set is enough here: its Iq is shown beside the data's and decides nothing
         atlas = find_networks(
             recording, n, seed=seed, method=method, n_restarts=n_restarts, n_null=1, progress=False, **options
         )
         iq = np.asarray(atlas.stability)
         noise = np.asarray(atlas.noise_iq)
         explained = np.asarray(atlas.explained)
-        lines.append((n, iq.mean(), (iq > _STABLE).mean(), noise.max(), explained.sum()))
+        lines.append((n, iq.mean(), (iq > _STABLE_IQ).mean(), noise.max(), explained.sum()))
     table = pd.DataFrame(lines, columns=["n_components", "mean_iq", "share_stable", "noise_iq", "explained"])
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
     shared: dict[str, Any] = {
@@ -167,9 +203,10 @@ def choose_components(
         "preparation": preparation,
         "seed": seed,
     }
+    # parallel analysis: variances of the data's directions, then those of every shuffle
     found = [reduce_recording(recording, tried[-1], **shared)]
     found += [reduce_recording(recording, tried[-1], shuffle=seed + i, **shared) for i in range(n_null)]
-    size = min(len(one.singular) for one in found)
-    shares = np.array([np.square(one.singular[:size]) / one.total for one in found])
+    size = min(len(one.singular) for one in found)  # directions that all of them have
+    shares = np.array([np.square(one.singular[:size]) / one.total for one in found])  # of variance: s^2 / total
     about = {**recording.provenance, "method": method, "seed": seed, "n_restarts": n_restarts}
     return ComponentChoice(table, shares[0], shares[1:], about)

@@ -1,20 +1,28 @@
 """A recording in a few dimensions: its leading singular vectors, found without ever holding the matrix.
 
-Rows of all runs stacked give X (row, unit), each unit centred within each run and, for spatial analyses, each row centred over units. Of
-X = U S V only the leading L triples are found:
+Rows of all runs stacked give X (row, unit), each unit centred within each run and, for spatial analyses, each row
+centred over units. Of X = U S V, with V (component, unit), only the leading L triples are found:
 
-- few rows: the Gram matrix X X' is exact and cheap;
-- else a random sketch (Halko, Martinsson and Tropp 2011): Q spans X X' R for random R, refined ``n_iter`` times, then V comes from
-  Q' X. Every pass reads each layer once, layers side by side.
+- few rows (up to 6 L): the eigenvectors of the Gram matrix X X', which is exact and cheap, are U;
+- else a random sketch (Halko, Martinsson and Tropp 2011): Q, the orthonormal basis of X X' R for random R (row, L),
+  refined ``n_iter`` times, spans nearly what U spans.
 
-Centring is done on the thin side of every product (a sketch R that is centred within runs needs no centred X), so activations are
-read in float32 as they lie on disk; where means are far larger than spreads they are taken off first, and products cannot lose them.
+In both cases the small matrix Q' X (L, unit) then has the singular values and maps of X within that span. Every pass
+reads each layer once, layers side by side.
 
-Preparation, off by default: ``drop_first`` rows of every context (first tokens carry massive activations), ``standardize`` each unit over all
-rows (True: mean and sd with S0's rule that a sd below machine precision counts as 1; "robust": median and 1.4826 MAD), ``clip`` at so many of
-those spreads.
+Centring is done on the thin side of every product: with H the matrix that takes the mean of every run off the rows,
+(H X)' R = X' (H R), so a sketch that is centred within runs needs no centred X. Activations are therefore read in
+float32 as they lie on disk. Only where means are more than 30 times the spread, so that a float32 product would lose
+the spread beside the mean, are means taken off first.
 
-Cost: ``4 (n_iter + 1) + 2`` flops a row, unit and component. Memory: V, and one block of units.
+Preparation, off by default: ``drop_first`` leaves out the first rows of every context (first tokens carry massive
+activations); ``standardize`` divides each unit by its spread over all rows (True: standard deviation, by the rule of
+Liu et al. 2025 that one below machine precision counts as 1; ``"robust"``: 1.4826 times the median absolute deviation
+from the median, MAD); ``clip`` cuts values off at so many of those spreads.
+
+Units: those of the activations, or spreads where they are standardised. Cost: ``4 (n_iter + 1) + 2`` flops a row, unit
+and component. Memory: V, and one block of units. It does not rotate: singular vectors are uncorrelated, not
+independent.
 """
 
 from __future__ import annotations
@@ -35,9 +43,9 @@ from tl_fbn.analysis.unit_blocks import hand_back
 from tl_fbn.errors import InputError
 
 Standardize = bool | Literal["robust"]
-_BLOCK_BYTES = 64 << 20
-_FAR = 30.0  # means beyond so many spreads are taken off before a product
-_OVERSAMPLED = 10
+_BLOCK_BYTES = 64 << 20  # float32 activations of one block of units, all rows
+_MAX_MEAN_IN_SPREADS = 30.0  # means beyond so many spreads are taken off before a product
+_EXTRA_COMPONENTS = 10  # found beside those asked for: a wider sketch is more exact (Halko et al. advise 5 to 10)
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,11 @@ class Preparation:
     """What is done to activations before they are decomposed.
 
     Args:
-        drop_first: Rows to leave out at the start of every context.
-        standardize: Divide units by their spread.
-        clip: Spreads beyond which values are clipped.
+        drop_first: Number of rows to leave out at the start of every context.
+        standardize: Whether units are divided by their spread over all rows: True by the standard deviation,
+            ``"robust"`` by 1.4826 times the median absolute deviation, False not at all.
+        clip: Number of spreads from the mean of the run (from its median where ``standardize`` is ``"robust"``) beyond
+            which values are clipped; None clips nothing.
     """
 
     drop_first: int = 0
@@ -56,7 +66,7 @@ class Preparation:
 
     @property
     def plain(self) -> bool:
-        """Nothing is done to values."""
+        """Whether values stay as they are; rows may be left out all the same."""
         return not self.standardize and self.clip is None
 
 
@@ -65,11 +75,11 @@ class Reduced:
     """The leading singular triples of a recording.
 
     Args:
-        left: (row, component) orthonormal over the rows kept.
-        singular: (component,) in descending order.
-        right: (component, unit) orthonormal maps, float32; centred over units where the analysis is spatial.
-        run_of: (row,) which run each row is of.
-        total: Sum of squares of the centred matrix.
+        left: (row, component) courses, orthonormal over the rows kept.
+        singular: (component,) singular values in descending order.
+        right: (component, unit) maps, orthonormal, in float32; centred over units where the analysis is spatial.
+        run_of: (row,) number of the run that each row is of.
+        total: Sum of squares of the centred matrix; ``singular**2 / total`` are shares of variance.
     """
 
     left: Float[np.ndarray, "row component"]
@@ -80,14 +90,16 @@ class Reduced:
 
     @property
     def n_rows(self) -> int:
+        """Number of rows that were kept, of all runs together."""
         return len(self.left)
 
 
 def kept_rows(recording: Recording, drop_first: int) -> list[Bool[np.ndarray, " _"]]:
-    """The rows of every run that are looked at."""
+    """For every run, True at the rows that are decomposed: all but the first ``drop_first`` of every context."""
     kept = []
     for run in recording:
         place = np.arange(run.n_rows)
+        # distance from the start of the context: the row's number less that of the latest start before it
         place = place - np.maximum.accumulate(np.where(run.segment_starts, place, 0))
         kept.append(place >= drop_first)
     return kept
@@ -105,84 +117,94 @@ def reduce_recording(
     runs: Sequence[int] | None = None,
     shuffle: int | None = None,
 ) -> Reduced:
-    """The leading components, some more than asked for.
+    """The leading singular triples of a recording: those asked for, and ten more where there are any.
 
     Args:
-        recording: Activations.
-        n_components: How many are needed; ten more are kept, as far as there are any.
-        layers: Layers to look at, in order.
-        spatial: Centre every row over units too.
-        preparation: See :class:`Preparation`.
+        recording: Activations of one site.
+        n_components: Number of components that are needed; ten more are kept, as far as there are any.
+        layers: Numbers of the layers that are decomposed, in the order in which the maps hold them.
+        spatial: Whether every row is centred over units too.
+        preparation: What is done to the activations first.
         seed: Seed of the random sketch; the same seed gives the same components.
-        n_iter: Refinements of the sketch.
-        runs: Runs to look at; all by default.
-        shuffle: A seed with which every unit's course is rotated by an amount of its own within each run: units keep their spread and
-            autocorrelation, and lose each other.
+        n_iter: Number of refinements of the sketch; each reads the recording once more.
+        runs: Numbers of the runs that are decomposed; None for all of them.
+        shuffle: Seed of a shuffle: every unit's course is rotated in time by an amount of its own within each run, so
+            that units keep their spread and autocorrelation and lose each other. None leaves courses as they are.
 
     Raises:
-        InputError: Fewer rows or varying units than components, or values that are not finite.
+        InputError: There are fewer rows or varying units than components, or values that are not finite.
     """
     numbers = list(range(len(recording)) if runs is None else runs)
     kept = kept_rows(recording, preparation.drop_first)
     run_of = np.repeat(numbers, [int(kept[number].sum()) for number in numbers])
     n_rows = len(run_of)
     n_units = sum(recording.space.widths[layer] for layer in layers)
+    # centring takes one dimension a run from the rows, and one from the units of a spatial analysis
     possible = min(n_rows - len(numbers), n_units - int(spatial))
     if possible < n_components:
         raise InputError(
-            f"{n_components} networks need more than {n_components} rows and units; there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
+            f"{n_components} networks need more than {n_components} rows and units; "
+            f"there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
             "Record more, or ask for fewer networks"
         )
-    size = min(n_components + _OVERSAMPLED, possible)
+    size = min(n_components + _EXTRA_COMPONENTS, possible)  # L, columns of the sketch
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
     parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
     means = _RunMeans(run_of)
     work = n_rows * n_units
+    # Below, X is as it lies in the layers; H takes run means off, and m = H X 1 / n_units is the mean of every row of
+    # H X over units. A spatial analysis decomposes H X - m 1'.
     if n_rows <= 6 * size:
         gram, sums = summed(_gram, parts, size=work)
-        m = means.off(sums[:, None])[:, 0] / n_units
-        gram = means.off(means.off(_finite(gram)).T).T
+        m = means.subtract_from(sums[:, None])[:, 0] / n_units
+        # H X X' H: run means off the columns, then off the rows
+        gram = means.subtract_from(means.subtract_from(_require_finite(gram)).T).T
         if spatial:
-            gram = gram - n_units * np.outer(m, m)
-        values, vectors = np.linalg.eigh(gram)
-        q = vectors[:, ::-1][:, :size]
+            gram = gram - n_units * np.outer(m, m)  # (H X - m 1') (H X - m 1')', as H X 1 = n_units m
+        _, vectors = np.linalg.eigh(gram)
+        q = vectors[:, ::-1][:, :size]  # eigenvalues ascend: the last columns lead
     else:
-        q = means.off(np.random.default_rng(seed).standard_normal((n_rows, size)))
+        q = means.subtract_from(np.random.default_rng(seed).standard_normal((n_rows, size)))  # H R
         m = np.zeros(n_rows)
         for _ in range(n_iter + 1):
-            q = np.linalg.qr(q)[0]
+            q = np.linalg.qr(q)[0]  # without it all columns would turn to the first singular vector
             z, sums, column_sums = summed(partial(_power, q.astype(np.float32)), parts, size=work)
-            m = means.off(sums[:, None])[:, 0] / n_units
+            m = means.subtract_from(sums[:, None])[:, 0] / n_units
             if spatial:
-                z -= np.outer(m, column_sums)
-            q = means.off(_finite(z))
+                z -= np.outer(m, column_sums)  # (H X - m 1') X' q: m times the sums over units of X' q
+            q = means.subtract_from(_require_finite(z))
         q = np.linalg.qr(q)[0]
+    # B = Q' X, (component, unit), layer by layer
     projected = each(partial(_project, q.astype(np.float32), run_of), parts, size=work, products=True)
     blocks, squares = zip(*projected, strict=True)
     total = float(sum(squares))
-    if spatial:  # centring rows over units: q' m off every column
+    if spatial:  # rows centred over units: Q' m off every column of B, and n_units |m|^2 off the sum of squares
         blocks = [block - (q.T @ m)[:, None].astype(np.float32) for block in blocks]
         total -= n_units * float(m @ m)
     right = np.concatenate(blocks, axis=1)
+    # the singular value decomposition of the wide B by way of the small B B' = W S^2 W'
     covariance = sum((block @ block.T).astype(np.float64) for block in blocks)
     values, vectors = np.linalg.eigh(np.asarray(covariance))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    solid = values > 1e-7 * values[0] if values[0] > 0 else np.zeros(size, dtype=bool)  # products are float32
+    values = values[::-1]
+    vectors = vectors[:, ::-1]
+    # products are float32: what is below their precision is rounding, and no direction of the data
+    solid = values > 1e-7 * values[0] if values[0] > 0 else np.zeros(size, dtype=bool)
     if solid.sum() < n_components:
         raise InputError(
-            f"the activations vary in {int(solid.sum())} directions only, {n_components} networks need as many; most units are constant or "
-            "copies of others. Ask for fewer networks"
+            f"the activations vary in {int(solid.sum())} directions only, {n_components} networks need as many; "
+            "most units are constant or copies of others. Ask for fewer networks"
         )
-    values, vectors = values[solid], vectors[:, solid]
+    values = values[solid]
+    vectors = vectors[:, solid]
     singular = np.sqrt(values)
-    right = (vectors / singular).T.astype(np.float32) @ right
-    return Reduced(q @ vectors, singular, right, run_of, total)
+    right = (vectors / singular).T.astype(np.float32) @ right  # V = S^-1 W' B
+    return Reduced(q @ vectors, singular, right, run_of, total)  # U = Q W
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for it is sent to workers."""
+    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it."""
 
     arrays: Sequence[np.ndarray | HalfArray]
     layer: int
@@ -191,7 +213,10 @@ class _Layer:
     shuffle: int | None = None
 
     def blocks(self) -> Iterator[list[np.ndarray]]:
-        """float32 blocks of units, prepared, all rows in one array; as they lie, an array a run, where nothing is asked for and means are small."""
+        """Prepared float32 blocks of units: one array with all rows, or one for each run.
+
+        Where nothing is asked for and means are small, arrays are as they lie on disk, one for each run.
+        """
         n_rows = sum(int(kept.sum()) for kept in self.kept)
         n_units = self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
@@ -199,6 +224,7 @@ class _Layer:
             units = slice(first, min(first + step, n_units))
             values = [_rows(array, kept, units) for array, kept in zip(self.arrays, self.kept, strict=True)]
             if self.shuffle is not None:
+                # seeded by the place of the block, so that every pass sees the same shuffle
                 rng = np.random.default_rng([self.shuffle, self.layer, first])
                 values = [_rotated(part, rng) for part in values]
             yield self._prepared(values)
@@ -206,31 +232,33 @@ class _Layer:
             hand_back(array)
 
     def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        how = self.preparation
-        if how.plain and not any(_far_from_zero(part) for part in values):
-            return values
-        robust = how.standardize == "robust"
+        preparation = self.preparation
+        if preparation.plain and not any(_far_from_zero(part) for part in values):
+            return values  # uncentred: the thin side of every product is centred instead
+        robust = preparation.standardize == "robust"
         middle = np.median if robust else partial(np.mean, dtype=np.float64)
+        # centred within runs, but the spread is one over all rows: a quiet run stays quiet
         centred = np.concatenate([part - middle(part, axis=0).astype(np.float32) for part in values])
-        if how.plain:
+        if preparation.plain:
             return [centred]
         if robust:
-            spread = 1.4826 * np.median(np.abs(centred), axis=0)
+            spread = 1.4826 * np.median(np.abs(centred), axis=0)  # MAD, times the factor that makes it a Gaussian's sd
         else:
             spread = centred.std(axis=0, ddof=1, dtype=np.float64)
         spread = np.where(spread > np.finfo(np.float32).eps, spread, 1.0).astype(np.float32)
-        if how.clip is not None:
-            centred = np.clip(centred, -how.clip * spread, how.clip * spread)
-        return [centred / spread if how.standardize else centred]
+        if preparation.clip is not None:
+            centred = np.clip(centred, -preparation.clip * spread, preparation.clip * spread)
+        return [centred / spread if preparation.standardize else centred]
 
 
 @dataclass(frozen=True, eq=False)
 class _RunMeans:
-    """Takes the mean of every run off the columns of a thin matrix."""
+    """Takes the mean of every run off the columns of a thin matrix: the product with H."""
 
     run_of: Int[np.ndarray, " row"]
 
-    def off(self, thin: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
+    def subtract_from(self, thin: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
+        """A float64 copy of the matrix, every column centred within runs."""
         out = np.array(thin, dtype=np.float64)
         for run in np.unique(self.run_of):
             out[self.run_of == run] -= out[self.run_of == run].mean(0)
@@ -239,32 +267,38 @@ class _RunMeans:
 
 def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: slice) -> np.ndarray:
     values = np.asarray(array[:, units], dtype=np.float32)
-    return values if kept.all() else values[kept]
+    return values if kept.all() else values[kept]  # a mask always copies, which whole runs need not
 
 
 def _rotated(values: Float[np.ndarray, "row unit"], rng: np.random.Generator) -> Float[np.ndarray, "row unit"]:
-    """Every column rotated by an amount of its own."""
+    """Every column rotated in time by an amount of its own."""
     n = len(values)
+    # row t of unit u becomes row (t + shift of u) modulo n
     return np.take_along_axis(values, (np.arange(n)[:, None] + rng.integers(n, size=values.shape[1])) % n, 0)
 
 
 def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:
-    few = values[:64].astype(np.float64)
-    squared = np.square(few.mean(0))
-    return bool((squared > _FAR**2 * (np.square(few).mean(0) - squared) + 1e-60).any())
+    """Whether any unit's mean is so many times its spread that float32 products would lose the spread."""
+    first_rows = values[:64].astype(np.float64)  # enough for an order of magnitude
+    squared_mean = np.square(first_rows.mean(0))
+    variance = np.square(first_rows).mean(0) - squared_mean
+    # 1e-60: a unit that is always 0 is not far from it
+    return bool((squared_mean > _MAX_MEAN_IN_SPREADS**2 * variance + 1e-60).any())
 
 
 def _gram(part: _Layer) -> tuple[np.ndarray, np.ndarray]:
+    """X X' (row, row) and the sums of rows X 1, of the units of a layer."""
     gram = 0.0
     sums = 0.0
     for parts in part.blocks():
-        wide = np.concatenate(parts, dtype=np.float64)
-        gram, sums = gram + wide @ wide.T, sums + wide.sum(1)
+        wide = np.concatenate(parts, dtype=np.float64)  # affordable where rows are few; nothing is lost in the squares
+        gram = gram + wide @ wide.T
+        sums = sums + wide.sum(1)
     return np.asarray(gram), np.asarray(sums)
 
 
-def _placed(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.ndarray, "some unit"]]]:
-    """Each array beside the rows that are its."""
+def _with_row_slices(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.ndarray, "some unit"]]]:
+    """Each array of a block, after the slice of the rows that it holds."""
     first = 0
     for x in parts:
         yield slice(first, first + len(x)), x
@@ -272,17 +306,18 @@ def _placed(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.ndarray, 
 
 
 def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """X X' q, the sums of rows, and the sums of X' q."""
+    """X X' q, the sums of rows X 1, and the sums over units 1' X' q, of the units of a layer."""
     z = np.zeros(q.shape)
     sums = np.zeros(len(q))
     columns = np.zeros(q.shape[1])
     for parts in part.blocks():
+        # y = [X' q, 1]: the column of ones makes X y give the sums of rows too, in the same product
         y = np.ones((parts[0].shape[1], q.shape[1] + 1), dtype=np.float32)
-        y[:, :-1] = sum(x.T @ q[rows] for rows, x in _placed(parts))
-        for rows, x in _placed(parts):
-            found = x @ y
-            z[rows] += found[:, :-1]
-            sums[rows] += found[:, -1]
+        y[:, :-1] = sum(x.T @ q[rows] for rows, x in _with_row_slices(parts))  # over all runs before the way back
+        for rows, x in _with_row_slices(parts):
+            product = x @ y
+            z[rows] += product[:, :-1]
+            sums[rows] += product[:, -1]
         columns += y[:, :-1].sum(0, dtype=np.float64)
     return z, sums, columns
 
@@ -290,20 +325,22 @@ def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndar
 def _project(
     q: Float[np.ndarray, "row component"], run_of: Int[np.ndarray, " row"], part: _Layer
 ) -> tuple[Float[np.ndarray, "component unit"], float]:
-    """q' X, and the sum of squares of X less the mean of every run."""
+    """q' X, and the sum of squares of X less the mean of every run, of the units of a layer."""
     found = []
     squares = 0.0
     for parts in part.blocks():
-        found.append(sum(q[rows].T @ x for rows, x in _placed(parts)))
-        for rows, x in _placed(parts):
+        found.append(sum(q[rows].T @ x for rows, x in _with_row_slices(parts)))  # q is centred within runs: so is q' X
+        for rows, x in _with_row_slices(parts):
             squares += float(np.einsum("tn,tn->n", x, x).sum(dtype=np.float64))
+            # sum (x - mean)^2 = sum x^2 - (sum x)^2 / n, run by run; an array may hold several runs, one after another
             ends = [0, *(np.flatnonzero(np.diff(run_of[rows])) + 1).tolist(), len(x)]
             for first, stop in pairwise(ends):
                 squares -= float(np.square(x[first:stop].sum(0), dtype=np.float64).sum()) / max(stop - first, 1)
     return np.concatenate(found, axis=1), squares
 
 
-def _finite(array: np.ndarray) -> np.ndarray:
+def _require_finite(array: np.ndarray) -> np.ndarray:
+    """The array itself; an error if any of its values is not finite."""
     if not np.isfinite(array).all():
         raise InputError(
             "the activations hold values that are not finite, or too large for float32; leave those rows out"

@@ -1,8 +1,14 @@
-"""Maps and networks against each other.
+"""The conjunction of maps: what every one of several contrasts shows, as the smallest value of each unit.
 
-``conjunction`` asks for what *every* one of several contrasts shows: the smallest value of each unit. The effect of a task
-against each other task, conjoined, is large only for units that respond to this task more than to any other, which
-a contrast against the others' mean is not.
+    conjunction(u) = min over maps m of m(u)
+
+It is the minimum statistic of Nichols et al. (2005): a unit is high in the conjunction only if it is high in each map.
+The contrasts of a task against each other task, conjoined, are therefore large only for units that respond more to
+this task than to any other. A contrast against the mean of the others does not show that: a unit may exceed the mean
+and still respond more to one of them.
+
+Signs matter: the minimum of negative values is the most negative one, so conjoin contrasts that point the same way. No
+p values are computed; the conjunction of t maps is a map of t.
 """
 
 from __future__ import annotations
@@ -17,15 +23,23 @@ from tl_fbn.units.space import pooled_prompts
 
 
 def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
-    """The minimum over maps, unit by unit (the minimum-statistic conjunction of Nichols et al. 2005).
+    """The smallest value over maps, unit by unit (the minimum-statistic conjunction of Nichols et al. 2005).
 
-    >>> from tl_fbn.units import UnitSpace
-    >>> space = UnitSpace("mlp.neurons", (3,))
-    >>> conjunction([UnitMap(space, np.array([1.0, 5.0, 2.0]), "t"), UnitMap(space, np.array([3.0, -1.0, 4.0]), "t")]).values
-    array([ 1., -1.,  2.])
+    Units that respond more to sorting than to either other task:
+
+    >>> fit = fbn.fit_glm(recording)
+    >>> both = fbn.conjunction([fit.contrast(f"sort - {other}").t for other in ("reverse", "add")])
+    >>> both  # doctest: +ELLIPSIS
+    UnitMap of t: tl_fbn-demo mlp.neurons (3 x 384), ... to ...
+    >>> bool((both.values <= fit.contrast("sort - add").t.values).all())
+    True
 
     Args:
-        maps: Maps in one space and of one kind.
+        maps: At least one map; all are of one space and of one kind (e.g. all of t).
+
+    Returns:
+        A map of the same kind, (unit,) smallest values; NaN where any map has NaN. Its provenance lists that of every
+        map under ``"of"``, and the prompts of all of them.
 
     Raises:
         InputError: No maps, or maps of different kinds or spaces.
@@ -44,6 +58,7 @@ def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
     for name in ("prompts", "contrast"):  # those of the first map alone
         provenance.pop(name, None)
     if pooled:
+        # the prompts of all maps are kept once, at the top, and not again in every part
         provenance["of"] = [
             {key: value for key, value in part.items() if key != "prompts"} for part in provenance["of"]
         ]

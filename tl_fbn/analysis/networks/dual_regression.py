@@ -1,11 +1,22 @@
-"""Dual regression: an atlas in a single sample, too short to be decomposed by itself.
+"""Dual regression: the maps of an atlas in a single sample that is too short to be decomposed by itself.
 
-First every row is regressed on the maps, which gives the networks' courses in the sample; then every unit is regressed on those courses, which
-gives the sample's own maps (Beckmann et al. 2009). Rows are few and units many, so the first step is well posed where an ICA of the
-sample is not; the second needs more rows than networks.
+A sample is a run, a block or a prompt. Two regressions follow each other (Beckmann et al. 2009), for activations Y
+(row, unit) of the sample and maps M (network, unit) of the atlas:
 
-It is circular: in noise too, a returned map resembles the template it came from, about sqrt(rows / (rows + units)). Compare with
-shuffled templates, as :mod:`.recurrence` does.
+1. every row of Y on all maps together, which gives the time course of each network in the sample, C (row, network):
+   ``C = Y pinv(M)``, with every map less its mean over units;
+2. every unit of Y on all courses together, which gives the sample's own maps (network, unit): ``pinv(C) Y``, with
+   courses of mean 0 and standard deviation 1 over the rows of the sample.
+
+Rows are few and units many, so the first step is well posed where an independent component analysis of the sample is
+not. The second step needs more rows than networks. The sample's maps are in units of the activations: by how much a
+unit changes with one standard deviation of a course.
+
+The method is circular: in noise too, a map that it returns resembles the map it came from, with a correlation of about
+``sqrt(rows / (rows + units))``. Compare with shuffled maps, as :mod:`.recurrence` does.
+
+Cost: the time courses once, then one product (network, row) x (row, unit) for each sample. Memory: all sample maps in
+float32, ``4 * samples * networks * units`` bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +29,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
@@ -29,15 +41,24 @@ Samples = Literal["run", "block", "prompt"]
 
 @dataclass(frozen=True, eq=False)
 class SampleMaps(Result, step="comparison"):
-    """The networks of an atlas as they are in single samples.
+    """The maps of an atlas' networks in single samples: runs, blocks or prompts.
+
+    >>> found = fbn.networks.dual_regression(recording, atlas, samples="block")
+    >>> found.maps.shape
+    (24, 8, 1152)
+    >>> found.to_dataframe().head(2)
+       run     sample  rows trial_type
+    0    0     sort 0    64       sort
+    1    0  reverse 1    64    reverse
 
     Args:
-        space: The units.
-        names: Networks.
-        table: One line a sample: run, sample, rows, trial_type.
-        maps: (sample, network, unit) slopes of units on standardized courses, in units of the activations.
-        skipped: Samples left out because they were too short.
-        provenance: Recording and atlas.
+        space: Space of the units: site, and width of every layer.
+        names: Names of the networks, in the order of the second axis of ``maps``.
+        table: One line a sample: run, sample (its name within the run), rows (how many it has), trial_type (condition
+            of its first row; empty where samples are runs or the recording has no table of rows).
+        maps: (sample, network, unit) slopes of units on courses of standard deviation 1, in units of the activations.
+        skipped: Number of samples that were left out because they have too few rows.
+        provenance: Where the maps came from: recording, provenance of the atlas, and kind of sample.
     """
 
     space: UnitSpace
@@ -51,13 +72,20 @@ class SampleMaps(Result, step="comparison"):
     _measured_ = ("skipped",)
 
     def __getitem__(self, sample: int) -> Atlas:
-        """One sample's maps as an atlas; as many members a network as z above 3 gives."""
+        """One sample's maps as an atlas, z-scored over units.
+
+        Members of a network are its units with \\|z\\| of 3 or more. A network without such a unit gets the one of
+        largest \\|z\\|.
+
+        Args:
+            sample: Number of the sample, from 0.
+        """
         maps = self.maps[sample]
         z = (maps - maps.mean(1, keepdims=True)) / np.where(maps.std(1) > 0, maps.std(1), 1.0)[:, None]
         about = {**self.provenance, "sample": int(sample)}
         networks = {}
         for name, one in zip(self.names, z, strict=True):
-            n = max(1, int((np.abs(one) >= 3).sum()))
+            n = max(1, int((np.abs(one) >= 3).sum()))  # a network without a unit would have no time course
             networks[name] = UnitMap(self.space, one, "z", about).top(n, two_sided=True, name=name)
         return Atlas(self.space, networks, z.astype(np.float32), provenance=about)
 
@@ -65,13 +93,13 @@ class SampleMaps(Result, step="comparison"):
         return len(self.maps)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a sample."""
+        """The table of samples, one line a sample: run, sample, rows, trial_type."""
         return self.table
 
     def _methods_(self) -> list[str]:
         return [
-            f"Maps of {len(self.names)} networks in {len(self)} single {self.provenance.get('samples', 'sample')}s came from dual regression "
-            f"({self.skipped} too short)."
+            f"Maps of {len(self.names)} networks in {len(self)} single {self.provenance.get('samples', 'sample')}s "
+            f"came from dual regression ({self.skipped} too short)."
         ]
 
     def __repr__(self) -> str:
@@ -87,17 +115,30 @@ class SampleMaps(Result, step="comparison"):
 def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "run") -> SampleMaps:
     """The maps of an atlas in every sample of a recording.
 
-    ::
+    The networks of an atlas, in texts that it was not found on:
 
-        maps = fbn.networks.dual_regression(other_recording, atlas, samples="prompt")
+    >>> texts = {name: fbn.prompts(name, seed=1) for name in tasks}
+    >>> other = fbn.block_design(texts, n_runs=2, n_cycles=2, seed=1)
+    >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
+    >>> found = fbn.networks.dual_regression(later, atlas, samples="prompt")
+    >>> found
+    SampleMaps of 8 networks in 49 samples, 6 too short: tl_fbn-demo mlp.neurons (3 x 384)
+    >>> list(found[0])[:2]  # the maps of the first prompt as an atlas
+    ['N00', 'N01']
 
     Args:
-        recording: Activations.
-        atlas: With maps.
-        samples: ``"run"``, ``"block"`` or ``"prompt"``. Those with no more rows than networks and one are left out, and counted.
+        recording: Activations of one site.
+        atlas: Networks of the recording's space, with maps.
+        samples: What a sample is: ``"run"``, ``"block"`` (consecutive rows of one condition) or ``"prompt"`` (as far as
+            its block showed it). A sample needs at least two rows more than there are networks; shorter ones are left
+            out and counted.
+
+    Returns:
+        The maps of every sample that is long enough, in the order of rows.
 
     Raises:
-        InputError: An atlas without maps or of another space, or no sample that is long enough.
+        InputError: An atlas without maps or of another space, no sample that is long enough, or prompts asked of a
+            recording whose table of rows has none.
     """
     one_of(samples, Samples, "samples")
     courses = time_courses(recording, atlas, how="regression")
@@ -106,22 +147,25 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
     skipped = 0
     for number, (run, course) in enumerate(zip(recording, courses, strict=True)):
         found = samples_of(run, samples)
+        # centring takes one degree of freedom, the courses one each, and one must be left
         long = [(label, rows) for label, rows in found if rows.stop - rows.start > len(atlas) + 1]
         skipped += len(found) - len(long)
-        own = np.zeros((len(long), len(atlas), recording.space.n_units), dtype=np.float32)
-        inverses = [_inverse(np.asarray(course.layer(0))[rows]) for _, rows in long]
+        maps_of_run = np.zeros((len(long), len(atlas), recording.space.n_units), dtype=np.float32)
+        inverses = [_inverse_of_courses(np.asarray(course.layer(0))[rows]) for _, rows in long]
+        # layers outside, samples inside: each layer of a recording on disk is opened once
         for layer, array in run.layers.items():
             for i, ((_, rows), inverse) in enumerate(zip(long, inverses, strict=True)):
-                own[i, :, run.space.layer_slice(layer)] = inverse @ np.asarray(array[rows], dtype=np.float64)
-        maps.append(own)
+                # second regression, pinv(C) Y: slopes of all units of the layer in one product
+                maps_of_run[i, :, run.space.layer_slice(layer)] = inverse @ np.asarray(array[rows], dtype=np.float64)
+        maps.append(maps_of_run)
         kinds = run.rows.get("trial_type")
         for label, rows in long:
             kind = "" if kinds is None or samples == "run" else str(kinds.iloc[rows.start])
             lines.append((number, label, rows.stop - rows.start, kind))
     if not lines:
         raise InputError(
-            f"none of {skipped} samples has more than {len(atlas) + 1} rows, which {len(atlas)} networks need; take longer samples "
-            '("block", "run") or fewer networks'
+            f"none of {skipped} samples has more than {len(atlas) + 1} rows, which {len(atlas)} networks need; take "
+            'longer samples ("block", "run") or fewer networks'
         )
     table = pd.DataFrame(lines, columns=["run", "sample", "rows", "trial_type"])
     about = {**recording.provenance, "atlas": dict(atlas.provenance), "samples": samples}
@@ -129,7 +173,20 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
 
 
 def samples_of(run: Run, samples: Samples) -> list[tuple[str, slice]]:
-    """Names and rows of the samples of a run."""
+    """Names and rows of the samples of a run.
+
+    Args:
+        run: A run of any recording.
+        samples: What a sample is: ``"run"`` (all rows), ``"block"`` (one line of the events) or ``"prompt"`` (rows that
+            share one context).
+
+    Returns:
+        For every sample, in the order of rows, its name (``run``, condition and number of the block, or what the table
+        of rows calls the prompt) and the slice of its rows.
+
+    Raises:
+        InputError: Prompts are asked for, and the table of rows has no column ``prompt``.
+    """
     if samples == "run":
         return [("run", slice(0, run.n_rows))]
     if samples == "block":
@@ -138,13 +195,14 @@ def samples_of(run: Run, samples: Samples) -> list[tuple[str, slice]]:
         raise InputError('samples="prompt" needs the column prompt of the row table; take "block" or "run"')
     starts = np.flatnonzero(run.segment_starts)
     names = run.rows["prompt"].iloc[starts]
-    stops = [*starts[1:], run.n_rows]
+    stops = [*starts[1:], run.n_rows]  # a prompt ends where the next one starts
     return [(str(name), slice(int(a), int(b))) for name, a, b in zip(names, starts, stops, strict=True)]
 
 
-def _inverse(courses: Float[np.ndarray, "row network"]) -> Float[np.ndarray, "network row"]:
-    """Takes activations to slopes on courses of mean 0 and sd 1."""
+def _inverse_of_courses(courses: Float[np.ndarray, "row network"]) -> Float[np.ndarray, "network row"]:
+    """The matrix whose product with activations is their slopes on the courses, scaled to mean 0 and deviation 1."""
+    # Y need not be centred: the rows of this matrix add up to 0, so that a unit's mean drops out
     centred = courses - courses.mean(0)
     spread = centred.std(0)
-    scaled = centred / np.where(spread > 0, spread, 1.0)
+    scaled = centred / np.where(spread > 0, spread, 1.0)  # a constant course stays 0, and so do its slopes
     return np.linalg.pinv(scaled)

@@ -1,19 +1,32 @@
-"""Are two models relatives? Compare what their networks do over the same texts.
+"""Are two models relatives? Compare what their networks do while they read the same texts.
 
-    fingerprint(recording_a, recording_b, n_components=16, seed=0)
+::
 
-Each model's networks are found by ICA of its own recording; a network's course is the mean of its members. Every network of one is compared with every
-network of the other by the Spearman correlation of their courses, text by text, averaged over texts, without its sign, which is a convention; it depends neither on the order of neurons nor on the
-scale of activations. The *score* is the mean over the best one-to-one pairing of the smaller set of networks.
+    found = fbn.networks.fingerprint(recording_of_a, recording_of_b, n_components=16, seed=0)
 
-Where tokenizers differ, courses are aligned by characters: a token of the first text is compared with the token of the second that holds its last
-character. (The notebook this follows cuts the longer text to the length of the shorter.)
+The networks of each model are found by independent component analysis (ICA) of its own recording, and the time course
+of a network is the mean of its members. For network i of the first model and network j of the second,
 
-Two nulls, two questions. *Mismatched texts* (text n of one model against text m of the other) say whether the models follow the same text at all; any two readers of
-English do. Whether they are *relatives* is decided against unrelated models: :func:`calibrate_fingerprint` takes scores of pairs known to be related or not, and gives the
-threshold with fewest errors, and the error rates.
+    correlation(i, j) = | mean over texts of Spearman's rho of their courses in the text |
 
-Source: the sibling of Liu et al. (2025) on fingerprints; its recipe as in its notebook, see ``fbn.presets.s0_fnf``.
+The absolute value is taken because the sign of an ICA network is a convention. The *score* is the mean correlation over
+the best one-to-one pairing of networks (as many pairs as the model with fewer networks has). It depends neither on the
+order of neurons nor on the scale of activations.
+
+Where tokenizers differ, courses are aligned by characters: a token of the first model's text is compared with the
+token of the second's that holds its last character. (The notebook this follows cuts the longer text to the length of
+the shorter.)
+
+Two nulls answer two questions. *Mismatched texts* (text n of one model against text m of the other) tell whether the
+models follow the same text at all; any two models that read English do. Whether they are *relatives* is decided against
+unrelated models: :func:`calibrate_fingerprint` takes scores of pairs that are known to be related or not, and gives the
+threshold with the fewest errors, and its error rates.
+
+Cost: two ICAs with ``n_restarts`` restarts each, unless ``atlases`` are given; then ``n_null`` Spearman correlations of
+every text, (token, network) on both sides.
+
+Source: the paper on functional network fingerprints that goes with Liu et al. (2025), arXiv 2601.22692; the settings of
+its notebook are in ``fbn.presets.s0_fnf``.
 """
 
 from __future__ import annotations
@@ -40,14 +53,27 @@ from tl_fbn.units.result import Result
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint(Result, step="comparison", picture="fingerprint"):
-    """Two models' networks over the same texts.
+    """Two models' networks compared over the same texts.
+
+    Does the model keep its fingerprint when a network is silenced?
+
+    >>> with fbn.inhibit(model, network):
+    ...     lesioned = fbn.Scanner(model).scan(design, "recordings/lesioned", hooks_id="inhibit", progress=False)
+    >>> found = fbn.networks.fingerprint(recording, lesioned, atlases=(atlas, atlas), n_null=9, seed=0)
+    >>> found.n_texts, bool(found.score > 0.9), found.p
+    (109, True, 0.1)
+    >>> pairs = found.to_dataframe()
+    >>> int((pairs["a"] == pairs["b"]).sum()), len(pairs)  # every network pairs with itself
+    (8, 8)
 
     Args:
-        names: Networks of the first and of the second.
-        correlation: (first, second) absolute mean Spearman correlation of courses over texts; the sign of a network is a convention.
-        null: (draw,) scores of mismatched texts.
-        n_texts: Texts compared.
-        provenance: Both recordings.
+        names: Names of the networks of the first model, and of those of the second.
+        correlation: (first, second) absolute value of the mean over texts of Spearman's correlation between the courses
+            of two networks, 0 to 1; NaN where a course does not vary in any text.
+        null: (draw,) scores of draws in which every text of the first model is compared with another text of the
+            second.
+        n_texts: Number of texts that were compared, each of at least three tokens.
+        provenance: Where the numbers came from: both recordings, number of networks, and seed.
     """
 
     names: tuple[tuple[str, ...], tuple[str, ...]]
@@ -58,27 +84,30 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
 
     @property
     def score(self) -> float:
-        """Mean correlation of the best one-to-one pairing."""
+        """Mean correlation over the best one-to-one pairing of networks, at most 1."""
         return _score(self.correlation)
 
     @property
     def best(self) -> float:
-        """The largest correlation of any pair (the paper's number)."""
+        """The largest correlation of any two networks, which is the number that the paper reports."""
         return float(np.nanmax(self.correlation))
 
     @property
     def n_above(self) -> int:
-        """Pairs above .5 (the notebook's count)."""
+        """How many pairs of networks, of all that can be formed, correlate above .5, as the paper's notebook counts."""
         return int((self.correlation > 0.5).sum())
 
     @property
     def p(self) -> float:
-        """Share of mismatched texts with as high a score: whether both follow the text, not whether they are relatives."""
+        """Share of draws of mismatched texts with a score as high, the observed one among them.
+
+        It tells whether both models follow the text, not whether they are relatives.
+        """
         return float((1 + (self.null >= self.score).sum()) / (1 + len(self.null)))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a pair of the best pairing, best first: a, b, correlation."""
-        rows, columns, _ = _paired(self.correlation)
+        """One line a pair of the best one-to-one pairing, best first: a and b (networks), correlation."""
+        rows, columns, _ = _best_pairing(self.correlation)
         lines = [
             (self.names[0][i], self.names[1][j], self.correlation[i, j]) for i, j in zip(rows, columns, strict=True)
         ]
@@ -88,13 +117,16 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
 
     def _methods_(self) -> list[str]:
         return [
-            f"Two models were compared over {self.n_texts} texts by the best pairing of their networks ({len(self.names[0])} and {len(self.names[1])}; "
-            f"absolute Spearman correlation of courses), against {len(self.null)} mismatches of texts (seed {self.provenance.get('seed', NOT_RECORDED)})."
+            f"Two models were compared over {self.n_texts} texts by the best pairing of their networks "
+            f"({len(self.names[0])} and {len(self.names[1])}; "
+            f"absolute Spearman correlation of courses), against {len(self.null)} mismatches of texts (seed "
+            f"{self.provenance.get('seed', NOT_RECORDED)})."
         ]
 
     def __repr__(self) -> str:
         return (
-            f"Fingerprint over {self.n_texts} texts: score {self.score:.3f} (mismatched texts {np.mean(self.null):.3f}, p {self.p:.2g}), best pair "
+            f"Fingerprint over {self.n_texts} texts: score {self.score:.3f} (mismatched texts "
+            f"{np.mean(self.null):.3f}, p {self.p:.2g}), best pair "
             f"{self.best:.3f}, {self.n_above} pairs above .5"
         )
 
@@ -113,23 +145,38 @@ def fingerprint(
     n_null: int = 199,
     **options: Unpack[NetworkOptions],
 ) -> Fingerprint:
-    """Compare two models over the same texts.
+    """Compare two models by what their networks do while they read the same texts.
 
-    ::
+    Does the model keep its fingerprint when a network is silenced?
 
-        found = fbn.networks.fingerprint(recording_of_a, recording_of_b, seed=0)  # the same texts, read by both
+    >>> texts = fbn.block_design(tasks, n_runs=1, n_cycles=2, seed=1)
+    >>> intact = fbn.Scanner(model).scan(texts, "recordings/intact", progress=False)
+    >>> with fbn.inhibit(model, network):
+    ...     lesioned = fbn.Scanner(model).scan(texts, "recordings/lesioned", hooks_id="inhibit", progress=False)
+    >>> found = fbn.networks.fingerprint(
+    ...     intact, lesioned, n_components=4, n_restarts=2, n_null=19, seed=0, progress=False
+    ... )
+    >>> found  # doctest: +ELLIPSIS
+    Fingerprint over 27 texts: score 0.9... (mismatched texts 0.5..., p 0.05), best pair 0.9..., 4 pairs above .5
 
     Args:
-        first: One model's recording, one row a token, prompts in the row table.
-        second: The other's, of the same prompts in the same order.
-        seed: Seed of the ICA and of the draws of mismatched texts.
-        n_components: Networks of each.
-        atlases: Networks found before, instead.
-        n_null: Draws of mismatched texts.
-        **options: Options of :func:`tl_fbn.find_networks`; ten restarts by default, and no noise.
+        first: Recording of the first model, one row a token, whose table of rows has a column ``prompt``.
+        second: Recording of the second model, of the same prompts in the same order. Tokenizers may differ where the
+            tables of rows have a column ``token``.
+        seed: Seed of the ICA and of the draws of mismatched texts; the same seed gives the same result.
+        n_components: Number of networks that are found in each recording.
+        atlases: Networks of the first and of the second recording; none are searched for then. Networks without members
+            are left out.
+        n_null: Number of draws of mismatched texts. The smallest possible p is ``1 / (1 + n_null)``.
+        **options: Options of :func:`tl_fbn.find_networks` for both recordings. Ten restarts are the default here; noise
+            is not analysed.
+
+    Returns:
+        Correlations of all pairs of networks, with the score and its null.
 
     Raises:
-        InputError: Recordings of different numbers of texts, fewer than three, or texts that differ.
+        InputError: Recordings of different numbers of texts, fewer than three texts of at least three tokens, texts
+            that differ, or an atlas whose networks are all empty.
     """
     if atlases is None:
         settings: NetworkOptions = {"n_restarts": 10, **options}
@@ -138,41 +185,45 @@ def fingerprint(
     sides = [_texts(recording, atlas) for recording, atlas in zip((first, second), atlases, strict=True)]
     if len(sides[0]) != len(sides[1]) or len(sides[0]) < 3:
         raise InputError(
-            f"the recordings have {len(sides[0])} and {len(sides[1])} texts of at least three tokens; show both models the same three or more"
+            f"the recordings have {len(sides[0])} and {len(sides[1])} texts of at least three tokens; show both models "
+            "the same three or more"
         )
-    pairs = [_aligned(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
+    pairs = [_aligned_courses(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
+    # the mean over texts first, then the absolute value: a pair whose sign changes from text to text is no pair
     correlation = np.abs(np.nanmean([_spearman(a, b) for a, b in pairs], axis=0))
     rng = np.random.default_rng(seed)
     null = []
     courses = [[course for course, _ in side] for side in sides]
     for _ in range(n_null):
-        other = _derangement(len(pairs), rng)
         drawn = []
-        for i, j in enumerate(other):
+        for i, j in enumerate(_derangement(len(pairs), rng)):
             a = courses[0][i]
             b = courses[1][j]
+            # different texts have no tokens in common to align by: both are cut to the length of the shorter
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
         null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
     about = {"first": first.provenance, "second": second.provenance, "n_components": n_components, "seed": seed}
-    names = tuple(_full(atlases[0])), tuple(_full(atlases[1]))
+    names = tuple(_networks_with_members(atlases[0])), tuple(_networks_with_members(atlases[1]))
     return Fingerprint(names, correlation, np.array(null), len(pairs), about)
 
 
 def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
-    """A threshold of the score, and how often it errs on pairs that are known.
+    """A threshold of the score, and how often it errs on pairs that are known to be related or not.
 
-    >>> found = calibrate_fingerprint([0.8, 0.7, 0.6], [0.1, 0.3])
+    >>> found = fbn.networks.calibrate_fingerprint([0.8, 0.7, 0.6], [0.1, 0.3])
     >>> round(found["threshold"], 2), found["missed"], found["false_alarms"]
     (0.45, 0.0, 0.0)
 
     Args:
-        related: Scores of pairs of relatives.
-        unrelated: Scores of pairs that are none.
+        related: Scores of pairs of relatives, at least one.
+        unrelated: Scores of pairs of models that are not related, at least one.
 
     Returns:
-        threshold (midway between the scores where errors are fewest), missed (share of relatives below it), false_alarms (share of others above
-        it), n_related, n_unrelated. Rates of the pairs it was fitted to: optimistic, so mind the numbers.
+        threshold (the cut between scores with the smallest sum of both error rates; the middle one of several), missed
+        (share of relatives below it), false_alarms (share of unrelated pairs at or above it), n_related, n_unrelated.
+        The rates are those of the pairs that the threshold was fitted to, so they are too low for other pairs, the more
+        so the fewer pairs there are.
 
     Raises:
         InputError: There are no scores of one kind.
@@ -184,10 +235,12 @@ def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) 
             f"calibrate_fingerprint needs scores of both kinds; got {len(yes)} of relatives and {len(no)} of others"
         )
     levels = np.unique(np.concatenate([yes, no]))
+    # candidates: below all scores, midway between neighbours, above all scores
     cuts = np.concatenate([[levels[0] - 1e-9], (levels[1:] + levels[:-1]) / 2, [levels[-1] + 1e-9]])
+    # the sum of both error rates, which does not depend on how many pairs there are of each kind
     errors = np.array([(yes < cut).mean() + (no >= cut).mean() for cut in cuts])
     best = np.flatnonzero(errors == errors.min())
-    cut = float(cuts[best[len(best) // 2]])
+    cut = float(cuts[best[len(best) // 2]])  # the middle of equally good cuts
     return {
         "threshold": cut,
         "missed": float((yes < cut).mean()),
@@ -198,9 +251,10 @@ def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) 
 
 
 Text = tuple[np.ndarray, list[str]]
+"""One text as one model reads it: time courses (token, network), and its tokens."""
 
 
-def _full(atlas: Atlas) -> dict[str, Any]:
+def _networks_with_members(atlas: Atlas) -> dict[str, Any]:
     """Networks with members; an empty one has no course."""
     found = {name: one for name, one in atlas.items() if len(one)}
     if not found:
@@ -210,62 +264,74 @@ def _full(atlas: Atlas) -> dict[str, Any]:
 
 def _texts(recording: Recording, atlas: Atlas) -> list[Text]:
     """Courses (token, network) and tokens of every text."""
-    courses = time_courses(recording, _full(atlas))
+    courses = time_courses(recording, _networks_with_members(atlas))
     found = []
     for run, course in zip(recording, courses, strict=True):
+        # without a column of tokens all are empty and equal: courses are then taken as they are
         tokens = run.rows["token"].astype(str).tolist() if "token" in run.rows else [""] * run.n_rows
         for _, rows in samples_of(run, "prompt"):
-            if rows.stop - rows.start >= 3:
+            if rows.stop - rows.start >= 3:  # ranks of two tokens correlate by 1 or -1 whatever they are
                 found.append((np.asarray(course.layer(0))[rows], tokens[rows]))
     return found
 
 
-def _aligned(a: Text, b: Text, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _aligned_courses(a: Text, b: Text, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Courses of one text in both models, token by token of the first; ``number`` names the text in an error."""
     if a[1] == b[1]:
         return a[0], b[0]
-    ends = [np.cumsum([len(_plain(token)) for token in one[1]]) for one in (a, b)]
-    texts = ["".join(map(_plain, one[1])) for one in (a, b)]
-    shared = min(len(texts[0]), len(texts[1]))
+    # for every token the number of characters of the text up to its end
+    ends = [np.cumsum([len(_characters(token)) for token in tokens]) for _, tokens in (a, b)]
+    texts = ["".join(map(_characters, tokens)) for _, tokens in (a, b)]
+    shared = min(len(texts[0]), len(texts[1]))  # one recording may show less of a text than the other
     if not shared or texts[0][:shared] != texts[1][:shared]:
         raise InputError(
-            f"text {number} differs between the recordings ({texts[0][:40]!r} and {texts[1][:40]!r}); show both models the same prompts in the same order"
+            f"text {number} differs between the recordings ({texts[0][:40]!r} and {texts[1][:40]!r}); show both models "
+            "the same prompts in the same order"
         )
+    # tokens of the first that have characters, all of them within what both recordings show
     inside = (ends[0] > 0) & (ends[0] <= shared) & (np.diff(ends[0], prepend=0) > 0)
     partner = np.searchsorted(ends[1], ends[0][inside], "left")  # the token that holds the last character
     return a[0][inside], b[0][partner]
 
 
-def _plain(token: str) -> str:
+def _characters(token: str) -> str:
     """A token's characters, without what tokenizers put for spaces; special tokens have none."""
     if token.startswith("<") and token.endswith(">"):
         return ""
+    # GPT-2's space and newline, SentencePiece's space, and plain ones
     return token.replace("\u0120", "").replace("\u2581", "").replace("\u010a", "").replace(" ", "").replace("\n", "")
 
 
 def _spearman(
     a: Float[np.ndarray, "token first"], b: Float[np.ndarray, "token second"]
 ) -> Float[np.ndarray, "first second"]:
+    """Spearman's correlation of every course of one model with every course of the other."""
+    # Spearman is Pearson of ranks (equal values share the mean of their ranks)
     ranks = [rankdata(one, axis=0) for one in (a, b)]
     centred = [one - one.mean(0) for one in ranks]
-    sizes = [np.linalg.norm(one, axis=0) for one in centred]
-    # Spearman is Pearson of ranks; a course that never varies gives NaN
-    x, y = (one / np.where(size > 0, size, np.nan) for one, size in zip(centred, sizes, strict=True))
+    norms = [np.linalg.norm(one, axis=0) for one in centred]
+    # a course that never varies has no correlation: NaN
+    x, y = (one / np.where(norm > 0, norm, np.nan) for one, norm in zip(centred, norms, strict=True))
     return x.T @ y
 
 
 def _score(correlation: Float[np.ndarray, "first second"]) -> float:
-    _, _, best = _paired(correlation)
+    """Mean correlation of the best one-to-one pairing."""
+    _, _, best = _best_pairing(correlation)
     return float(best.mean())
 
 
-def _paired(correlation: Float[np.ndarray, "first second"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _best_pairing(correlation: Float[np.ndarray, "first second"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, columns and correlations of the best one-to-one pairing; a course that never varies pairs last."""
     known = np.nan_to_num(correlation, nan=-1.0)
+    # the Hungarian algorithm finds the pairing with the smallest sum, here of negative correlations
     rows, columns = linear_sum_assignment(-known)
     return rows, columns, known[rows, columns]
 
 
 def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
+    """A random order of n texts in which none keeps its place."""
+    # drawn until one fits: about 1 order in e = 2.7 does, however many texts there are
     while True:
         order = rng.permutation(n)
         if (order != np.arange(n)).all():

@@ -1,24 +1,34 @@
-"""Which task is a model performing? Told from networks found on other runs, or on other prompts altogether.
+"""Which task is a model performing? It is told from networks found on other runs, or on other prompts altogether.
 
-    result = identify_task({"sort": sort_recording, "add": add_recording}, seed=0)
+::
+
+    result = fbn.identify_task({"sort": sort_recording, "add": add_recording}, seed=0)
     result.accuracy, result.chance, result.p, result.confusion
 
-*Leave one run out*: every task's map is averaged over all runs but one; each run left out is given to the task whose map it
-resembles most. *Networks from elsewhere* (``networks=``; the claim of Nencka et al. 2023): the maps come from prompts
-that no recording here contains, and every run is told from them. Either way, prompts on both sides are refused.
+The map of a task in a run is the t map of the task's contrast in this run alone. A run is given to the task whose
+learnt map it resembles most. Maps are learnt in one of two ways:
 
-=================== ===================================================================================
-method              resemblance of a run's map to a task's
-=================== ===================================================================================
-``"correlation"``   Pearson over units, each map less the mean map of all tasks
-``"dice"``          of their networks (the ``top`` share of units with the largest values)
+- *leave one run out*: each task's map is averaged over all its runs but one, and the run that was left out is told;
+- *networks from elsewhere* (``networks=``; the claim of Nencka et al. 2023): the maps come from prompts that no
+  recording here contains, and every run is told from them.
+
+Either way, a prompt that is on both sides is an error: it would be recognised by itself, and not by its task.
+
+=================== ================================================================================================
+method              resemblance of a run's map to a task's map
+=================== ================================================================================================
+``"correlation"``   Pearson's correlation over units; with one run left out, of maps from which the mean of all
+                    tasks' learnt maps was taken
+``"dice"``          Dice coefficient of their networks (the ``top`` share of units with the largest values)
 ``"activation"``    mean of the run's map over the task's network, in standard deviations over units
-=================== ===================================================================================
+=================== ================================================================================================
 
-Chance is one in the number of tasks; the interval is Wilson's; p is the share of shuffled labels, within every fold, that are
-told at least as well.
+Accuracy is the share of runs given to their task, and chance is one over the number of tasks. The 95 % interval is
+Wilson's. p is the share of ``n_permutations`` shuffles in which at least as many runs are told; labels are shuffled
+within each fold (the runs of the same number), and the observed labels count as one shuffle.
 
-``reliability`` asks the weaker question whether a task's maps resemble each other more than those of other tasks.
+:func:`.reliability.reliability` asks the weaker question whether a task's maps resemble each other more than those of
+other tasks. Cost: one fit of each recording, and a contrast of every run.
 """
 
 from __future__ import annotations
@@ -33,7 +43,8 @@ from jaxtyping import Float, Int
 from statsmodels.stats.proportion import proportion_confint
 
 from tl_fbn.acquisition.design.block_design import prompt_digest
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
@@ -46,15 +57,27 @@ IdentificationMethod = Literal["correlation", "dice", "activation"]
 
 @dataclass(frozen=True, eq=False)
 class Identification(Result, step="comparison", picture="confusion_matrix", renamed={"n_shuffles": "n_permutations"}):
-    """Runs told apart by their maps.
+    """How well the task of a run is told from the run's map.
+
+    Every run of the recording is told from the others, once for each task:
+
+    >>> result = fbn.identify_task({task: recording for task in tasks}, seed=0, progress=False)
+    >>> result.confusion
+             sort  reverse  add
+    true...
+    sort        2        0    0
+    reverse     0        2    0
+    add         0        0    2
+    >>> result.accuracy, round(result.chance, 2), bool(result.p < 0.05)
+    (1.0, 0.33, True)
 
     Args:
-        tasks: Names.
-        table: (true task, told task) counts.
-        method: How maps were compared.
+        tasks: Names of the tasks, in the order of the rows and columns of the table.
+        table: (true task, told task) number of runs.
+        method: How maps were compared: ``"correlation"``, ``"dice"`` or ``"activation"``.
         p: Share of shuffled labels that reach the accuracy, the observed labels among them.
         n_permutations: Number of shuffles of the labels.
-        provenance: Seed, recordings and settings.
+        provenance: Where the numbers came from: recordings, prompts, contrasts, share of units in a network, and seed.
     """
 
     tasks: tuple[str, ...]
@@ -68,17 +91,17 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
 
     @property
     def confusion(self) -> pd.DataFrame:
-        """Counts: a line for each true task, a column for each task told."""
+        """Number of runs: a line for each true task, a column for each task that they were given to."""
         return pd.DataFrame(self.table, index=pd.Index(self.tasks, name="true"), columns=list(self.tasks))
 
     @property
     def n(self) -> int:
-        """Number of runs told."""
+        """Number of runs that were given to a task."""
         return int(self.table.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of runs given to their task."""
+        """Share of runs that were given to their own task, 0 to 1."""
         return float(np.trace(self.table) / self.n)
 
     @property
@@ -88,25 +111,27 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy (Wilson)."""
+        """Wilson's 95 % interval of the accuracy: its lower and its upper end, 0 to 1."""
         low, high = np.asarray(proportion_confint(int(np.trace(self.table)), self.n, 0.05, "wilson"), dtype=float)
         return float(low), float(high)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The confusion matrix."""
+        """The confusion matrix: a line for each true task, a column for each task that its runs were given to."""
         return self.confusion
 
     def _methods_(self) -> list[str]:
         about = self.provenance
         return [
-            f"{self.n} runs of {listed(self.tasks)} were told apart by {self.method}; chance is {self.chance:.3g}, the interval Wilson's, p from "
+            f"{self.n} runs of {listed(self.tasks)} were told apart by {self.method}; chance is {self.chance:.3g}, the "
+            "interval Wilson's, p from "
             f"{self.n_permutations:,} shuffles of the labels (seed {about.get('seed', NOT_RECORDED)})."
         ]
 
     def __repr__(self) -> str:
         low, high = self.interval
         return (
-            f"Identification by {self.method}: {np.trace(self.table)} of {self.n} runs ({self.accuracy:.0%}, 95 % interval {low:.0%} to "
+            f"Identification by {self.method}: {np.trace(self.table)} of {self.n} runs ({self.accuracy:.0%}, 95 % "
+            f"interval {low:.0%} to "
             f"{high:.0%}; chance {self.chance:.0%}, p {self.p:.2g})"
         )
 
@@ -126,26 +151,45 @@ def identify_task(
     n_permutations: int = 1000,
     progress: bool = True,
 ) -> Identification:
-    """Tell runs of several tasks apart.
+    """Tell which task each run shows, from the maps of other runs or from networks found on other prompts.
 
-    ::
+    Maps of one recording tell the tasks of another, whose prompts are others:
 
-        found = fbn.identify_task({"sort": sort_recording, "add": add_recording}, seed=0)
-        found.accuracy, found.chance, found.p
+    >>> texts = {name: fbn.prompts(name, seed=1) for name in tasks}
+    >>> other = fbn.block_design(texts, n_runs=2, n_cycles=2, seed=1)
+    >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
+    >>> fit = fbn.fit_glm(recording)
+    >>> maps = {
+    ...     "sort": fit.contrast("sort - (reverse + add) / 2").t,
+    ...     "reverse": fit.contrast("reverse - (sort + add) / 2").t,
+    ... }
+    >>> recordings = {"sort": later, "reverse": later}
+    >>> fbn.identify_task(recordings, networks=maps, seed=0, progress=False)  # doctest: +ELLIPSIS
+    Identification by correlation: 4 of 4 runs (100%, 95 % interval 51% to 100%; chance 50%, p 0.2...)
+
+    Four runs are too few for a small p; the design of a study has more.
 
     Args:
-        recordings: Task to a recording whose design has that task as one condition and the same others as the rest.
+        recordings: Task to its recording, at least two tasks. The design of each recording has the task as one
+            condition, and the same other conditions as the others have; several tasks may share a recording.
         seed: Seed of the shuffles of the labels; the same seed gives the same p.
-        networks: Task to a network or map found on other prompts; None to leave one run out.
-        contrasts: Task to its contrast; the default is the task's condition minus the mean of all others.
-        method: ``"correlation"``, ``"dice"`` or ``"activation"``; see the module.
-        top: Share of units in a network.
-        n_permutations: Number of shuffles of the labels.
+        networks: Task to a network or a map that was found on other prompts, for every task. By default None: maps are
+            learnt from all runs but one, which needs two runs of every task.
+        contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - rest"}``. A task that is
+            not named gets its condition minus the mean of all other conditions of its recording.
+        method: How the map of a run is compared with that of a task: ``"correlation"`` (Pearson, over units),
+            ``"dice"`` (overlap of the units with the largest values) or ``"activation"`` (mean of the run's map over
+            the task's network, in standard deviations over units).
+        top: Share of units, between 0 and 1, that makes a network of a map, for ``"dice"`` and ``"activation"``.
+        n_permutations: Number of shuffles of the labels. The smallest possible p is ``1 / (1 + n_permutations)``.
         progress: Show a bar where it takes longer than some seconds.
 
+    Returns:
+        The confusion matrix, with accuracy, chance, interval and p.
+
     Raises:
-        InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, or prompts that are on both
-            sides of a comparison.
+        InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, a task without
+            its network or condition, or prompts that are on both sides of a comparison.
     """
     one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
@@ -154,112 +198,141 @@ def identify_task(
     tasks = tuple(recordings)
     space = next(iter(recordings.values())).space
     prompts = {task: [_prompts(run) for run in recordings[task]] for task in tasks}
-    folds = max(map(len, maps.values()))
-    told: list[list[tuple[int, int]]] = []
+    n_folds = max(map(len, maps.values()))
+    # for every fold the (true task, told task) of the runs that are told in it, as numbers of tasks
+    told_by_fold: list[list[tuple[int, int]]] = []
     templates: np.ndarray | None = None
     if networks is not None:
-        templates = _given(networks, tasks, space, prompts)
-    for fold in range(folds):
+        templates = _maps_from_elsewhere(networks, tasks, space, prompts)
+    for fold in range(n_folds):
+        # tasks may have different numbers of runs
         present = [(i, task) for i, task in enumerate(tasks) if fold < len(maps[task])]
         if templates is None:
             if min(map(len, maps.values())) < 2:
                 raise InputError(
                     "leaving one run out needs at least two runs of every task; record more, or give networks="
                 )
-            _check_apart(prompts, fold)
+            _require_prompts_of_their_own(prompts, fold)
             learnt = np.array([np.delete(maps[task], fold, 0).mean(0) for task in tasks])
         else:
             learnt = templates
         fresh = np.array([maps[task][fold] for _, task in present])
+        # only maps learnt here are on the scale of the run's map, so that their mean can be taken off it
         likeness = _likeness(fresh, learnt, method, top, centre=templates is None)
-        told.append([(true, int(guess)) for (true, _), guess in zip(present, likeness.argmax(1), strict=True)])
+        told_by_fold.append([(true, int(told)) for (true, _), told in zip(present, likeness.argmax(1), strict=True)])
     table = np.zeros((len(tasks), len(tasks)), dtype=np.int64)
-    for pairs in told:
-        for true, guess in pairs:
-            table[true, guess] += 1
+    for pairs in told_by_fold:
+        for true, told in pairs:
+            table[true, told] += 1
     rng = np.random.default_rng(seed)
-    reached = sum(_shuffled_hits(told, rng) >= np.trace(table) for _ in range(n_permutations))
+    n_as_good = sum(_shuffled_hits(told_by_fold, rng) >= np.trace(table) for _ in range(n_permutations))
     about = {**origins(recordings), "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
-    return Identification(tasks, table, method, (1 + reached) / (1 + n_permutations), n_permutations, about)
+    return Identification(tasks, table, method, (1 + n_as_good) / (1 + n_permutations), n_permutations, about)
 
 
 def origins(recordings: Mapping[str, Recording]) -> dict[str, Any]:
-    """The recordings that tasks were told from, and the prompts in them."""
+    """The recordings that tasks were told from, and the prompts in them, as entries of provenance.
+
+    Args:
+        recordings: Task to its recording.
+
+    Returns:
+        ``"recordings"``: task to the key of its recording; ``"prompts"``: digests of the prompts of all of them, absent
+        where one of them does not say its prompts.
+    """
     sources = {task: recording.provenance for task, recording in recordings.items()}
     keys = {task: source["recording"] for task, source in sources.items()}
     return {"recordings": keys, **pooled_prompts(sources.values())}
 
 
-def _shuffled_hits(told: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
+def _shuffled_hits(told_by_fold: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
+    """How many runs are told if true tasks are shuffled within every fold."""
     hits = 0
-    for pairs in told:
-        true, guesses = np.array(pairs).T
-        hits += int((rng.permutation(true) == guesses).sum())
+    for pairs in told_by_fold:
+        true, told = np.array(pairs).T
+        hits += int((rng.permutation(true) == told).sum())
     return hits
 
 
 def run_maps(
     recordings: Mapping[str, Recording], contrasts: Mapping[str, str] | None = None, *, progress: bool = False
 ) -> dict[str, Float[np.ndarray, "run unit"]]:
-    """The t map of every task's contrast in every single run, at the token level: a description, not a test.
+    """The t map of every task's contrast in every single run, with tokens as observations: a description, not a test.
 
     Args:
-        recordings: Task to recording.
-        contrasts: Task to contrast; the default is the task's condition minus the mean of all others.
+        recordings: Task to its recording; all are of one space.
+        contrasts: Task to its contrast, e.g. ``{"sort": "sort - rest"}``. A task that is not named gets its condition
+            minus the mean of all other conditions of its recording.
         progress: Show a bar where it takes longer than some seconds.
+
+    Returns:
+        Task to (run, unit) t; 0 for a unit that never varies.
+
+    Raises:
+        InputError: Recordings of different units, or a task that is no condition of its recording and has no contrast.
     """
     spaces = [recording.space for recording in recordings.values()]
     for space in spaces[1:]:
         spaces[0].require_same(space, "compare")
     maps = {}
     for task, recording in recordings.items():
-        expression = (contrasts or {}).get(task) or _against_the_rest(task, recording)
+        expression = (contrasts or {}).get(task) or _contrast_with_all_others(task, recording)
         fit = fit_glm(recording, progress=progress)
-        single = [GLMFit(fit.space, (run,), fit.noise, (x,), {}) for run, x in zip(fit.runs, fit.designs, strict=True)]
-        maps[task] = np.array([np.nan_to_num(one.contrast(expression, level="token").t.values) for one in single])
+        # runs are fitted by themselves and only combined in a contrast: each becomes a fit of one run
+        fits = [GLMFit(fit.space, (run,), fit.noise, (x,), {}) for run, x in zip(fit.runs, fit.designs, strict=True)]
+        # one run is one observation at the level of runs, which gives no t: rows are taken as observations
+        maps[task] = np.array([np.nan_to_num(one.contrast(expression, level="token").t.values) for one in fits])
     return maps
 
 
-def _against_the_rest(task: str, recording: Recording) -> str:
+def _contrast_with_all_others(task: str, recording: Recording) -> str:
+    """The task's condition minus the mean of all other conditions, as an expression."""
     conditions = sorted(recording.conditions)
     others = [f"`{name}`" for name in conditions if name != task]
     if task not in conditions or not others:
         raise InputError(
-            f"the recording of task {task!r} has the conditions {', '.join(conditions)}; name it by its condition, beside at least "
-            "one other, or give contrasts="
+            f"the recording of task {task!r} has the conditions {', '.join(conditions)}; name it by its condition, "
+            "beside at least one other, or give contrasts="
         )
+    # backticks, as names of conditions may hold spaces and operators
     return f"`{task}` - ({' + '.join(others)}) / {len(others)}"
 
 
-def _given(
+def _maps_from_elsewhere(
     networks: Mapping[str, Network | UnitMap],
     tasks: tuple[str, ...],
     space: UnitSpace,
     prompts: Mapping[str, list[set[str]]],
 ) -> Float[np.ndarray, "task unit"]:
+    """The maps given as ``networks=``, in the order of tasks; a network as its members with their signs."""
     missing = [task for task in tasks if task not in networks]
     if missing:
         raise InputError(f"no network for {', '.join(missing)}; networks= needs one for every task")
     here = {digest for runs in prompts.values() for run in runs for digest in run}
     learnt = []
     for task in tasks:
-        thing = networks[task]
-        space.require_same(thing.space, "compare")
-        if shared := here & set(thing.provenance.get("prompts") or ()):
+        source = networks[task]
+        space.require_same(source.space, "compare")
+        if shared := here & set(source.provenance.get("prompts") or ()):
             raise InputError(
-                f"{len(shared)} prompts of these recordings were used to find the network of {task!r}; identify on other prompts"
+                f"{len(shared)} prompts of these recordings were used to find the network of {task!r}; identify on "
+                "other prompts"
             )
-        learnt.append(thing.members * thing.signs if isinstance(thing, Network) else np.nan_to_num(thing.values))
+        learnt.append(source.members * source.signs if isinstance(source, Network) else np.nan_to_num(source.values))
     return np.array(learnt, dtype=float)
 
 
-def _check_apart(prompts: Mapping[str, list[set[str]]], fold: int) -> None:
-    held = {digest for runs in prompts.values() for digest in (runs[fold] if fold < len(runs) else ())}
-    kept = {digest for runs in prompts.values() for number, run in enumerate(runs) if number != fold for digest in run}
-    if shared := held & kept:
+def _require_prompts_of_their_own(prompts: Mapping[str, list[set[str]]], fold: int) -> None:
+    """Raise an error if a prompt of the runs that are left out is also in runs that maps are learnt from."""
+    left_out = {digest for runs in prompts.values() for digest in (runs[fold] if fold < len(runs) else ())}
+    # of all tasks: a prompt in another task's run would mislead as much as one in its own
+    learnt_from = {
+        digest for runs in prompts.values() for number, run in enumerate(runs) if number != fold for digest in run
+    }
+    if shared := left_out & learnt_from:
         raise InputError(
-            f"{len(shared)} prompts of run {fold} are also in other runs, so that telling tasks by them shows nothing; record tasks "
-            "with prompts of their own (e.g. other parts of one bank)"
+            f"{len(shared)} prompts of run {fold} are also in other runs, so that telling tasks by them shows nothing; "
+            "record tasks with prompts of their own (e.g. other parts of one bank)"
         )
 
 
@@ -267,14 +340,15 @@ def _prompts(run: Run) -> set[str]:
     """Digests of what a run showed: the token ids of every context that was not cut."""
     rows = run.rows
     if "token_id" not in rows or "prompt" not in rows:
-        return set()
+        return set()  # activations from elsewhere: what was shown is not known
     shown = set()
     for _, part in rows.groupby("prompt"):
+        # the ids of a prompt that its block cut short, or that a model continued, are not those of the prompt
         if "flags" in part and part["flags"].str.contains("cut|generated").any():
             continue
         ids = part["token_id"].tolist()
         if "flags" in part and "bos" in str(part["flags"].iloc[0]):
-            ids = ids[1:]
+            ids = ids[1:]  # a token that starts every context is no part of the prompt
         shown.add(prompt_digest(ids))
     return shown
 
@@ -287,17 +361,23 @@ def _likeness(
     *,
     centre: bool,
 ) -> Float[np.ndarray, "run task"]:
+    """How much the map of each run is like that of each task, by one of the three methods."""
+    n = max(1, int(top * fresh.shape[1]))  # units in a network
     if method == "dice":
-        n = max(1, int(top * fresh.shape[1]))
+        # Dice = 2 |A and B| / (|A| + |B|), of all pairs in one product of 0 and 1
         a, b = (np.array([top_mask(one, n) for one in maps], dtype=float) for maps in (fresh, learnt))
         return 2 * a @ b.T / (a.sum(1)[:, None] + b.sum(1))
     if method == "activation":
-        n = max(1, int(top * fresh.shape[1]))
+        # the n largest values of a learnt map, as far as they are positive
         members = np.array([top_mask(one, min(n, max(1, int((one > 0).sum())))) for one in learnt], dtype=float)
+        # z over the units of each run's map; a constant map stays 0
         z = (fresh - fresh.mean(1, keepdims=True)) / np.maximum(fresh.std(1, keepdims=True), 1e-300)
         return z @ members.T / members.sum(1)
     if centre:  # what all tasks share tells none of them
-        fresh, learnt = fresh - learnt.mean(0), learnt - learnt.mean(0)
+        common = learnt.mean(0)
+        fresh = fresh - common
+        learnt = learnt - common
+    # Pearson's correlation: products of centred maps over the product of their norms
     a, b = (maps - maps.mean(1, keepdims=True) for maps in (fresh, learnt))
     norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
     return a @ b.T / np.where(norms > 0, norms, 1.0)

@@ -1,11 +1,18 @@
-"""How far two networks, or two maps, agree, and how far chance would have them agree.
+"""How far two networks agree, and how far chance would have them agree.
 
-Chance is *layer-matched*: as many units in each layer as the networks have, drawn anew. Task maps pile up in some layers
-whatever the task, so chance over all units would call every pair of maps alike. Of two networks with ``n_a`` and ``n_b`` units in
-a layer of ``F``, the number shared by chance is hypergeometric; over layers these add up, which gives the expectation and
-the exact p. ``null`` holds sampled Dice coefficients of the same chance, for pictures and as a check.
+For networks A and B: the Dice coefficient 2 \\|A and B\\| / (\\|A\\| + \\|B\\|), Jaccard's \\|A and B\\| /
+\\|A or B\\|, and the coefficient of Szymkiewicz and Simpson, \\|A and B\\| / min(\\|A\\|, \\|B\\|).
 
-``concordance`` asks the same of several methods' maps of one thing: the GLM's, ICA's, the gradient's.
+Chance is *layer-matched*: random networks with as many units in each layer as the two have. Task maps pile up in some
+layers whatever the task, so that chance over all units would call every pair of maps alike. If A and B have ``n_a`` and
+``n_b`` units in a layer of ``F``, the number that they share by chance is hypergeometric, with mean ``n_a n_b / F``.
+The sum over layers gives the expectation, and the convolution of the layers' distributions the exact p: the chance of
+at least as many shared units. ``null`` holds Dice coefficients sampled from the same distribution, for pictures and as
+a check.
+
+Signs of units do not count. Cost: nothing that matters; ``n_null`` random numbers for each layer.
+
+:func:`.concordance.concordance` asks the same of several methods' maps of one thing: the GLM's, ICA's, the gradient's.
 """
 
 from __future__ import annotations
@@ -25,16 +32,21 @@ from tl_fbn.units.space import Provenance
 
 @dataclass(frozen=True, eq=False)
 class Overlap(Result, step="comparison"):
-    """Two networks against each other and against chance.
+    """Two networks compared with each other, and their overlap with that of random networks.
+
+    >>> other = fbn.fit_glm(recording).contrast("sort - add").threshold(top=0.02)
+    >>> found = fbn.networks.overlap(network, other, seed=0, n_null=99)
+    >>> found.sizes, found.shared, round(found.expected_shared, 1), round(found.p, 1)
+    ((23, 23), 0, 0.15, 1.0)
 
     Args:
-        a: Name of the first.
-        b: Name of the second.
-        sizes: Their numbers of units.
-        shared: Units in both.
-        expected_shared: By chance, with layers matched.
-        p: Chance of at least as many shared units, exact.
-        null: (draw,) Dice coefficients of layer-matched random networks.
+        a: Name of the first network.
+        b: Name of the second network.
+        sizes: Numbers of units of the first and of the second network.
+        shared: Number of units that are in both.
+        expected_shared: Mean number of shared units of random networks with as many units in each layer.
+        p: Chance that such random networks share at least as many units; exact.
+        null: (draw,) Dice coefficients of such random networks.
         provenance: Seed, and where the two networks came from.
     """
 
@@ -49,40 +61,41 @@ class Overlap(Result, step="comparison"):
 
     @property
     def dice(self) -> float:
-        """Twice the shared units over the sum of sizes; NaN for two empty networks."""
+        """Dice coefficient: twice the shared units over the sum of sizes, 0 to 1; NaN for two empty networks."""
         return _ratio(2 * self.shared, sum(self.sizes))
 
     @property
     def jaccard(self) -> float:
-        """Shared units over units in either."""
+        """Jaccard index: shared units over units that are in either network, 0 to 1; NaN for two empty networks."""
         return _ratio(self.shared, sum(self.sizes) - self.shared)
 
     @property
     def coefficient(self) -> float:
-        """Shared units over the smaller network (Szymkiewicz and Simpson)."""
+        """Szymkiewicz and Simpson's coefficient: share of the smaller network that is in both; NaN if it is empty."""
         return _ratio(self.shared, min(self.sizes))
 
     @property
     def expected(self) -> float:
-        """Dice by chance, with layers matched."""
+        """Mean Dice coefficient of random networks with as many units in each layer; NaN for two empty networks."""
         return _ratio(2 * self.expected_shared, sum(self.sizes))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line."""
+        """One line: names, sizes, shared units, dice, jaccard, coefficient, what chance gives, and p."""
         names = ("a", "b", "shared", "dice", "jaccard", "coefficient", "expected", "expected_shared", "p")
         line = {name: getattr(self, name) for name in names}
         return pd.DataFrame([line | {"size_a": self.sizes[0], "size_b": self.sizes[1]}])
 
     def _methods_(self) -> list[str]:
         return [
-            f"Overlap of {self.a} and {self.b} was compared with {len(self.null):,} random pairs that take as many units from every layer ({P_FORMULA}; "
+            f"Overlap of {self.a} and {self.b} was compared with {len(self.null):,} random pairs that take as many "
+            f"units from every layer ({P_FORMULA}; "
             f"seed {self.provenance.get('seed', NOT_RECORDED)})."
         ]
 
     def __repr__(self) -> str:
         return (
-            f"Overlap of {self.a} ({self.sizes[0]:,} units) and {self.b} ({self.sizes[1]:,}): Dice {self.dice:.3f}, by chance "
-            f"{self.expected:.3f} (p {self.p:.2g}); Jaccard {self.jaccard:.3f}; {self.shared:,} shared"
+            f"Overlap of {self.a} ({self.sizes[0]:,} units) and {self.b} ({self.sizes[1]:,}): Dice {self.dice:.3f}, by "
+            f"chance {self.expected:.3f} (p {self.p:.2g}); Jaccard {self.jaccard:.3f}; {self.shared:,} shared"
         )
 
     def _repr_html_(self) -> str:
@@ -91,17 +104,24 @@ class Overlap(Result, step="comparison"):
 
 
 def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap:
-    """Compare two networks.
+    """Compare two networks with each other, and their overlap with layer-matched chance.
 
-    >>> space = UnitSpace("mlp.neurons", (10, 10))
-    >>> overlap(Network.from_indices(space, range(4)), Network.from_indices(space, range(2, 6)), seed=0).dice
-    0.5
+    Are the neurons that gradients call important for sorting in a network that ICA found?
+
+    >>> scores = fbn.cgvst(model, fbn.chats("sort", n=8), progress=False)
+    >>> found = fbn.overlap(scores.top(0.02), atlas["N01"], seed=0)
+    >>> found  # doctest: +ELLIPSIS
+    Overlap of top 0.02 (23 units) and N01 (21): Dice 0.455, by chance 0.052 (p ...); Jaccard 0.294; 10 shared
 
     Args:
-        a: A network.
-        b: Another, in the same space.
+        a: The first network.
+        b: The second network, in the same space.
         seed: Seed of the random draws of the null; the same seed gives the same null.
-        n_null: Number of random pairs of networks drawn for the null.
+        n_null: Number of random pairs of networks drawn for the null. The expectation and p are exact and do not depend
+            on it.
+
+    Returns:
+        Sizes, shared units, coefficients, what chance gives, and p.
 
     Raises:
         InputError: Networks in different spaces.
@@ -111,9 +131,11 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
     counts_b = b.per_layer()
     widths = np.array(a.space.widths)
     shared = int((a.members & b.members).sum())
-    filled = widths > 0
+    filled = widths > 0  # layers that the site does not have
+    # sum over layers of the mean n_a n_b / F of a hypergeometric number
     expected = float((counts_a[filled] * counts_b[filled] / widths[filled]).sum())
     rng = np.random.default_rng(seed)
+    # of n_b units drawn from a layer, how many are among the n_a of the other network; the draws of layers add up
     drawn = sum(
         (rng.hypergeometric(n_a, width - n_a, n_b, n_null) if n_b else np.zeros(n_null))
         for n_a, n_b, width in zip(counts_a, counts_b, widths, strict=True)
@@ -129,10 +151,12 @@ def _p_shared(shared: int, a: Network, b: Network) -> float:
     pmf = np.ones(1)
     for n_a, n_b, width in zip(a.per_layer(), b.per_layer(), a.space.widths, strict=True):
         if n_a and n_b:
-            # the distribution of a sum of independent numbers is the convolution of theirs
+            # P(0 ... min(n_a, n_b) shared) in this layer; the distribution of a sum of independent numbers is the
+            # convolution of theirs
             pmf = np.convolve(pmf, stats.hypergeom.pmf(np.arange(min(n_a, n_b) + 1), width, n_a, n_b))
-    return float(min(1.0, pmf[shared:].sum()))
+    return float(min(1.0, pmf[shared:].sum()))  # rounding may exceed 1 by some 1e-16
 
 
 def _ratio(part: int | float, whole: int | float) -> float:
+    """A share; NaN of nothing."""
     return part / whole if whole else float("nan")

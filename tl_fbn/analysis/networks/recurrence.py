@@ -23,7 +23,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.find_networks import find_networks
 from tl_fbn.analysis.networks.dual_regression import Samples, dual_regression, samples_of
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers

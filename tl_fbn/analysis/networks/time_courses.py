@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of

@@ -1,25 +1,29 @@
-"""Tasks to measure behaviour with: exact match, choices, plain text.
+"""Batteries: tasks with right answers that measure what a model can do, by exact match and log-likelihood.
 
-Three kinds of task (:mod:`.tasks`), one table:
+A battery is a set of named tasks of three kinds (:mod:`.tasks`); one table holds the results of all:
 
-- ``"answer"``  a prompt and the answer that must follow. ``exact_match`` is teacher-forced: every answer token is the
-  argmax given the true prefix, which equals exact match under greedy decoding. Of several accepted answers any will do.
-- ``"choice"``  alternatives, the first of which is right (BLiMP's minimal pairs). ``exact_match`` is "the right one has the
-  highest log-likelihood", summed over its tokens; ties count as wrong.
-- ``"text"``    a passage. Only ``log_likelihood`` is defined, and ``perplexity``.
+- ``"answer"``  a prompt and the answer that must follow. ``exact_match`` is teacher-forced: every token of the answer
+  is the most probable one given the true tokens before it, which equals exact match under greedy decoding. Where
+  several answers are accepted, any of them will do.
+- ``"choice"``  alternatives, the first of which is right (such as BLiMP's minimal pairs). ``exact_match`` says whether
+  the right one has the highest log-likelihood, summed over its tokens; a tie counts as wrong.
+- ``"text"``    a passage. It has a ``log_likelihood`` and a ``perplexity``, and no exact match.
 
-``log_likelihood`` is the mean over items of the mean log-probability a scored token, in nats: of the answer (of several, the
-best), of the right alternative, of the passage. ``chance``, ``majority``, ``constant``, ``parsed``, ``repetition`` and
-``flag`` (:mod:`.monitors`) stand beside it: an exact match means something only above chance and majority, and of a model that still answers.
+``log_likelihood`` is the mean over items of the mean log-probability of a scored token, in nats. Scored are the tokens
+of the answer (of several accepted ones, the most probable), of the right alternative, or of the passage.
 
-``score`` reads given answers and costs one forward pass over all items, in batches of similar length; ``respond`` lets the
-model write its own (:mod:`.responses`).
+An exact match means something only above chance and above the majority rate, and of a model that still answers.
+Therefore ``chance``, ``majority``, ``constant``, ``parsed``, ``repetition`` and ``flag`` stand beside it
+(:mod:`.output_checks`).
+
+``score`` and ``evaluate`` read given answers: one forward pass over every item, in batches of similar length.
+``respond`` lets the model write its own answers (:mod:`.free_responses`), one step a token.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
@@ -36,7 +39,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
-from tl_fbn.intervention.behaviour.item_tokens import Layout, ScoredSequence, encode_item, item_digests
+from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
@@ -47,80 +50,24 @@ from tl_fbn.units import html_table
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
-    """Sequences of similar length, padded on the right, and which of their tokens are scored.
-
-    Args:
-        sequences: Numbers of the sequences of this batch among all of the battery.
-        ids: Token ids.
-        starts: Index of each one's first scored token.
-        rows: (scored token) its sequence within the batch.
-        before: The place whose prediction it is.
-        targets: Id of the token that is scored.
-        slots: Its number among all scored tokens of the battery.
-    """
-
-    sequences: list[int]
-    ids: Int[torch.Tensor, "batch pos"]
-    starts: Int[torch.Tensor, " batch"]
-    rows: Int[torch.Tensor, " scored"]
-    before: Int[torch.Tensor, " scored"]
-    targets: Int[torch.Tensor, " scored"]
-    slots: Int[np.ndarray, " scored"]
-
-    @classmethod
-    def of(cls, sequences: Sequence[ScoredSequence], chosen: list[int], offsets: Int[np.ndarray, " all"]) -> _Batch:
-        ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], torch.device("cpu"))
-        starts = [sequences[index][1] for index in chosen]
-        places = [(row, at) for row, i in enumerate(chosen) for at in range(starts[row], len(sequences[i][0]))]
-        rows, columns = torch.tensor(places).unbind(1)
-        slots = np.concatenate([offsets[i] + np.arange(len(sequences[i][0]) - sequences[i][1]) for i in chosen])
-        return cls(chosen, ids, torch.tensor(starts), rows, columns - 1, ids[rows, columns], slots)
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """Everything about a battery's sequences that does not depend on activations.
-
-    Args:
-        counts: (sequence,) scored tokens of each.
-        batches: The sequences, of similar length together.
-        layouts: Task to where its sequences stand.
-    """
-
-    counts: Int[np.ndarray, " sequence"]
-    batches: list[_Batch]
-    layouts: dict[str, Layout]
-
-    @classmethod
-    def of(cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int) -> _Prepared:
-        counts = np.array([len(ids) - start for ids, start in sequences])
-        offsets = np.cumsum(counts) - counts
-        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
-        groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
-        layouts = {}
-        cursor = 0
-        for name, task in tasks.items():
-            layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
-            cursor = layouts[name].span.stop
-        return cls(counts, [_Batch.of(sequences, group, offsets) for group in groups], layouts)
-
-
-@dataclass(frozen=True, eq=False)
 class Battery:
-    """Named tasks.
+    """Named tasks, each with items that have right answers.
 
-    >>> battery = Battery.from_pairs({"say": [("a b", "c"), ("b a", "d")]})
-    >>> battery.tasks["say"].chance
-    0.5
+    >>> battery
+    Battery of 2 tasks: sort (10 answer), reverse (10 answer)
+    >>> battery.evaluate(model)[["task", "exact_match", "chance"]].round(2)
+          task  exact_match  chance
+    0     sort          1.0     0.1
+    1  reverse          1.0     0.1
 
     Args:
-        tasks: Name to task; ``from_pairs``, ``from_choices``, ``from_jsonl`` and their like make them.
+        tasks: Name to task; ``from_pairs``, ``from_choices``, ``from_texts``, ``from_chats``, ``from_jsonl`` make them.
     """
 
     tasks: Mapping[str, Task]
-    _cache: list[Any] = field(default_factory=list, repr=False, compare=False)
-    _known: list[Any] = field(default_factory=list, repr=False, compare=False)
+    # what was computed last, as [what it depends on, ..., value]; lists, which a frozen dataclass can refill
+    _sequence_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _digest_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -128,9 +75,20 @@ class Battery:
 
     @classmethod
     def from_pairs(cls, tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]]) -> Battery:
-        """A battery of prompts with the one right answer each, or a list of answers any of which will do."""
+        """A battery of prompts that each have one right answer, or a list of answers any of which will do.
+
+        >>> fbn.Battery.from_pairs({"say": [("a b", "c"), ("b a", "d")]}).tasks["say"].chance
+        0.5
+
+        Args:
+            tasks: Name to pairs of a prompt and its answer or list of answers, as strings or as tuples of token ids.
+
+        Raises:
+            InputError: A prompt without an answer, or a prompt or answer that is neither string nor token ids.
+        """
         made = {}
         for name, pairs in tasks.items():
+            # an answer that is given twice counts once
             items = [BatteryItem(p, tuple(dict.fromkeys(a)) if isinstance(a, list) else (a,)) for p, a in pairs]
             if any(not item.alternatives for item in items):
                 raise InputError(f"task {name!r} has a prompt without an answer; give at least one answer each")
@@ -143,7 +101,11 @@ class Battery:
 
     @classmethod
     def from_texts(cls, tasks: Mapping[str, Sequence[Text]]) -> Battery:
-        """A battery of passages, measured by their log-likelihood and perplexity."""
+        """A battery of passages, measured by their log-likelihood and perplexity.
+
+        Args:
+            tasks: Name to passages, as strings or as tuples of token ids.
+        """
         made = {
             name: Task(name, "text", tuple(BatteryItem("", (text,)) for text in texts)) for name, texts in tasks.items()
         }
@@ -154,12 +116,14 @@ class Battery:
         """A battery of chats, each ending with the assistant's right answer, which is what is scored.
 
         Args:
-            tasks: Name to chats, few-shot ones for instance (:func:`tl_fbn.few_shot_chats`).
-            model: A model with a chat template, or its tokenizer.
-            bos_eos: As for :func:`tl_fbn.cgvst`.
+            tasks: Name to chats: lists of messages, such as those of :func:`tl_fbn.chats` or, with worked examples,
+                of :func:`tl_fbn.attribution.few_shot_chats`.
+            model: A model whose tokenizer has a chat template, or that tokenizer.
+            bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty, as in
+                Song et al. (2024).
 
         Raises:
-            InputError: A chat that does not end with an answer, or no chat template.
+            InputError: A chat does not end with a message of the assistant's, or there is no chat template.
         """
         layouts = Layouts(getattr(model, "tokenizer", model), bos_eos=bos_eos)
         made = {}
@@ -172,9 +136,11 @@ class Battery:
                         f"chat {number} of task {name!r} does not end with a message of the assistant's, the answer"
                     )
                 layout = layouts.of(chat)
+                # answers of earlier turns (worked examples) are part of the prompt
                 answer = [at for at in layout.positions("answer") if layout.turns[at] == layout.turns.max()]
-                prompt = layout.ids[: answer[0]]
+                prompt = layout.ids[: answer[0]]  # the tokens that open the assistant's turn included
                 scored = layout.ids[answer[0] : answer[-1] + 1]
+                # the bare question too is a text that a network must not have been found on
                 items.append(BatteryItem(prompt, (scored,), (messages[-2][1],)))
             made[name] = Task(name, "answer", tuple(items))
         return cls(made)
@@ -187,20 +153,24 @@ class Battery:
         template: str | None = None,
         scored: ScoredText = "text",
     ) -> Battery:
-        """A battery of multiple choice.
+        """A battery of multiple choice, from objects in memory.
 
-        >>> ask = {"question": "Is snow white?", "choices": ["yes", "no"], "answer": "yes"}
-        >>> Battery.from_choices({"snow": [ask]}).tasks["snow"].items[0].alternatives
+        >>> snow = {"question": "Is snow white?", "choices": ["no", "yes"], "answer": "yes"}
+        >>> fbn.Battery.from_choices({"snow": [snow]}).tasks["snow"].items[0].alternatives
         ('yes', 'no')
 
         Args:
-            tasks: Name to items: mappings with the fields that :meth:`from_jsonl` reads, or tuples of a prompt, its alternatives and the answer
-                (its place from 0, text or letter); prompt and alternatives may be token ids there.
-            template: As for :meth:`from_jsonl`; not for tuples.
-            scored: What is scored of choices, as for :meth:`from_jsonl`; not for tuples.
+            tasks: Name to items. An item is a mapping with the fields of a multiple choice in a file
+                (:mod:`.item_files` lists them), or a tuple of a prompt, its alternatives and the right one (by place
+                from 0, text or letter); in tuples, prompt and alternatives may be token ids.
+            template: Prompt of a mapping, with its fields in braces: ``{question}``, or ``{choices}`` for all
+                alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
+                question, lettered alternatives and "Answer:". Tuples have their prompt already.
+            scored: What is scored of a mapping's alternatives: their ``"text"``, or their ``"label"`` (A, B ...).
 
         Raises:
-            InputError: An item without a right alternative, and what is allowed.
+            InputError: An item that is no multiple choice; the message has its number, what is wrong and what is
+                allowed.
         """
         return cls(choice_tasks(tasks, template=template, scored=scored))
 
@@ -215,31 +185,37 @@ class Battery:
         template: str | None = None,
         scored: ScoredText = "text",
     ) -> Battery:
-        """A battery of a file with one JSON object a line: minimal pairs as BLiMP's, multiple choice, or questions with answers.
+        """A battery from a file with one JSON object a line: minimal pairs, multiple choice, or questions with answers.
 
         Args:
             path: The file.
-            format: ``"pairs"``, ``"choices"`` or ``"qa"`` (:mod:`.readers` has their fields); by default what the first line is.
-            name: Name of the task; by default the pairs' ``UID``, else the file's name.
-            n: Only the first items.
-            template: Makes the prompt of a question from the fields of its line, ``{question}`` and, lettered, ``{choices}``. By default the bare
-                question; where labels are scored, question, lettered choices and "Answer:".
-            scored: What is scored of choices: the ``"text"`` of the alternatives or their ``"label"``.
+            format: What the lines are: ``"pairs"`` (minimal pairs, as BLiMP's), ``"choices"`` or ``"qa"`` (questions
+                with answers); :mod:`.item_files` lists the fields of each. ``"auto"`` goes by the first line.
+            name: Name of the task; None takes the ``UID`` of minimal pairs, else the file's name without its ending.
+            n: Number of items to read from the beginning of the file; None reads all.
+            template: Prompt of a question, with fields of the line in braces: ``{question}``, or ``{choices}`` for all
+                alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
+                question, lettered alternatives and "Answer:".
+            scored: What is scored of the alternatives of choices: their ``"text"``, or their ``"label"`` (A, B ...).
 
         Raises:
-            InputError: A line that is none of these, with its number, what was found and what is allowed.
+            InputError: A line that is no such item; the message has its number, what was found and what is allowed.
         """
         return cls(read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored))
 
     def limit(self, n: int) -> Battery:
-        """The first ``n`` items of every task."""
+        """The first items of every task.
+
+        Args:
+            n: Largest number of items a task.
+        """
         return Battery({name: Task(name, task.kind, task.items[:n]) for name, task in self.tasks.items()})
 
     def __or__(self, other: Battery) -> Battery:
-        """The tasks of both, as with dicts; a name that both have is refused.
+        """The tasks of both batteries together; a name that both have is refused.
 
-        >>> Battery.from_texts({"a": ["x y"]}) | Battery.from_texts({"b": ["y x"]})
-        Battery of 2 tasks: a (1 text), b (1 text)
+        >>> battery | fbn.Battery.from_texts({"prose": ["sort : k a e"]})
+        Battery of 3 tasks: sort (10 answer), reverse (10 answer), prose (1 text)
         """
         if not isinstance(other, Battery):
             return NotImplemented
@@ -248,55 +224,95 @@ class Battery:
         return Battery({**self.tasks, **other.tasks})
 
     def select(self, names: Sequence[str]) -> Battery:
-        """Only these tasks."""
+        """A battery of some of the tasks.
+
+        Args:
+            names: Names of the tasks, in the order they shall have; a name that the battery lacks is an InputError.
+        """
         unknown = [name for name in names if name not in self.tasks]
         if unknown:
             raise InputError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
         return Battery({name: self.tasks[name] for name in names})
 
     def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
-        """Tokens, padding included, of every forward pass that :meth:`score` makes."""
+        """Number of tokens, padding included, of every forward pass that :meth:`score` makes.
+
+        Args:
+            model: The model that would be scored.
+            batch_size: Largest number of sequences in a pass.
+        """
         return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
 
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
-        """Task to the digests of its prompts, answers and both together: what a network must not have been found on."""
-        if not (self._known and self._known[0] is tokenizer):  # every network of a study asks
+        """Digests of every task's prompts, alone and with each answer: what a network must not have been found on.
+
+        Args:
+            tokenizer: The model's tokenizer; None where there is none, and strings are then known as text only.
+
+        Returns:
+            Name of a task to its digests, which compare with those in the provenance of networks and recordings.
+        """
+        # kept, because every network of a study is compared with the same items
+        if not (self._digest_cache and self._digest_cache[0] is tokenizer):
             found = {
-                name: {d for item in task.items for d in item_digests(item, tokenizer)}
+                name: {digest for item in task.items for digest in item_digests(item, tokenizer)}
                 for name, task in self.tasks.items()
             }
-            self._known[:] = [tokenizer, found]
-        return self._known[1]
+            self._digest_cache[:] = [tokenizer, found]
+        return self._digest_cache[1]
 
     @torch.no_grad()
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
-        """Item by item results of every task, under whatever hooks are on the model."""
+        """Item by item results of every task, under whatever hooks and interventions are on the model.
+
+        Args:
+            model: A TransformerLens model in eval mode.
+            batch_size: Largest number of sequences in a pass; it changes speed and memory only.
+
+        Returns:
+            Name of a task to its :class:`.tasks.Scores`.
+
+        Raises:
+            InputError: The model is in training mode, or an item is longer than its context.
+        """
         host.require_eval(model, "a battery")
         prepared = self._prepared(model, batch_size)
         counts = prepared.counts
-        hits = np.zeros(len(counts), dtype=bool)
-        likelihoods = np.zeros(len(counts))
-        said = np.full(counts.sum() + 1, -1, dtype=np.int32)  # the last is what -1 points to
+        hits = np.zeros(len(counts), dtype=bool)  # (sequence,) every scored token is the most probable one
+        likelihoods = np.zeros(len(counts))  # (sequence,) sum over the scored tokens, in nats
+        predictions = np.full(counts.sum() + 1, -1, dtype=np.int32)  # the last one is what an index of -1 points to
         device = host.model_device(model)
         for batch in prepared.batches:
             with declared(model, batch.starts):  # an intervention on what the model writes acts on the answer
                 # no mask: a causal model's real positions do not see pads on their right
                 logits = model(batch.ids.to(device))
+            # where the logits are: a model over several devices may return them elsewhere
             rows, before, targets = (each.to(logits.device) for each in (batch.rows, batch.before, batch.targets))
-            log_probs = logits[rows, before].float().log_softmax(-1)  # (scored token, vocabulary)
-            picked = log_probs.gather(-1, targets[:, None])[:, 0].double().cpu().numpy()
-            given = log_probs.argmax(-1).cpu().numpy()
-            wrong = given != batch.targets.numpy()
-            owner = batch.rows.numpy()
-            said[batch.slots] = given
-            likelihoods[batch.sequences] = np.bincount(owner, picked, len(batch.sequences))
+            log_probs = logits[rows, before].float().log_softmax(-1)  # (scored, vocabulary)
+            true_log_probs = log_probs.gather(-1, targets[:, None])[:, 0].double().cpu().numpy()
+            argmax = log_probs.argmax(-1).cpu().numpy()  # the greedy token at each scored place
+            wrong = argmax != batch.targets.numpy()
+            owner = batch.rows.numpy()  # bincount by owner adds up the tokens of each sequence
+            predictions[batch.slots] = argmax
+            likelihoods[batch.sequences] = np.bincount(owner, true_log_probs, len(batch.sequences))
             hits[batch.sequences] = np.bincount(owner, wrong, len(batch.sequences)) == 0
-        return {name: layout.scores(hits, likelihoods, counts, said) for name, layout in prepared.layouts.items()}
+        return {
+            name: layout.scores(hits, likelihoods, counts, predictions) for name, layout in prepared.layouts.items()
+        }
 
     def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
-        """One line a task: exact_match, log_likelihood, n, the monitors (:mod:`.monitors`) and, of texts, perplexity.
+        """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
-        Columns: task, exact_match, log_likelihood, n, chance, majority, constant, parsed, repetition, flag, perplexity.
+        Args:
+            model: A TransformerLens model in eval mode.
+            batch_size: Largest number of sequences in a pass; it changes speed and memory only.
+
+        Returns:
+            One line a task: task, exact_match, log_likelihood (nats), n (items), chance, majority, constant, parsed,
+            repetition, flag (:mod:`.output_checks` defines these six) and perplexity (NaN but for texts).
+
+        Raises:
+            InputError: The model is in training mode, or an item is longer than its context.
         """
         scores = self.score(model, batch_size=batch_size)
         lines = [
@@ -322,19 +338,20 @@ class Battery:
         batch_size: int = 64,
         progress: bool = True,
     ) -> Responses:
-        """Let the model write its own answers, greedily, under whatever hooks are on it, and compare and parse them.
+        """Let the model write its own answers, greedily, and compare them with the right ones (:mod:`.free_responses`).
 
         Args:
-            model: A TransformerLens model in eval mode, with a tokenizer.
+            model: A TransformerLens model in eval mode, with a tokenizer; hooks and interventions on it stay in force.
             max_new_tokens: Longest answer, in tokens.
-            stop: Strings that end an answer, as special tokens do.
-            parser: Finds the label in a text (:mod:`.parsers`), one for all tasks or by task; by default the one of the task's closed set of answers, or of the
-                item's alternatives, that the text names in words of their own.
-            batch_size: Prompts written to together.
-            progress: Show a bar.
+            stop: Strings that end an answer; special tokens always do.
+            parser: Finds the label in a text (:mod:`.parsers`): one parser for all tasks, or a mapping of task to
+                parser. None looks for the task's closed set of answers, or the item's alternatives, as whole words.
+            batch_size: Number of prompts that are continued together; it changes speed and memory only.
+            progress: Whether to show a progress bar.
 
         Raises:
-            InputError: A model without a tokenizer, a task with nothing to write after, or prompts too long for the context.
+            InputError: The model has no tokenizer, a task has nothing to write after (passages, minimal pairs), or a
+                prompt is too long for the context.
         """
         return respond(
             model,
@@ -346,28 +363,26 @@ class Battery:
             progress=progress,
         )
 
-    def _prepared(self, model: HookedModel, batch_size: int) -> _Prepared:
-        """Sequences and padded batches; made once for a tokenizer and batch size."""
+    def _prepared(self, model: HookedModel, batch_size: int) -> PreparedSequences:
+        """Sequences and padded batches, made once for a tokenizer, model size and batch size."""
         tokenizer = tokenizer_of(model)
         n_ctx = host.context_length(model)
         d_vocab = host.vocabulary_size(model)
         settings = [batch_size, n_ctx, d_vocab]
-        if not (self._cache and self._cache[0] is tokenizer and self._cache[1] == settings):
+        cache = self._sequence_cache
+        if not (cache and cache[0] is tokenizer and cache[1] == settings):
             sequences = [
                 encode_item(tokenizer, item.prompt, alternative, d_vocab)
-                for item in self._items()
+                for task in self.tasks.values()
+                for item in task.items
                 for alternative in item.alternatives
             ]
             longest = max(len(ids) for ids, _ in sequences)
             if n_ctx is not None and longest > n_ctx:
-                raise InputError(
-                    f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}; shorten or drop it"
-                )
-            self._cache[:] = [tokenizer, settings, _Prepared.of(self.tasks, sequences, batch_size)]
-        return self._cache[2]
-
-    def _items(self) -> Iterator[BatteryItem]:
-        return (item for task in self.tasks.values() for item in task.items)
+                too_long = f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}"
+                raise InputError(f"{too_long}; shorten or drop it")
+            cache[:] = [tokenizer, settings, PreparedSequences.of(self.tasks, sequences, batch_size)]
+        return cache[2]
 
     def __repr__(self) -> str:
         return f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: " + ", ".join(

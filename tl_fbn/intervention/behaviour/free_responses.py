@@ -1,20 +1,21 @@
-"""Free responses: the model writes, and what it wrote is compared and parsed.
+"""Free responses: the model writes its own answers, and what it wrote is compared with the right ones and parsed.
 
-::
+Decoding is greedy (:mod:`.greedy_decoding`): the most probable token, at most ``max_new_tokens`` times, up to a special
+token or a string of ``stop``. Two measures, each the mean over the items of a task:
 
-    answers = battery.respond(model, max_new_tokens=20, stop=["[INST]"])
-    answers.summary()        # a line a task, with chance, majority and monitors
-    answers.to_dataframe()   # a line an item: what was written, what it was taken for
+- ``exact_match``  the text is an accepted answer, apart from case and spaces at its ends (Song et al. 2024: 20 tokens,
+  stop at "[INST]").
+- ``accuracy``     the label that a parser (:mod:`.parsers`) finds in the text is the right one. It is defined where
+  labels are known: for tasks with a closed set of answers, and for choices; otherwise it is NaN, and the answers are
+  called *open*. A text without a label is *unparsable*: it counts as wrong and belongs to no class.
 
-Greedy, at most ``max_new_tokens``, ended by an end-of-text or other special token (but the one for unknown words) or by a string of ``stop``. Two measures:
+Beside them stand ``chance`` and ``majority`` (:mod:`.tasks`) and four checks of the outputs (:mod:`.output_checks`),
+here of the whole text instead of teacher-forced tokens:
 
-``exact_match``  the text is an accepted answer after strip and lower-case (Song et al. 2024: 20 tokens, stop at "[INST]").
-``accuracy``     the label that a parser finds in it is the right one. Only where labels are known: of tasks with a closed set of answers, and of choices.
-                 An *unparsable* text is wrong and has no class; NaN for open answers.
-
-Monitors are those of :mod:`.monitors`, of the whole text instead of teacher-forced tokens: ``constant`` is the share of the commonest among the labels that could
-be parsed (open: among the texts), ``parsed`` the share of texts that a label was found in (open: that are not empty), ``repetition`` the share
-of texts that are wrong and loops, in tokens (in words where only texts were given). ``flag`` judges the accuracy, or the exact match where there is none.
+- ``constant``    share of the commonest label among the labels that were found (open answers: of the commonest text).
+- ``parsed``      share of texts in which a label was found (open answers: that are not empty).
+- ``repetition``  share of texts that are wrong and end in a loop, of tokens, or of words where only texts were given.
+- ``flag``        what is wrong, in words; it judges the accuracy, or the exact match where there is no accuracy.
 
 Cost: one pass over each prompt and one step a token, behind a key-value cache where the model has one.
 """
@@ -33,8 +34,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.behaviour import output_checks as monitors
-from tl_fbn.intervention.behaviour import parsers
+from tl_fbn.intervention.behaviour import output_checks, parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
 from tl_fbn.intervention.behaviour.item_tokens import padded
 from tl_fbn.intervention.behaviour.parsers import Parser
@@ -48,19 +48,27 @@ _COLUMNS = ("exact_match", "accuracy", "n", "chance", "majority", "constant", "p
 
 @dataclass(frozen=True, eq=False)
 class Responses(Result, step="answers"):
-    """What a model wrote, item by item, and what it was taken for.
+    """What a model wrote, item by item, and which answer it was taken for.
+
+    >>> answers = battery.respond(model, max_new_tokens=8, progress=False)
+    >>> answers
+    Responses to 20 items of 2 tasks, 0 of them flagged
+    >>> answers.to_dataframe()[["task", "text", "answer", "exact_match"]].head(2)
+       task       text     answer  exact_match
+    0  sort  b e h l l  b e h l l         True
+    1  sort      f g k      f g k         True
 
     Args:
-        tasks: (response,) task of each.
-        texts: (response,) what was written.
-        answers: (response,) the right answer, the first accepted one.
-        labels: (response,) the label that was parsed; None where none was.
-        open: (response,) there are no labels to parse.
-        exact_match: (response,) the text is an accepted answer.
-        right: (response,) the label is; for open answers, the text.
-        loop: (response,) the text ends in a loop.
-        table: Task to the columns of :meth:`summary`.
-        provenance: How the texts were decoded, where it is known.
+        tasks: (response,) name of the task.
+        texts: (response,) the text that was written, without spaces at its ends.
+        answers: (response,) the right answer; where several are accepted, the first.
+        labels: (response,) the label that was found in the text; None where none was, and for open answers.
+        open: (response,) True where the task has no labels to look for.
+        exact_match: (response,) True where the text is an accepted answer, apart from case.
+        right: (response,) True where the label is an accepted answer; for open answers, where the text is.
+        loop: (response,) True where the text ends in a loop.
+        table: Name of a task to its line of :meth:`summary`, by column.
+        provenance: How the texts were decoded, under ``"decoding"``; empty where that was not recorded.
     """
 
     tasks: tuple[str, ...]
@@ -75,12 +83,18 @@ class Responses(Result, step="answers"):
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> pd.DataFrame:
-        """One line a task: task, exact_match, accuracy, n, chance, majority, constant, parsed, repetition, flag."""
+        """One line a task: task, exact_match, accuracy, n, chance, majority, constant, parsed, repetition, flag.
+
+        The top of this file defines the columns; ``n`` is the number of items, all others but ``flag`` are shares.
+        """
         lines = [{"task": name, **{column: line[column] for column in _COLUMNS}} for name, line in self.table.items()]
         return pd.DataFrame(lines, columns=["task", *_COLUMNS])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a response: task, item, text, answer, exact_match, label, outcome (parsed, unparsable or open), right, loop."""
+        """One line a response: task, item, text, answer, exact_match, label, outcome, right, loop.
+
+        ``item`` numbers the items of a task from 0; ``outcome`` is "parsed", "unparsable" or "open".
+        """
         frame = pd.DataFrame({"task": self.tasks, "text": self.texts, "answer": self.answers})
         parsed = np.array([label is not None for label in self.labels])
         frame.insert(1, "item", frame.groupby("task").cumcount())
@@ -94,17 +108,21 @@ class Responses(Result, step="answers"):
 
     @classmethod
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
-        table = {name: about["table"][name] for name in dict.fromkeys(about["tasks"])}  # in the order of the tasks
+        # a file holds the keys of a mapping in alphabetical order; the tasks get back the order of their responses
+        table = {name: about["table"][name] for name in dict.fromkeys(about["tasks"])}
         return arrays, {**about, "table": table}
 
     def _methods_(self) -> list[str]:
         return [
-            f"Free answers to {len(self.texts)} items of {listed(list(self.table))} were parsed strictly; what could not be parsed counts as wrong. Decoding: "
-            f"{self.provenance.get('decoding', NOT_RECORDED)}."
+            f"Free answers to {len(self.texts)} items of {listed(list(self.table))} were parsed strictly; what could "
+            f"not be parsed counts as wrong. Decoding: {self.provenance.get('decoding', NOT_RECORDED)}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        about = "Free text, parsed strictly: what could not be parsed is wrong. Constant: the share of the commonest output."
+        about = (
+            "Free text, parsed strictly: what could not be parsed is wrong. Constant: the share of the commonest "
+            "output."
+        )
         return [
             {"title": "Written answers", "text": f"{self!r}. {about}", "table": self.summary()},
             {"title": "What was written", "text": "Item by item.", "table": self.to_dataframe()},
@@ -125,28 +143,40 @@ def judge(
     parser: Parser | Mapping[str, Parser] | None = None,
     loop: Mapping[str, Bool[np.ndarray, " item"]] | None = None,
 ) -> Responses:
-    """Compare and parse what was written, by whoever.
+    """Compare given texts with the right answers, and parse them; the texts may come from any program.
+
+    >>> quiz = fbn.Battery.from_pairs({"colour": [("Sky?", "blue"), ("Grass?", "green")] * 4})
+    >>> texts = {"colour": ["Blue.", "It is green", "blue or green", "It depends"] * 2}
+    >>> fbn.behaviour.judge(quiz.tasks, texts).to_dataframe()[["text", "answer", "label", "right"]].head(4)
+                text answer  label  right
+    0          Blue.   blue   blue   True
+    1    It is green  green  green   True
+    2  blue or green   blue   None  False
+    3     It depends  green   None  False
 
     Args:
-        tasks: Tasks by name, e.g. ``battery.tasks``; answers are texts.
-        texts: Task to what was written, an item each.
-        parser: One for all tasks, or by task; where there is none, :func:`.parsers.words` of the task's labels.
-        loop: Task to which texts are loops, where that is known in tokens; otherwise words count.
+        tasks: Name to task, such as ``battery.tasks``; the answers have to be strings, not token ids.
+        texts: Name of every task to what was written, one text for each of its items, in their order.
+        parser: Finds the label in a text: one parser for all tasks, or a mapping of task to parser. None, and a task
+            that the mapping lacks, takes :func:`.parsers.words` of the task's closed set of answers, or of the
+            alternatives of each item.
+        loop: Name of every task to (item,) whether the text is a loop, where that is known in tokens. None looks for
+            loops of words in the texts.
 
     Raises:
-        InputError: Texts for other items, a task of passages, or answers that are token ids.
+        InputError: Texts for other tasks or another number of items, a task of passages, or answers that are token ids.
     """
     if set(texts) != set(tasks):
         raise InputError(f"texts for the tasks {', '.join(texts) or 'none'}; the battery has {', '.join(tasks)}")
-    rows: list[_Row] = []
+    rows: list[_JudgedResponse] = []
     table = {}
     for name, task in tasks.items():
-        _check(task, len(texts[name]))
-        given = parser.get(name) if isinstance(parser, Mapping) else parser
-        looped = _loops(texts[name]) if loop is None else loop[name]
-        own = _judged(task, [text.strip() for text in texts[name]], given, looped)
-        table[name] = _summed(task, own)
-        rows.extend(own)
+        _require_questions(task, len(texts[name]))
+        given_parser = parser.get(name) if isinstance(parser, Mapping) else parser
+        is_loop = _word_loops(texts[name]) if loop is None else loop[name]
+        rows_of_task = _judge_task(task, [text.strip() for text in texts[name]], given_parser, is_loop)
+        table[name] = _summary_line(task, rows_of_task)
+        rows.extend(rows_of_task)
     return Responses(
         tuple(row.task for row in rows),
         tuple(row.text for row in rows),
@@ -170,47 +200,67 @@ def respond(
     batch_size: int = 64,
     progress: bool = True,
 ) -> Responses:
-    """Let the model answer every item, greedily, under whatever hooks are on it; see :meth:`tl_fbn.Battery.respond`."""
+    """Let the model answer every item, greedily, under whatever hooks are on it: :meth:`tl_fbn.Battery.respond`.
+
+    Args:
+        model: A TransformerLens model in eval mode, with a tokenizer.
+        tasks: Name to task.
+        max_new_tokens: Longest answer, in tokens.
+        stop: Strings that end an answer; special tokens always do.
+        parser: Finds the label in a text: one parser for all tasks, a mapping of task to parser, or None.
+        batch_size: Number of prompts that are continued together.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: The model has no tokenizer, a task has nothing to write after, or a prompt is too long.
+    """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
         raise InputError(
-            "free responses are texts, and this model has no tokenizer to spell its tokens; give a model that has one, or use battery.score"
+            "free responses are texts, and this model has no tokenizer to spell its tokens; give a model that has one, "
+            "or use battery.score"
         )
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens} leaves nothing to answer with; give at least 1")
     host.require_eval(model, "a battery")
     for task in tasks.values():
-        _check(task, len(task.items))
-    prompts = [_prompt(model, name, item, max_new_tokens) for name, task in tasks.items() for item in task.items]
+        _require_questions(task, len(task.items))
+    # the prompts of all tasks together, so that batches are full
+    prompts = [_prompt_ids(model, name, item, max_new_tokens) for name, task in tasks.items() for item in task.items]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
     texts = {}
     loop = {}
-    cursor = 0
+    cursor = 0  # number of the task's first prompt among all
     for name, task in tasks.items():
-        own = written[cursor : cursor + len(task.items)]
-        cursor += len(own)
-        texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in own]
-        loop[name] = monitors.loops(padded(own))
-    return judge({name: _spelled(task, tokenizer) for name, task in tasks.items()}, texts, parser=parser, loop=loop)
+        written_for_task = written[cursor : cursor + len(task.items)]
+        cursor += len(written_for_task)
+        texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in written_for_task]
+        loop[name] = output_checks.loops(padded(written_for_task))  # of tokens, before they become text
+    spelled = {name: _with_answers_as_text(task, tokenizer) for name, task in tasks.items()}
+    return judge(spelled, texts, parser=parser, loop=loop)
 
 
-def _prompt(model: HookedModel, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
+def _prompt_ids(model: HookedModel, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
+    """Token ids of an item's prompt, unless there is none or prompt and answer exceed the context."""
     if not item.prompt:
         raise InputError(
-            f"task {task!r} has items without a prompt, such as minimal pairs, which nothing can be written after; select other tasks"
+            f"task {task!r} has items without a prompt, such as minimal pairs, which nothing can be written after; "
+            "select other tasks"
         )
+    # a space at the end would be a token of its own; the model writes the space before its answer itself
     prompt = item.prompt.rstrip() if isinstance(item.prompt, str) else item.prompt
     ids = encode(tokenizer_of(model), prompt, d_vocab=host.vocabulary_size(model))
     n_ctx = host.context_length(model)
     if n_ctx is not None and len(ids) + max_new_tokens > n_ctx:
         raise InputError(
-            f"an item of task {task!r} has {len(ids)} tokens and {max_new_tokens} to write, the model's context holds {n_ctx}; shorten or drop it, or give fewer max_new_tokens"
+            f"an item of task {task!r} has {len(ids)} tokens and {max_new_tokens} to write, the model's context holds "
+            f"{n_ctx}; shorten or drop it, or give fewer max_new_tokens"
         )
     return ids
 
 
-def _spelled(task: Task, tokenizer: Any) -> Task:
-    """The task with answers as texts."""
+def _with_answers_as_text(task: Task, tokenizer: Any) -> Task:
+    """The task with answers that are token ids decoded."""
     items = [
         replace(item, alternatives=tuple(a if isinstance(a, str) else tokenizer.decode(a) for a in item.alternatives))
         for item in task.items
@@ -218,22 +268,24 @@ def _spelled(task: Task, tokenizer: Any) -> Task:
     return replace(task, items=tuple(items))
 
 
-def _check(task: Task, n: int) -> None:
+def _require_questions(task: Task, n: int) -> None:
+    """Raise for a task of passages, and where there is not one text for each item."""
     if task.kind == "text":
         raise InputError(f"task {task.name!r} has passages, not questions; select other tasks")
     if n != len(task.items):
         raise InputError(f"{n} texts for the {len(task.items)} items of task {task.name!r}; give one for each")
 
 
-def _accepted(task: Task, item: BatteryItem) -> set[str]:
-    right = item.alternatives[:1] if task.kind == "choice" else item.alternatives
+def _accepted_texts(task: Task, item: BatteryItem) -> set[str]:
+    """The right answers of an item, in lower case."""
+    right = item.alternatives[:1] if task.kind == "choice" else item.alternatives  # of a choice, the first is right
     if not all(isinstance(answer, str) for answer in right):
         raise InputError(f"task {task.name!r} has answers of token ids, which no text can be compared with; give texts")
-    return {_plain(str(answer)) for answer in right}
+    return {_plain_text(str(answer)) for answer in right}
 
 
-class _Row(NamedTuple):
-    """One response, judged."""
+class _JudgedResponse(NamedTuple):
+    """One response; the fields are those of :class:`Responses`, ``exact`` for ``exact_match``."""
 
     task: str
     text: str
@@ -245,66 +297,74 @@ class _Row(NamedTuple):
     loop: bool
 
 
-def _judged(task: Task, texts: list[str], parser: Parser | None, loop: Bool[np.ndarray, " item"]) -> list[_Row]:
-    """A parser of the caller's goes before the task's labels, these before the item's alternatives."""
-    common = parser or (_words(task.labels) if task.labels else None)
+def _judge_task(
+    task: Task, texts: list[str], parser: Parser | None, loop: Bool[np.ndarray, " item"]
+) -> list[_JudgedResponse]:
+    """The responses of one task; the caller's parser goes before the task's labels, these before the alternatives."""
+    parser_of_task = parser or (_word_parser(task.labels) if task.labels else None)
     rows = []
     for item, text, looped in zip(task.items, texts, loop, strict=True):
-        parse = _words(item.alternatives) if common is None and task.kind == "choice" else common
-        label = parse(text) if parse else None
-        accepted = _accepted(task, item)
-        exact = _plain(text) in accepted
-        right = label is not None and _plain(label) in accepted if parse else exact
+        # choices whose items differ in their alternatives have a parser an item; open answers have none
+        parse = _word_parser(item.alternatives) if parser_of_task is None and task.kind == "choice" else parser_of_task
+        label = parse(text) if parse else None  # None: open answer, or unparsable
+        accepted = _accepted_texts(task, item)
+        exact = _plain_text(text) in accepted
+        right = label is not None and _plain_text(label) in accepted if parse else exact
         answer = str(item.alternatives[0])
-        rows.append(_Row(task.name, text, answer, label, parse is None, exact, right, bool(looped)))
+        rows.append(_JudgedResponse(task.name, text, answer, label, parse is None, exact, right, bool(looped)))
     return rows
 
 
-def _summed(task: Task, rows: list[_Row]) -> dict[str, Any]:
-    """One line of the summary."""
-    labelled = not rows[0].open
+def _summary_line(task: Task, rows: list[_JudgedResponse]) -> dict[str, Any]:
+    """The line of one task in the summary, by column."""
+    labelled = not rows[0].open  # all items of a task are open, or none is
     right = float(np.mean([row.right for row in rows]))
     if labelled:
-        constant = _constant(task, [row.label for row in rows])
+        constant = _share_of_commonest_label(task, [row.label for row in rows])
         parsed = float(np.mean([row.label is not None for row in rows]))
     else:
-        constant = monitors.share_of_commonest([_plain(row.text) for row in rows])
-        parsed = float(np.mean([bool(row.text) for row in rows]))
+        constant = output_checks.share_of_commonest([_plain_text(row.text) for row in rows])
+        parsed = float(np.mean([bool(row.text) for row in rows]))  # any text may be an open answer, but an empty one
+    # a loop that holds the right answer is no sign of a model that degenerates
     repetition = float(np.mean([row.loop and not (row.exact or row.right) for row in rows]))
     return {
         "exact_match": float(np.mean([row.exact for row in rows])),
-        "accuracy": right if labelled else float("nan"),
+        "accuracy": right if labelled else float("nan"),  # of open answers, right is exact_match
         "n": len(rows),
         "chance": task.chance,
         "majority": task.majority,
         "constant": constant,
         "parsed": parsed,
         "repetition": repetition,
-        "flag": monitors.flags(task, right, constant, parsed, repetition),
+        "flag": output_checks.flags(task, right, constant, parsed, repetition),
     }
 
 
-def _words(answers: Sequence[Text]) -> Parser:
-    return parsers.words(list(dict.fromkeys(_plain(str(answer)) for answer in answers)))
+def _word_parser(answers: Sequence[Text]) -> Parser:
+    """The parser that finds one of these answers as whole words; those that differ in case only are one."""
+    return parsers.words(list(dict.fromkeys(_plain_text(str(answer)) for answer in answers)))
 
 
-def _constant(task: Task, found: Sequence[str | None]) -> float:
-    """Among what was parsed: of labels, or of places where each item has its own alternatives."""
+def _share_of_commonest_label(task: Task, found: Sequence[str | None]) -> float:
+    """Share of the commonest label, among those found; of the commonest place where items differ in alternatives."""
     if task.kind == "answer" or task.labels:
-        return monitors.share_of_commonest([_plain(label) for label in found if label is not None])
+        return output_checks.share_of_commonest([_plain_text(label) for label in found if label is not None])
+    # "always the first alternative" is constant too: labels are compared by the place their source lists them at
     places = []
     for item, label in zip(task.items, found, strict=True):
-        names = [_plain(str(one)) for one in item.alternatives]
-        if label is not None and _plain(label) in names and item.place is not None:
-            places.append(item.place_of(names.index(_plain(label))))
-    return monitors.share_of_commonest(places)
+        alternatives = [_plain_text(str(one)) for one in item.alternatives]
+        if label is not None and _plain_text(label) in alternatives and item.place is not None:
+            places.append(item.place_of(alternatives.index(_plain_text(label))))
+    return output_checks.share_of_commonest(places)
 
 
-def _loops(texts: Sequence[str]) -> Bool[np.ndarray, " text"]:
-    """Which texts are loops of words."""
+def _word_loops(texts: Sequence[str]) -> Bool[np.ndarray, " text"]:
+    """Which texts end in a loop of words."""
+    # words take the place of token ids: each gets a number when it is first seen
     numbers: dict[str, int] = {}
-    return monitors.loops(padded([[numbers.setdefault(w, len(numbers)) for w in text.split()] for text in texts]))
+    words = [[numbers.setdefault(word, len(numbers)) for word in text.split()] for text in texts]
+    return output_checks.loops(padded(words))
 
 
-def _plain(text: str) -> str:
+def _plain_text(text: str) -> str:
     return text.strip().lower()

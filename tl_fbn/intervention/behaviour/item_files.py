@@ -1,4 +1,6 @@
-"""Files of items: minimal pairs, multiple choice, questions with answers; one JSON object a line.
+"""Files of items, one JSON object a line: minimal pairs, multiple choice, or questions with answers.
+
+The fields of each format:
 
 ========== ==========================================================================================================
 pairs      ``sentence_good`` and ``sentence_bad`` (BLiMP, Warstadt et al. 2020); ``UID`` names the task
@@ -9,11 +11,13 @@ qa         ``question`` or ``prompt``; ``answer`` or ``answers``: one text, seve
            of texts and places (SQuAD)
 ========== ==========================================================================================================
 
-A *template* makes the prompt: ``"{context}\\nQuestion: {question}\\nAnswer:"`` takes any field of the object, ``{question}`` is the question under either
-name and ``{choices}`` the lettered alternatives, a line each. Of a choice either the texts are scored, each as what follows the prompt, or the labels, with the
-alternatives in the prompt. The right alternative is stored first, with its place in the file, which is what a constant guess would go by.
+A *template* makes the prompt: ``"{context}\\nQuestion: {question}\\nAnswer:"`` takes any field of the object;
+``{question}`` is the question under either of its names, and ``{choices}`` the alternatives, each on a line behind its
+label or letter. Of a multiple choice either the texts are scored, each as a continuation of the prompt, or the labels,
+with the alternatives listed in the prompt. The right alternative is stored first, together with its place in the file:
+the majority rate (:mod:`.tasks`) covers a model that always takes the same place.
 
-Every bad line is an error that names file, line, what was found and what is allowed. Empty lines are skipped.
+Every bad line is an error that names the file, the line, what was found and what is allowed. Empty lines are skipped.
 """
 
 from __future__ import annotations
@@ -31,127 +35,170 @@ from tl_fbn.text_files import text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
 ScoredText = Literal["text", "label"]
-_QUESTION = ("question", "prompt")
-_CHOICES = ("choices", "options")
-_RIGHT = ("answer", "answerKey")
-_ANSWERS = (
-    "answer",
-    "answers",
-)
-_NOUN = {"pairs": "minimal pair", "choices": "multiple choice", "qa": "question with an answer"}
-_ALLOWED = {
+_QUESTION_FIELDS = ("question", "prompt")
+_CHOICES_FIELDS = ("choices", "options")
+_RIGHT_FIELDS = ("answer", "answerKey")
+_ANSWER_FIELDS = ("answer", "answers")
+_NOUN_OF_FORMAT = {"pairs": "minimal pair", "choices": "multiple choice", "qa": "question with an answer"}
+_ALLOWED_LINES = {
     "pairs": "each line is a JSON object with sentence_good and sentence_bad, two different texts",
-    "choices": "each line is a JSON object with question (or prompt), choices (or options) and answer (or answerKey: label, text, letter or place from 0)",
-    "qa": "each line is a JSON object with question (or prompt) and answer or answers (a text, or a list of texts any of which will do)",
+    "choices": "each line is a JSON object with question (or prompt), choices (or options) and answer (or answerKey: "
+    "label, text, letter or place from 0)",
+    "qa": "each line is a JSON object with question (or prompt) and answer or answers (a text, or a list of texts any "
+    "of which will do)",
 }
 
 
 def read_jsonl(
     path: Path, *, format: ItemFormat, name: str | None, n: int | None, template: str | None, scored: ScoredText
 ) -> dict[str, Task]:
-    """Tasks of a file; see :meth:`tl_fbn.Battery.from_jsonl`."""
+    """The tasks of a file by name: what :meth:`tl_fbn.Battery.from_jsonl` reads.
+
+    Args:
+        path: The file.
+        format: ``"pairs"``, ``"choices"``, ``"qa"``, or ``"auto"``, which goes by the first line.
+        name: Name of the task; None takes the ``UID`` of minimal pairs, else the file's name without its ending.
+        n: Number of lines to read; None reads all.
+        template: Prompt of a question with fields in braces; None takes the bare question, and where labels are scored
+            also the lettered alternatives.
+        scored: Whether the ``"text"`` or the ``"label"`` of the alternatives of choices is scored.
+
+    Raises:
+        InputError: A line that is no item of the format, or a file without lines.
+    """
     one_of(format, ItemFormat, "format")
     check_scored(scored)
     items: dict[str, list[BatteryItem]] = {}
     kind = format
     for number, line in itertools.islice(text_lines(path), n):
-        fields: Any = None
+        fields: Any = None  # one line of the file
         try:
             fields = json.loads(line)
             if not isinstance(fields, dict):
-                raise InputError(f"it is {_shown(fields)}, no JSON object")
-            if kind == "auto":
-                kind = _recognised(fields)
-            item = _item(kind, fields, template, scored)
+                raise InputError(f"it is {_short_repr(fields)}, no JSON object")
+            if kind == "auto":  # the first line decides for all that follow
+                kind = _format_of_line(fields)
+            item = _item_of_line(kind, fields, template, scored)
         except ValueError as error:  # JSONDecodeError is one
             reason = f"no JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise InputError(
-                f"{path}, line {number} is no {_NOUN.get(kind, 'item')} ({reason}); {_ALLOWED.get(kind) or _any_allowed()}"
+                f"{path}, line {number} is no {_NOUN_OF_FORMAT.get(kind, 'item')} ({reason}); "
+                f"{_ALLOWED_LINES.get(kind) or _all_allowed_lines()}"
             ) from error
-        own = str(fields.get("UID", path.stem)) if kind == "pairs" else path.stem
-        items.setdefault(name or own, []).append(item)
+        # lines of several UIDs are several tasks
+        name_in_file = str(fields.get("UID", path.stem)) if kind == "pairs" else path.stem
+        items.setdefault(name or name_in_file, []).append(item)
     if not items:
-        raise InputError(f"{path} has no lines; {_ALLOWED.get(kind) or _any_allowed()}")
-    sort: TaskKind = "answer" if kind == "qa" else "choice"
-    return {task: Task(task, sort, tuple(found)) for task, found in items.items()}
+        raise InputError(f"{path} has no lines; {_ALLOWED_LINES.get(kind) or _all_allowed_lines()}")
+    task_kind: TaskKind = "answer" if kind == "qa" else "choice"
+    return {task: Task(task, task_kind, tuple(found)) for task, found in items.items()}
 
 
 def choice_tasks(
     tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]], *, template: str | None, scored: ScoredText
 ) -> dict[str, Task]:
-    """Tasks of objects in memory; see :meth:`tl_fbn.Battery.from_choices`."""
+    """Tasks of multiple choice by name, from objects in memory: what :meth:`tl_fbn.Battery.from_choices` takes.
+
+    Args:
+        tasks: Name to items: mappings, or tuples of prompt, alternatives and the right one.
+        template: Prompt of a mapping with its fields in braces; None takes the bare question, and where labels are
+            scored also the lettered alternatives.
+        scored: Whether the ``"text"`` or the ``"label"`` of a mapping's alternatives is scored.
+
+    Raises:
+        InputError: An item that is no multiple choice.
+    """
     check_scored(scored)
     made = {}
     for name, given in tasks.items():
         items = []
         for number, one in enumerate(given):
             try:
-                items.append(_choice(one, template, scored) if isinstance(one, Mapping) else _triple(one))
+                items.append(
+                    _choice_of_mapping(one, template, scored) if isinstance(one, Mapping) else _choice_of_tuple(one)
+                )
             except ValueError as error:
+                allowed = _ALLOWED_LINES["choices"].replace("line", "item").replace("JSON object", "mapping")
                 raise InputError(
-                    f"item {number} of task {name!r} is no {_NOUN['choices']} ({error}); {_ALLOWED['choices'].replace('line', 'item').replace('JSON object', 'mapping')}, or (prompt, alternatives, answer)"
+                    f"item {number} of task {name!r} is no {_NOUN_OF_FORMAT['choices']} ({error}); {allowed}, "
+                    "or (prompt, alternatives, answer)"
                 ) from error
         made[name] = Task(name, "choice", tuple(items))
     return made
 
 
 def check_scored(scored: str) -> None:
+    """Raise unless it is ``"text"`` or ``"label"``."""
     one_of(scored, ScoredText, "scored")
 
 
-def _recognised(fields: Mapping[str, Any]) -> Literal["pairs", "choices", "qa"]:
+def _format_of_line(fields: Mapping[str, Any]) -> Literal["pairs", "choices", "qa"]:
+    """The format of a line, by the fields that it has."""
     if "sentence_good" in fields or "sentence_bad" in fields:
         return "pairs"
-    if any(key in fields for key in _CHOICES):
+    # before "qa": a multiple choice has an answer, too
+    if any(key in fields for key in _CHOICES_FIELDS):
         return "choices"
-    if any(key in fields for key in _ANSWERS):
+    if any(key in fields for key in _ANSWER_FIELDS):
         return "qa"
     raise InputError(f"it has the fields {', '.join(fields) or 'none'}")
 
 
-def _any_allowed() -> str:
-    return "; or ".join(_ALLOWED.values())
+def _all_allowed_lines() -> str:
+    return "; or ".join(_ALLOWED_LINES.values())
 
 
-def _item(kind: str, fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
+def _item_of_line(kind: str, fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
     if kind == "choices":
-        return _choice(fields, template, scored)
+        return _choice_of_mapping(fields, template, scored)
     if kind == "qa":
-        question = _question(fields)
-        prompt = _filled(template or "{question}", fields, question=question)
-        return BatteryItem(prompt, _references(fields), (question,) if question != prompt else ())
-    good, bad = (_text(_taken(fields, (key,)), key) for key in ("sentence_good", "sentence_bad"))
+        question = _question_text(fields)
+        prompt = _fill_template(template or "{question}", fields, question=question)
+        # the question inside a longer prompt is kept: a network found on it alone is not tested on this item
+        return BatteryItem(prompt, _accepted_answers(fields), (question,) if question != prompt else ())
+    good, bad = (_checked_text(_first_field(fields, (key,)), key) for key in ("sentence_good", "sentence_bad"))
     if good == bad:
         raise InputError(f"both sentences are {good!r}")
     return BatteryItem("", (good, bad))
 
 
-def _choice(fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
-    question = _question(fields)
-    texts, labels = _alternatives(_taken(fields, _CHOICES))
-    right = _right(_taken(fields, _RIGHT), texts, labels)
+def _choice_of_mapping(fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
+    question = _question_text(fields)
+    texts, labels = _alternatives(_first_field(fields, _CHOICES_FIELDS))
+    right = _place_of_right(_first_field(fields, _RIGHT_FIELDS), texts, labels)
     names = labels or list(string.ascii_uppercase[: len(texts)])
     if len(names) < len(texts):
         raise InputError(f"{len(texts)} alternatives without labels are more than there are letters")
     listed = "\n".join(f"{label}. {text}" for label, text in zip(names, texts, strict=True))
     plain = "{question}" if scored == "text" else "{question}\n{choices}\nAnswer:"
-    prompt = _filled(template or plain, fields, question=question, choices=listed)
-    return _ordered(prompt, texts if scored == "text" else names, right, (question,) if question != prompt else ())
+    prompt = _fill_template(template or plain, fields, question=question, choices=listed)
+    return _item_with_right_first(
+        prompt, texts if scored == "text" else names, right, (question,) if question != prompt else ()
+    )
 
 
-def _triple(given: tuple[Any, ...]) -> BatteryItem:
+def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
+    """The item of (prompt, alternatives, answer), each prompt and alternative a string or token ids."""
     if len(given) != 3:
         raise InputError(f"it has {len(given)} parts")
     prompt, alternatives, answer = given
     alternatives = [one if isinstance(one, str) else tuple(one) for one in alternatives]
     if len(alternatives) < 2:
         raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
+    # token ids have no text or letter: the right one is named by its place
     strings = [one for one in alternatives if isinstance(one, str)]
-    right = _right(answer, strings, []) if len(strings) == len(alternatives) else _place(answer, len(alternatives))
-    return _ordered(prompt if isinstance(prompt, str) else tuple(prompt), alternatives, right, ())
+    right = (
+        _place_of_right(answer, strings, [])
+        if len(strings) == len(alternatives)
+        else _checked_place(answer, len(alternatives))
+    )
+    return _item_with_right_first(prompt if isinstance(prompt, str) else tuple(prompt), alternatives, right, ())
 
 
-def _ordered(prompt: Text, alternatives: Sequence[Text], right: int, texts: tuple[str, ...]) -> BatteryItem:
+def _item_with_right_first(
+    prompt: Text, alternatives: Sequence[Text], right: int, texts: tuple[str, ...]
+) -> BatteryItem:
+    """The item with the right alternative moved to the front, and its place in the source."""
     if alternatives.count(alternatives[right]) > 1:
         raise InputError(f"the right alternative {alternatives[right]!r} is offered twice, so it cannot win")
     rest = (*alternatives[:right], *alternatives[right + 1 :])
@@ -159,18 +206,21 @@ def _ordered(prompt: Text, alternatives: Sequence[Text], right: int, texts: tupl
 
 
 def _alternatives(given: Any) -> tuple[list[str], list[str]]:
-    """Texts, and labels where there are any."""
+    """Texts of the alternatives, and their labels where there are any, from any of the three forms."""
     labels: Any = []
+    # {"text": [...], "label": [...]}, as in ARC
     if isinstance(given, dict):
         if "text" not in given:
             raise InputError(f"its choices have the fields {', '.join(given) or 'none'}, not text and label")
-        given, labels = given["text"], given.get("label", [])
+        labels = given.get("label", [])
+        given = given["text"]
+    # [{"text": ..., "label": ...}, ...]
     elif isinstance(given, (list, tuple)) and given and all(isinstance(one, dict) for one in given):
         labels = [one["label"] for one in given if "label" in one]
-        given = [_taken(one, ("text",)) for one in given]
+        given = [_first_field(one, ("text",)) for one in given]
     if not isinstance(given, (list, tuple)) or not isinstance(labels, (list, tuple)):
-        raise InputError(f"its choices are {_shown(given)}, no list")
-    texts = [_text(one, "a choice") for one in given]
+        raise InputError(f"its choices are {_short_repr(given)}, no list")
+    texts = [_checked_text(one, "a choice") for one in given]
     if len(texts) < 2:
         raise InputError(f"it offers {len(texts)} alternatives; at least two make a choice")
     if labels and len(labels) != len(texts):
@@ -178,62 +228,69 @@ def _alternatives(given: Any) -> tuple[list[str], list[str]]:
     return texts, [str(label) for label in labels]
 
 
-def _right(answer: Any, texts: Sequence[str], labels: Sequence[str]) -> int:
+def _place_of_right(answer: Any, texts: Sequence[str], labels: Sequence[str]) -> int:
     """Place of the right alternative: by label, else by text, else by letter, else by place."""
     if isinstance(answer, str):
         given = answer.strip()
+        # labels first: "2" is the label 2 before it is an alternative that reads "2"
         for known in (labels, [text.strip() for text in texts]):
             if given in known:
                 return list(known).index(given)
+        # a letter, or a place written as text, names an alternative only where there are no labels
         if len(given) == 1 and given.upper() in string.ascii_uppercase[: len(texts)] and not labels:
             return string.ascii_uppercase.index(given.upper())
         if given.isdecimal() and not labels:
-            return _place(int(given), len(texts))
+            return _checked_place(int(given), len(texts))
         raise InputError(
             f"its answer {answer!r} is none of the {len(texts)} alternatives, by label, text, letter or place"
         )
-    if str(answer) in labels and not isinstance(answer, bool):
+    if str(answer) in labels and not isinstance(answer, bool):  # a number, where labels are "1", "2" ...
         return list(labels).index(str(answer))
-    return _place(answer, len(texts))
+    return _checked_place(answer, len(texts))
 
 
-def _place(answer: Any, n: int) -> int:
+def _checked_place(answer: Any, n: int) -> int:
+    """The answer as a place among n alternatives, from 0."""
+    # True is an int in Python, and no place
     if isinstance(answer, bool) or not isinstance(answer, int):
-        raise InputError(f"its answer is {_shown(answer)}, no label, text, letter or place")
+        raise InputError(f"its answer is {_short_repr(answer)}, no label, text, letter or place")
     if not 0 <= answer < n:
         raise InputError(f"its answer is place {answer}; {n} alternatives have places 0 to {n - 1}")
     return answer
 
 
-def _references(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    given = _taken(fields, _ANSWERS)
-    if isinstance(given, dict):
-        given = _taken(given, ("text",))
+def _accepted_answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """All accepted answers of a question, each once; numbers become text."""
+    given = _first_field(fields, _ANSWER_FIELDS)
+    if isinstance(given, dict):  # {"text": [...], "answer_start": [...]}, as in SQuAD
+        given = _first_field(given, ("text",))
     given = [given] if isinstance(given, (str, int, float)) and not isinstance(given, bool) else given
     if not isinstance(given, list) or not given:
-        raise InputError(f"its answer is {_shown(given)}")
-    numbers = [str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in given]
-    return tuple(dict.fromkeys(_text(one, "an answer") for one in numbers))
+        raise InputError(f"its answer is {_short_repr(given)}")
+    answers = [str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in given]
+    return tuple(dict.fromkeys(_checked_text(one, "an answer") for one in answers))
 
 
-def _question(fields: Mapping[str, Any]) -> str:
-    return _text(_taken(fields, _QUESTION), "its question")
+def _question_text(fields: Mapping[str, Any]) -> str:
+    return _checked_text(_first_field(fields, _QUESTION_FIELDS), "its question")
 
 
-def _taken(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _first_field(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The field under the first of these names that the object has."""
     for name in names:
         if name in fields:
             return fields[name]
     raise InputError(f"it has no {' or '.join(names)}, only {', '.join(map(str, fields)) or 'nothing'}")
 
 
-def _text(value: Any, what: str) -> str:
+def _checked_text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{what} is {_shown(value)}, no text")
+        raise InputError(f"{what} is {_short_repr(value)}, no text")
     return value
 
 
-def _filled(template: str, fields: Mapping[str, Any], **made: str) -> str:
+def _fill_template(template: str, fields: Mapping[str, Any], **made: str) -> str:
+    """The template with fields of the line, and those made from them, in the place of their names."""
     known = {**fields, **made}
     try:
         return template.format_map(known)
@@ -243,6 +300,6 @@ def _filled(template: str, fields: Mapping[str, Any], **made: str) -> str:
         raise InputError(f"the template {template!r} cannot be filled: {error}") from error
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}..."
+def _short_repr(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -7,18 +7,21 @@ no first token; where the tokenizer has a beginning-of-text token, that is the f
 
 A battery scores the sequences of all its tasks together. A :class:`Layout` knows where the sequences of one task
 stand among all, and turns sums over sequences back into results of items, without a loop over items.
+:class:`PreparedSequences` sorts them into batches of similar length (:class:`SequenceBatch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
@@ -123,6 +126,85 @@ class Layout:
     def _first_sequence_where(self, true: Bool[np.ndarray, " own"]) -> Int[np.ndarray, " item"]:
         """Number of each item's first sequence for which that is true; beyond the last sequence where there is none."""
         return np.minimum.reduceat(np.where(true, np.arange(len(true)), len(true)), self.firsts)
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceBatch:
+    """Sequences of similar length, padded on the right, and which of their tokens are scored.
+
+    Args:
+        sequences: (batch,) numbers of these sequences among all sequences of the battery.
+        ids: (batch, pos) token ids.
+        starts: (batch,) position of the first scored token of each sequence.
+        rows: (scored,) row of ``ids`` that each scored token stands in.
+        before: (scored,) position before the token, whose logits predict it.
+        targets: (scored,) id of the token.
+        slots: (scored,) number of the token among all scored tokens of the battery.
+    """
+
+    sequences: list[int]
+    ids: Int[torch.Tensor, "batch pos"]
+    starts: Int[torch.Tensor, " batch"]
+    rows: Int[torch.Tensor, " scored"]
+    before: Int[torch.Tensor, " scored"]
+    targets: Int[torch.Tensor, " scored"]
+    slots: Int[np.ndarray, " scored"]
+
+    @classmethod
+    def of(
+        cls, sequences: Sequence[ScoredSequence], chosen: list[int], offsets: Int[np.ndarray, " all"]
+    ) -> SequenceBatch:
+        """The batch of some sequences.
+
+        Args:
+            sequences: All sequences of the battery.
+            chosen: Numbers of those in the batch.
+            offsets: (sequence,) number of the first scored token of every sequence of the battery.
+        """
+        ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], torch.device("cpu"))
+        starts = [sequences[index][1] for index in chosen]
+        # (row, column) of every scored token, in the order of the sequences, as slots are
+        places = [(row, at) for row, i in enumerate(chosen) for at in range(starts[row], len(sequences[i][0]))]
+        rows, columns = torch.tensor(places).unbind(1)
+        slots = np.concatenate([offsets[i] + np.arange(len(sequences[i][0]) - sequences[i][1]) for i in chosen])
+        return cls(chosen, ids, torch.tensor(starts), rows, columns - 1, ids[rows, columns], slots)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSequences:
+    """Everything about a battery's sequences that does not depend on activations.
+
+    Args:
+        counts: (sequence,) number of scored tokens.
+        batches: The sequences in batches of similar length.
+        layouts: Name of a task to where its sequences stand among all.
+    """
+
+    counts: Int[np.ndarray, " sequence"]
+    batches: list[SequenceBatch]
+    layouts: dict[str, Layout]
+
+    @classmethod
+    def of(cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int) -> PreparedSequences:
+        """Batches and layouts of a battery.
+
+        Args:
+            tasks: The tasks by name.
+            sequences: The sequences of all their items, in the order of tasks, items and alternatives.
+            batch_size: Largest number of sequences in a batch.
+        """
+        counts = np.array([len(ids) - start for ids, start in sequences])
+        # scored tokens are numbered through the battery: those of a sequence begin at its offset
+        offsets = np.cumsum(counts) - counts
+        # neighbours in length share a batch, so that little is padding
+        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
+        groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
+        layouts = {}
+        cursor = 0
+        for name, task in tasks.items():
+            layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
+            cursor = layouts[name].span.stop
+        return cls(counts, [SequenceBatch.of(sequences, group, offsets) for group in groups], layouts)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:

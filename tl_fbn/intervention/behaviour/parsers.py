@@ -77,6 +77,7 @@ def s0_substring(labels: Sequence[str]) -> Parser:
     known = _labels_by_plain_text(labels)
 
     def parse(text: str) -> str | None:
+        # as released: substrings, not words, and the order of the labels decides
         return next((label for plain, label in known.items() if plain in text.lower()), None)
 
     return parse

@@ -1,4 +1,4 @@
-from .interventions import Intervention as Intervention
+from .intervention import Intervention as Intervention
 from .interventions import amplify as amplify
 from .interventions import clamp as clamp
 from .interventions import inhibit as inhibit

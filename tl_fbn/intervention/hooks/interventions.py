@@ -20,113 +20,41 @@ All four take ``positions=``, the tokens that are touched (:mod:`.positions`), a
 are. The site is the network's: at ``mlp.neurons`` Song et al. (2024) silence neurons (zero at the input of the down
 projection is the same as their zero after the gate's nonlinearity), at ``mlp.out`` Liu et al. (2025) do.
 
-Each call returns an :class:`Intervention`, a context manager. It attaches one hook a layer through the model's own
-``hooks(...)``, and takes exactly those off at the end, also when the body raises. Interventions may be nested: they
-act in the order in which they were entered, and each sees what the one before left. Layers without a member get no
-hook, so that an empty network leaves every activation bit-identical. For people who call ``model.hooks(...)``
-themselves, ``.fwd_hooks(model)`` is the list of hooks; lists of several interventions may be added.
+Each call returns an :class:`~tl_fbn.intervention.hooks.intervention.Intervention`, a context manager: it attaches one
+hook for each layer in which the network has members, and takes exactly those off at the end, also when the body
+raises. Interventions may be nested: they act in the order in which they were entered.
 
 Edits return a new tensor in the activation's own dtype and on its device, and gradients flow through it.
 
 Cost: one copy of each touched layer's activations in every pass.
 
-Caution: zero is not where a neuron rests (its mean is part of what the layer writes), so an effect of ``"zero"``
-    alone may
-be one of leaving the usual range. Compare it with the other methods before you believe any.
+Caution: zero is not the value at which a neuron rests (its mean is part of what the layer writes), so an effect of
+``"zero"`` alone may come from leaving the usual range of activations. Compare ``"zero"`` with the other methods before
+you believe the effect of any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
+from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
-from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
-from tl_fbn.intervention.hooks.replacements import Lines, Replacement, ReplacementMethod, standard_deviation
-from tl_fbn.units import Network, UnitSpace
-
-
-@dataclass(eq=False)
-class Intervention(AbstractContextManager["Intervention"]):
-    """A change of some units' activations, in force inside a ``with`` block.
-
-    :func:`inhibit`, :func:`amplify`, :func:`clamp` and :func:`retain` make one. It may be entered again, also inside
-    itself.
-
-    >>> intervention = fbn.inhibit(model, network)
-    >>> intervention  # doctest: +ELLIPSIS
-    inhibit (zero): Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), ...
-    >>> [name for name, _ in intervention.fwd_hooks()]  # no hook in layer 2, which has no member
-    ['blocks.0.mlp.hook_post', 'blocks.1.mlp.hook_post']
-
-    Args:
-        model: The model that is changed.
-        network: The units that are changed; of :func:`retain`, the units that are silenced.
-        description: What is done to the units, in words, e.g. ``"inhibit (zero)"``.
-        edits: Hook name to the edit of that layer; layers without a member have none.
-    """
-
-    model: HookedModel
-    network: Network
-    description: str
-    edits: dict[str, LayerEdit]
-    # what each `with` that is open must undo, innermost last
-    _open_contexts: list[tuple[AbstractContextManager[Any], Lease | None]] = field(default_factory=list, repr=False)
-
-    def fwd_hooks(self, model: HookedModel | None = None) -> list[tuple[str, Callable[..., Any]]]:
-        """The edits as hooks of your own, for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``.
-
-        Args:
-            model: Another model with the same units, for instance a fine-tuned one; by default the model that the
-                intervention was made for.
-
-        Returns:
-            (hook name, function) pairs, one a layer that has members.
-
-        Raises:
-            InputError: The other model has no such units.
-        """
-        if model is not None and model is not self.model:
-            # hooks made for one model serve another only where it has the same units
-            _check_space(resolve_site(model, self.network.space.site).space, self.network)
-        return list(self._edits_and_lease(self.model if model is None else model)[0].items())
-
-    def _edits_and_lease(self, model: HookedModel) -> tuple[dict[str, LayerEdit], Lease | None]:
-        """The edits, and the lease that tells them where tokens stand; None where no edit needs to know."""
-        if not any(edit.listens for edit in self.edits.values()):
-            return self.edits, None
-        # copies hold the lease: hooks that a caller keeps listen until they are forgotten, a block's until it ends
-        lease = listen(model)
-        return {name: edit.leased(lease) for name, edit in self.edits.items()}, lease
-
-    def __enter__(self) -> Intervention:
-        edits, lease = self._edits_and_lease(self.model)
-        context = self.model.hooks(fwd_hooks=list(edits.items()))
-        context.__enter__()
-        self._open_contexts.append((context, lease))
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        context, lease = self._open_contexts.pop()
-        try:
-            context.__exit__(*exception)
-        finally:
-            # also where the host's own exit raises: a reader that nobody needs must not go on listening
-            if lease is not None:
-                lease.close()
-
-    def __repr__(self) -> str:
-        return f"{self.description}: {self.network!r}"
+from tl_fbn.intervention.hooks.intervention import (
+    Intervention,
+    intervention_with_values,
+    layer_edits,
+    positions_in_words,
+)
+from tl_fbn.intervention.hooks.layer_edit import Op
+from tl_fbn.intervention.hooks.positions import Positions, Where, where
+from tl_fbn.intervention.hooks.replacements import Replacement, ReplacementMethod, standard_deviation
+from tl_fbn.units import Network
 
 
 def inhibit(
@@ -223,8 +151,8 @@ class _Silencer:
         # a function: values of a layer are read from the reference only where the network has members in it
         values = self.replacement.values
         lines = self.replacement.lines
-        edits = _layer_edits(self.sites[name], network, "set", values, self.at, self.layers, lines)
-        return Intervention(self.model, network, f"inhibit ({self.method}{_positions_in_words(self.at)})", edits)
+        edits = layer_edits(self.sites[name], network, "set", values, self.at, self.layers, lines)
+        return Intervention(self.model, network, f"inhibit ({self.method}{positions_in_words(self.at)})", edits)
 
 
 def amplify(
@@ -269,11 +197,13 @@ def amplify(
             units are not those of the model's site; or ``add_sd`` has no reference.
     """
     given = {name: value for name, value in (("gain", gain), ("add", add), ("add_sd", add_sd)) if value is not None}
+    # None is "not given"; an amount of 0 is given
     if len(given) != 1:
         raise InputError(f"amplify takes exactly one of gain=, add= and add_sd=; got {given or 'none'}")
     ((name, amount),) = given.items()
     if not np.isfinite(amount):
         raise InputError(f"amplify({name}={amount}) is not finite; give a number")
+    # a reference given beside gain= or add= is not read
     spread = standard_deviation(_required_reference(reference, network, "add_sd")) if name == "add_sd" else None
     return strengthened(model, network, name, amount, spread=spread, positions=positions, layers=layers)
 
@@ -306,7 +236,7 @@ def strengthened(
         values *= spread * _signs_or_ones(network)
     # a gain multiplies; "add" and "add_sd" both add
     op: Op = "scale" if kind == "gain" else "add"
-    return _intervention(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
+    return intervention_with_values(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
 
 
 def clamp(
@@ -372,14 +302,16 @@ def clamp(
             raise InputError(f"clamp(low={low}, high={high}) leaves nothing between; give low <= high")
         # (2, unit) a row of lower and a row of upper bounds
         values = np.tile(np.array([[lower], [upper]]), (1, network.space.n_units))
-        return _intervention(model, network, "clip", values, f"clamp ({lower:g} to {upper:g})", positions, layers)
+        return intervention_with_values(
+            model, network, "clip", values, f"clamp ({lower:g} to {upper:g})", positions, layers
+        )
     if at is not None:
         values = np.full(network.space.n_units, float(at))
-        return _intervention(model, network, "set", values, f"clamp ({at:g})", positions, layers)
+        return intervention_with_values(model, network, "set", values, f"clamp ({at:g})", positions, layers)
     recording = _required_reference(reference, network, "at_sd")
     # v = mean + at_sd x sd x sign
     values = recording.mean() + at_sd * standard_deviation(recording) * _signs_or_ones(network)
-    return _intervention(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
+    return intervention_with_values(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
 
 
 def retain(
@@ -426,79 +358,21 @@ def retain(
     """
     # ~network is all other units of its own space: layers that this space leaves out have none and get no hook
     rest = inhibit(model, ~network, method=method, reference=reference, positions=positions, layers=layers, seed=seed)
+    # what is silenced is the rest, what a reader asked for is to keep the network
     rest.description = rest.description.replace("inhibit", f"retain {network.name}", 1)
     return rest
-
-
-def _intervention(
-    model: HookedModel,
-    network: Network,
-    op: Op,
-    values: Float[np.ndarray, "*bound unit"],
-    description: str,
-    positions: Positions,
-    layers: Sequence[int] | None,
-) -> Intervention:
-    """An intervention whose values are known for every unit of the network's space."""
-    space = network.space
-    at = where(positions, model)
-    # values are (unit,), or (2, unit) for the bounds of a clip; an edit takes those of its layer's members
-
-    def values_of_members(layer: int, members: np.ndarray) -> np.ndarray:
-        return values[..., space.layer_slice(layer)][..., members]
-
-    edits = _layer_edits(resolve_site(model, space.site), network, op, values_of_members, at, layers, None)
-    return Intervention(model, network, f"{description}{_positions_in_words(at)}", edits)
-
-
-def _layer_edits(
-    site: ResolvedSite,
-    network: Network,
-    op: Op,
-    values: Callable[[int, np.ndarray], np.ndarray],
-    at: Where,
-    layers: Sequence[int] | None,
-    lines: Lines | None,
-) -> dict[str, LayerEdit]:
-    """Hook name to edit, for the layers in which the network has members."""
-    _check_space(site.space, network)
-    unknown = [layer for layer in layers or () if layer not in site.hook_names]
-    if unknown:
-        raise InputError(
-            f"layers={list(layers or ())} names {unknown}, which have no units at {site.space.describe()}; "
-            f"layers: {', '.join(map(str, site.hook_names))}"
-        )
-    edits = {}
-    for layer, name in site.hook_names.items():
-        members = np.flatnonzero(network.members[network.space.layer_slice(layer)])
-        # no hook where there is nothing to change: an empty network leaves the model bit-identical
-        if members.size and (layers is None or layer in layers):
-            # at attn.heads a unit is a head, so the width of the layer is its number of heads
-            n_heads = site.space.widths[layer] if site.space.site == HEADS else 0
-            edits[name] = LayerEdit(op, members, values(layer, members), where=at, lines=lines, n_heads=n_heads)
-    return edits
-
-
-def _positions_in_words(at: Where) -> str:
-    return "" if at is EVERYWHERE or at.name == "all" else f", {at.name} positions"
-
-
-def _check_space(offered: UnitSpace, network: Network) -> None:
-    if not fits(offered, network.space):
-        raise InputError(
-            f"network lives in {network.space.describe()}; this model offers {offered.describe()}. "
-            "Record or localise on this model first."
-        )
 
 
 def _required_reference(reference: Recording | None, network: Network, what: str) -> Recording:
     if reference is None:
         raise InputError(f"{what} needs reference=, a recording of {network.space.describe()}")
+    # means and standard deviations are looked up by unit number, so both must be numbered alike
     network.space.require_same(reference.space, "take the reference for")
     return reference
 
 
 def _signs_or_ones(network: Network) -> Float[np.ndarray, " unit"]:
     """Each unit's sign in the network; 1 where it has none."""
+    # signs are +1, -1, or 0 for a unit without one; an amount times 0 would change nothing
     signs = np.asarray(network.signs, dtype=float)
     return np.where(signs == 0, 1.0, signs)

@@ -37,7 +37,7 @@ from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError
-from tl_fbn.intervention.hooks.interventions import Intervention
+from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
 from tl_fbn.units import Network, UnitMap, UnitSpace

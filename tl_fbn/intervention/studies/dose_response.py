@@ -46,7 +46,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
-from tl_fbn.intervention.hooks.interventions import Intervention, silencer, strengthened
+from tl_fbn.intervention.hooks.intervention import Intervention
+from tl_fbn.intervention.hooks.interventions import silencer, strengthened
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod, standard_deviation
 from tl_fbn.intervention.studies import study_prose as prose

@@ -51,7 +51,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
-from tl_fbn.intervention.hooks.interventions import Intervention
+from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, spread_of

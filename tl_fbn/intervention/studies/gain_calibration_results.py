@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.errors import InputError, either
-from tl_fbn.intervention.hooks.interventions import Intervention
+from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.item_statistics import METRICS, check_metric, empirical_p, paired_interval, spans

@@ -1,11 +1,13 @@
-"""Networks, tasks and methods beside each other, each number with what chance gives.
+"""Pictures that compare networks, tasks and methods, each number beside what chance gives.
 
-- :func:`recurrence`        how often each network comes back, beside shuffled templates;
-- :func:`confusion_matrix`  which task a run was told to be, with accuracy, interval, chance and p;
-- :func:`connectivity`      correlations of courses; those whose interval includes 0 stand in parentheses;
-- :func:`concordance`       correlation and Dice of maps made by different methods, starred where chance gives less.
+- :func:`recurrence`        in how many samples each network comes back, beside shuffled templates;
+- :func:`confusion_matrix`  which task each run was identified as, with accuracy, interval, chance and p;
+- :func:`connectivity`      correlations of networks over time; in parentheses where the interval includes 0;
+- :func:`concordance`       correlation and Dice of maps made by different methods, with a star where p < .05.
 
-Stars say p < .05 of one cell, uncorrected: of twenty cells one is expected to have a star for nothing, which titles count.
+A star says p < .05 of one cell, uncorrected: of twenty cells one is expected to have a star by chance alone. Where a
+heading counts stars or intervals, it also says how many chance would give. The tests themselves are those of the
+results that are drawn; nothing is tested here.
 """
 
 from __future__ import annotations
@@ -26,18 +28,23 @@ CONCORDANCE_COLUMNS = ("a", "b", "correlation", "p_correlation", "dice", "expect
 
 
 def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
-    """How many sample maps bring each network back, with the mean and the 95th percentile of shuffled templates.
+    """How many maps of single samples bring each network back, beside the same count for shuffled templates.
 
-    >>> recurrence(fbn.recurrence(atlas, recording, seed=0))                    # doctest: +SKIP
+    Bars are the counts; an orange tick is the mean of the shuffles and its whisker reaches to their 95th percentile.
+
+    >>> found = fbn.recurrence(atlas, recording, n_null=19, seed=0, progress=False)
+    >>> figure = fbn.plot.recurrence(found)
+    >>> figure.data[0].y  # of 100 prompts, those whose map resembles network N00, N01 ...
+    array([32, 61, 97, 98, 56, 51, 76, 27])
 
     Args:
-        recurrence: Counts and their null.
-        title: Heading; by default how many networks come back more often than by chance.
+        recurrence: What :func:`tl_fbn.recurrence` found: counts of the networks of an atlas, and their null.
+        title: Heading of the picture; by default how many networks come back more often than by chance.
     """
     table = recurrence_table(recurrence)
     names = [theme.verbatim(name) for name in recurrence.names]
     samples = recurrence.n_samples
-    kind = recurrence.provenance.get("samples", "sample")
+    kind = recurrence.provenance.get("samples", "sample")  # "prompt", "block" or "run"
     come_back = np.count_nonzero(table["p"] < 0.05)
     go, _ = theme.plotly()
     place = np.arange(len(names))
@@ -66,6 +73,7 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
         y=mean,
         mode="markers",
         marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": theme.OKABE_ITO[1]}},
+        # upwards only, from the mean of the shuffles to their 95th percentile
         error_y={
             "type": "data",
             "array": np.maximum(high - mean, 0.0),
@@ -84,30 +92,46 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
     top = max(float(recurrence.counts.max()), float(high.max()), 1.0)
     figure.update_yaxes(title_text=f"maps of {samples:,} {kind}s", range=[0, 1.12 * top])
     heading = title or (
-        f"{come_back} of {len(names)} networks come back more often than by chance (IoU above {recurrence.threshold:g}; "
-        f"p < .05, where chance gives at most {0.05 * len(names):.2g})"
+        f"{come_back} of {len(names)} networks come back more often than by chance "
+        f"(IoU above {recurrence.threshold:g}; p < .05, where chance gives at most {0.05 * len(names):.2g})"
     )
     return theme.finish(figure, heading, 260, min_width=160 + 26 * len(names))
 
 
 def recurrence_table(recurrence: Recurrence) -> pd.DataFrame:
-    """The numbers behind :func:`recurrence`: its own table with expected_95, the 95th percentile of shuffles."""
+    """The numbers behind :func:`recurrence`, one line for each network.
+
+    Args:
+        recurrence: What :func:`tl_fbn.recurrence` found.
+
+    Returns:
+        The columns of its own table, and expected_95: the count that 95 % of shuffled templates do not exceed.
+    """
     table = recurrence.to_dataframe()
     table.insert(list(table.columns).index("expected") + 1, "expected_95", np.quantile(recurrence.null, 0.95, axis=0))
     return table
 
 
 def confusion_matrix(identification: Identification, *, title: str | None = None) -> Figure:
-    """Which task each run was told to be: counts, coloured by their share of the true task's runs.
+    """Which task each run was identified as: numbers of runs, coloured by their share of the true task's runs.
 
-    >>> confusion_matrix(fbn.identify_task({"sort": a, "add": b}, seed=0))      # doctest: +SKIP
+    >>> recordings = {}
+    >>> for name in ("sort", "reverse"):
+    ...     shown = fbn.block_design({name: tasks[name], "add": tasks["add"]}, n_runs=4, n_cycles=2, seed=0)
+    ...     recordings[name] = fbn.Scanner(model).scan(shown, f"recordings/{name}", progress=False)
+    >>> found = fbn.identify_task(recordings, seed=0, progress=False)
+    >>> figure = fbn.plot.confusion_matrix(found)
+    >>> figure.data[0].text  # runs of each true task (a line), by the task that was told
+    (['4', '0'], ['0', '4'])
 
     Args:
-        identification: Runs told apart; ``.confusion`` is the table.
-        title: Heading; by default the accuracy with its 95 % interval, chance and p.
+        identification: What :func:`tl_fbn.identify_task` found: the true and the told task of every run; its
+            ``.confusion`` is the table that is drawn.
+        title: Heading of the picture; by default the accuracy with its 95 % interval, chance and p.
     """
     counts = np.asarray(identification.table, dtype=np.float64)
-    totals = counts.sum(1, keepdims=True)
+    totals = counts.sum(1, keepdims=True)  # runs of each true task
+    # a task without runs has no shares: its line stays empty
     share = np.where(totals > 0, counts / np.where(totals > 0, totals, 1.0), np.nan)
     names = [theme.verbatim(name) for name in identification.tasks]
     go, _ = theme.plotly()
@@ -132,8 +156,8 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
     figure.update_yaxes(title_text="true (runs)")
     low, high = identification.interval
     heading = title or (
-        f"{identification.accuracy:.0%} of {identification.n:,} runs told right by {identification.method} (95 % interval "
-        f"{low:.0%} to {high:.0%}; chance {identification.chance:.0%}, p {identification.p:.2g})"
+        f"{identification.accuracy:.0%} of {identification.n:,} runs told right by {identification.method} "
+        f"(95 % interval {low:.0%} to {high:.0%}; chance {identification.chance:.0%}, p {identification.p:.2g})"
     )
     n = len(names)
     return theme.finish(figure, heading, 36 * n + 40, min_width=240 + 40 * n, paper=theme.NOTHING)
@@ -142,11 +166,15 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
 def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Figure:
     """Correlations of networks over time; in parentheses where the 95 % interval includes 0.
 
-    >>> connectivity(fbn.networks.connectivity(recording, atlas, seed=0))                # doctest: +SKIP
+    >>> found = fbn.networks.connectivity(recording, atlas, seed=0)
+    >>> figure = fbn.plot.connectivity(found)
+    >>> figure.layout.title.text
+    'Connectivity (pearson): 23 of 28 intervals leave out 0, by chance about 1.4; (in parentheses) those that do not'
 
     Args:
-        connectivity: Correlations with intervals; ``.to_dataframe()`` is the table.
-        title: Heading; by default how many intervals leave out 0, and how many would by chance.
+        connectivity: What :func:`tl_fbn.networks.connectivity` found: full or partial correlations of the networks'
+            courses with 95 % intervals; its ``.to_dataframe()`` is the table that is drawn.
+        title: Heading of the picture; by default how many intervals leave out 0, and how many would by chance.
     """
     n = len(connectivity.names)
     off = ~np.eye(n, dtype=bool)  # the diagonal stays empty: a course equals itself
@@ -178,10 +206,10 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
     figure = go.Figure(heat)
     short = [theme.label(name, 14) for name in connectivity.names]
     theme.matrix_axes(figure, short, [theme.label(name) for name in connectivity.names])
-    pairs = n * (n - 1) // 2
+    pairs = n * (n - 1) // 2  # each stands in two cells
     heading = title or (
-        f"Connectivity ({connectivity.kind}): {int(sure.sum()) // 2:,} of {pairs:,} intervals leave out 0, by chance about "
-        f"{0.05 * pairs:.2g}; (in parentheses) those that do not"
+        f"Connectivity ({connectivity.kind}): {int(sure.sum()) // 2:,} of {pairs:,} intervals leave out 0, "
+        f"by chance about {0.05 * pairs:.2g}; (in parentheses) those that do not"
     )
     return theme.finish(figure, heading, 34 * n + 10, min_width=240 + 44 * n, paper=theme.NOTHING)
 
@@ -189,14 +217,18 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
 def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = None) -> Figure:
     """Do methods point at the same units? Correlation and Dice of every two maps, starred where p < .05.
 
-    >>> concordance(fbn.concordance({"glm": contrast.t, "cgvst": scores}, seed=0))    # doctest: +SKIP
+    >>> found = fbn.concordance({"glm": contrast.t, "ica": atlas}, seed=0)
+    >>> figure = fbn.plot.concordance(found)
+    >>> [heat.text[0][1] for heat in figure.data]  # correlation over units, Dice of the top 5 %
+    ['0.09*', '0.00']
 
     Args:
-        compared: What :func:`tl_fbn.concordance` found, or its table.
-        title: Heading; by default the Dice that chance gives.
+        compared: What :func:`tl_fbn.concordance` found; or its table, one line a pair of maps, with the columns a, b,
+            correlation, p_correlation, dice, expected (Dice by chance) and p_dice.
+        title: Heading of the picture; by default the Dice that chance gives.
 
     Raises:
-        InputError: A table without those columns, without lines, or with a pair twice.
+        InputError: The table lacks one of these columns, has no lines, or has a pair twice.
     """
     table = theme.require_lines(theme.table_of(compared), CONCORDANCE_COLUMNS, ("a", "b"), "concordance")
     given = list(dict.fromkeys([*table["a"], *table["b"]]))
@@ -211,9 +243,11 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
         pair = f"{theme.verbatim(line['a'])} and {theme.verbatim(line['b'])}"
         if line.get("network"):
             pair += f"<br>best of the atlas: {theme.verbatim(line['network'])}"
-        for at in ((i, j), (j, i)):
-            r[at], dice[at] = line["correlation"], line["dice"]
-            r_stars[at], dice_stars[at] = line["p_correlation"] < 0.05, line["p_dice"] < 0.05
+        for at in ((i, j), (j, i)):  # both triangles; the diagonal stays empty
+            r[at] = line["correlation"]
+            dice[at] = line["dice"]
+            r_stars[at] = line["p_correlation"] < 0.05
+            dice_stars[at] = line["p_dice"] < 0.05
             hover[0][at] = f"{pair}<br>r {line['correlation']:.3f}, p {line['p_correlation']:.3g}"
             hover[1][at] = (
                 f"{pair}<br>dice {line['dice']:.3f}, by chance {line['expected']:.3f}, p {line['p_dice']:.3g}"
@@ -224,10 +258,10 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     short = [theme.label(name, 14) for name in given]
     long = [theme.label(name) for name in given]
     for column, (z, stars, words) in enumerate(((r, r_stars, hover[0]), (dice, dice_stars, hover[1])), start=1):
-        figure.add_trace(_compared(z, stars, words, signed=column == 1), row=1, col=column)
+        figure.add_trace(_heatmap_of_pairs(z, stars, words, signed=column == 1), row=1, col=column)
         theme.matrix_axes(figure, short, long if column == 1 else [""] * len(given), row=1, col=column)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
-    figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})
+    figure.update_traces(colorbar_x=0.435, selector={"zmin": -1})  # the bar of the left matrix, into the gap
     low = f"{table['expected'].min():.3f}"
     high = f"{table['expected'].max():.3f}"
     heading = title or (
@@ -238,7 +272,8 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     return theme.finish(figure, heading, max(120, 36 * n + 10), min_width=340 + 88 * n, paper=theme.NOTHING)
 
 
-def _compared(z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
+def _heatmap_of_pairs(z: Float[np.ndarray, "map map"], stars: np.ndarray, words: np.ndarray, *, signed: bool) -> Any:
+    """The cells of one measure of all pairs of maps: correlations from -1 to 1, or Dice from 0 to 1."""
     return theme.matrix(
         z,
         -1 if signed else 0,

@@ -1,10 +1,11 @@
-"""A picture of a design matrix: what the model of every row is, and what it cannot tell apart.
+"""A picture of a design matrix: what the GLM expects of every row, and which columns it cannot tell apart.
 
-Left the matrix, time from top to bottom as neuroimagers draw it, every column divided by its largest magnitude. Right the
-correlations of its columns, with the variance inflation factor of each beside its name: the pairs that cannot be told apart are
-dark. Contrasts, where given, stand in the title with their efficiency.
+Left is the matrix, time from top to bottom as neuroimagers draw it, with every column divided by its largest magnitude.
+Right are the correlations of its columns, with the variance inflation factor (VIF) of each beside its name: pairs that
+cannot be told apart are dark. The heading gives the efficiency of contrasts where these are given.
 
-Runs of more than 1,000 rows are drawn as averages of neighbouring rows.
+A run of more than 1,000 rows is drawn as means of so many neighbouring rows that at most 1,000 lines remain. VIF,
+correlations and efficiency are always those of all rows (:mod:`tl_fbn.analysis.glm.efficiency`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tl_fbn.errors import InputError, InputIndexError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
-_TALLEST = 1000
+_MOST_LINES = 1000  # more lines than a screen has pixels would not be seen
 
 
 def design_matrix(
@@ -29,17 +30,23 @@ def design_matrix(
 ) -> Figure:
     """Draw a design matrix beside the correlations of its columns.
 
-    >>> design_matrix(fit, contrasts=["sort - rest"])                           # doctest: +SKIP
+    >>> figure = fbn.plot.design_matrix(fbn.fit_glm(recording), contrasts=["sort - reverse"])
+    >>> figure.layout.title.text
+    'Design of 768 rows, 6 columns; efficiency of sort - reverse 126'
+    >>> figure.layout.yaxis2.ticktext[:4]  # VIF: the conditions add up to a constant, and so imply each other
+    ('sort (implied)', 'reverse (implied)', 'add (implied)', 'position (1.0)')
 
     Args:
-        design: (row, regressor), e.g. of :func:`tl_fbn.design_matrix`; or a fit, whose matrix of one run is drawn.
-        run: Number of the run, from 0, whose matrix is drawn where a fit is given.
-        contrasts: Expressions whose efficiency the title gives.
-        title: Heading; by default the numbers of rows and columns, and the efficiencies.
+        design: (row, regressor) design matrix with named columns, such as :func:`tl_fbn.design_matrix` returns; or a
+            fit, whose matrix of one run is drawn.
+        run: Index of the run, counted from 0, whose matrix is drawn where ``design`` is a fit.
+        contrasts: Expressions, such as ``"sort - reverse"``, whose efficiency the heading gives.
+        title: Heading of the picture; by default the numbers of rows and columns, and the efficiencies.
 
     Raises:
-        InputIndexError: The fit has no such run.
-        InputError: A matrix without rows or columns, or a contrast of names it does not have.
+        InputIndexError: ``design`` is a fit and has no run ``run``.
+        InputTypeError: ``design`` is neither a DataFrame nor a fit.
+        InputError: The matrix has no rows or no columns, or a contrast names a column that it does not have.
     """
     if isinstance(design, GLMFit):
         if not 0 <= run < len(design.designs):
@@ -55,16 +62,16 @@ def design_matrix(
         )
     table = collinearity_table(design)
     names = [str(name) for name in design.columns]
-    width = -(-len(design) // _TALLEST)
-    image = _scaled(design.to_numpy(float), width)
+    width = -(-len(design) // _MOST_LINES)  # rows that are averaged for one line of the picture
+    image = _column_means(design.to_numpy(float), width)
     heading = title or f"Design of {len(design):,} rows, {len(names)} columns"
     if contrasts and title is None:
         heading += "; efficiency of " + ", ".join(f"{one} {efficiency(design, one):.3g}" for one in contrasts)
 
     short = [theme.label(name, 14) for name in names]
-    factors = [f"{name} ({_factor(factor)})" for name, factor in zip(short, table["vif"], strict=True)]
+    factors = [f"{name} ({_vif_label(factor)})" for name, factor in zip(short, table["vif"], strict=True)]
     gap = 20 + 7 * max(map(len, factors))  # pixels that the labels between the panels need
-    wide = 300 + gap + 34 * len(names)  # where they have them
+    wide = 300 + gap + 34 * len(names)  # width of a picture that has room for both panels and the labels
 
     go, make_subplots = theme.plotly()
     figure = make_subplots(
@@ -74,13 +81,12 @@ def design_matrix(
         horizontal_spacing=gap / (wide - 110),
         subplot_titles=["each column over its largest magnitude", "correlation of columns (VIF)"],
     )
-    for place, (name, column) in enumerate(
-        zip(names, image.T, strict=True)
-    ):  # a trace each, so that hovering says its name once
+    # a trace for each column: its name then stands once in the data, and not in the hover text of every cell
+    for place, (name, column) in enumerate(zip(names, image.T, strict=True)):
         left = go.Heatmap(
             z=column[:, None],
             x0=place,
-            y0=(width - 1) / 2,
+            y0=(width - 1) / 2,  # middle of the first line, in rows
             dy=width,
             zmin=-1,
             zmax=1,
@@ -107,14 +113,16 @@ def design_matrix(
     return theme.finish(figure, heading, max(300, 22 * len(names)), min_width=wide, paper=theme.NOTHING)
 
 
-def _scaled(values: Float[np.ndarray, "row regressor"], width: int) -> Float32[np.ndarray, "shown regressor"]:
+def _column_means(values: Float[np.ndarray, "row regressor"], width: int) -> Float32[np.ndarray, "shown regressor"]:
+    """Every column over its largest magnitude, as means of ``width`` neighbouring rows."""
     largest = np.abs(values).max(0)
-    scaled = values / np.where(largest > 0, largest, 1.0)
+    scaled = values / np.where(largest > 0, largest, 1.0)  # a column of zeros stays as it is
     edges = np.arange(0, len(scaled), width)
-    counts = np.minimum(width, len(scaled) - edges)
+    counts = np.minimum(width, len(scaled) - edges)  # the last mean may be of fewer rows
     means = np.add.reduceat(scaled, edges) / counts[:, None]
     return means.astype(np.float32)
 
 
-def _factor(value: float) -> str:
+def _vif_label(value: float) -> str:
+    """A variance inflation factor as text; "constant" where there is none, "implied" where it is infinite."""
     return "constant" if np.isnan(value) else "implied" if np.isinf(value) else f"{value:.1f}"

@@ -1,11 +1,14 @@
-"""What follows the dose: behaviour against the gain of a network, the amount added to it, or the number of units silenced.
+"""Behaviour against dose: against the gain of a network, the amount added to it, or the number of units silenced.
 
-One panel a task. The line is the network's score at each dose, its band the 95 % interval over items; grey are the matched random networks, the line their
-median and the band their 5th to 95th percentile; dotted is the untouched model, across at its score and upright at the dose that changes nothing. The
-titles of panels give the area (mean change from the untouched model over the doses, in points or nats) and the monotonicity (rank correlation of the score with the
-distance from no dose), with p against the matched curves; neither is corrected for the number of tasks.
+One panel for each task. The coloured line is the score under the network at each dose, with a band of its 95 %
+interval over items. The grey line is the median of matched random networks, with a band from their 5th to their 95th
+percentile. Dotted is the untouched model: a horizontal line at its score, and a vertical line at the dose that changes
+nothing. The title of a panel gives the area (mean change from the untouched model over the doses, in points or nats)
+and the monotonicity (rank correlation of the score with the distance from the dose that changes nothing), each with its
+p against the matched curves. p is not corrected for the number of tasks.
 
-Sizes are drawn on a logarithmic axis. A size of 0 has no place on it: it stands one step left of the smallest, and is labelled 0.
+Sizes (shares of units silenced) are drawn on a logarithmic axis. A size of 0 has no place on it: it stands one step to
+the left of the smallest size, and is labelled 0.
 
 The table behind it is ``dose.to_dataframe()``; area and monotonicity are in ``dose.summary()``.
 """
@@ -23,6 +26,7 @@ from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
+# what is read of a response
 PARTS = ("kind", "doses", "tasks", "metric", "controls", "to_dataframe", "summary")
 AXES = {
     "gain": "gain (1: untouched)",
@@ -36,41 +40,50 @@ WORDS = {
     "add_sd": "amount added, in standard deviations",
     "size": "share of units silenced",
 }
-NONE = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
+NEUTRAL_DOSES = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
 
 
 def dose_response(dose: Any) -> Figure:
     """Score against dose for every task, with intervals, matched random curves and the untouched model.
 
-    >>> dose_response(fbn.dose_response(model, network, battery, seed=0))       # doctest: +SKIP
+    >>> drivers = contrast.effect.top(0.02)  # the units that *sort* drives most beyond *reverse*
+    >>> curve = fbn.dose_response(model, drivers, battery, gains=(0, 1, 2), n_controls=9, seed=0, progress=False)
+    >>> figure = fbn.plot.dose_response(curve)
+    >>> figure.layout.title.text
+    'Exact match of each task by gain: top 0.02 of sort - reverse'
+    >>> sorting = figure.data[3]
+    >>> sorting.x, sorting.y  # gains, and % of sort's items that are right
+    (array([0., 1., 2.]), array([ 70., 100., 100.]))
 
     Args:
-        dose: A :class:`tl_fbn.studies.DoseResponse`; or a mapping of names to several that share kind, doses, tasks and metric.
+        dose: What :func:`tl_fbn.dose_response` found, a :class:`tl_fbn.studies.DoseResponse`; or a mapping of names to
+            several of them that share kind, doses, tasks and metric. Several are drawn without intervals.
 
     Raises:
-        InputTypeError: Something else.
-        InputError: An empty mapping, or responses to different doses.
+        InputTypeError: ``dose`` is neither a dose response nor a mapping of names to such.
+        InputError: The mapping is empty, or its responses differ in kind, doses, tasks or metric.
     """
-    curves = _curves(dose)
+    curves = _responses_by_name(dose)
     first = next(iter(curves.values()))
     factor, axis, unit = panels.measure(first.metric)
     tables = {name: one.to_dataframe() for name, one in curves.items()}
     single = len(curves) == 1
-    table = next(iter(tables.values()))
+    table = next(iter(tables.values()))  # for the untouched model, which is the same for all networks
     tests = dict(zip(first.tasks, theme.records(first.summary()), strict=True)) if single else {}
-    titles = [_title(task, tests.get(task), factor) for task in first.tasks]
-    shared = "all" if factor == 100 else False  # log-likelihoods of different tasks lie far apart
+    titles = [_panel_title(task, tests.get(task), factor) for task in first.tasks]
+    # shares of right answers have one axis; log-likelihoods of different tasks lie too far apart for that
+    shared = "all" if factor == 100 else False
     figure, height, places = panels.grid(titles, shared_yaxes=shared, gap=104)
-    x, ticks = _places(first.kind, np.asarray(first.doses, dtype=float))
+    x, ticks = _dose_positions(first.kind, np.asarray(first.doses, dtype=float))
     for number, (task, at) in enumerate(zip(first.tasks, places, strict=True)):
         for place, (name, whole) in enumerate(tables.items()):
             lines = whole[whole["task"] == task]
-            for trace in _traces(name, place, lines, x, curves[name], factor, unit, number == 0, single):
+            for trace in _traces_of_network(name, place, lines, x, curves[name], factor, unit, number == 0, single):
                 figure.add_trace(trace, **at)
         baseline = factor * float(table.loc[table["task"] == task, "baseline"].iloc[0])
         figure.add_trace(panels.across(x, baseline, "untouched model", showlegend=number == 0), **at)
         if first.kind != "size":
-            panels.line_at(figure, NONE[first.kind], **at)
+            panels.line_at(figure, NEUTRAL_DOSES[first.kind], **at)
         scale = {"type": "log"} | ticks if first.kind == "size" else {}
         figure.update_xaxes(title_text=AXES[first.kind], **scale, **at)
         figure.update_yaxes(title_text=theme.verbatim(axis) if at["col"] == 1 else None, **at)
@@ -81,7 +94,7 @@ def dose_response(dose: Any) -> Figure:
     return panels.finish(figure, heading, height, min_width=320 * max(at["col"] for at in places))
 
 
-def _curves(dose: Any) -> dict[str, Any]:
+def _responses_by_name(dose: Any) -> dict[str, Any]:
     """Names to responses that can be drawn together."""
     wanted = "a DoseResponse, or a mapping of names to several"
     if not isinstance(dose, Mapping):
@@ -96,19 +109,20 @@ def _curves(dose: Any) -> dict[str, Any]:
         for what in ("kind", "metric", "tasks"):
             if getattr(one, what) != getattr(first, what):
                 raise InputError(
-                    f"dose_response draws responses of one {what} together; {first_name!r} has {getattr(first, what)!r} and {name!r} {getattr(one, what)!r}. "
-                    "Draw them apart"
+                    f"dose_response draws responses of one {what} together; {first_name!r} has "
+                    f"{getattr(first, what)!r} and {name!r} {getattr(one, what)!r}. Draw them apart"
                 )
         if not np.array_equal(one.doses, first.doses):
             given = [", ".join(f"{value:g}" for value in each.doses) for each in (first, one)]
             raise InputError(
-                f"dose_response draws responses to the same doses together; {first_name!r} has {given[0]} and {name!r} {given[1]}. Draw them apart"
+                f"dose_response draws responses to the same doses together; {first_name!r} has {given[0]} and "
+                f"{name!r} {given[1]}. Draw them apart"
             )
     return {str(name): one for name, one in dose.items()}
 
 
-def _title(task: str, test: Any, factor: float) -> str:
-    """A task and, of a single network, what its curve sums up to."""
+def _panel_title(task: str, test: Any, factor: float) -> str:
+    """Name of a task and, where a single network is drawn, its area and monotonicity in a second line."""
     if test is None:
         return theme.label(task, 40)
     area = f"area {factor * test['area']:+.3g}, {panels.p_words(test['p'])}"
@@ -116,20 +130,33 @@ def _title(task: str, test: Any, factor: float) -> str:
     return f'{theme.label(task, 40)}<br><span style="font-size:11px">{area}; {rank}</span>'
 
 
-def _places(kind: str, doses: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Where doses stand on their axis, and the ticks of a logarithmic one."""
+def _dose_positions(kind: str, doses: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where doses stand on their axis (sizes in %), and the ticks of the logarithmic axis of sizes."""
     if kind != "size":
         return doses, {}
     positive = doses[doses > 0]
+    # a size of 0 stands as far left of the smallest as that is from the next, on the logarithmic axis
     step = positive[1] / positive[0] if len(positive) > 1 else 3.0
     at = 100 * np.where(doses > 0, doses, positive[0] / step)
     return at, {"tickvals": at.tolist(), "ticktext": [f"{100 * dose:.3g}" for dose in doses]}
 
 
-def _traces(
+def _traces_of_network(
     name: str, place: int, lines: pd.DataFrame, x: Any, dose: Any, factor: float, unit: str, shown: bool, single: bool
 ) -> list[Any]:
-    """Chance, interval and line of one network on one task."""
+    """Bands and lines of one network on one task: matched random networks, interval, score.
+
+    Args:
+        name: Name of the network, as plain text.
+        place: Index of the network, which gives its colour, dash and symbol.
+        lines: Lines of the task in the response's table, one for each dose.
+        x: (dose,) places of the doses on the axis.
+        dose: The dose response.
+        factor: What scores are multiplied by to be shown.
+        unit: Unit of the changes, "points" or "nats".
+        shown: Whether the legend names these traces; true for the first task alone.
+        single: Whether this is the only network.
+    """
     go, _ = theme.plotly()
     colour = theme.OKABE_ITO[place % 8]
     median, p05, p95, value, low, high = (
@@ -162,4 +189,5 @@ def _traces(
     if single:
         quiet = {"color": panels.CHANCE, "width": 1.5}
         parts.append(go.Scatter(x=x, y=median, mode="lines", line=quiet, hoverinfo="skip", showlegend=False))
+    # in the order in which they are drawn: chance first, the score on top
     return [*parts, panels.band(x, low, high, colour, 0.2, **inner), own]

@@ -1,4 +1,13 @@
-"""Pictures of a decomposition: how many networks, and how far each can be trusted."""
+"""Pictures of an independent component analysis: how many networks to find, and how far each can be trusted.
+
+- :func:`component_choice` how many networks: the variance of each direction of the data beside that of data whose
+  units were rotated in time (parallel analysis, Horn 1965), and how stable the networks of each number tried are;
+- :func:`stability`        Iq of every network of an atlas, beside that of noise.
+
+Iq (Himberg et al. 2004; :mod:`tl_fbn.analysis.ica.icasso`) is the mean \\|correlation\\| of the maps that repeated runs
+found for one network minus their mean \\|correlation\\| with all other maps: near 1 for a network that always comes
+back. It has no natural zero, as repeated runs on pure noise give .4 to .9, and so noise is always drawn beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +24,17 @@ from tl_fbn.units import Atlas
 def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Figure:
     """What speaks for how many networks: variance against chance, and stability of each number tried.
 
-    >>> component_choice(fbn.choose_components(recording, (4, 8, 16), seed=0))  # doctest: +SKIP
+    Dotted vertical lines stand after the last direction whose variance exceeds chance, and at the proposed number.
+
+    >>> choice = fbn.choose_components(recording, (4, 8), n_restarts=3, seed=0)
+    >>> figure = fbn.plot.component_choice(choice)
+    >>> figure.layout.title.text
+    '8 networks proposed; 8 directions exceed chance'
 
     Args:
-        choice: The numbers.
-        title: Heading; by default the proposal.
+        choice: What :func:`tl_fbn.choose_components` found.
+        title: Heading of the picture; by default the proposed number of networks, with "in doubt" where the criteria
+            disagree, and the number of directions that exceed chance.
     """
     go, make_subplots = theme.plotly()
     titles = ["share of variance of each direction", "stability of the networks of each number tried"]
@@ -28,6 +43,7 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
     place = np.arange(1, len(choice.variance) + 1)
     for name, values, style in (
         ("data", choice.variance, {"color": blue}),
+        # chance: each unit's course is shifted in time by itself, and the largest of all shuffles is taken
         ("units rotated in time, largest", choice.shuffled.max(0), {"color": orange, "dash": "dot"}),
     ):
         line = go.Scatter(
@@ -68,14 +84,18 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
 def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     """Iq of every network, beside what noise gives.
 
-    >>> stability(fbn.find_networks(recording, 16, seed=0))                     # doctest: +SKIP
+    >>> figure = fbn.plot.stability(atlas)
+    >>> figure.layout.title.text
+    'Stability of 8 networks; 2 (orange) no more stable than noise'
+    >>> figure.data[0].y.round(2)  # Iq of each network
+    array([0.94, 0.88, 0.96, 0.93, 0.96, 0.69, 0.9 , 0.57])
 
     Args:
-        atlas: An atlas that :func:`tl_fbn.find_networks` made with restarts.
-        title: Heading.
+        atlas: An atlas that :func:`tl_fbn.find_networks` made with ``n_restarts`` of 2 or more.
+        title: Heading of the picture; by default the number of networks, and how many are no more stable than noise.
 
     Raises:
-        InputError: An atlas whose stability was not measured.
+        InputError: The stability of the atlas was not measured.
     """
     if atlas.stability is None:
         raise InputError("this atlas has no stability; find networks with n_restarts of 2 or more")
@@ -106,6 +126,7 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
         f"; {len(weak)} (orange) no more stable than noise" if weak else ""
     )
     theme.finish(figure, heading, 240, min_width=160 + 22 * len(names))
+    # a line at the 95th percentile of noise, where it was measured
     for level in [] if atlas.noise_iq is None else atlas.noise_iq[:1]:
         figure.add_hline(y=level, line={"dash": "dot", "color": "#444", "width": 1.5})
         where = {"x": 1, "xref": "x domain", "xanchor": "left", "y": level, "showarrow": False, "align": "left"}

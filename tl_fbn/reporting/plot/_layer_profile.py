@@ -1,9 +1,10 @@
 """How a network, or a map, is spread over the layers of a model.
 
-Of a network: the share of each layer that belongs to it. Of a map: how large its values are in each layer, as quantiles of the
-magnitudes, since the mean of a map that is nearly zero nearly everywhere says little. The median says what the layer's ordinary
-unit does, the 99th percentile and the maximum what its strongest do: a layer can lead in one and not in the other. A wider
-layer has a larger maximum by chance alone; quantiles do not depend on width.
+For a network: the share of each layer's units that belong to it. For a map: how large its values are in each layer, as
+quantiles of their magnitudes, since the mean of a map that is nearly zero nearly everywhere says little. The median
+says how strong an ordinary unit of the layer is, the 99th percentile and the maximum how strong its strongest units
+are: a layer can lead in one and not in the other. A wider layer has a larger maximum by chance alone; the other
+quantiles do not depend on width. Values are in the unit of the map. Nothing is tested here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tl_fbn.units import Network, UnitMap
 
 QUANTILES = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "largest": 1.0}
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_MOST_MAPS = 16
+_MOST_MAPS = 16  # a panel each
 
 
 def layer_profile(
@@ -33,38 +34,48 @@ def layer_profile(
 ) -> Figure:
     """How much of each layer belongs to a network, or how large the values of a map are in each layer.
 
-    Networks are drawn as bars, as a matrix above eight; for a single one a dotted line shows the share it would take of every
-    layer if it were spread evenly. Of a map, lines follow the median, the 95th and 99th percentile and the maximum of
-    \\|value\\| over layers, a panel a map; maps of one kind share their axis. :func:`profile_table` gives the numbers.
+    Up to eight networks are drawn as bars, more as a matrix. With a single network a dotted line shows the share it
+    would have of every layer if it were spread evenly. For maps, lines follow the median, the 95th and 99th percentile
+    and the maximum of \\|value\\| over layers, in a panel for each map; maps of one kind have the same vertical axis.
+    :func:`profile_table` gives the numbers.
 
-    >>> layer_profile(contrast.threshold(fdr=0.05))                             # doctest: +SKIP
-    >>> layer_profile({"sort": sort.z, "add": add.z})                           # doctest: +SKIP
+    >>> figure = fbn.plot.layer_profile(network)
+    >>> figure.data[0].y.round(2)  # % of the units of layers 0, 1 and 2
+    array([4.95, 1.04, 0.  ])
+    >>> figure.layout.annotations[0].text  # the dotted line
+    'if even:<br>2 %'
+    >>> figure = fbn.plot.layer_profile(contrast.z)
+    >>> {line.name: line.y.round(1).tolist() for line in figure.data[::3]}  # of |z| in each layer
+    {'median': [3.1, 3.1, 1.6], 'largest': [9.9, 8.3, 7.0]}
 
     Args:
-        networks: A network, an atlas, or names to networks; or a map, or names to maps.
-        share: Whether bars of networks are the share of the layer's units, in %, or the number of units.
-        title: Heading; by default what is shown of whom.
+        networks: A network, an atlas or a mapping of names to networks; or a map or a mapping of names to maps.
+        share: For networks: True draws the share of each layer's units in %, False the number of units.
+        title: Heading of the picture; by default what is shown, and of which network or kind of map.
 
     Raises:
-        InputError: Nothing to draw, or more than 16 maps.
+        InputTypeError: ``networks`` is none of these.
+        InputError: The mapping is empty, or has more than 16 maps.
     """
     if isinstance(networks, UnitMap):
         return _map_profile({"": networks}, title)
     if isinstance(networks, Mapping) and any(isinstance(value, UnitMap) for value in networks.values()):
         return _map_profile(theme.named(networks, UnitMap, "layer_profile"), title)
     sets = theme.named_networks(networks, "layer_profile")
+    # networks may live in models of different depth: layers that a model does not have stay NaN
     n_layers = max(network.space.n_layers for network in sets.values())
     counts, widths = (np.full((len(sets), n_layers), np.nan) for _ in range(2))
     for row, network in enumerate(sets.values()):
         counts[row, : network.space.n_layers] = network.per_layer()
         widths[row, : network.space.n_layers] = network.space.widths
     shares = 100 * counts / np.where(widths > 0, widths, np.nan)  # a layer without units has no share
-    shown, what = (shares, "% of layer") if share else (counts, "units")
+    shown = shares if share else counts
+    what = "% of layer" if share else "units"
     hover = [
         [f"layer {layer}: {n:.0f} of {width:.0f} units" for layer, (n, width) in enumerate(zip(*pair, strict=True))]
         for pair in zip(counts, widths, strict=True)
     ]
-    if len(sets) > len(theme.OKABE_ITO):
+    if len(sets) > len(theme.OKABE_ITO):  # more than there are colours
         return _profile_matrix(list(sets), shown, what, hover, title)
     go, _ = theme.plotly()
     figure = go.Figure()
@@ -87,7 +98,7 @@ def layer_profile(
     whose = f"network {first}" if single else f"{len(sets)} networks"
     theme.finish(figure, title or f"Units of {whose} in each layer", 232 + 8 * len(sets))
     if share and single:
-        even = 100 * sets[first].share
+        even = 100 * sets[first].share  # its share of all units, in %
         figure.add_hline(y=even, line={"dash": "dot", "color": "#444", "width": 1.5})
         where = {"x": 1, "xref": "x domain", "xanchor": "left", "y": even, "showarrow": False, "align": "left"}
         figure.add_annotation(text=f"if even:<br>{even:.3g} %", font={"color": "#444"}, xshift=4, **where)
@@ -98,9 +109,13 @@ def layer_profile(
 def profile_table(networks: Network | UnitMap | Mapping[str, Any]) -> pd.DataFrame:
     """The numbers behind :func:`layer_profile`.
 
+    Args:
+        networks: A network, an atlas or a mapping of names to networks; or a map or a mapping of names to maps.
+
     Returns:
-        Of networks: network, layer, members, units, share. Of maps: map, kind, layer, units (with a finite value), and the quantiles
-        of \\|value\\|: median, 95 %, 99 %, largest.
+        For networks, one line for each network and layer: network, layer, members (units of the layer in the network),
+        units (of the layer), share (members over units). For maps, one line for each map and layer: map, kind, layer,
+        units (with a finite value), and the quantiles of \\|value\\|: median, 95 %, 99 %, largest.
     """
     several = isinstance(networks, Mapping)
     if isinstance(networks, UnitMap) or (several and any(isinstance(one, UnitMap) for one in networks.values())):
@@ -143,6 +158,7 @@ def _map_profile(maps: Mapping[str, UnitMap], title: str | None) -> Figure:
         subplot_titles=[theme.label(name, 80) for name in maps] if n > 1 else None,
     )
     table = profile_table(maps)
+    # upper end of the axis of each kind of map; 1 where all values are 0 or missing
     tops = {
         kind: 1.06 * float(np.nanmax(table.loc[table["kind"] == kind, "largest"].to_numpy(), initial=0.0)) or 1.0
         for kind in dict.fromkeys(table["kind"])

@@ -1,11 +1,11 @@
-"""Lesions beside their controls, one by one: what each network costs its own task, over what every matched random network costs it.
+"""Lesions beside each of their controls: what a network costs its own task, over what each random network costs it.
 
-    lesion_controls(study)
-
-A row is a network and a task. Grey dots are the drops under its matched random networks, moved up and down so that equal ones do not hide each other, with
-ticks at their median and 95th percentile; the large dot is the drop under the network itself with its paired 95 % interval over items, filled where p < .05 (share
-of controls that cost at least as much, the lesion counted among them; not corrected for the number of rows). A p of 1 / (1 + controls) is as small as it
-can be: all it says is that the dot lies right of all others, and the picture shows by how far.
+A row of the picture is a network and a task. Grey dots are the drops under the network's matched random networks, each
+moved up or down so that equal drops do not hide each other, with ticks at their median and 95th percentile. The large
+dot is the drop under the network itself with its paired 95 % interval over items. It is filled where p < .05; p is the
+share of controls that cost at least as much, with the network itself counted among them, and is not corrected for the
+number of rows. No p can be smaller than 1 / (1 + number of controls): it then says only that the large dot lies to the
+right of all others, and the picture shows by how far. Drops are in points of exact match or in nats a token.
 
 The table behind it is :func:`controls_table`.
 """
@@ -23,8 +23,9 @@ from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
+# what is read of a study
 PARTS = ("networks", "tasks", "control_scores", "control_drops", "to_dataframe")
-GOLDEN = (5**0.5 - 1) / 2  # multiples of it, less their whole parts, spread evenly however many there are
+GOLDEN = (5**0.5 - 1) / 2  # the fractional parts of its multiples fill 0 to 1 evenly, however many there are
 
 
 def lesion_controls(
@@ -32,17 +33,23 @@ def lesion_controls(
 ) -> Figure:
     """The drop of each network's own task over the drops under its matched random networks.
 
-    >>> lesion_controls(lesion_study(model, networks, battery, seed=0))         # doctest: +SKIP
+    >>> networks = {"sort": contrast.effect.top(0.02)}  # the units that *sort* drives most beyond *reverse*
+    >>> study = fbn.lesion_study(model, networks, battery, n_controls=19, seed=0, progress=False)
+    >>> figure = fbn.plot.lesion_controls(study)
+    >>> controls, own = figure.data[0], figure.data[-1]
+    >>> print(own.x, controls.x.max())  # points of exact match lost: to the network, and at most to 19 random ones
+    [30.] 0.0
 
     Args:
         study: A :class:`tl_fbn.studies.LesionStudy`.
-        tasks: Draw every network on each of these; by default each network on the task of its name, or, where none is named like a task, on every task.
-        metric: Another metric than the study's.
-        control: One kind of controls; by default every kind of the study, each in its own row.
+        tasks: Names of tasks on which every network is drawn; by default each network is drawn on the task of its own
+            name or, where no network is named like a task, on every task.
+        metric: Metric to draw instead of the study's own.
+        control: Kind of controls to draw; by default every kind of the study, each in a row of its own.
 
     Raises:
-        InputTypeError: Something else than a study.
-        InputError: Unknown tasks, an unknown metric or kind of control.
+        InputTypeError: ``study`` is no lesion study.
+        InputError: The study does not have one of the tasks, the metric or the kind of control.
     """
     go, _ = theme.plotly()
     table = controls_table(study, tasks=tasks, metric=metric, control=control)
@@ -56,6 +63,7 @@ def lesion_controls(
         drops = study.control_drops(metric, control=line["control"])
         values = np.sort(drops[study.networks.index(line["network"]), :, study.tasks.index(line["task"])])
         spread_x.append(factor * values)
+        # equal drops follow each other after sorting, and go to different heights within .31 of the row's middle
         spread_y.append(row + 0.62 * ((GOLDEN * np.arange(1, 1 + len(values))) % 1 - 0.5))
     dots = go.Scatter(
         x=np.concatenate(spread_x),
@@ -82,7 +90,7 @@ def lesion_controls(
         theme.OKABE_ITO[0],
         marker=panels.filled(table["p"] < 0.05, theme.OKABE_ITO[0]),
         name="the network itself, 95 % over items (filled: p < .05)",
-        customdata=[_words(line, factor, unit) for line in lines],
+        customdata=[_hover_text_of_row(line, factor, unit) for line in lines],
         hovertemplate="%{customdata}<extra></extra>",
     )
     figure.add_trace(own)
@@ -99,20 +107,28 @@ def lesion_controls(
 def controls_table(
     study: Any, *, tasks: Sequence[str] | None = None, metric: str | None = None, control: str | None = None
 ) -> pd.DataFrame:
-    """The numbers behind :func:`lesion_controls`, one line a row of it.
+    """The numbers behind :func:`lesion_controls`, one line for each row of the picture.
 
-    Columns: network, task, metric, drop, low, high (95 % paired interval over items), control (its kind), controls (how many), control_median, control_p95,
-    control_max, p.
+    Args:
+        study: A :class:`tl_fbn.studies.LesionStudy`.
+        tasks: Names of tasks for every network; by default each network has the task of its own name or, where no
+            network is named like a task, every task.
+        metric: Metric to use instead of the study's own.
+        control: Kind of controls; by default every kind of the study.
+
+    Returns:
+        Columns network, task, metric, drop, low and high (95 % paired interval over items), control (kind of controls),
+        controls (how many), control_median, control_p95 and control_max (of their drops), p.
     """
     panels.require(study, PARTS, "lesion_controls", "a LesionStudy")
-    known = [name for name in study.networks if name in study.tasks]
+    named_like_tasks = [name for name in study.networks if name in study.tasks]
     unknown = [task for task in tasks or () if task not in study.tasks]
     if unknown or (tasks is not None and not tasks):
         raise InputError(
             f"lesion_controls got tasks={list(tasks or ())}; this study has {', '.join(map(repr, study.tasks))}"
         )
-    pairs = [(name, name) for name in known]
-    if tasks is not None or not known:
+    pairs = [(name, name) for name in named_like_tasks]
+    if tasks is not None or not named_like_tasks:
         pairs = [(name, task) for name in study.networks for task in tasks or study.tasks]
     parts = {}
     for kind in [control] if control is not None else list(study.control_scores):
@@ -127,16 +143,20 @@ def controls_table(
 
 
 def _row_name(line: dict[str, Any], several: bool) -> str:
+    """Network, its task unless that has the same name, and the kind of controls where there are several kinds."""
     who = theme.label(line["network"])
     task = "" if line["network"] == line["task"] else f": {theme.label(line['task'], 14)}"
     return f"{who}{task}, {theme.verbatim(line['control'])}" if several else f"{who}{task}"
 
 
-def _words(line: dict[str, Any], factor: float, unit: str) -> str:
+def _hover_text_of_row(line: dict[str, Any], factor: float, unit: str) -> str:
+    """What hovering over the large dot of a row says."""
     drop, low, high, median, p95, most = (
         factor * line[name] for name in ("drop", "low", "high", "control_median", "control_p95", "control_max")
     )
     return (
-        f"without {theme.verbatim(line['network'])}: {theme.verbatim(line['task'])}<br>drop {drop:.3g} {theme.verbatim(unit)} [{low:.3g}, {high:.3g}]<br>"
-        f"{line['controls']} random lesions ({theme.verbatim(line['control'])}): median {median:.3g}, 95 % {p95:.3g}, largest {most:.3g}<br>{panels.p_words(line['p'])}"
+        f"without {theme.verbatim(line['network'])}: {theme.verbatim(line['task'])}<br>"
+        f"drop {drop:.3g} {theme.verbatim(unit)} [{low:.3g}, {high:.3g}]<br>"
+        f"{line['controls']} random lesions ({theme.verbatim(line['control'])}): median {median:.3g}, 95 % {p95:.3g}, "
+        f"largest {most:.3g}<br>{panels.p_words(line['p'])}"
     )

@@ -1,9 +1,11 @@
 """Pictures of behaviour: what lesions cost, and what gains do.
 
-A lesion's cost is drawn beside the cost of matched random lesions, on the same colour scale: a claim is never shown
-without its control. Stars compare a cell with its controls and are not corrected for the number of cells.
+- :func:`lesion_matrix` the drop of each task under each lesion, beside that under matched random lesions;
+- :func:`amplification` the score of each task against the gain of a network.
 
-What it does not do: p values and controls are those of the table; nothing is tested here.
+The cost of a lesion is drawn beside the cost of matched random lesions, on the same colour scale, so that a claim is
+never shown without its control. A star compares a cell with its own controls and is not corrected for the number of
+cells. p values and controls are those of the table; nothing is tested here.
 """
 
 from __future__ import annotations
@@ -25,27 +27,37 @@ GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")
 def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
     """What each lesion costs each task and, beside it on the same colour scale, what matched random lesions cost.
 
-    Cells are ``drop`` (baseline minus lesioned): in points (100 x the drop) for exact match and accuracy, in nats for
-    log-likelihood, else in the metric's own unit. A star marks p < .05 against the matched controls, uncorrected for
-    the number of cells. Several metrics give several rows of panels, each with its own scale. Above twelve tasks cells
-    have stars alone; hovering gives every number, with the interval over items where the table has one.
+    A cell is the drop, the score without the lesion minus the score under it: in points (100 times the drop) for exact
+    match and accuracy, in nats a token for log-likelihood, otherwise in the metric's own unit. A star marks p < .05
+    against the matched controls, uncorrected for the number of cells. Several metrics give several rows of panels, each
+    with its own colour scale. With more than twelve tasks cells have stars alone; hovering gives every number, with the
+    interval over items where the table has one.
 
-    >>> lesion_matrix(lesion_study(model, {"sort": network}, battery, seed=0))  # doctest: +SKIP
+    >>> networks = {"sort": contrast.effect.top(0.02)}  # the units that *sort* drives most beyond *reverse*
+    >>> study = fbn.lesion_study(model, networks, battery, n_controls=39, seed=0, progress=False)
+    >>> figure = fbn.plot.lesion_matrix(study)
+    >>> own, random = figure.data
+    >>> own.text, random.text  # points that sort and reverse lose
+    ((['30*', '0'],), (['0', '0'],))
 
     Args:
-        study: A lesion study, any object whose ``to_dataframe()`` has its columns, or such a table.
-        metrics: The metrics to draw where a study is given, such as ``("exact_match", "log_likelihood")``; by default its own.
+        study: What :func:`tl_fbn.lesion_study` found; or any object whose ``to_dataframe()`` has the columns network,
+            task, metric, baseline, lesioned, drop, control_median, control_p95 and p; or such a table.
+        metrics: Names of the metrics to draw, such as ``("exact_match", "log_likelihood")``; by default the study's
+            own, or all of a table.
 
     Raises:
-        InputError: Columns are missing, or a network, task and metric occur twice; a metric the study does not have.
+        InputError: Columns are missing, there are no lines, a network, task and metric occur twice, or the study does
+            not have a metric.
     """
     who = "lesion_matrix"
     key = ("network", "task", "metric")
-    table = theme.require_lines(_lesion_table(study, metrics), LESION_COLUMNS, key, who)
+    table = theme.require_lines(_table_of_metrics(study, metrics), LESION_COLUMNS, key, who)
     _, make_subplots = theme.plotly()
     metrics = list(dict.fromkeys(table["metric"]))
     networks = list(dict.fromkeys(table["network"]))
     wide = max(len(set(each)) for _, each in table.groupby("metric")["task"])
+    # width and height of a cell in pixels: room for a number, or for a star alone
     cell = (46, 34) if wide <= panels.CROWDED else (22, 22)
     panel = max(cell[1] * len(networks), 60)
     gap = 130
@@ -62,10 +74,11 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
         hover = np.full(own.shape, "", dtype=object)
         for line in lines:
             at = networks.index(line["network"]), tasks.index(line["task"])
-            own[at], control[at] = scale * line["drop"], scale * line["control_median"]
+            own[at] = scale * line["drop"]
+            control[at] = scale * line["control_median"]
             stars[at] = line["p"] < 0.05
-            hover[at] = _lesion_words(line, scale, unit)
-        limit = theme.colour_limit([own, control], percentile=100.0)
+            hover[at] = _hover_text_of_lesion(line, scale, unit)
+        limit = theme.colour_limit([own, control], percentile=100.0)  # one colour scale for both panels
         digits = 2 if limit < 2 else 1 if limit < 20 else 0
         bar = {"len": panel / height, "y": 1 - (row - 1) * (panel + gap) / height, "yanchor": "top"}
         for col, z, starred in ((1, own, stars), (2, control, None)):
@@ -92,15 +105,22 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
 
 
 def amplification(table: pd.DataFrame) -> Figure:
-    """Behaviour against gain: one line a network, one panel a task (and metric). Gain 1 is the untouched model.
+    """Behaviour against gain: a line for each network, a panel for each task and metric.
 
-    >>> amplification(dose_response(model, network, battery, seed=0).to_dataframe())   # doctest: +SKIP
+    Gain is what the activations of the network's units are multiplied by: 1 is the untouched model, which a dotted line
+    marks.
+
+    >>> drivers = contrast.effect.top(0.02)  # the units that *sort* drives most beyond *reverse*
+    >>> curve = fbn.dose_response(model, drivers, battery, gains=(0, 1, 2), n_controls=9, seed=0, progress=False)
+    >>> figure = fbn.plot.amplification(curve.to_dataframe())
+    >>> {panel.text: line.y for panel, line in zip(figure.layout.annotations, figure.data)}  # at gains 0, 1 and 2
+    {'sort': (0.7, 1.0, 1.0), 'reverse': (1.0, 1.0, 1.0)}
 
     Args:
-        table: One line a network, gain, task and metric: columns network, gain, task, value, metric.
+        table: One line for each network, gain, task and metric, with these columns and value, the score.
 
     Raises:
-        InputError: Columns are missing, or a network, gain, task and metric occur twice.
+        InputError: Columns are missing, there are no lines, or a network, gain, task and metric occur twice.
     """
     theme.require_lines(table, GAIN_COLUMNS, ("network", "gain", "task", "metric"), "amplification")
     go, make_subplots = theme.plotly()
@@ -114,7 +134,7 @@ def amplification(table: pd.DataFrame) -> Figure:
     titles = [theme.label(task if len(metrics) == 1 else f"{task}, {metric}", 40) for task, metric in pairs]
     spacing = gap / height if rows > 1 else 0
     places = {"rows": rows, "cols": cols, "vertical_spacing": spacing, "horizontal_spacing": 0.07}
-    same = "all" if len(metrics) == 1 else False
+    same = "all" if len(metrics) == 1 else False  # scores of different metrics cannot share an axis
     figure = make_subplots(**places, subplot_titles=titles, shared_yaxes=same)
     for i, (task, metric) in enumerate(pairs):
         at = {"row": i // cols + 1, "col": i % cols + 1}
@@ -140,17 +160,17 @@ def amplification(table: pd.DataFrame) -> Figure:
     return panels.finish(figure, heading, height + 20, min_width=300 * cols)
 
 
-def _lesion_table(study: theme.HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:
+def _table_of_metrics(study: theme.HasTable | pd.DataFrame, metrics: Sequence[str] | None) -> pd.DataFrame:
     """The table of a study, of each of several metrics one below the other."""
     if isinstance(study, pd.DataFrame):
         return study if metrics is None else panels.lines_where(study, study["metric"].isin(list(metrics)))
     if metrics is None:
         return study.to_dataframe()
-    read: Any = study.to_dataframe
+    read: Any = study.to_dataframe  # of a lesion study it takes a metric, which HasTable does not know
     return pd.concat([read(metric=metric) for metric in metrics], ignore_index=True)
 
 
-def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
+def _hover_text_of_lesion(line: Mapping[str, Any], scale: float, unit: str) -> str:
     """What hovering over one lesion and task says."""
     words = [
         f"without {theme.verbatim(line['network'])}: {theme.verbatim(line['task'])}",
@@ -159,7 +179,7 @@ def _lesion_words(line: Mapping[str, Any], scale: float, unit: str) -> str:
     ]
     if np.isfinite(line.get("low", np.nan)):
         words[-1] += f" [{scale * line['low']:.3g}, {scale * line['high']:.3g}], 95 % over items"
-    if np.isfinite(line["control_median"]):
+    if np.isfinite(line["control_median"]):  # NaN where no random lesions were run
         median = scale * line["control_median"]
         p95 = scale * line["control_p95"]
         words += [f"random lesions: median {median:.3g}, 95th percentile {p95:.3g}", f"p = {line['p']:.3g}"]

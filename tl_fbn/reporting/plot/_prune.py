@@ -1,10 +1,12 @@
-"""What pruning left of a model: units of each layer, parameters and, where they are given, time and scores, before and after.
+"""A model before and after pruning: units of each layer, parameters and, where they are given, time and scores.
 
-A :class:`tl_fbn.pruning.PruneReport` knows sizes. What the small model can still do, and how fast it is, are measurements of yours: give the tables of
-``battery.evaluate(model)`` and ``battery.evaluate(small)``, and two times in seconds, and they are drawn beside. Scores stand over chance, a tick: a task that falls to
-it is lost. Nothing is tested here; the controls of a pruning are random networks of the same size (:func:`tl_fbn.studies.retention_curve`).
+A :class:`tl_fbn.pruning.PruneReport` contains sizes alone. What the small model can still do, and how fast it is, has
+to be measured: give the tables of ``battery.evaluate(model)`` and ``battery.evaluate(small)``, and two times in
+seconds, and they are drawn beside the sizes. A tick marks the chance level of each score: a task that falls to it is
+lost. Nothing is tested here; what random networks of the same size would leave is measured by
+:func:`tl_fbn.studies.retention_curve`.
 
-The table behind it is :func:`prune_table` (layers are in ``report.to_dataframe()``).
+The table behind it is :func:`prune_table`; layers are in ``report.to_dataframe()``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
+# what is read of a report
 PARTS = ("kept", "heads", "n_before", "n_after", "ratio", "to_dataframe")
 SCORE_COLUMNS = ("task", "exact_match", "log_likelihood")
 BEFORE, AFTER = "#b9b9b9", theme.OKABE_ITO[0]
@@ -33,29 +36,36 @@ def prune(
 ) -> Figure:
     """Neurons, heads, parameters, time and scores of a model before and after pruning.
 
-    >>> small = fbn.prune(model, keep=network)                                  # doctest: +SKIP
-    >>> prune(small.pruned, before=battery.evaluate(model), after=battery.evaluate(small))   # doctest: +SKIP
+    >>> small = fbn.prune(model, remove=network, progress=False)
+    >>> figure = fbn.plot.prune(small.pruned, before=battery.evaluate(model), after=battery.evaluate(small))
+    >>> figure.layout.title.text
+    'tl_fbn-demo pruned: 353,760 to 349,321 parameters (-1.3%)'
+    >>> {dots.name: dots.x.round().tolist() for dots in figure.data[-3:]}  # % of items right: sort, reverse
+    {'chance': [10.0, 10.0], 'score before': [100.0, 100.0], 'score after': [100.0, 80.0]}
 
     Args:
-        report: A :class:`tl_fbn.pruning.PruneReport`, as a pruned model carries it.
-        before: ``battery.evaluate`` of the intact model.
-        after: ``battery.evaluate`` of the small model, on the same tasks.
-        seconds: Time of the same work before and after.
+        report: A :class:`tl_fbn.pruning.PruneReport`, which a pruned model has as ``small.pruned``.
+        before: Table of scores of the intact model, as ``battery.evaluate(model)`` returns it; None draws no scores.
+        after: Table of scores of the small model on the same tasks, in any order; needed if ``before`` is given.
+        seconds: Times that the same work takes before and after, in seconds; None draws no time.
 
     Raises:
-        InputTypeError: Something else than a report.
-        InputError: One of two tables of scores, tables of other tasks, times that are not positive.
+        InputTypeError: ``report`` is no prune report.
+        InputError: Only one of the two tables of scores is given, the tables have different tasks or lack columns, or
+            the times are not two positive numbers.
     """
     go, _ = theme.plotly()
     whole = prune_table(report, before=before, after=after, seconds=seconds)
     layers = report.to_dataframe()
     scores = panels.lines_where(whole, whole["what"] == "score")
     sizes = panels.lines_where(whole, whole["what"].isin(("parameters", "time")))
+    # what is counted, and its columns before and after in the table of layers
     parts = [("neurons", "neurons", "kept")] + ([("heads", "heads", "heads_kept")] if "heads" in layers else [])
     titles = [f"{what} of each layer" for what, _, _ in parts]
     titles += ["parameters" + (" and time" if seconds else "")] + (["scores"] if len(scores) else [])
     figure, height, places = panels.grid(titles, columns=4, height=max(200, 34 * len(scores)), aside=0.12)
     for number, ((what, full, kept), at) in enumerate(zip(parts, places, strict=False)):
+        # the bar after is narrower and in front of the bar before
         for name, column, colour, width in (("before", full, BEFORE, 0.86), ("after", kept, AFTER, 0.5)):
             bar = go.Bar(
                 x=layers["layer"],
@@ -95,7 +105,7 @@ def prune(
     panels.name_rows(figure, sizes["name"].tolist(), **at)
     figure.update_xaxes(title_text="% of before", range=[0, 104], **at)
     if len(scores):
-        _scores(figure, scores, places[-1])
+        _draw_scores(figure, scores, places[-1])
     figure.update_layout(barmode="overlay")
     heading = (
         f"{report.kept.space.model} pruned: {report.n_before:,} to {report.n_after:,} parameters (-{report.ratio:.1%})"
@@ -110,9 +120,17 @@ def prune_table(
     after: pd.DataFrame | None = None,
     seconds: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """The numbers behind :func:`prune`, one line each.
+    """The numbers behind :func:`prune`, one line for each kind of size, for the time, and for each task.
 
-    Columns: what (neurons, heads, parameters, time or score), name, unit, before, after, chance (of scores).
+    Args:
+        report: A :class:`tl_fbn.pruning.PruneReport`.
+        before: Table of scores of the intact model, as ``battery.evaluate(model)`` returns it; None for no scores.
+        after: Table of scores of the small model on the same tasks, in any order; needed if ``before`` is given.
+        seconds: Times that the same work takes before and after, in seconds; None for no time.
+
+    Returns:
+        Columns what (neurons, heads, parameters, time or score), name (of a score: its task), unit (of a score: its
+        metric), before, after, chance (the score that guessing gives; NaN for everything but exact match).
     """
     panels.require(report, PARTS, "prune", "the PruneReport of a pruned model (small.pruned)")
     lines: list[tuple[str, str, str, float, float, float]] = []
@@ -128,10 +146,14 @@ def prune_table(
         raise InputError("prune draws scores before and after; give battery.evaluate of both models")
     if before is not None and after is not None:
         old, new = (theme.require_lines(table, SCORE_COLUMNS, ("task",), "prune") for table in (before, after))
-        if list(old["task"]) != list(new["task"]):
+        if set(old["task"]) != set(new["task"]):
             raise InputError(
-                f"prune needs scores of the same tasks; before has {', '.join(old['task'])}, after {', '.join(new['task'])}"
+                f"prune needs scores of the same tasks; before has {', '.join(old['task'])}, "
+                f"after {', '.join(new['task'])}"
             )
+        # each task has one line in either table; those of the second may stand in another order
+        new = new.set_index("task", drop=False).loc[list(old["task"])]
+        # texts without a right answer are scored by log-likelihood alone
         metric = "exact_match" if np.isfinite(old["exact_match"].to_numpy(dtype=float)).all() else "log_likelihood"
         for a, b in zip(theme.records(old), theme.records(new), strict=True):
             chance = float(a.get("chance", np.nan)) if metric == "exact_match" else np.nan
@@ -139,13 +161,14 @@ def prune_table(
     return pd.DataFrame(lines, columns=["what", "name", "unit", "before", "after", "chance"])
 
 
-def _scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
+def _draw_scores(figure: Figure, table: pd.DataFrame, at: dict[str, Any]) -> None:
     """One row a task: a hollow dot before, a filled one after, a tick for chance."""
     go, _ = theme.plotly()
     factor, axis, _ = panels.measure(table["unit"].iloc[0])
     old = factor * table["before"].to_numpy(dtype=float)
     new = factor * table["after"].to_numpy(dtype=float)
     rows = np.arange(len(table))
+    # a grey line from each hollow dot to its filled one: all in one trace, parted by NaN
     gap = np.full(len(table), np.nan)
     way = go.Scatter(
         x=np.stack([old, new, gap], axis=1).ravel(),

@@ -1,10 +1,12 @@
-"""What is left when only the first networks of an atlas are kept, or when they are masked: score against the number of networks.
+"""What is left when the first networks of an atlas alone are kept, or are silenced: score against their number.
 
-One panel a task. The line is the score under the union of the first k networks; grey is the same under random sets with as many units in every layer, the
-line their median and the band their 5th to 95th percentile; dotted across is the untouched model. The networks come in the order of the atlas, so the curve
-speaks about that order; the share of all units stands in the hover text.
+One panel for each task. The coloured line is the score while the union of the first k networks is kept, or silenced.
+Grey is the same under random sets with as many units in every layer: the line is their median and the band reaches from
+their 5th to their 95th percentile. Dotted is the score of the untouched model. Networks are taken in the order of the
+atlas, so the curve depends on that order. Hovering gives the share of all units that the networks have together.
 
-The table behind it is the one that is drawn, of :func:`tl_fbn.studies.retention_curve`. It has no intervals over items and no test.
+The table behind it is the table that :func:`tl_fbn.studies.retention_curve` returns. It has no intervals over items and
+no test.
 """
 
 from __future__ import annotations
@@ -26,16 +28,24 @@ WORDS = {"retain": "the first networks alone are kept", "inhibit": "the first ne
 def retention_curve(
     retention: theme.HasTable | pd.DataFrame, *, mode: Literal["retain", "inhibit"] | None = None
 ) -> Figure:
-    """Score against the number of networks kept or masked, beside random sets of the same size.
+    """Score against the number of networks kept or silenced, beside random sets of the same size.
 
-    >>> retention_curve(fbn.studies.retention_curve(model, atlas, battery, seed=0), mode="retain")   # doctest: +SKIP
+    >>> curve = fbn.studies.retention_curve(model, atlas, battery, sizes=(1, 8), n_controls=2, seed=0, progress=False)
+    >>> figure = fbn.plot.retention_curve(curve)
+    >>> figure.layout.title.text
+    'Scores when the first networks alone are kept'
+    >>> line = figure.data[2]
+    >>> line.name, line.customdata[1]
+    ('networks', '8 networks, 148 units (12.8%)<br>0; random sets 0 (0 to 0)')
 
     Args:
         retention: What :func:`tl_fbn.studies.retention_curve` found, or its table.
-        mode: What was done, for the heading; by default what a column ``mode`` says, if there is one.
+        mode: What was done to the networks, for the heading: ``"retain"`` (they alone were kept) or ``"inhibit"`` (they
+            were silenced); by default what the column ``mode`` of the table says, if there is one.
 
     Raises:
-        InputError: Columns are missing, a number of networks and task occur twice, or an unknown mode.
+        InputError: Columns are missing, there are no lines, a number of networks, task and metric occur twice, or the
+            mode is unknown.
     """
     go, _ = theme.plotly()
     table = theme.require_lines(
@@ -45,6 +55,7 @@ def retention_curve(
     if stated is not None:
         one_of(stated, WORDS, "mode")
     pairs = list(dict.fromkeys(zip(table["task"], table["metric"], strict=True)))
+    # panels share their axis if all scores are percentages; log-likelihoods of different tasks lie far apart
     alike = all(panels.measure(metric)[0] == 100 for _, metric in pairs)
     controlled = bool(table["control_median"].notna().any())
     figure, height, places = panels.grid(
@@ -62,6 +73,7 @@ def retention_curve(
         first = {"showlegend": number == 0}
         name = "random sets of as many units: median, 5 to 95 %"
         if controlled:
+            # chance is drawn first, so that it lies behind the networks' own line
             band = panels.band(x, p05, p95, panels.CHANCE, 0.3, name=name, legendgroup="chance", **first)
             quiet = {"color": panels.CHANCE, "width": 1.5}
             middle = go.Scatter(x=x, y=median, mode="lines", line=quiet, hoverinfo="skip", showlegend=False)

@@ -1,8 +1,15 @@
-"""Which score to believe: each score beside what lesions measure, and beside chance.
+"""Which score of units to believe: each score beside what lesions measure, and beside chance.
 
-Three panels, one row a score, best first. *Rank correlation* of the score with the effects of silencing single units, and its median when the score is
-shuffled within layers; *recall* of the truly strongest units, and its layer-matched expectation; the *joint drop* when the score's own top units are silenced
-together, over the median and 95th percentile of matched random sets. A dot is filled where p < .05 (recall has no test); p stands in the hover text and the
+Three panels with one row for each score, the one with the largest rank correlation first:
+
+- *rank correlation* (Spearman's rho) of the score with the drops when single units are silenced, beside its median and
+  95th percentile when the score is shuffled within layers;
+- *recall*, the share of the units with the largest drops that are among the top units of the score, beside what
+  random sets with as many units in each layer are expected to reach;
+- *joint drop* when the score's top units are silenced together, beside the median and 95th percentile of matched random
+  sets.
+
+A dot is filled where p < .05; recall has no test, and its dots are always filled. p stands in the hover text and the
 table and is not corrected for the number of scores.
 
 The table behind it is ``validation.to_dataframe()``.
@@ -18,19 +25,28 @@ from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
+# what is read of a validation
 PARTS = ("task", "names", "effects", "top_effects", "provenance", "to_dataframe")
 
 
 def score_validation(validation: Any) -> Figure:
     """Every score's rank correlation, recall and joint drop, each beside its chance.
 
-    >>> score_validation(fbn.validate_scores(model, scores, battery, "sort", seed=0))   # doctest: +SKIP
+    >>> scores = {"t": contrast.t, "effect": contrast.effect}  # both of *sort - reverse*
+    >>> found = fbn.validate_scores(
+    ...     model, scores, battery, "sort", n_units=40, n_groups=5, n_controls=9, seed=0, progress=False
+    ... )
+    >>> figure = fbn.plot.score_validation(found)
+    >>> figure.layout.title.text
+    'Scores against lesions of sort: 40 units silenced one by one'
+    >>> dict(zip(figure.layout.yaxis.ticktext, figure.data[-1].x.round(2).tolist()))  # joint drops, nats a token
+    {'t': 0.0, 'effect': 0.97}
 
     Args:
-        validation: A :class:`tl_fbn.studies.Validation`.
+        validation: What :func:`tl_fbn.validate_scores` found, a :class:`tl_fbn.studies.Validation`.
 
     Raises:
-        InputTypeError: Something else.
+        InputTypeError: ``validation`` is no validation of scores.
     """
     panels.require(validation, PARTS, "score_validation", "a Validation of validate_scores")
     table = validation.to_dataframe()
@@ -38,6 +54,7 @@ def score_validation(validation: Any) -> Figure:
     titles = ["rank correlation with single lesions", "strongest units found", "top units silenced together"]
     rows = np.arange(len(table))
     figure, height, places = panels.grid(titles, height=34 * len(table) + 14, aside=0.04)
+    # of each panel: axis, factor, and columns of the score, its chance, the chance's 95th percentile, and p
     measured = (
         ("Spearman's rho", 1.0, "spearman", "spearman_by_chance", "spearman_by_chance_p95", "spearman_p"),
         ("recall (%)", 100.0, "recall", "recall_by_chance", None, None),
@@ -66,14 +83,15 @@ def score_validation(validation: Any) -> Figure:
         dots = panels.whiskers(
             values,
             rows,
-            values,
+            values,  # no intervals: both ends are the value
             values,
             theme.OKABE_ITO[0],
             marker=panels.filled(passed, theme.OKABE_ITO[0]),
             name="the score (hollow: p of .05 or more; recall is not tested)",
             showlegend=number == 0,
             customdata=[
-                f"{name}: {axis} {value:.3g}{test}<br>by chance {low:.3g}{'' if ends is None else f', 95 % {ends[i]:.3g}'}"
+                f"{name}: {axis} {value:.3g}{test}<br>"
+                f"by chance {low:.3g}{'' if ends is None else f', 95 % {ends[i]:.3g}'}"
                 for i, (name, value, test, low) in enumerate(zip(names, values, tests, middle, strict=True))
             ],
             hovertemplate="%{customdata}<extra></extra>",

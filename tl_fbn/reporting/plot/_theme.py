@@ -1,11 +1,12 @@
-"""The look every picture shares, and the checks every picture makes on what it is given.
+"""The look that all pictures share, and the checks that they make on what they are given.
 
-Signed quantities use a red-blue scale with white at 0 and equal range either side; shares and overlaps use one hue from
-white; categories use the eight colours of Okabe and Ito (2008). All three survive the common colour blindnesses. Grey
-is "nothing there", never "zero".
+Signed quantities use a red-blue scale with white at 0 and the same range on both sides. Shares and overlaps use one
+hue, from white. Categories use the eight colours of Okabe and Ito (2008). All three can be told apart with the common
+colour blindnesses. Grey means that there is no value; it never means zero.
 
-Names stand in a picture as they were given: plotly reads markup in labels, so :func:`verbatim` escapes it, and axes of
-names count positions, so that a network called "7" or "2024-01-01" is not taken for a number or a date.
+Names stand in a picture as they were given. plotly reads markup in labels, so :func:`verbatim` escapes it; and the
+ticks of an axis of names are positions 0, 1, 2 ... with the names as texts, so that a network called "7" or
+"2024-01-01" is not taken for a number or a date.
 
 plotly is an optional extra; :func:`plotly` imports it when the first picture is drawn. Nothing here draws by itself,
 and no global state of plotly (its default template, its renderer) is touched.
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 else:
     Figure = Any  # run-time type checks must not need plotly
 
+# blue, orange, green, vermilion, purple, sky blue, yellow, black
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-DIVERGING = "RdBu_r"
+DIVERGING = "RdBu_r"  # red is positive, as on maps of the brain
 SEQUENTIAL = "Blues"
-NOTHING = "#e2e2e2"
+NOTHING = "#e2e2e2"  # behind cells that have no number, so that white is left to mean 0
+# no font file is fetched: a picture has to look right on a machine without internet
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -73,10 +76,14 @@ def label(words: object, longest: int = 24) -> str:
 
 
 def colour_limit(arrays: Sequence[np.ndarray], *, percentile: float = 99.5) -> float:
-    """Half the range of a colour scale about 0: a percentile of the magnitudes, or their maximum where that is 0."""
+    """Half the range of a colour scale about 0: a percentile of the magnitudes, or their maximum where that is 0.
+
+    Arrays without any finite number other than 0 give 1, as a scale needs some range.
+    """
     sizes = np.abs(np.concatenate([array[np.isfinite(array)] for array in arrays]))
     if not sizes.size or not sizes.max() > 0:
         return 1.0
+    # the percentile is 0 where nearly all values are 0, as in a map of a few units
     return float(np.percentile(sizes, percentile)) or float(sizes.max())
 
 
@@ -92,9 +99,10 @@ def colour_bar(title: object, **place: Any) -> dict[str, Any]:
 
 
 def cells(z: np.ndarray, digits: int, starred: np.ndarray | None = None) -> list[list[str]]:
-    """Numbers as cell text, starred where asked; nothing where there is no number, and no "-0"."""
+    """Numbers as cell text, with a star where ``starred`` is 1; no text where there is no number, and no "-0"."""
     stars = np.zeros(z.shape) if starred is None else starred
     return [
+        # "z" writes a negative number that rounds to 0 without its sign
         [f"{value:z.{digits}f}{'*' if star == 1 else ''}" if np.isfinite(value) else "" for value, star in line]
         for line in (zip(*pair, strict=True) for pair in zip(z, stars, strict=True))
     ]
@@ -105,8 +113,8 @@ def matrix(z: np.ndarray, low: float | int, high: float | int, *, text: Any = No
 
     Args:
         z: (row, column) numbers.
-        low, high: Ends of the colour scale.
-        text: What stands in each cell, if anything.
+        low, high: Ends of the colour scale, in the unit of ``z``; a negative ``low`` selects the red-blue scale.
+        text: (row, column) texts that stand in the cells; None writes nothing.
         **rest: Further arguments of plotly's ``Heatmap``.
     """
     go, _ = plotly()
@@ -130,8 +138,8 @@ def matrix(z: np.ndarray, low: float | int, high: float | int, *, text: Any = No
 def matrix_axes(figure: Figure, columns: Sequence[str], rows: Sequence[str], **at: Any) -> None:
     """Label the cells of a matrix whose first row is at the top."""
     places = list(range(len(columns)))
-    span = [len(rows) - 0.5, -0.5]
-    turn = [0, -45, -90]  # as far as the names need
+    span = [len(rows) - 0.5, -0.5]  # from the larger to the smaller: row 0 is at the top
+    turn = [0, -45, -90]  # angles that plotly tries in this order until the names fit
     figure.update_xaxes(tickvals=places, ticktext=list(columns), autotickangles=turn, showgrid=False, **at)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), range=span, showgrid=False, **at)
 
@@ -140,11 +148,15 @@ def finish(figure: Figure, title: str, panels: int, *, min_width: int = 0, paper
     """Put on the shared look: white page, system font, quiet axes.
 
     Args:
-        figure: The picture so far.
-        title: Heading, as plain text.
-        panels: Height of the panels alone, in pixels.
-        min_width: Width below which the picture cannot be read; the report scrolls it instead (``layout.meta``).
-        paper: Colour behind the marks.
+        figure: The picture with all its traces; it is changed in place.
+        title: Heading of the picture, as plain text.
+        panels: Height of the panels and the gaps between them, without heading and legend, in pixels.
+        min_width: Width in pixels below which the picture cannot be read; the report scrolls a narrower one. It is
+            handed on in ``layout.meta``.
+        paper: Colour behind the marks of every panel.
+
+    Returns:
+        The same figure.
     """
     look: Any = figure.layout
     above = 26 if look.annotations else 6  # the legend stands above the titles of panels
@@ -152,7 +164,7 @@ def finish(figure: Figure, title: str, panels: int, *, min_width: int = 0, paper
         template="none",
         title={"text": verbatim(title), "x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 15}},
         font={"family": FONT, "size": 13, "color": "#1a1a1a"},
-        height=panels + 140,
+        height=panels + 140,  # the margins of 84 and 56 pixels below
         margin={"l": 16, "r": 16, "t": 84, "b": 56},
         paper_bgcolor="white",
         plot_bgcolor=paper,
@@ -180,6 +192,7 @@ def finish(figure: Figure, title: str, panels: int, *, min_width: int = 0, paper
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The lines of a table, each as a mapping of column to value."""
+    # tolist gives Python numbers, and each column keeps its type: an int beside a float is not made a float
     columns = {str(name): table[name].tolist() for name in table}
     return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]
 

@@ -1,14 +1,16 @@
-"""What networks do while a text goes by: one line a network over tokens, blocks shaded, every token to be pointed at.
+"""Networks over time: a line for each network over the tokens of a run, with its blocks shaded behind.
 
-A course is the mean activation of a network's members at a row, members of negative sign counted negatively
-(:mod:`tl_fbn.analysis.networks.time_courses`); with ``standardize`` its deviation from its mean over the run, in standard deviations. Rows are token
-positions: time in a language model is counted in them.
+A time course is the mean activation of a network's members at each row, with members of negative sign counted
+negatively (:mod:`tl_fbn.analysis.networks.time_courses`); with ``standardize`` it is the deviation from the mean over
+the run, in standard deviations. Rows are tokens, which is how time is counted in a language model (or prompts, where a
+recording is pooled). Pointing at a line shows the token, its prompt and its condition.
 
-Every row is drawn up to 2,000 of them. Above, rows are parted into bins of equal length and of each bin the lowest and the highest
-row of a network are drawn, in their order: no peak is lost, and the title says so. What is lost is how many rows lie
-between the two; ``rows=slice(0, 500)`` shows all of a part.
+Up to 2,000 rows are all drawn. More are divided into bins of equal length, and the lowest and the highest row of each
+bin are drawn, in their order: no peak is lost, and the heading says so. The rows between the two are lost;
+``rows=slice(0, 500)`` shows every row of a part.
 
-Shading shows what was asked for when, not what the networks found; ``fit_glm`` of the courses tests that.
+The shading shows which condition was shown when, and is no finding about the networks. Whether a network follows the
+conditions is tested by :func:`tl_fbn.fit_glm` of the time courses.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network
 
-_ALL_ROWS = 2000
-_MOST_POINTS = 8000
+_MOST_ROWS_ONE_BY_ONE = 2000  # so many are drawn one by one
+_MOST_POINTS = 8000  # of all networks together, where rows are binned
 _MOST_PANELS = 32
-_MOST_BLOCKS = 400
-_ABOUT = ("prompt", "position", "token", "condition")
+_MOST_BLOCKS = 400  # plotly draws each shade as a shape of its own, which is slow
+_ROW_COLUMNS = ("prompt", "position", "token", "condition")  # columns of the table after the row's number
 
 
 def time_courses(
@@ -49,39 +51,49 @@ def time_courses(
 ) -> Figure:
     """Draw the time courses of networks over the tokens of a run, with its blocks behind them.
 
-    >>> time_courses(recording, atlas, run=0, rows=slice(0, 400))               # doctest: +SKIP
+    >>> figure = fbn.plot.time_courses(recording, atlas, run=0, rows=slice(0, 200))
+    >>> figure.layout.title.text
+    '8 networks over rows 0 to 199 of run 0: mean activation'
+    >>> [block.text for block in figure.layout.annotations]
+    ['sort', 'reverse', 'add', 'sort']
 
     Args:
-        recording: Activations; or time courses, as :func:`tl_fbn.networks.time_courses` returns them.
-        networks: An atlas, a network, or names to networks, up to 32; None where ``recording`` holds time courses already.
-        run: Which run.
-        rows: Which of its rows; all by default.
-        standardize: Draw deviations from the mean over the whole run in standard deviations.
-        signed: Members with a negative sign count negatively.
-        title: Heading; by default what is shown, and whether rows were left out.
+        recording: A recording of activations; or one of time courses, as :func:`tl_fbn.networks.time_courses` returns
+            it.
+        networks: An atlas, a network, or a mapping of names to networks, up to 32; None if ``recording`` already holds
+            time courses.
+        run: Index of the run, counted from 0.
+        rows: Rows of the run to draw, as a slice without a step; None draws all.
+        standardize: True draws deviations from the mean over the whole run in standard deviations, False the mean
+            activation.
+        signed: Whether members of a network with a negative sign count negatively.
+        title: Heading of the picture; by default what is shown, and whether rows were left out.
 
     Raises:
-        InputIndexError: The recording has no such run.
-        InputError: No networks where there are no courses yet, networks of another space, too many, or no rows.
+        InputIndexError: The recording has no run ``run``.
+        InputError: ``networks`` is None and the recording holds no time courses, the networks are of another unit space
+            or too many, or ``rows`` has a step or no row of the run.
     """
-    table, shown = _table(recording, networks, run, rows, standardize, signed)
-    names = [str(name) for name in table.columns[len(_ABOUT) + 1 :]]
-    values = table.iloc[:, len(_ABOUT) + 1 :].to_numpy(dtype=np.float64)
+    table, shown = _courses_and_blocks(recording, networks, run, rows, standardize, signed)
+    # columns: row, those about it, and then one for each network
+    names = [str(name) for name in table.columns[len(_ROW_COLUMNS) + 1 :]]
+    values = table.iloc[:, len(_ROW_COLUMNS) + 1 :].to_numpy(dtype=np.float64)
     place = table["row"].to_numpy()
     go, _ = theme.plotly()
     n = len(names)
-    panel = int(np.clip(520 // n, 34, 110))
+    panel = int(np.clip(520 // n, 34, 110))  # pixels; the picture grows beyond 520 with more than fifteen networks
     gap = 8
     height = n * panel + (n - 1) * gap
-    complete = len(table) <= _ALL_ROWS
-    bins = len(table) if complete else max(100, min(_ALL_ROWS, _MOST_POINTS // n) // 2)
-    about = _words(table)
+    complete = len(table) <= _MOST_ROWS_ONE_BY_ONE
+    # two points a bin, for at most _MOST_POINTS of all networks, but never fewer than 100 bins
+    bins = len(table) if complete else max(100, min(_MOST_ROWS_ONE_BY_ONE, _MOST_POINTS // n) // 2)
+    about = _hover_texts_of_rows(table)
     figure = go.Figure()
     for number, (name, course) in enumerate(zip(names, values.T, strict=True)):
         keep = np.arange(len(table)) if complete else extremes(course, bins)
         called = theme.verbatim(name)
         line = go.Scatter(
-            x=place[keep].astype(np.int32),
+            x=place[keep].astype(np.int32),  # plotly packs 4 bytes a number, half of what 64 bits would take
             y=course[keep].astype(np.float32),
             yaxis=f"y{number + 1}" if number else "y",
             mode="lines",
@@ -110,6 +122,7 @@ def time_courses(
         + ("" if complete else f"; of {len(table):,} rows the lowest and highest in {bins:,} bins")
     )
     theme.finish(figure, heading, height, min_width=600)
+    # pooled after the scan, or already by the scanner, whose settings are the "fields"
     pooled = recording.about.get("pool") or recording.about.get("fields", {}).get("pool")
     rows_are = f"row (one {'prompt' if pooled else 'token'} each)"
     figure.update_xaxes(title_text=rows_are, showgrid=False, range=[place[0] - 0.5, place[-1] + 0.5])
@@ -118,7 +131,7 @@ def time_courses(
     figure.update_layout(hovermode="x unified" if complete else "closest")
     if complete:
         figure.update_layout(hoversubplots="axis")
-    _shade(go, figure, shown, rows_are)
+    _shade_blocks(go, figure, shown, rows_are)
     return figure
 
 
@@ -131,17 +144,28 @@ def course_table(
     standardize: bool = False,
     signed: bool = True,
 ) -> pd.DataFrame:
-    """The numbers behind :func:`time_courses`: one line a row, with its prompt, position, token, condition, and a column a network.
+    """The numbers behind :func:`time_courses`, one line for each row.
 
     Args:
-        recording: As for :func:`time_courses`, like all others.
-        networks: Networks.
-        run: Which run.
-        rows: Which of its rows.
-        standardize: Deviations in standard deviations over the run.
-        signed: Members with a negative sign count negatively.
+        recording: A recording of activations; or one of time courses, as :func:`tl_fbn.networks.time_courses` returns
+            it.
+        networks: An atlas, a network, or a mapping of names to networks, up to 32; None if ``recording`` already holds
+            time courses.
+        run: Index of the run, counted from 0.
+        rows: Rows of the run, as a slice without a step; None takes all.
+        standardize: True gives deviations from the mean over the whole run in standard deviations, False the mean
+            activation.
+        signed: Whether members of a network with a negative sign count negatively.
+
+    Returns:
+        Columns row, prompt, position, token, condition, and one for each network.
+
+    Raises:
+        InputIndexError: The recording has no run ``run``.
+        InputError: ``networks`` is None and the recording holds no time courses, the networks are of another unit space
+            or too many, or ``rows`` has a step or no row of the run.
     """
-    return _table(recording, networks, run, rows, standardize, signed)[0]
+    return _courses_and_blocks(recording, networks, run, rows, standardize, signed)[0]
 
 
 def extremes(course: Float[np.ndarray, " row"], bins: int) -> Int[np.ndarray, " kept"]:
@@ -149,15 +173,22 @@ def extremes(course: Float[np.ndarray, " row"], bins: int) -> Int[np.ndarray, " 
 
     >>> extremes(np.array([0.0, 3.0, -1.0, 0.0, 0.0, 5.0]), 2)
     array([1, 2, 3, 5])
+
+    Args:
+        course: (row,) values of one network.
+        bins: Number of bins; no more than rows are made.
+
+    Returns:
+        Up to two indices a bin, each once, ascending.
     """
-    edges = np.linspace(0, len(course), min(bins, len(course)) + 1).astype(int)
+    edges = np.linspace(0, len(course), min(bins, len(course)) + 1).astype(int)  # bins differ by one row at most
     kept = [
         low + place for low, high in pairwise(edges) for place in (course[low:high].argmin(), course[low:high].argmax())
     ]
     return np.unique(kept)
 
 
-def _table(
+def _courses_and_blocks(
     recording: Recording,
     networks: Network | Mapping[str, Network] | None,
     run: int,
@@ -170,21 +201,23 @@ def _table(
         raise InputIndexError(f"run {run} of a recording of {len(recording)} runs; give 0 to {len(recording) - 1}")
     if networks is None and recording.space.site != SITE:
         raise InputError(
-            f"time_courses needs networks to read from {recording.space.describe()}; give networks=, or the courses that "
-            "fbn.networks.time_courses(recording, networks) returns"
+            f"time_courses needs networks to read from {recording.space.describe()}; give networks=, or the courses "
+            "that fbn.networks.time_courses(recording, networks) returns"
         )
+    # a recording of this run alone: the courses of the other runs are not needed
     one = Recording(recording.spaces, ((recording.runs[run],),), recording.about)
     if networks is None:
         names = [str(name) for name in recording.about.get("networks") or range(recording.space.n_units)]
     else:
         sets = theme.named_networks(networks, "time_courses")
-        names, one = list(sets), courses_of(one, sets, signed=signed)
+        names = list(sets)
+        one = courses_of(one, sets, signed=signed)
     if len(names) > _MOST_PANELS:
         raise InputError(
             f"time_courses draws up to {_MOST_PANELS} networks, a panel each; got {len(names)}. Give fewer"
         )
     values = np.asarray(one[0].layer(0), dtype=np.float64)
-    if standardize:
+    if standardize:  # before rows are chosen: z is of the whole run, whichever part of it is drawn
         spread = values.std(0)
         values = (values - values.mean(0)) / np.where(spread > 0, spread, 1.0)
     chosen = np.arange(len(values))[slice(None) if rows is None else rows]
@@ -193,42 +226,50 @@ def _table(
     if (np.diff(chosen) != 1).any():
         raise InputError(f"rows={rows} leaves rows out; give a slice without a step, e.g. slice(0, 500)")
     known = one[0].rows
-    conditions = np.full(len(values), "", dtype=object)
+    conditions = np.full(len(values), "", dtype=object)  # rows between blocks have no condition
     blocks = []
     for condition, span in blocks_of(one[0].events):
         conditions[span] = condition
-        low = max(span.start, int(chosen[0]))
+        low = max(span.start, int(chosen[0]))  # the part of the block that is drawn
         high = min(span.stop, int(chosen[-1]) + 1)
         if low < high:
             blocks.append((str(condition), low, high))
     table = pd.DataFrame({"row": chosen})
-    for name in _ABOUT[:3]:
+    for name in _ROW_COLUMNS[:3]:
         table[name] = known[name].to_numpy()[chosen] if name in known else None
     table["condition"] = conditions[chosen]
     return pd.concat([table, pd.DataFrame(values[chosen], columns=names)], axis=1), blocks
 
 
-def _words(table: pd.DataFrame) -> list[str]:
-    """What hovering says about every row, beside its number."""
+def _hover_texts_of_rows(table: pd.DataFrame) -> list[str]:
+    """What hovering says about every row: token, prompt and position in it, condition, as far as they are known."""
     words = []
     for token, prompt, position, condition in zip(
         *(table[name].tolist() for name in ("token", "prompt", "position", "condition")), strict=True
     ):
-        said = [] if token is None else [theme.label(repr(token), 32)]
+        parts = [] if token is None else [theme.label(repr(token), 32)]
         if prompt is not None:
-            said.append(f"prompt {theme.label(prompt, 32)}" + ("" if position is None else f" at {position}"))
-        said += [theme.label(condition, 32)] if condition else []
-        words.append(", ".join(said))
+            parts.append(f"prompt {theme.label(prompt, 32)}" + ("" if position is None else f" at {position}"))
+        parts += [theme.label(condition, 32)] if condition else []
+        words.append(", ".join(parts))
     return words
 
 
-def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are: str) -> None:
-    """Blocks as shades over all panels, their conditions on top or, without room there, in a legend. Of more than eight, colours repeat."""
+def _shade_blocks(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are: str) -> None:
+    """Draw blocks as shades over all panels, with their conditions on top or, without room there, in a legend.
+
+    Args:
+        go: plotly's graph objects.
+        figure: The picture with its lines; it is changed in place.
+        blocks: (condition, first row, row after the last) of each block that is drawn. With more than eight conditions
+            colours repeat.
+        rows_are: Title of the axis of rows; words are added where there are too many blocks to shade.
+    """
     if not blocks:
         return
     conditions = list(dict.fromkeys(condition for condition, _, _ in blocks))
     colours = {name: theme.OKABE_ITO[i % len(theme.OKABE_ITO)] for i, name in enumerate(conditions)}
-    merged = _merged(blocks) if len(blocks) > _MOST_BLOCKS else blocks
+    merged = _merged_blocks(blocks) if len(blocks) > _MOST_BLOCKS else blocks
     if len(merged) > _MOST_BLOCKS:
         figure.update_xaxes(title_text=f"{rows_are}; {len(blocks):,} blocks, too many to shade")
         return
@@ -250,6 +291,7 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are
     ]
     figure.update_layout(shapes=shapes)
     width = 900 / (blocks[-1][2] - blocks[0][1])  # pixels a row, on an ordinary screen
+    # a letter takes about 8 pixels: names stand above their blocks if every name fits
     if all(width * (high - low) > 8 * min(len(name), 14) for name, low, high in blocks):
         for name, low, high in blocks:
             figure.add_annotation(
@@ -263,19 +305,19 @@ def _shade(go: Any, figure: Figure, blocks: list[tuple[str, int, int]], rows_are
                 font={"size": 11, "color": "#444"},
             )
         return
-    for name in conditions:
+    for name in conditions:  # traces without points, for the legend alone
         square = {"symbol": "square", "size": 12, "color": colours[name], "opacity": 0.35}
         key = go.Scatter(x=[None], y=[None], mode="markers", marker=square, name=theme.label(name), hoverinfo="skip")
         figure.add_trace(key)
 
 
-def _merged(blocks: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-    """Neighbouring blocks of one condition as one."""
+def _merged_blocks(blocks: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Blocks of one condition that follow each other without a gap, as one block."""
     merged = blocks[:1]
     for name, low, high in blocks[1:]:
-        before = merged[-1]
-        if before[0] == name and before[2] == low:
-            merged[-1] = (name, before[1], high)
+        previous_name, previous_low, previous_high = merged[-1]
+        if previous_name == name and previous_high == low:
+            merged[-1] = (name, previous_low, high)
         else:
             merged.append((name, low, high))
     return merged

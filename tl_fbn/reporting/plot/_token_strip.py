@@ -1,10 +1,9 @@
-"""The tokens of one text, coloured by what each belongs to or by a number of yours.
+"""The tokens of one text as coloured cells: by the kind of each token, or by a number for each.
 
-    token_strip(fbn.token_layout(model, chat))                       special, content, answer
-    token_strip(layout, activations, unit="mean activation")         one number a token
-
-Cells follow each other in reading order and wrap over lines; a line also ends with a token that breaks it. The colours of kinds are those that a layout has in a
-notebook. Texts of some thousand tokens are drawn, if slowly: each token is a cell with its own text.
+Cells follow each other in reading order and wrap over lines; a line also ends after a token that ends with a line
+break. Kinds (special, content, answer) have the colours that a token layout has in a notebook. Numbers, such as the
+activation of a network, have a red-blue scale about 0. Texts of some thousand tokens can be drawn but are slow, because
+each token is a cell with its own text.
 
 The table behind it is :func:`strip_table`.
 """
@@ -29,33 +28,41 @@ def token_strip(
 ) -> Figure:
     """The tokens of one text as coloured cells in reading order, wrapped over lines.
 
-    Colours say what each token belongs to (special, content, answer); with ``values``, such as a network's activation, they are those on a scale
-    about 0 and tokens without a number are grey. Scored tokens have a frame. Hovering shows position, kind, turn, id and value.
+    Colours show the kind of each token (special, content, answer). With ``values``, such as a network's activation,
+    they show these on a scale about 0, and tokens without a number are grey. Scored tokens have a frame. Hovering shows
+    position, kind, turn, id and value.
 
-    >>> token_strip(fbn.token_layout(model, chat))                              # doctest: +SKIP
+    >>> layout = fbn.token_layout(model, fbn.chats("sort")[0])
+    >>> figure = fbn.plot.token_strip(layout)
+    >>> {cells.name: "".join(cells.text) for cells in figure.data}
+    {'special': '<bos>[INST][/INST]', 'content': 'sort:kaegi', 'answer': 'aegik'}
 
     Args:
         layout: The layout that :func:`tl_fbn.token_layout` found.
-        values: (token,) one number a token; NaN where there is none.
-        unit: What the values are.
-        wrap: Characters on a line.
+        values: (token,) one number for each token; NaN where there is none. None colours tokens by kind.
+        unit: What the values are, such as ``"mean activation"``, for the legend.
+        wrap: Largest number of characters on a line, at least 20.
 
     Raises:
-        InputError: No tokens, values of another length, a line that is too short.
+        InputTypeError: ``layout`` is no token layout.
+        InputError: The text has no tokens, there is not one value for each token, or ``wrap`` is too small.
     """
     table = strip_table(layout, values)
     if wrap < 20:
         raise InputError(f"wrap={wrap} characters on a line is too few; give 20 or more")
+    # a line break, a tab and an empty token get a sign, or their cells would look empty
     shown = [word.replace("\n", "\u21b5").replace("\t", "\u21e5") or "\u00b7" for word in layout.words]
-    sizes = np.array([max(len(word), 1) + 1.2 for word in shown])
-    starts, rows = _wrapped(sizes, [word.endswith("\n") for word in layout.words], wrap)
+    sizes = np.array([max(len(word), 1) + 1.2 for word in shown])  # in characters, with a margin
+    starts, rows = _cell_positions(sizes, [word.endswith("\n") for word in layout.words], wrap)
+    # which scored group a token belongs to, counted from 1; 0 for none
     group = {position: number for number, part in enumerate(layout.used, start=1) for position in part}
     table = table.assign(group=[group.get(i, 0) for i in range(len(table))])
-    hover = [_token_words(line, unit) for line in theme.records(table)]
+    hover = [_hover_text_of_token(line, unit) for line in theme.records(table)]
     go, _ = theme.plotly()
     figure = go.Figure()
     limit = 1.0 if values is None else theme.colour_limit([table["value"].to_numpy()], percentile=100.0)
-    for name, mine, look in _looks(table, limit, unit):
+    for name, mine, look in _cell_groups(table, limit, unit):
+        # text is white on the dark ends of the scale
         dark = np.abs(table["value"].to_numpy()[mine]) / limit > 0.6 if "value" in table else np.zeros(mine.sum(), bool)
         look["line"] = {"color": "#222", "width": np.where(table["group"].to_numpy()[mine] > 0, 2, 0).tolist()}
         cells = go.Bar(
@@ -94,7 +101,19 @@ def token_strip(
 
 
 def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None = None) -> pd.DataFrame:
-    """The numbers behind :func:`token_strip`, one line a token: position, token_id, token, kind, turn, and value where there are values."""
+    """The numbers behind :func:`token_strip`, one line for each token.
+
+    Args:
+        layout: The layout that :func:`tl_fbn.token_layout` found.
+        values: (token,) one number for each token; NaN where there is none. None leaves the column out.
+
+    Returns:
+        Columns position, token_id, token, kind, turn, and value if there are values.
+
+    Raises:
+        InputTypeError: ``layout`` is no token layout.
+        InputError: The text has no tokens, or there is not one value for each token.
+    """
     panels.require(layout, ("ids", "words", "kinds", "turns", "used", "to_dataframe"), "token_strip", "a TokenLayout")
     table = layout.to_dataframe()
     if not len(table):
@@ -107,23 +126,33 @@ def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None
     return table.assign(value=given)
 
 
-def _wrapped(sizes: np.ndarray, ends: Sequence[bool], wrap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each cell starts, and on which line; a line ends when it is full or with a token that breaks the line."""
+def _cell_positions(sizes: np.ndarray, ends: Sequence[bool], wrap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each cell starts, and on which line it is.
+
+    Args:
+        sizes: (token,) width of each cell, in characters.
+        ends: (token,) whether the line ends after the token.
+        wrap: Width of a line, in characters; a wider cell has a line of its own.
+    """
     starts = []
     rows = []
     x = 0.0
     row = 0
     for size, last in zip(sizes, ends, strict=True):
-        if x and x + size > wrap:
-            x, row = 0.0, row + 1
+        if x and x + size > wrap:  # the line is full
+            x = 0.0
+            row += 1
         starts.append(x)
         rows.append(row)
-        x, row = (0.0, row + 1) if last else (x + size, row)
+        x += size
+        if last:
+            x = 0.0
+            row += 1
     return np.array(starts), np.array(rows)
 
 
-def _looks(table: pd.DataFrame, limit: float, unit: str) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
-    """Name, cells and colours of each group of cells."""
+def _cell_groups(table: pd.DataFrame, limit: float, unit: str) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Name, mask over tokens and plotly's ``marker`` of each group of cells: kinds, or values and missing values."""
     if "value" not in table:
         kinds = [kind for kind in COLOURS if kind in set(table["kind"])]
         masks = [(kind, (table["kind"] == kind).to_numpy()) for kind in kinds]
@@ -138,10 +167,11 @@ def _looks(table: pd.DataFrame, limit: float, unit: str) -> list[tuple[str, np.n
     return [part for part in parts if part[1].any()]
 
 
-def _token_words(line: dict[str, Any], unit: str) -> str:
+def _hover_text_of_token(line: dict[str, Any], unit: str) -> str:
+    """What hovering over a token says."""
     scored = f"<br>scored in group {line['group']}" if line["group"] else ""
     value = f"<br>{theme.verbatim(unit)} {line['value']:.4g}" if np.isfinite(line.get("value", np.nan)) else ""
     return (
-        f"{line['position']}: {theme.verbatim(repr(line['token']))}<br>{line['kind'] or 'unknown'}, turn {line['turn']}, "
-        f"id {line['token_id']}{scored}{value}"
+        f"{line['position']}: {theme.verbatim(repr(line['token']))}<br>"
+        f"{line['kind'] or 'unknown'}, turn {line['turn']}, id {line['token_id']}{scored}{value}"
     )

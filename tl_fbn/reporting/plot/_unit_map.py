@@ -1,12 +1,13 @@
 """The glass brain: every unit of a model in one picture, layers from bottom to top.
 
-Wide layers are drawn as bins of neighbouring units that show their value of largest magnitude, so that a single strong
-unit among thousands stays visible; a mean would hide it. Binning says nothing about space: neurons have no neighbours.
-For the same reason every layer may as well be sorted by value, which shows how values are spread in each layer: how many
-units are large, in which layers, and whether on both sides.
+If a layer has more than 1,500 units, units with neighbouring indices are drawn as one bin that shows its value of
+largest magnitude, so that a single strong unit among thousands stays visible; a mean would hide it. A bin is no place:
+neurons with neighbouring indices have nothing in common. For the same reason the units of every layer may be sorted by
+value, which shows how values are distributed in each layer: how many units have large values, in which layers, and
+whether on both sides of 0.
 
-Cost: at most 1,500 cells a layer, 4 bytes a cell (rounded to four digits) and 2 more where a cell has to say which unit it
-shows; a map of 32 x 11,008 units is drawn with 23,488 cells, 0.2 MB of JSON.
+Cost: at most 1,500 cells a layer, with 4 bytes a cell (values are rounded to four digits) and 2 more where a cell has
+to say which unit it shows; a map of 32 x 11,008 units is drawn with 23,488 cells, 0.2 MB of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 UnitOrder = Literal["index", "sorted"]
-WIDEST, BINNED_COLUMNS = 1500, 768  # a bin should not be narrower than a pixel of a 1000-pixel picture
+WIDEST = 1500  # units of a layer that are drawn one by one
+BINNED_COLUMNS = 768  # bins of a wider layer, at most: none is narrower than a pixel of a picture of 1,000 pixels
 
 
 def unit_map(
@@ -35,35 +37,42 @@ def unit_map(
 ) -> Figure:
     """A glass brain: the value of every unit, layers from bottom to top, units from left to right.
 
-    >>> unit_map({"sort": sort.z, "add": add.z}, networks=atlas)                # doctest: +SKIP
-    >>> unit_map(sort.z, order="sorted")                                        # doctest: +SKIP
+    >>> figure = fbn.plot.unit_map(contrast.z, networks=network)
+    >>> figure.layout.title.text
+    'Every unit of tl_fbn-demo mlp.neurons (3 x 384): z'
+    >>> brain = fbn.plot.unit_map(contrast.z, order="sorted").data[0]
+    >>> brain.z[:, 0].round(1).tolist()  # the largest z of layers 0, 1 and 2
+    [8.6, 7.1, 5.5]
 
-    Maps of one kind share one colour scale, symmetric about 0 and clipped at the 99.5th percentile of the magnitudes of
-    all of them, so that they may be compared. Hovering shows the exact value. If any layer has more than 1,500 units,
+    Maps of one kind have one colour scale, symmetric about 0 and clipped at the 99.5th percentile of the magnitudes of
+    all of them, so that they can be compared. Hovering shows the value. If any layer has more than 1,500 units,
     neighbouring units are drawn as one bin, which shows its value of largest magnitude.
 
     Args:
-        maps: One map, or names to maps of one space.
-        title: Heading; by default kind and space.
-        networks: Members to mark with dots: one network for all maps, or one for each, under the same names.
-        order: ``"index"``, units where they are; or ``"sorted"``, those of every layer of every map by value, the largest
-            left, so that a column is a rank and no unit.
+        maps: One map, or a mapping of names to maps of one unit space, drawn below each other.
+        title: Heading of the picture; by default the kinds of the maps and their unit space.
+        networks: Networks whose members get a dot: one network for all maps, or a mapping with one for the name of each
+            map. None marks none.
+        order: ``"index"`` draws the units of a layer in their order; ``"sorted"`` sorts those of every layer of every
+            map by value, the largest on the left, so that a column is a rank and not a unit.
 
     Raises:
-        InputError: Maps or networks of different spaces, networks under other names than the maps, or an unknown order.
+        InputTypeError: ``maps`` is neither a map nor a mapping of names to maps.
+        InputError: Maps or networks are of different unit spaces, networks have other names than the maps, there is no
+            map, or the order is unknown.
     """
     one_of(order, UnitOrder, "order")
     panels = {"": maps} if isinstance(maps, UnitMap) else theme.named(maps, UnitMap, "unit_map")
     space = next(iter(panels.values())).space
     for other in panels.values():
         space.require_same(other.space, "draw in one picture")
-    marked = _marked(networks, panels)
+    marked = _network_of_each_map(networks, panels)
     kinds = list(dict.fromkeys(panel.kind for panel in panels.values()))
     limits = {kind: theme.colour_limit([m.values for m in panels.values() if m.kind == kind]) for kind in kinds}
 
     go, make_subplots = theme.plotly()
     n = len(panels)
-    panel = height_of(space)
+    panel = height_of(space)  # this and the next two: pixels
     gap = 40
     height = n * panel + (n - 1) * gap
     titles = [theme.label(name, 80) for name in panels] if n > 1 else None
@@ -71,6 +80,7 @@ def unit_map(
     figure = make_subplots(rows=n, cols=1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=titles)
     for row, (name, values) in enumerate(panels.items(), start=1):
         limit = limits[values.kind]
+        # a colour bar for each panel where kinds differ; else one at the top, which may reach over several panels
         long = panel if len(kinds) > 1 else min(height, 160)
         bar = {"len": long / height, "y": 1 - (row - 1) * (panel + gap) / height, "yanchor": "top"}
         style = {
@@ -82,8 +92,10 @@ def unit_map(
         }
         figure.add_trace(heat(go, values, order, **style), row=row, col=1)
         if name in marked:
-            called = "the network" if isinstance(networks, Mapping) else marked[name].name
-            figure.add_trace(dots(go, marked[name], called, values, order).update(showlegend=row == 1), row=row, col=1)
+            network_name = "the network" if isinstance(networks, Mapping) else marked[name].name
+            figure.add_trace(
+                dots(go, marked[name], network_name, values, order).update(showlegend=row == 1), row=row, col=1
+            )
         complete = all(np.isfinite(m.values).all() for m in panels.values())
         kind = kinds[0] if len(kinds) == 1 else "value"
         axes(figure, space, order, kind, complete=complete, words=row == n, row=row, col=1)
@@ -93,25 +105,25 @@ def unit_map(
 
 
 def bin_width(space: UnitSpace) -> int:
-    """Units that share a cell."""
+    """Number of units that share a cell."""
     widest = max(space.widths)
     return 1 if widest <= WIDEST else -(-widest // BINNED_COLUMNS)
 
 
 def height_of(space: UnitSpace) -> int:
-    """Height of a glass brain, in pixels."""
+    """Height of a glass brain in pixels: 16 a layer, but neither a strip nor more than a screen."""
     return int(np.clip(16 * space.n_layers, 96, 420))
 
 
 def heat(go: Any, values: UnitMap, order: UnitOrder = "index", **style: Any) -> Any:
-    """The cells of a glass brain; ``style`` gives range and colours."""
+    """The cells of a glass brain; ``style`` gives range and colours, as arguments of plotly's ``Heatmap``."""
     width = bin_width(values.space)
-    image, units = _image(values, width, order)
+    image, units = _binned_image(values, width, order)
     at_home = width == 1 and order == "index"  # then the axis says which unit a cell is
     return go.Heatmap(
         z=image,
         customdata=None if at_home else units,
-        x0=(width - 1) / 2,
+        x0=(width - 1) / 2,  # middle of the first bin: the axis counts units, not bins
         dx=width,
         hoverongaps=False,
         hovertemplate=f"layer %{{y}}<br>unit %{{{'x' if at_home else 'customdata'}}}<br>"
@@ -123,7 +135,17 @@ def heat(go: Any, values: UnitMap, order: UnitOrder = "index", **style: Any) -> 
 def axes(
     figure: Figure, space: UnitSpace, order: UnitOrder, kind: str, *, complete: bool, words: bool, **at: Any
 ) -> None:
-    """Label a glass brain: layers up, units across; ``words`` below the lowest of several."""
+    """Label a glass brain: layers up, units across.
+
+    Args:
+        figure: The picture; it is changed in place.
+        space: Unit space of the map.
+        order: Order of the units within a layer, which the title of the axis says.
+        kind: Kind of the values, for the title of the axis.
+        complete: Whether every unit has a finite value; otherwise the title explains grey.
+        words: Whether the axis of units has its title; true for the lowest of several panels.
+        **at: ``row`` and ``col`` of the panel.
+    """
     said = "unit within the layer" if order == "index" else f"units of the layer by {kind}, largest first"
     if (width := bin_width(space)) > 1:
         said += f", in bins of {width} that show their largest |{kind}|"
@@ -139,11 +161,12 @@ def axes(
 
 
 def dots(go: Any, network: Network, name: str, values: UnitMap, order: UnitOrder = "index") -> Any:
-    """A dot on every member."""
+    """A dot on every member of a network; where units are sorted, at the unit's rank in its layer."""
     members = network.to_dataframe()
     x = members["unit"].to_numpy()
     if order == "sorted":
-        rank = np.concatenate([np.argsort(_by_value(part)) for part in values.by_layer()])
+        # argsort of an order gives the rank of each unit in it
+        rank = np.concatenate([np.argsort(_units_by_value(part)) for part in values.by_layer()])
         x = rank[network.members]
     return go.Scatter(
         x=x,
@@ -156,40 +179,45 @@ def dots(go: Any, network: Network, name: str, values: UnitMap, order: UnitOrder
     )
 
 
-def _by_value(part: np.ndarray) -> Integer[np.ndarray, " unit"]:
+def _units_by_value(part: np.ndarray) -> Integer[np.ndarray, " unit"]:
     """Units of a layer, the largest value first, ties by index, NaN last."""
     return np.argsort(-part, kind="stable")
 
 
-def _image(
+def _binned_image(
     values: UnitMap, width: int, order: UnitOrder
 ) -> tuple[Float32[np.ndarray, "layer bin"], Integer[np.ndarray, "layer bin"]]:
     """A map as a picture, NaN where there is no unit, and the unit that each cell shows."""
     widest = max(values.space.widths)
     n_bins = -(-widest // width)
+    # layers of different width as one array, NaN beyond the end of each
     padded = np.full((values.space.n_layers, n_bins * width), np.nan, dtype=np.float32)
-    small = np.uint16 if widest <= 2**16 else np.int32
+    small = np.uint16 if widest <= 2**16 else np.int32  # 2 bytes a cell where they can hold every index
     places = np.tile(np.arange(n_bins * width), (values.space.n_layers, 1)).astype(small)
     for row, place, part in zip(padded, places, values.by_layer(), strict=True):
-        chosen = _by_value(part) if order == "sorted" else slice(None)
+        chosen = _units_by_value(part) if order == "sorted" else slice(None)
         row[: len(part)] = part[chosen]
         place[: len(part)] = place[: len(part)][chosen]
     shape = values.space.n_layers, n_bins, width
     bins = padded.reshape(shape)
+    # (layer, bin, 1) place of the largest magnitude in its bin; NaN loses against any number
     winner = np.where(np.isnan(bins), -np.inf, np.abs(bins)).argmax(axis=2)[..., None]
     shown, units = (np.take_along_axis(cells, winner, axis=2)[..., 0] for cells in (bins, places.reshape(shape)))
     return significant(shown), units
 
 
 def significant(values: Float32[np.ndarray, "*any"], digits: int = 4) -> Float32[np.ndarray, "*any"]:
-    """Rounded to so many significant digits: what hovering shows, in fewer characters."""
+    """Values rounded to some significant digits: what hovering shows, in fewer characters of JSON."""
     sizes = np.abs(values.astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        # value of the last digit that is kept: 10^(floor(log10 |value|) - digits + 1)
         step = 10.0 ** (np.floor(np.log10(np.where(sizes > 0, sizes, 1.0))) - digits + 1)
         return np.where(np.isfinite(values), np.round(values / step) * step, values).astype(np.float32)
 
 
-def _marked(networks: Network | Mapping[str, Network] | None, maps: Mapping[str, UnitMap]) -> dict[str, Network]:
+def _network_of_each_map(
+    networks: Network | Mapping[str, Network] | None, maps: Mapping[str, UnitMap]
+) -> dict[str, Network]:
     """The network to mark on each map."""
     if networks is None:
         return {}

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from tl_fbn.acquisition.recording.recording import Recording, Run
+from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
