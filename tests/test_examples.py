@@ -1,4 +1,5 @@
-"""The tutorials: scripts that say what they ask and what they do not show, notebooks that are their scripts', executed and clean.
+"""The tutorials: scripts that say what they ask and what they do not show, notebooks that are their scripts', executed
+and clean.
 
 They are run by ``python -m examples --check``, as ``.ci/run`` does; here they are read.
 """

@@ -1,4 +1,6 @@
-"""The pages of the manual: every Python block runs as a reader would paste it, prints what the page shows, and links lead somewhere."""
+"""The pages of the manual: every Python block runs as a reader would paste it, prints what the page shows, and links
+lead somewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Recordings and results that version 0.1 wrote open, and say and hold what they did then.
 
-``tests/data/version_0_1`` was written by commit 0a69ec3, before modules moved and fields were renamed; ``said.json`` beside the files holds what that version
+``tests/data/version_0_1`` was written by commit 0a69ec3, before modules moved and fields were renamed; ``said.json``
+beside the files holds what that version
 said of each: its repr, the lines of its table, the sum of its numbers.
 """
 

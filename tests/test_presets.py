@@ -91,7 +91,9 @@ def test_s0s_settings_run_and_say_what_is_not_theirs(name):
 
 
 def test_s0s_first_version_equals_fastica_thresholded_by_hand():
-    """The recipe written out: temporal FastICA, loadings z-scored over neurons, one-sided 3.6; signs are chance on either side."""
+    """The recipe written out: temporal FastICA, loadings z-scored over neurons, one-sided 3.6; signs are chance on
+    either side.
+    """
     recording, _, _ = planted(6, n_runs=1, rows=300, noise=1.0)
     options = {**fbn.presets.s0_v1.networks, "n_components": 6, "tol": 1e-8, "max_iter": 2000}
     atlas = fbn.find_networks(recording, **options)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import doctest
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +151,35 @@ def test_examples_in_docstrings_are_true(tmp_path: Path) -> None:
     attempted, failed = python(code).splitlines()[-1].split()
     assert int(attempted) >= 12
     assert int(failed) == 0
+
+
+def public_things() -> dict[str, object]:
+    """Every public function and class, by the name a user writes."""
+    found: dict[str, object] = {}
+    for name in fbn.__all__:
+        thing = getattr(fbn, name)
+        for inner in getattr(thing, "__all__", ()) if inspect.ismodule(thing) else ():
+            found[f"{name}.{inner}"] = getattr(thing, inner)
+        found[name] = thing
+    return {name: thing for name, thing in found.items() if inspect.isclass(thing) or inspect.isfunction(thing)}
+
+
+NEEDS_LM_EVAL = {"behaviour.evaluate_harness"}  # an optional package; its example is a block that nobody runs
+
+
+@pytest.mark.skipif(importlib.util.find_spec("plotly") is None, reason="pictures are public too")
+@pytest.mark.parametrize(("name", "thing"), public_things().items())
+def test_a_public_name_has_an_example_that_runs_and_says_what_every_argument_is(name: str, thing: object) -> None:
+    text = inspect.getdoc(thing) or ""
+    examples = doctest.DocTestParser().get_examples(text)
+    assert name in NEEDS_LM_EVAL or any(doctest.SKIP not in example.options for example in examples)
+    if inspect.isfunction(thing) or dataclasses.is_dataclass(thing) or "__init__" in vars(thing):
+        said = re.findall(r"^ +((?:\*{0,2}\w+, )*\*{0,2}\w+):", text, re.M)
+        said = {one.strip("* ") for names in said for one in names.split(",")}
+        arguments = {one for one in inspect.signature(thing).parameters if not one.startswith("_")}  # pyright: ignore
+        assert arguments - said == set()
+    if inspect.isclass(thing):
+        for method, value in vars(thing).items():
+            plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+            if not method.startswith("_") and (callable(plain) or isinstance(plain, property)):
+                assert inspect.getdoc(plain), f"{method} has no docstring"

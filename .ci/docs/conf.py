@@ -1,6 +1,7 @@
 """The site: the manual, and the API reference made from docstrings. Built by ``.ci/reference``.
 
-Pages of the reference are written here, one a namespace, from what the stubs list: a public name has its entry on the page of ``tl_fbn`` if it
+Pages of the reference are written here, one a namespace, from what the stubs list: a public name has its entry on the
+page of ``tl_fbn`` if it
 is flat, and otherwise on the page of its folder.
 """
 

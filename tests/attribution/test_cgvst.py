@@ -280,7 +280,9 @@ def test_bfloat16_stays_close() -> None:
     "name", ["blocks.1.hook_resid_post", "blocks.0.hook_resid_post", "blocks.1.attn.hook_z", "blocks.1.mlp.hook_out"]
 )
 def test_a_model_without_gradients_is_refused(name: str) -> None:
-    """Also where only one sublayer has none: the residual stream would carry the others' past it, and the map would be wrong."""
+    """Also where only one sublayer has none: the residual stream would carry the others' past it, and the map would be
+    wrong.
+    """
     model = bridged(tiny_llama())
     with pytest.raises(ValueError, match=r"no gradient reaches the MLPs of .*Quantised weights"), cut_off(model, name):
         score(model)

@@ -1,4 +1,6 @@
-"""Cross-entropies of a batch: values and cross_entropy are those of PyTorch, a few rows at a time, also written over the logits."""
+"""Cross-entropies of a batch: values and cross_entropy are those of PyTorch, a few rows at a time, also written over
+the logits.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Measurements to be run by hand: each module is a script, ``python -m tests.benchmarks.<name>``, that prints a table."""
+"""Measurements to be run by hand: each module is a script, ``python -m tests.benchmarks.<name>``, that prints a
+table.
+"""

@@ -1,10 +1,13 @@
 """Every benchmark of the package, one table: ``python -m tests.benchmarks``.
 
-Each benchmark runs in a process of its own, one after the other, and nothing else should run beside them. The table stands ours beside a peer or a
-limit measured in the same run, the ratio that counts, and its target; it is printed, and written as Markdown and JSON with the
+Each benchmark runs in a process of its own, one after the other, and nothing else should run beside them. The table
+stands ours beside a peer or a
+limit measured in the same run, the ratio that counts, and its target; it is printed, and written as Markdown and JSON
+with the
 versions and the machine it was measured on.
 
-``--quick`` repeats less and leaves out what takes minutes (the growth curves, the fits from disk); its figures are rougher and say so.
+``--quick`` repeats less and leaves out what takes minutes (the growth curves, the fits from disk); its figures are
+rougher and say so.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
 """CGVST against the released formula's own way: ``python -m tests.benchmarks.bench_cgvst``.
 
-One run, two threads, medians of interleaved repetitions, on a model of GPT-2 small's shape with random weights. The reference is the formula as
-released, written anew: a forward pass of the plain Hugging Face model, the loss at the scored positions, a backward pass with the gradients of all
-parameters, and the row sums of the up projections' gradients. It needs one pass an item (magnitudes are taken before items are summed); the base
+One run, two threads, medians of interleaved repetitions, on a model of GPT-2 small's shape with random weights. The
+reference is the formula as
+released, written anew: a forward pass of the plain Hugging Face model, the loss at the scored positions, a backward
+pass with the gradients of all
+parameters, and the row sums of the up projections' gradients. It needs one pass an item (magnitudes are taken before
+items are summed); the base
 of the ratios is the cheaper one pass over the whole batch, which cannot tell items apart.
 
-Peak memory is that of a process of its own for each variant, less the peak of a forward pass without gradients in the same process.
+Peak memory is that of a process of its own for each variant, less the peak of a forward pass without gradients in the
+same process.
 """
 
 from __future__ import annotations

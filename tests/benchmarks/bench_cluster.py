@@ -1,13 +1,19 @@
 """More processes: ``python -m tests.benchmarks.bench_cluster``.
 
-*Scans.* ``torchrun`` on 1, 2 and 4 ranks (gloo is not even needed: ranks divide the runs through the folder they share), one thread a rank, a model of GPT-2
-small's shape, the same design and folder layout; the time is from the first rank's start of its scan to the last rank's end, without imports and without
-making the model. The recordings must have equal bytes. More ranks than cores show what overloading costs. Beside them the limit: the same forward passes bare, divided
+*Scans.* ``torchrun`` on 1, 2 and 4 ranks (gloo is not even needed: ranks divide the runs through the folder they
+share), one thread a rank, a model of GPT-2
+small's shape, the same design and folder layout; the time is from the first rank's start of its scan to the last rank's
+end, without imports and without
+making the model. The recordings must have equal bytes. More ranks than cores show what overloading costs. Beside them
+the limit: the same forward passes bare, divided
 among as many processes, which is what the machine's cores gain by being two.
 
-*Analyses and lesions.* The same calls in one process with one thread, and under ``joblib.parallel_config(backend="dask")`` on a real
-``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal (``identical``: to the last bit). Every
-message to a worker costs some hundredths of a second, so the data are large enough for some seconds of work on one core.
+*Analyses and lesions.* The same calls in one process with one thread, and under
+``joblib.parallel_config(backend="dask")`` on a real
+``dask.distributed`` cluster of two processes of one thread, its start not counted; results must be equal
+(``identical``: to the last bit). Every
+message to a worker costs some hundredths of a second, so the data are large enough for some seconds of work on one
+core.
 """
 
 from __future__ import annotations
@@ -37,7 +43,8 @@ from tests.helpers.recordings import stored_noise
 
 N_RUNS = 4
 
-# dask asks the workers' malloc to give freed memory back at once, which nearly halves the speed of numpy and PyTorch; the README says so too
+# dask asks the workers' malloc to give freed memory back at once, which nearly halves the speed of numpy and PyTorch;
+# the README says so too
 NANNY = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**29,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**29,

@@ -1,7 +1,9 @@
 """The GLM against nilearn's and against its own limits: ``python -m tests.benchmarks.bench_glm``.
 
-One run, two threads, medians of interleaved repetitions. 2,048 rows, 36,864 units whose rho is spread over 0 to .8, twelve
-regressors; then 10,000 relabellings of 48 blocks; then a fit from disk that does not fit into memory, in a process of its own.
+One run, two threads, medians of interleaved repetitions. 2,048 rows, 36,864 units whose rho is spread over 0 to .8,
+twelve
+regressors; then 10,000 relabellings of 48 blocks; then a fit from disk that does not fit into memory, in a process of
+its own.
 """
 
 from __future__ import annotations

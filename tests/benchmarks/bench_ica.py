@@ -1,7 +1,9 @@
 """ICA against scikit-learn's and S0's ways: ``python -m tests.benchmarks.bench_ica``.
 
-One run, two threads, medians of interleaved repetitions: 1,024 rows, 36,864 units, planted sparse sources with heavy-tailed courses, float32 in.
-Recovery is the mean matched \\|r\\| of maps with the planted ones. Then a decomposition from disk that those could not hold in memory, in a
+One run, two threads, medians of interleaved repetitions: 1,024 rows, 36,864 units, planted sparse sources with
+heavy-tailed courses, float32 in.
+Recovery is the mean matched \\|r\\| of maps with the planted ones. Then a decomposition from disk that those could not
+hold in memory, in a
 process of its own.
 """
 
@@ -31,7 +33,9 @@ ROWS, UNITS, LAYERS = 1024, 36_864, 12
 
 
 def planted(n_networks: int, rows: int = ROWS, units: int = UNITS, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Activations (row, unit) float32, and the maps (network, unit) in them: 2 % of units each, unit noise everywhere."""
+    """Activations (row, unit) float32, and the maps (network, unit) in them: 2 % of units each, unit noise
+    everywhere.
+    """
     rng = np.random.default_rng(seed)
     maps = np.zeros((n_networks, units), dtype=np.float32)
     for one in maps:
@@ -69,7 +73,8 @@ def bench(n_networks: int, repeats: int) -> tuple[dict[str, float], dict[str, fl
     def s0() -> None:
         """Full SVD, the first K singular vectors, FastICA with the cube, in float64."""
         left, _, _ = np.linalg.svd(x.T.astype(np.float64), full_matrices=False)
-        # scikit-learn multiplies whitening directions by a sign that comes out as 0 for columns already white; other scales and a
+        # scikit-learn multiplies whitening directions by a sign that comes out as 0 for columns already white; other
+        # scales and a
         # turn, which change no ICA, keep it from that
         left = left[:, :n_networks] * np.linspace(1, 2, n_networks) @ random_start(n_networks, np.random.default_rng(0))
         ica = FastICA(n_networks, fun="cube", tol=1e-4, max_iter=300, whiten="unit-variance", random_state=0)

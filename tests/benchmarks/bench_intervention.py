@@ -2,11 +2,13 @@
 
 Two threads, two idle cores, one run. A model of GPT-2 small's shape with random weights, hooks in every layer:
 
-- generation with a key-value cache, bare and under interventions, and beside them what users write by hand (TransformerLens's own hooks, a mask, in place).
+- generation with a key-value cache, bare and under interventions, and beside them what users write by hand
+  (TransformerLens's own hooks, a mask, in place).
   Ratios are medians over interleaved repetitions of bare time / intervened time; the target is .92;
 - entering and leaving a context (under 5 ms), hooks and memory after 500 uses;
 - the MLPs of a model pruned to half its neurons (at least 1.6 times as fast; more in :mod:`.bench_prune`);
-- a lesion study of 6 networks x 6 tasks x 100 controls on the demo model (under 5 minutes), beside what its evaluations take without a lesion.
+- a lesion study of 6 networks x 6 tasks x 100 controls on the demo model (under 5 minutes), beside what its evaluations
+  take without a lesion.
 """
 
 from __future__ import annotations

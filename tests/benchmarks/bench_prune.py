@@ -1,9 +1,12 @@
 """How much faster and smaller a pruned model is: ``python -m tests.benchmarks.bench_prune``.
 
-Two threads on two idle cores (threads that wait for a busy core measure the waiting; ``--threads 1`` where cores are shared), medians of interleaved
+Two threads on two idle cores (threads that wait for a busy core measure the waiting; ``--threads 1`` where cores are
+shared), medians of interleaved
 repetitions, a model of GPT-2 small's shape with random weights, pruned to a random half of its neurons, layers of
-unequal width. Timed are its twelve MLPs themselves, on the same input as the intact model's, and a whole forward pass; sizes are those of the
-folders that ``save_pretrained`` writes, in which every layer is padded to the widest. The target is that the MLPs run at least 1.6 times faster.
+unequal width. Timed are its twelve MLPs themselves, on the same input as the intact model's, and a whole forward pass;
+sizes are those of the
+folders that ``save_pretrained`` writes, in which every layer is padded to the widest. The target is that the MLPs run
+at least 1.6 times faster.
 """
 
 from __future__ import annotations

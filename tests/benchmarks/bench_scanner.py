@@ -1,6 +1,7 @@
 """What recording costs beside the bare forward pass: ``python -m tests.benchmarks.bench_scanner``.
 
-GPT-2-small's shape with random weights, batches of 8 x 128 tokens, two threads. Every figure is a ratio of rows per second
+GPT-2-small's shape with random weights, batches of 8 x 128 tokens, two threads. Every figure is a ratio of rows per
+second
 to the bare bridge's forward pass in the same run, the median of interleaved repetitions; disk, hashing and commit are
 included in what a scan takes. Memory is the peak of a process of its own.
 """
@@ -117,7 +118,9 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
         del kept
 
     def written() -> None:
-        """The limit: the forward pass beside a thread that writes as many bytes, from one buffer, and synchronises them."""
+        """The limit: the forward pass beside a thread that writes as many bytes, from one buffer, and synchronises
+        them.
+        """
         buffer, layer = np.ones((BATCH * LENGTH, 3072), np.float32), BATCH * LENGTH * 3072 * 4
         with tempfile.TemporaryFile() as file, ThreadPoolExecutor(1) as pool, torch.no_grad():
             os.posix_fallocate(file.fileno(), 0, 12 * layer * len(batches))

@@ -1,4 +1,5 @@
-"""How far a reader has to go: the files and functions of the package that three flows run through, and how deep calls go.
+"""How far a reader has to go: the files and functions of the package that three flows run through, and how deep calls
+go.
 
     python -m tests.benchmarks.flows
 
@@ -9,7 +10,8 @@ item     ``cgvst``
 page     ``Report.save`` of a lesion study
 ======== ==========================================================================================================
 
-*Depth* counts calls from one function of the package to another: helpers of other packages between them do not count, nor do comprehensions, which
+*Depth* counts calls from one function of the package to another: helpers of other packages between them do not count,
+nor do comprehensions, which
 Python 3.11 runs as functions. ``python -m tests.benchmarks.flows page`` prints the deepest chain of a flow as well.
 """
 

@@ -4,7 +4,8 @@ Random models in bfloat16 of three shapes (GPT-2 small, GPT-2 XL with 1.5 billio
 
 - scanning all MLP neurons, and streaming their GLM sums, as a share of the bare forward pass' rows per second;
 - the GLM of the stream beside the GLM of the stored recording (largest relative difference of the effects);
-- CGVST as a multiple of a forward pass, and of a forward and a backward pass with the gradients of all weights where those fit;
+- CGVST as a multiple of a forward pass, and of a forward and a backward pass with the gradients of all weights where
+  those fit;
 - peak memory on the device beyond the model's own.
 
 The GLM's and the ICA's own arithmetic is numpy's, on the host: a recording needs no accelerator to be analysed.

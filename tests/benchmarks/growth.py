@@ -1,9 +1,13 @@
 """How time and memory grow: ``python -m tests.benchmarks.growth``.
 
-Every point is measured in a process of its own, from a recording on disk (or, for scans, on a small random model). Time and peak memory are
-fitted by a power law, seconds ~ size^exponent, through the three largest sizes, because below them constant costs (imports are not counted, compiling and
-opening are) hide the growth. An exponent of 1 is linear; what may not be worse than linear, rows and units, has a target of 1.1,
-a tenth for noise. Memory is the growth over what the process held before: it has its own exponent, and its largest value.
+Every point is measured in a process of its own, from a recording on disk (or, for scans, on a small random model). Time
+and peak memory are
+fitted by a power law, seconds ~ size^exponent, through the three largest sizes, because below them constant costs
+(imports are not counted, compiling and
+opening are) hide the growth. An exponent of 1 is linear; what may not be worse than linear, rows and units, has a
+target of 1.1,
+a tenth for noise. Memory is the growth over what the process held before: it has its own exponent, and its largest
+value.
 
 ====================  ==========================================================
 growth in             of

@@ -1,4 +1,6 @@
-"""The lines of the table that ``python -m tests.benchmarks`` writes: ours, a peer, a limit, the ratio that counts, and its target."""
+"""The lines of the table that ``python -m tests.benchmarks`` writes: ours, a peer, a limit, the ratio that counts, and
+its target.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from typing import Any
 def peak_memory() -> float:
     """Peak resident memory of this program, in MB.
 
-    Where the kernel says it, the peak since the program started: ``getrusage`` hands on the peak of the process that started it.
+    Where the kernel says it, the peak since the program started: ``getrusage`` hands on the peak of the process that
+    started it.
     """
     status = Path("/proc/self/status")
     if status.is_file():

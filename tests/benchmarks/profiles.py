@@ -1,8 +1,11 @@
 """Where the time goes: ``python -m tests.benchmarks.profiles``, a profile of every hot path.
 
-Each path runs once to warm up and once under ``cProfile``, two threads, in a process of its own; printed are its seconds, the shares of the code it
-spends them in (``builtin``: C functions), and the functions with the most time of their own. Only the calling thread is seen: what a scan's writer does
-shows as waiting, where it makes one wait; analyses are profiled with ``n_jobs=1``, which keeps their layers from going side by side.
+Each path runs once to warm up and once under ``cProfile``, two threads, in a process of its own; printed are its
+seconds, the shares of the code it
+spends them in (``builtin``: C functions), and the functions with the most time of their own. Only the calling thread is
+seen: what a scan's writer does
+shows as waiting, where it makes one wait; analyses are profiled with ``n_jobs=1``, which keeps their layers from going
+side by side.
 """
 
 from __future__ import annotations

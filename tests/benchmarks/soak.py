@@ -1,8 +1,11 @@
 """Does anything pile up? ``python -m tests.benchmarks.soak --minutes 30``.
 
-Scan, fit, decompose, score gradients, intervene, study, write and delete, on the embedded model, over and over. After a warm-up of 3 rounds the resident
-memory, the number of tensors alive, of hooks on the model, of threads and of open files are noted every round. What is asked for: hooks, tensors, threads and open files are
-what they were; no file is left in the temporary folder; and a line fitted through the resident memory of the last two thirds rises by less than 2 % over the whole run.
+Scan, fit, decompose, score gradients, intervene, study, write and delete, on the embedded model, over and over. After a
+warm-up of 3 rounds the resident
+memory, the number of tensors alive, of hooks on the model, of threads and of open files are noted every round. What is
+asked for: hooks, tensors, threads and open files are
+what they were; no file is left in the temporary folder; and a line fitted through the resident memory of the last two
+thirds rises by less than 2 % over the whole run.
 """
 
 from __future__ import annotations

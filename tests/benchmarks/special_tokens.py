@@ -1,8 +1,11 @@
 """The special-token question on the embedded model: ``python -m tests.benchmarks.special_tokens``.
 
-Every set of tokens and every variant of CGVST, seven tasks each: how many tasks their networks isolate (own task hurt more than every other and
-more than 100 layer-matched random networks, p < .02), and the mean drop of the own task. Chats of one turn, then of three shots and a question. Items are those of the battery's
-seed 1; what is chosen here is confirmed on those of seed 0, with the whole lesion study. ``--quick`` takes 10 controls (p < .1) and every variant's special, answer and
+Every set of tokens and every variant of CGVST, seven tasks each: how many tasks their networks isolate (own task hurt
+more than every other and
+more than 100 layer-matched random networks, p < .02), and the mean drop of the own task. Chats of one turn, then of
+three shots and a question. Items are those of the battery's
+seed 1; what is chosen here is confirmed on those of seed 0, with the whole lesion study. ``--quick`` takes 10 controls
+(p < .1) and every variant's special, answer and
 random tokens only.
 """
 

@@ -1,6 +1,8 @@
-"""A significant map is not a causal one, on a model nobody here trained: ``python -m tests.benchmarks.stories_truth ../shared/models/stories260K``.
+"""A significant map is not a causal one, on a model nobody here trained: ``python -m tests.benchmarks.stories_truth
+../shared/models/stories260K``.
 
-The question is which neurons carry that the child of the story is a *he* or a *she*. Maps are made from two sentence frames with some names; the lesions are
+The question is which neurons carry that the child of the story is a *he* or a *she*. Maps are made from two sentence
+frames with some names; the lesions are
 scored on four other frames with other names: which of "he" and "she" comes next. Maps:
 
 - ``t``: Welch's t of boy against girl texts at their last token, the field's localizer (largest \\|t\\|);
@@ -8,7 +10,8 @@ scored on four other frames with other names: which of "he" and "she" comes next
 - ``difference``: difference of mean activations, in magnitude;
 - ``gradient x activation``: of the pronoun's log-likelihood at the last token of the frames, summed magnitudes.
 
-Each map's top neurons (3 and 5 % of 860) are silenced, beside 100 random sets with as many neurons in each layer, by :func:`tl_fbn.causal_check`.
+Each map's top neurons (3 and 5 % of 860) are silenced, beside 100 random sets with as many neurons in each layer, by
+:func:`tl_fbn.causal_check`.
 """
 
 from __future__ import annotations

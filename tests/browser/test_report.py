@@ -1,4 +1,6 @@
-"""The report in a browser: drawn, copied, printed, narrow, by keyboard, without scripts, with hostile names, and large."""
+"""The report in a browser: drawn, copied, printed, narrow, by keyboard, without scripts, with hostile names,
+and large.
+"""
 
 from __future__ import annotations
 

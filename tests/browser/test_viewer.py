@@ -1,4 +1,6 @@
-"""The viewer in a real browser: known numbers behind every control, by keys and by pointer, wide and narrow, hostile and silent."""
+"""The viewer in a real browser: known numbers behind every control, by keys and by pointer, wide and narrow, hostile
+and silent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``tl-fbn lesion``: the study is the library's; items a network was found on, and units of other models, are refused."""
+"""``tl-fbn lesion``: the study is the library's; items a network was found on, and units of other models, are
+refused.
+"""
 
 from __future__ import annotations
 

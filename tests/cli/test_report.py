@@ -1,4 +1,6 @@
-"""``tl-fbn report``: everything saved in a folder becomes one page; and the whole pipeline, from prompts to that page."""
+"""``tl-fbn report``: everything saved in a folder becomes one page; and the whole pipeline, from prompts to
+that page.
+"""
 
 from __future__ import annotations
 

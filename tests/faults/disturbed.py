@@ -1,6 +1,8 @@
-"""A scan that something happens to: ``python -m tests.faults.disturbed FOLDER MOMENT``; also as a rank of several, by ``RANK`` and ``WORLD_SIZE``.
+"""A scan that something happens to: ``python -m tests.faults.disturbed FOLDER MOMENT``; also as a rank of several, by
+``RANK`` and ``WORLD_SIZE``.
 
-The disturbance comes in the second of three runs, while or after the first is committed. What the process saw is printed
+The disturbance comes in the second of three runs, while or after the first is committed. What the process saw is
+printed
 as JSON: the error, if Python could still see one, how many hooks were left on the model, and how many batches it read.
 """
 

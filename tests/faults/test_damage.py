@@ -1,4 +1,6 @@
-"""What happens to a recording on its disk: it is seen, it is named, and what the message says to do mends it byte for byte."""
+"""What happens to a recording on its disk: it is seen, it is named, and what the message says to do mends it byte for
+byte.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whatever happens to a scan: no reader sees a part of a run, nothing committed changes, the next scan ends with the same bytes."""
+"""Whatever happens to a scan: no reader sees a part of a run, nothing committed changes, the next scan ends with the
+same bytes.
+"""
 
 from __future__ import annotations
 
@@ -162,7 +164,9 @@ def test_the_other_ranks_finish_what_a_killed_one_left(undisturbed: Path, tmp_pa
 def test_torchrun_started_again_completes_what_a_killed_rank_and_torchrun_broke_off(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    """torchrun stops the other ranks when one dies; what they committed stays, and the same command goes on from there."""
+    """torchrun stops the other ranks when one dies; what they committed stays, and the same command goes on
+    from there.
+    """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
     def launch(moment: str) -> int:

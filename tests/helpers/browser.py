@@ -1,6 +1,7 @@
 """A headless Chromium for pages: opens a file, remembers what went wrong, shoots pictures.
 
-playwright drives whichever Chromium, Chrome or Edge the machine has; where there is none, tests that need one are skipped. Nothing is
+playwright drives whichever Chromium, Chrome or Edge the machine has; where there is none, tests that need one are
+skipped. Nothing is
 downloaded, and every request that is not for the file itself is refused and remembered.
 """
 
@@ -42,7 +43,9 @@ def picture(png: bytes) -> np.ndarray:
 
 @contextmanager
 def opened(path: Path, *, width: int = 1200, height: int = 900, **options: Any) -> Iterator[Opened]:
-    """Open a local page; ``options`` go to playwright's ``new_context`` (``has_touch``, ``java_script_enabled``, ...)."""
+    """Open a local page; ``options`` go to playwright's ``new_context`` (``has_touch``,
+    ``java_script_enabled``, ...).
+    """
     binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if binary is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")

@@ -54,7 +54,9 @@ def refused(*arguments: str | Path) -> str:
 
 
 def planted(folder: Path, *, site: str = "mlp.neurons", seed: int = 0) -> fbn.Recording:
-    """Four runs of noise on disk, 2 layers of 20 and 30 units, in which units 3 and 27 follow a, and 40 to 44 one course."""
+    """Four runs of noise on disk, 2 layers of 20 and 30 units, in which units 3 and 27 follow a, and 40 to 44 one
+    course.
+    """
     rng = np.random.default_rng(seed)
     runs = []
     for _ in range(4):

@@ -25,6 +25,8 @@ def small_design(*, seed: int = 0, n_runs: int = 2, **options) -> fbn.BlockDesig
 
 
 def confounded() -> pd.DataFrame:
-    """A design of two conditions that exclude each other, a hostile name that drifts, and a column that never varies."""
+    """A design of two conditions that exclude each other, a hostile name that drifts, and a column that never
+    varies.
+    """
     a = np.repeat([1.0, 0.0, 1.0, 0.0], 300)
     return pd.DataFrame({"a": a, "b": 1 - a, HOSTILE: np.linspace(-2, 2, 1200), "flat": 3.0})

@@ -1,6 +1,7 @@
 """What the examples of docstrings take as given: the lines in the docstring of ``tl_fbn`` itself, run once.
 
-A pytest plugin, loaded by ``python -m pytest --doctest-modules -p tests.helpers.doctest_names tl_fbn``. Every example starts in an empty folder.
+A pytest plugin, loaded by ``python -m pytest --doctest-modules -p tests.helpers.doctest_names tl_fbn``. Every example
+starts in an empty folder.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 def planted_model(task_units: dict[int, list[int]]) -> tuple[Any, list[list[int]], list[list[list[int]]]]:
     """A model in which, behind the token 1, only the given neurons say what comes next.
 
-    Token 1 is followed by a token that the residual stream cannot predict but through these units: their incoming weights
+    Token 1 is followed by a token that the residual stream cannot predict but through these units: their incoming
+    weights
     read a direction that token 1 alone has, their outgoing weights write the next token's unembedding, and every other
     neuron is weak.
     """

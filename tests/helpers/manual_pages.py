@@ -45,7 +45,9 @@ def python_blocks(page: str) -> list[Block]:
 
 
 def run_page(path: Path) -> None:
-    """Run every Python block of a page and compare what is printed with what the page shows (``...`` stands for anything)."""
+    """Run every Python block of a page and compare what is printed with what the page shows (``...`` stands for
+    anything).
+    """
     names: dict[str, Any] = {"__name__": "__page__"}
     for block in python_blocks(path.read_text(encoding="utf-8")):
         where = f"{path.name}, line {block.line}"

@@ -56,7 +56,9 @@ def tiny_gpt2():
 
 
 def bridged(model, *, like=None):
-    """A TransformerLens bridge around a Hugging Face model; ``like`` names its architecture where its class does not."""
+    """A TransformerLens bridge around a Hugging Face model; ``like`` names its architecture where its class
+    does not.
+    """
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     return build_bridge_from_module(model, like or type(model).__name__, hf_config=model.config)

@@ -20,7 +20,9 @@ def blocks(conditions: list[str], rows: int) -> pd.DataFrame:
 def stored_noise(
     folder: Path, units: int, rows: int, *, n_sources: int = 0, n_runs: int = 4, block: int = 50
 ) -> fbn.Recording:
-    """A recording of 32 layers on disk, made a layer at a time, in blocks of some rows; with sparse sources of heavy-tailed courses if asked."""
+    """A recording of 32 layers on disk, made a layer at a time, in blocks of some rows; with sparse sources of
+    heavy-tailed courses if asked.
+    """
     from tl_fbn.acquisition.recording import store
 
     rng = np.random.default_rng(0)

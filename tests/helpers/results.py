@@ -135,7 +135,9 @@ def results() -> list[Any]:
 def controlled_study(
     tasks: tuple[str, ...] = ("sort", "add", BOLD), n_controls: int = 120, **changed: Any
 ) -> fbn.studies.LesionStudy:
-    """20 items a task, all right at first. A network costs its own task 80 %, but the last one nothing; controls cost up to 20 %."""
+    """20 items a task, all right at first. A network costs its own task 80 %, but the last one nothing; controls cost
+    up to 20 %.
+    """
     k, rng = len(tasks), np.random.default_rng(0)
     items = np.ones((20 * k, 2))
     lesioned = np.ones((k, 20 * k, 2))

@@ -96,7 +96,9 @@ class Architecture:
     def tapped(
         self, model: Any, site: str, batch: int, edit: Callable[[int, Tensor], Tensor] | None = None
     ) -> Iterator[dict[int, Tensor]]:
-        """Activations of a site by layer while the model runs; after ``edit``, and still on the graph, where one is given."""
+        """Activations of a site by layer while the model runs; after ``edit``, and still on the graph, where one is
+        given.
+        """
         point, seen, handles = self.points[site], {}, []
         for layer, block in enumerate(self.layers(model)):
             module = attrgetter(point.module)(block) if point.module else block

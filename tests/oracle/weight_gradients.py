@@ -1,4 +1,6 @@
-"""Gradients of the weights themselves, by PyTorch on an untouched Hugging Face model: what CGVST's cheap form must equal."""
+"""Gradients of the weights themselves, by PyTorch on an untouched Hugging Face model: what CGVST's cheap form must
+equal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pages from templates: what is put in is escaped, what is missing is an error, and every page has a nonce of its own."""
+"""Pages from templates: what is put in is escaped, what is missing is an error, and every page has a nonce of
+its own.
+"""
 
 from __future__ import annotations
 

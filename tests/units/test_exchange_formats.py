@@ -1,4 +1,6 @@
-"""Networks, atlases and maps to plain forms and back: exactly, from what others release, and with errors that say where."""
+"""Networks, atlases and maps to plain forms and back: exactly, from what others release, and with errors that say
+where.
+"""
 
 from __future__ import annotations
 

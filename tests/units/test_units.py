@@ -1,4 +1,6 @@
-"""What holds for maps, networks and atlases alike: files that refuse one another, and words for what is of the wrong kind."""
+"""What holds for maps, networks and atlases alike: files that refuse one another, and words for what is of the wrong
+kind.
+"""
 
 from __future__ import annotations
 

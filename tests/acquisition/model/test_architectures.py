@@ -1,4 +1,6 @@
-"""Every architecture, every site: recorded values, writing and gradients against PyTorch's hooks on the Hugging Face model."""
+"""Every architecture, every site: recorded values, writing and gradients against PyTorch's hooks on the Hugging Face
+model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One contract for every host: TransformerLens's bridges (3.9, 4.0, newest), HookedTransformer (3.9), subclasses of both.
+"""One contract for every host: TransformerLens's bridges (3.9, 4.0, newest), HookedTransformer (3.9), subclasses of
+both.
 
 ``.ci/hosts`` runs this file, and the table of architectures, on the older versions too.
 """

@@ -1,4 +1,6 @@
-"""Decoding: each mode gives the numbers of plain re-reading, choices are seeded per context, end-of-text is never chosen."""
+"""Decoding: each mode gives the numbers of plain re-reading, choices are seeded per context, end-of-text is never
+chosen.
+"""
 
 from __future__ import annotations
 

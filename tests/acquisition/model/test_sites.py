@@ -31,7 +31,9 @@ def gated_model() -> Any:
 
 
 class LookAlike:
-    """What TransformerLens 3.9 offers, of one layer's sparse mixture of experts and one dense layer, or of any kinds."""
+    """What TransformerLens 3.9 offers, of one layer's sparse mixture of experts and one dense layer, or of any
+    kinds.
+    """
 
     def __init__(self, *kinds: str, blocks: bool = True) -> None:
         self.cfg = SimpleNamespace(d_model=8, n_layers=len(kinds), model_name="org/mixture")

@@ -1,4 +1,6 @@
-"""Who is at work on a run: one at a time, until it is released or its process ends; what the dead left is swept, and nothing else."""
+"""Who is at work on a run: one at a time, until it is released or its process ends; what the dead left is swept, and
+nothing else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A recording as an ActivationCache: the numbers of ``run_with_cache``, nothing read too early, nothing written to disk."""
+"""A recording as an ActivationCache: the numbers of ``run_with_cache``, nothing read too early, nothing written to
+disk.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Noise autocorrelation from residuals: the bias curve is what its definition says, and inverting it removes the bias."""
+"""Noise autocorrelation from residuals: the bias curve is what its definition says, and inverting it removes
+the bias.
+"""
 
 from __future__ import annotations
 

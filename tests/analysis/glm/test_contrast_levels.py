@@ -1,4 +1,6 @@
-"""Standardised effects, explained variance, intervals and error rates of contrasts: statsmodels, textbook formulas, coverage."""
+"""Standardised effects, explained variance, intervals and error rates of contrasts: statsmodels, textbook formulas,
+coverage.
+"""
 
 from __future__ import annotations
 

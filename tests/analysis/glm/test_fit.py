@@ -168,7 +168,8 @@ def test_a_condition_missing_in_a_run_is_reported_by_name() -> None:
 def by_blocks(fit: fbn.glm.GLMFit, recording: fbn.Recording, unit: int) -> tuple[float, float, float]:
     """Effect, t and dof of "a - b" by the documented definition, with statsmodels alone.
 
-    Block means, less the within-block columns at their token-level coefficients, are stacked over runs; every run has its
+    Block means, less the within-block columns at their token-level coefficients, are stacked over runs; every run has
+    its
     own between-block columns; the contrast is the mean over runs. One regression gives one noise variance.
     """
     stacked, designs, vectors = [], [], []
@@ -213,7 +214,9 @@ def test_block_level_of_a_plain_design_is_a_two_sample_t_test() -> None:
 
 
 def test_rows_without_a_condition_are_in_no_block() -> None:
-    """Blocks with rests between: the rests enter the token level by the intercept only, and the block level not at all."""
+    """Blocks with rests between: the rests enter the token level by the intercept only, and the block level not
+    at all.
+    """
     y = np.random.default_rng(1).normal(size=(120, 3))
     events = pd.DataFrame({"onset": np.arange(0, 120, 10), "duration": 6, "trial_type": ["a", "b"] * 6})
     fit = fbn.fit_glm(recording_of([y], [events]), drift="none")

@@ -1,4 +1,6 @@
-"""The sums that a GLM is made of: equal to what whitening row by row would give, mergeable, and exact for large means."""
+"""The sums that a GLM is made of: equal to what whitening row by row would give, mergeable, and exact for large
+means.
+"""
 
 from __future__ import annotations
 

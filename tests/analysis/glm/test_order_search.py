@@ -31,7 +31,9 @@ def test_optimize_order_finds_a_better_order() -> None:
 
 
 def by_hand(design: fbn.BlockDesign) -> float:
-    """1 / c'(X'X)^-1 c over runs: boxcars, and the rows of a discrete cosine transform slower than four of the longest cycles."""
+    """1 / c'(X'X)^-1 c over runs: boxcars, and the rows of a discrete cosine transform slower than four of the longest
+    cycles.
+    """
     total = 0.0
     for run in range(design.n_runs):
         events = design.events(run)

@@ -77,7 +77,9 @@ def test_each_layer_or_window_by_itself():
 
 
 def test_first_rows_and_massive_values_can_be_taken_care_of():
-    """Every context begins with a huge row in two units: they make networks of their own, unless left out or clipped."""
+    """Every context begins with a huge row in two units: they make networks of their own, unless left out or
+    clipped.
+    """
     recording, maps, _ = planted(noise=0.3)
     runs, tables = [], []
     for run in recording:

@@ -1,4 +1,6 @@
-"""The subspace that runs share: planted maps, whatever the loudness of runs, and nothing of what one run has for itself."""
+"""The subspace that runs share: planted maps, whatever the loudness of runs, and nothing of what one run has for
+itself.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ def test_both_steps_are_least_squares() -> None:
 
 
 def test_a_sample_too_short_for_ica_shows_the_planted_networks() -> None:
-    """Twenty networks in much noise, 64 rows: dual regression finds each above its circular chance, an ICA of the sample few."""
+    """Twenty networks in much noise, 64 rows: dual regression finds each above its circular chance, an ICA of the
+    sample few.
+    """
     _, maps, _ = planted(20, n_runs=1)
     sample, _, _ = planted(maps=maps, rows=64, n_runs=1, noise=16.0, seed=5)
     own = fbn.networks.dual_regression(sample, atlas_of(sample, maps)).maps[0]

@@ -1,4 +1,6 @@
-"""Free responses: known texts judged by hand, the majority trap of S0's parser, and the embedded model's own answers."""
+"""Free responses: known texts judged by hand, the majority trap of S0's parser, and the embedded model's own
+answers.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from tl_fbn.intervention.behaviour.lm_eval import evaluate_harness
 def lm_eval(monkeypatch):
     """A module with what is used of the harness: ``HFLM`` around a Hugging Face model, and ``simple_evaluate``.
 
-    Its task "count" is the embedded battery's, scored by the inner model's own logits; the table it returns has the harness's form: keys
+    Its task "count" is the embedded battery's, scored by the inner model's own logits; the table it returns has the
+    harness's form: keys
     "metric,filter", an alias, a standard error that may be "N/A", groups beside tasks.
     """
     seen: dict = {"calls": []}

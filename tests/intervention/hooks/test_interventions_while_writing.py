@@ -1,4 +1,6 @@
-"""Interventions while a model writes: caches, padding and batches move nothing, and scans of what is written hold what was left."""
+"""Interventions while a model writes: caches, padding and batches move nothing, and scans of what is written hold what
+was left.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from tl_fbn.intervention.behaviour.battery import Battery
 
 @pytest.fixture(scope="module")
 def rigged():
-    """A model in which one neuron of layer 1 decides every answer: it is always on and pushes its direction out hard."""
+    """A model in which one neuron of layer 1 decides every answer: it is always on and pushes its direction out
+    hard.
+    """
     model = tiny_model(d_mlp=60)
     neuron = 7
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Calibrated amplification: a network whose gain helps is found on other items, chance stays chance, items never leak, tolerance holds."""
+"""Calibrated amplification: a network whose gain helps is found on other items, chance stays chance, items never leak,
+tolerance holds.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ OPTIONS: dict[str, Any] = {"seed": 0, "progress": False, "n_bootstrap": 200}
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[Any, fbn.Battery, fbn.Network]:
-    """Behind token 1 five neurons write the answer, too weakly: more of them is better there, and somewhat worse elsewhere."""
+    """Behind token 1 five neurons write the answer, too weakly: more of them is better there, and somewhat worse
+    elsewhere.
+    """
     model = planted_model(UNITS)[0]
     rng = np.random.default_rng(5)
     asked = [(*rng.integers(3, 49, 5).tolist(), 1) for _ in range(20)]

@@ -1,4 +1,6 @@
-"""What calibrating a gain found: tables are arithmetic on items, p counts controls, and tolerance decides what is allowed."""
+"""What calibrating a gain found: tables are arithmetic on items, p counts controls, and tolerance decides what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from tests.helpers.units import TOY
 from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration, allowed
 from tl_fbn.units import Network
 
-# (item, metric): exact match, log-likelihood; two items of the target and one of each other task, then three, two and one
+# (item, metric): exact match, log-likelihood; two items of the target and one of each other task, then three, two and
+# one
 CALIBRATION = np.array(
     [
         [[0, -3.0], [0, -3.0], [1, -1.5], [1, -1.1]],  # gain 0.5

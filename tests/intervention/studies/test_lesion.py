@@ -1,4 +1,6 @@
-"""Lesion studies: a planted neuron is found to matter, controls match, discovery prompts are refused, p is calibrated."""
+"""Lesion studies: a planted neuron is found to matter, controls match, discovery prompts are refused, p is
+calibrated.
+"""
 
 from __future__ import annotations
 

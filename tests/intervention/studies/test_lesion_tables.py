@@ -66,7 +66,9 @@ def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
 
 
 def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.studies.LesionStudy:
-    """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like tasks."""
+    """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like
+    tasks.
+    """
     n, _, k = own.shape
     baseline = np.ones((n * k, 2))
     lesioned = 1 - own.reshape(n, n * k)[..., None] * np.ones(2)
@@ -102,7 +104,9 @@ def test_a_double_dissociation_needs_both_sides():
 
 
 def test_equivalence_rejects_no_more_than_it_says():
-    """At the margin itself, random lesions are called harmless in at most 5 % of studies; far below it, nearly always."""
+    """At the margin itself, random lesions are called harmless in at most 5 % of studies; far below it, nearly
+    always.
+    """
     rng = np.random.default_rng(0)
     calls = {0.05: [], 0.0: []}
     for effect, found in calls.items():

@@ -1,4 +1,6 @@
-"""The special-token question on the embedded model, whatever the answer, and the route by which neurons are to be chosen."""
+"""The special-token question on the embedded model, whatever the answer, and the route by which neurons are to be
+chosen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Double dissociations: lines cross as the numbers do, the matrix has the smaller effect, chance is that of random pairs."""
+"""Double dissociations: lines cross as the numbers do, the matrix has the smaller effect, chance is that of random
+pairs.
+"""
 
 from __future__ import annotations
 

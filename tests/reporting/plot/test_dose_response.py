@@ -1,4 +1,6 @@
-"""Dose and response: curves, bands and chance are the table's, no dose has its lines, and only like is drawn with like."""
+"""Dose and response: curves, bands and chance are the table's, no dose has its lines, and only like is drawn
+with like.
+"""
 
 from __future__ import annotations
 

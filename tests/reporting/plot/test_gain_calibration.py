@@ -16,7 +16,9 @@ pytest.importorskip("plotly")
 
 
 def calibration(**changed: Any) -> fbn.studies.GainCalibration:
-    """A gain of 2 adds .5 nats to the target and takes .05 from the other task, of 3 takes .5; random networks change up to .1."""
+    """A gain of 2 adds .5 nats to the target and takes .05 from the other task, of 3 takes .5; random networks change
+    up to .1.
+    """
     rng, space = np.random.default_rng(0), fbn.UnitSpace("mlp.neurons", (10,))
     tried = np.zeros((3, 16, 2))
     tried[1, :8, 1], tried[2, :8, 1] = 0.5, 0.7

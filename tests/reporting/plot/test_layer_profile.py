@@ -1,4 +1,6 @@
-"""Profiles of maps over layers: the quantiles are those of the magnitudes, shares of networks are percent of the layer."""
+"""Profiles of maps over layers: the quantiles are those of the magnitudes, shares of networks are percent of
+the layer.
+"""
 
 from __future__ import annotations
 
