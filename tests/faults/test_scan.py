@@ -32,8 +32,8 @@ ERRORS = {
     "disk full": "OSError: .* ran out of room while run 1 was written",
     "interrupted": "KeyboardInterrupt",
     "user's hook": "RuntimeError: a mistake in the user's hook",
-    "nan": "ValueError: run 1, layer 1, row [0-9]+ has NaN or infinite activations; nothing of this run was committed",
-    "inf": "ValueError: run 1, layer 1, row [0-9]+ has NaN or infinite activations; nothing of this run was committed",
+    "nan": "InputError: run 1, layer 1, row [0-9]+ has NaN or infinite activations; nothing of this run was committed",
+    "inf": "InputError: run 1, layer 1, row [0-9]+ has NaN or infinite activations; nothing of this run was committed",
 }
 
 

@@ -1,4 +1,4 @@
-"""Gradients in, maps out."""
+"""Scores of neurons made of gradients: CGVST, its rivals, and few-shot chats to compute them on."""
 
 import lazy_loader
 

@@ -13,8 +13,8 @@ aggregate      formula                                                  what it 
 ============== ======================================================== =================================
 
 All follow from three sums over items, of r_n, abs(r_n) and r_n squared, in float64, so that a map takes no more memory
-for many items than for one. :class:`ItemScores` keeps the scores of every item (items x units x 4 bytes) instead, for
-those who ask how far two halves of the items agree (:meth:`ItemScores.split_half`). A large t says that items agree,
+for many items than for one. :class:`ItemScores` keeps the scores of every item instead (items x units x 4 bytes), from
+which :meth:`ItemScores.split_half` measures how far two halves of the items agree. A large t says that items agree,
 not that a unit matters: its scale is the spread over items, not nats.
 """
 

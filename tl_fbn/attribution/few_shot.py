@@ -46,7 +46,7 @@ class Example:
 
     >>> row = fbn.attribution.Example("Sort the letters.", "c a b", "a b c")
     >>> fbn.few_shot_chats([row], n_shots=0, seed=0)[0]
-    [{'role': 'user', 'content': 'Sort the letters.\nc a b'}, {'role': 'assistant', 'content': 'a b c'}]
+    [{'role': 'user', 'content': 'Sort the letters.\\nc a b'}, {'role': 'assistant', 'content': 'a b c'}]
 
     Args:
         instruction: What is to be done, the same for all rows of a task; may be empty.
@@ -146,7 +146,7 @@ def few_shot_chats(
     >>> chats
     3 chats of 1 shots and a question
     >>> [message["content"] for message in chats[0]]
-    ['Add.\n2 2', '4', '1 1', '2']
+    ['Add.\\n1 2', '3', '1 1', '2']
 
     Args:
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a

@@ -16,8 +16,8 @@ function                   score of a neuron with activation a_t at token t
 
 These, :func:`tl_fbn.cgvst` itself (with ``tokens="all"`` it is plain gradient variation), and on recordings
 :func:`tl_fbn.glm.lape`, :func:`tl_fbn.glm.welch_t` and :func:`tl_fbn.glm.activation_difference` are what a task's
-neurons are usually looked for with. :func:`tl_fbn.validate_scores` compares them with lesions: none of these scores is
-causal by itself.
+neurons are usually looked for with. None is causal by itself: :func:`tl_fbn.validate_scores` compares them with
+lesions.
 
 Signed maps are in nats and positive where the neuron helps: setting it to zero is predicted to lower the
 log-likelihood. Cost: one forward and one backward pass an item; integrated gradients take one for every layer and step.
@@ -74,12 +74,12 @@ def gradient_x_activation(
 ) -> UnitMap:
     """Gradient times activation: what setting each neuron to zero would cost the answer, to first order.
 
-    Where the model is sure of the answer the gradient vanishes. Here it sorts seven letters, more than it was taught:
+    Near 0 where the model is sure of the answer. The demo model was taught to sort up to six letters; here are seven:
 
     >>> rows = [("", "sort : k a e g i b d", "a b d e g i k"), ("", "sort : c i d h j f b", "b c d f h i j")]
     >>> chats = fbn.few_shot_chats(rows, n_shots=0, seed=0)
     >>> fbn.attribution.gradient_x_activation(model, chats, progress=False).top(0.02)
-    Network
+    Network "top 0.02": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 11 3 9
 
     Args:
         model: A TransformerLens model in eval mode; its parameters stay as they are.
@@ -90,30 +90,21 @@ def gradient_x_activation(
             ``"random"``. None takes the answers where there are no ``positions``.
         aggregate: How the items' scores are put together: ``"mean"`` (signed: nats that are lost), ``"t"`` (signed),
             ``"sum_abs"``, ``"mean_abs"`` or ``"abs_mean"``.
-        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (here None by default: one mean over all tokens) and
-            ``weight`` of positions in the loss, ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` of an item,
-            ``batch_size``, ``seed`` (of random tokens) and ``progress``.
+        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
+            ``spans``, ``bos_eos``, ``max_tokens``, ``batch_size``, ``seed`` (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats; where signed, positive where the neuron helps.
 
     Raises:
-        InputError: No items, no such tokens, positions outside an item, an item longer than the context, or a model
-            without gradients.
+        InputError: No items, no such tokens, positions outside an item, an item too long, or a model without gradients.
     """
     settings: RivalOptions = {"groups": None, **options}
-    wanted = _explained_tokens(tokens, positions)
+    kind = _explained_tokens(tokens, positions)
     found = cgvst(
-        model,
-        items,
-        positions,
-        tokens=wanted,
-        variant="grad_x_act",
-        site="mlp.neurons",
-        aggregate=aggregate,
-        **settings,
+        model, items, positions, tokens=kind, variant="grad_x_act", site="mlp.neurons", aggregate=aggregate, **settings
     )
-    # the loss is minus the log-likelihood, and zeroing takes the activation away: a dlog p/da = -a dL/da
+    # the loss is minus log p; setting a to zero lowers log p by a dlog p/da = -a dL/da, to first order
     signed = -found.values if aggregate in ("mean", "t") else found.values
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
@@ -127,7 +118,7 @@ def taylor(
     aggregate: Aggregate = "sum_abs",
     **options: Unpack[RivalOptions],
 ) -> UnitMap:
-    """First-order Taylor score of the outgoing weights, sum over items of abs(w dL/dw), as Leng and Xiong (2024) use it.
+    """First-order Taylor score of the outgoing weights, summed over items: abs(w dL/dw) (Leng and Xiong 2024).
 
     sum_d W_down[d, j] dL/dW_down[d, j] = sum_t a_tj dL/da_tj, so it is the magnitude of :func:`gradient_x_activation`:
 
@@ -145,16 +136,14 @@ def taylor(
             ``"random"``. None takes the answers where there are no ``positions``.
         aggregate: How the items' scores are put together: ``"sum_abs"`` (the published score), ``"mean_abs"``,
             ``"abs_mean"``, or signed ``"mean"`` and ``"t"``.
-        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (here None by default: one mean over all tokens) and
-            ``weight`` of positions in the loss, ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` of an item,
-            ``batch_size``, ``seed`` (of random tokens) and ``progress``.
+        **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
+            ``spans``, ``bos_eos``, ``max_tokens``, ``batch_size``, ``seed`` (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats, at least 0 unless ``aggregate`` is signed.
 
     Raises:
-        InputError: No items, no such tokens, positions outside an item, an item longer than the context, or a model
-            without gradients.
+        InputError: No items, no such tokens, positions outside an item, an item too long, or a model without gradients.
     """
     found = gradient_x_activation(model, items, positions, tokens=tokens, aggregate=aggregate, **options)
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
@@ -181,7 +170,7 @@ def integrated_gradients(
     set to zero. A neuron gets its share also where the model is so sure that the gradient alone vanishes:
 
     >>> scores = fbn.attribution.integrated_gradients(model, fbn.chats("sort", n=8), progress=False)
-    >>> [round(float(layer.sum()), 1) for layer in scores.by_layer()]  # silencing each layer costs 4.8, 0.0 and 0.0
+    >>> [round(float(layer.sum()), 1) for layer in scores.by_layer()]  # silencing a layer costs 4.8, 0.0 and 0.0
     [4.9, 0.0, 0.0]
 
     Args:
@@ -206,8 +195,7 @@ def integrated_gradients(
         (unit,) nats; where signed, positive where the neuron helps.
 
     Raises:
-        InputError: No items, no such tokens, positions outside an item, an item longer than the context, a model
-            without gradients, or no step.
+        InputError: No step, no items or tokens, positions outside an item, an item too long, or no gradients.
     """
     check_aggregate(aggregate)
     if n_steps < 1:
@@ -235,10 +223,10 @@ def integrated_gradients(
 
             def take(layer: int, gradient: torch.Tensor, value: torch.Tensor, scale: float, scores: Any) -> None:
                 whole = value / scale  # the activation at the end of the path, a: the point is scale * a
-                # minus the loss: sum over steps of a dlog p/da(scale a) / n_steps
+                # adds a dlog p/da / n_steps, with the gradient at scale * a; the loss is minus log p
                 scores[:, space.layer_slice(layer)] -= per_item(gradient, whole).double().cpu().numpy() / n_steps
 
-            # one layer at a time: the path of a layer has the other layers as the model makes them
+            # one layer at a time: layers before it are as they were, those after it follow from the scaled activations
             for layer, name in points.items():
                 for step in range(n_steps):
                     scale = (step + 0.5) / n_steps  # the middle of the step's part of the path from 0 to 1
@@ -274,11 +262,11 @@ def attribution_patching(
 
     The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
 
-    >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c f a [/INST]"]
-    >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c f b [/INST]"]
-    >>> answers = [("a", "c"), ("a", "b")]  # first letters of what follows
+    >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c a f [/INST]"]
+    >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c a f [/INST]"]
+    >>> answers = [("a", "c"), ("a", "f")]  # the first letter of the answer to each task
     >>> fbn.attribution.attribution_patching(model, sort, reverse, answers, progress=False).top(5)
-    Network
+    Network "top 5": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 4
 
     Args:
         model: A TransformerLens model in eval mode; its parameters stay as they are.
@@ -351,7 +339,7 @@ def _patched(
     clean: dict[int, torch.Tensor] = {}
     effects: dict[int, np.ndarray] = {}
     ids, mask, _ = host.pad_batch([ids for ids, _ in pairs], host.model_device(model))
-    # (batch, pos) 1 where the activation is patched: from the last or the first token to the end of the prompt
+    # (batch, pos) 1 where activations are patched, the same for both prompts of a pair, which are of one length
     counted = torch.zeros_like(mask)
     for row, (tokens, _) in enumerate(pairs):
         counted[row, len(tokens) - 1 if positions == "last" else 0 : len(tokens)] = 1
@@ -380,7 +368,7 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
         return int(answer)
     if not isinstance(prompt, str):
         raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
-    # tokenised after its prompt, as a tokenizer may cut a word differently by what stands before it
+    # tokenised after its prompt: how a tokenizer cuts a word depends on what stands before it
     whole = encode(tokenizer, f"{prompt.rstrip()} {answer.lstrip()}", d_vocab=d_vocab)
     if whole[: len(ids)] != ids or len(whole) <= len(ids):
         raise InputError(
@@ -393,7 +381,7 @@ def random_scores(model: HookedModel, *, seed: int) -> UnitMap:
     """Uniform noise over a model's MLP neurons: what a score must beat.
 
     >>> fbn.attribution.random_scores(model, seed=0).top(0.05)
-    Network
+    Network "top 0.05": 57 of 1,152 units (4.95%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 29 18 10
 
     Args:
         model: A TransformerLens model.

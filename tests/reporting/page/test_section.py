@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.paths import ROOT
 from tests.helpers.results import lesions, results, study
 from tests.helpers.units import TOY
 from tl_fbn.analysis.networks.concordance import Concordance
@@ -76,6 +78,22 @@ def test_a_result_that_says_nothing_is_its_repr_its_picture_and_its_table() -> N
 def test_every_named_picture_exists() -> None:
     pictures = {kind._picture_ for kind in RESULT_CLASSES.values() if kind._picture_}
     assert len(pictures) >= 12 and pictures <= set(figures.__all__)
+
+
+def test_every_picture_that_a_section_names_exists() -> None:
+    named = set()
+    for file in (ROOT / "tl_fbn").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "_report_sections_":
+                dicts = [one for one in ast.walk(node) if isinstance(one, ast.Dict)]
+                values = [v for one in dicts for k, v in zip(one.keys, one.values, strict=True) if _is(k, "picture")]
+                first = [v.elts[0] if isinstance(v, ast.Tuple) else v for v in values]
+                named |= {one.value for one in first if isinstance(one, ast.Constant)}
+    assert len(named) >= 8 and named <= set(figures.__all__)
+
+
+def _is(key: ast.expr | None, name: str) -> bool:
+    return isinstance(key, ast.Constant) and key.value == name
 
 
 def test_a_recording_is_its_runs_and_time_courses_are_drawn(noise_recording: fbn.Recording) -> None:

@@ -1,4 +1,4 @@
-"""The viewer's data: known answers for packing, courses, text and overlaps; what fits is kept."""
+"""The viewer's data: known answers for courses, text and overlaps; what fits is kept."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from tests.helpers.recordings import blocks
 from tests.helpers.viewers import ROWS, SPACE, planted, signed
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.reporting.plot._overlap_matrix import dice_table
-from tl_fbn.reporting.viewer.data import gaps, indices_of, overlaps, packed, unpacked, viewer_data
-from tl_fbn.units import Atlas, Network, UnitMap
-
-
-def kept(data: dict) -> list[int]:
-    return [unit["index"] for unit in data["units"]]
+from tl_fbn.reporting.viewer.data import overlaps, viewer_data
+from tl_fbn.reporting.viewer.packing import indices_of, unpacked
+from tl_fbn.units import Network, UnitMap
 
 
 def words(listed: dict) -> list[str]:
@@ -27,29 +24,6 @@ def words(listed: dict) -> list[str]:
 
     places = np.frombuffer(base64.b64decode(listed["data"]), f"<u{listed['bits'] // 8}")
     return [listed["words"][place] for place in places]
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("centred", [False, True])
-def test_packing_rounds_by_at_most_half_a_scale(bits: int, centred: bool) -> None:
-    values = np.random.default_rng(0).normal(3, 2, 500)
-    pack = packed(values, bits, centred=centred)
-    top = {8: 127, 16: 32767}[bits]
-    largest = np.ptp(values) / 2 if centred else np.abs(values).max()
-    assert pack["scale"] == pytest.approx(largest / top)
-    assert np.abs(unpacked(pack) - values).max() <= pack["scale"] / 2 * (1 + 1e-9)
-
-
-def test_packing_keeps_nan_and_takes_infinity_for_the_largest() -> None:
-    found = unpacked(packed(np.array([np.nan, np.inf, -np.inf, 0.0, -4.0, 2.0]), 16))
-    np.testing.assert_allclose(found, [np.nan, 4, -4, 0, -4, 2], atol=1e-4)
-    assert np.isnan(unpacked(packed(np.array([np.nan, np.nan]), 8))).all()
-    np.testing.assert_array_equal(unpacked(packed(np.full(3, 7.5), 8, centred=True)), [7.5] * 3)
-
-
-@pytest.mark.parametrize("indices", [[], [0], [254], [255], [510, 511], [0, 255, 256, 511, 40_000], range(600)])
-def test_sets_of_units_survive_their_packing(indices) -> None:
-    assert indices_of(gaps(np.array(indices, dtype=np.int64))).tolist() == list(indices)
 
 
 def test_a_networks_course_is_the_signed_mean_of_its_members_over_all_runs() -> None:
@@ -61,30 +35,6 @@ def test_a_networks_course_is_the_signed_mean_of_its_members_over_all_runs() -> 
     assert network["course"]["middle"] == pytest.approx(np.median(expected))
     assert network["course"]["far"] == pytest.approx(np.percentile(np.abs(expected - np.median(expected)), 99))
     assert [indices_of(part).tolist() for part in network["members"]] == [[], [1, 11], [4]]
-
-
-def test_units_asked_for_are_kept_first_and_the_others_by_strength_in_turn() -> None:
-    maps = {
-        "m": UnitMap(SPACE, np.array([0, 9, 0, 8, 0, 0, 0, 0, 0, 0, 0, -7.0]), "t"),
-        "n": UnitMap(SPACE, np.array([np.nan, 0, 6, 0, 0, 5, 0, 0, 0, 0, 0, 0]), "t"),
-    }
-    assert kept(viewer_data(planted(), maps=maps, units=[(1, 4)], max_units=5)) == [1, 2, 3, 5, 9]
-    data = viewer_data(planted(), signed(), units=np.array([[0, 2], [1, 6]]), max_units=2)
-    assert kept(data) == [2, 11]
-    course = data["units"][1]["course"]
-    expected = np.concatenate([11 + np.arange(ROWS) / 10, 110 + np.arange(ROWS)])
-    np.testing.assert_allclose(unpacked(course), expected, atol=course["scale"] / 2 * 1.001)
-
-
-def test_members_are_ranked_by_their_own_map() -> None:
-    values = np.array([0, 1, 0, 0, -3, 0, 0, 0, 0, 0, 0, 2.0])
-    own = viewer_data(planted(), {"signed": signed()}, maps={"signed": UnitMap(SPACE, values, "z")}, max_units=1)
-    assert own["networks"][0]["map"] == 0 and kept(own) == [4]
-    from_atlas = Atlas(SPACE, {"a": signed(), "b": signed()}, np.array([values, -values]))
-    data = viewer_data(planted(), from_atlas, maps={"b": UnitMap(SPACE, values, "z")})
-    assert [one["map"] for one in data["networks"]] == [0, 1]
-    assert [(one["name"], one["kind"]) for one in data["maps"]] == [("a", "loading"), ("b", "loading"), ("b", "z")]
-    np.testing.assert_allclose(unpacked(data["maps"][1]), -values, atol=1e-4)
 
 
 def test_rows_of_all_runs_stand_one_behind_the_other() -> None:

@@ -14,7 +14,8 @@ from tests.helpers.figures import HOSTILE
 from tests.helpers.pages import Outline
 from tests.helpers.recordings import blocks
 from tests.helpers.viewers import SPACE, planted, signed
-from tl_fbn.reporting.viewer.data import indices_of, unpacked, viewer_data
+from tl_fbn.reporting.viewer.data import viewer_data
+from tl_fbn.reporting.viewer.packing import indices_of, unpacked
 from tl_fbn.reporting.viewer.viewer import Viewer, view
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 

@@ -5,9 +5,9 @@ A :class:`Run` is what the model did without a break: for every layer an array (
 a run costs next to nothing until it is read, and then only the bytes asked for. Its tables are read when they are
 first used.
 
-The first row of a prompt has no predecessor in the model's time, since a prompt is read in a context of its own.
-:attr:`Run.segment_starts` marks these rows for every analysis that relates neighbouring rows, such as a GLM with
-autocorrelated noise.
+The first row of a prompt does not follow the row before it in the model's time: a prompt has a context of its own, or,
+where the context is carried, tokens that are no rows lie between. :attr:`Run.segment_starts` marks these rows for every
+analysis that relates neighbouring rows, such as a GLM with autocorrelated noise.
 
 :func:`pooled_run` makes of a run one with one row a prompt. No torch, no model.
 """
@@ -46,7 +46,8 @@ class Run:
         space: The units of the site; the columns of a layer's array are the units of that layer.
         layers: Number of a layer, from 0, to its (row, unit) array. Layers without units are left out. Arrays of
             recordings in 16 bits are decoded to float32 where they are indexed.
-        about: Description of the run: what its ``run.json`` holds, or ``key`` alone where it never was on disk.
+        about: Description of the run: of a run on disk what its ``run.json`` holds, of a run in memory at least
+            ``key``, the key of the recording that its activations come from.
         folder: Folder of the run on disk, from which the tables are read; None for a run in memory.
         tables: The tables ``"events"`` and ``"rows"`` of a run in memory; empty for a run on disk.
     """

@@ -277,8 +277,8 @@ def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
     tensors: dict[str, Layer] = {}
     try:
         with open(folder / DATA, "rb") as file:
-            # a damaged length must not make it read more than the file has
             length = int.from_bytes(file.read(8), "little")
+            # a damaged length may be of any size: never more is read than the file has
             header = json.loads(file.read(min(length, about["bytes"][DATA])))
         for name, entry in header.items():
             tensors[name] = _open_layer(folder / DATA, entry, 8 + length)

@@ -21,7 +21,7 @@ of a prompt is not predicted by anything, and has neither.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -142,7 +142,6 @@ class Passes:
     chooser: Chooser | None = None
     mode: DecodingMode = "reread"
     carry: bool = False
-    _caught: dict[Tap, torch.Tensor] = field(default_factory=dict, repr=False)
 
     @torch.no_grad()
     def read(self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm) -> None:

@@ -81,6 +81,7 @@ class SampleMaps(Result, step="comparison"):
             sample: Number of the sample, from 0.
         """
         maps = self.maps[sample]
+        # a map that is constant over units stays 0
         z = (maps - maps.mean(1, keepdims=True)) / np.where(maps.std(1) > 0, maps.std(1), 1.0)[:, None]
         about = {**self.provenance, "sample": int(sample)}
         networks = {}

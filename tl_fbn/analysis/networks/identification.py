@@ -199,8 +199,8 @@ def identify_task(
     space = next(iter(recordings.values())).space
     prompts = {task: [_prompts(run) for run in recordings[task]] for task in tasks}
     n_folds = max(map(len, maps.values()))
-    # for every fold the (true task, told task) of the runs that are told in it, as numbers of tasks
-    told_by_fold: list[list[tuple[int, int]]] = []
+    # for every fold the (true, predicted) task of its runs, as numbers of tasks
+    predicted_by_fold: list[list[tuple[int, int]]] = []
     templates: np.ndarray | None = None
     if networks is not None:
         templates = _maps_from_elsewhere(networks, tasks, space, prompts)
@@ -219,13 +219,16 @@ def identify_task(
         fresh = np.array([maps[task][fold] for _, task in present])
         # only maps learnt here are on the scale of the run's map, so that their mean can be taken off it
         likeness = _likeness(fresh, learnt, method, top, centre=templates is None)
-        told_by_fold.append([(true, int(told)) for (true, _), told in zip(present, likeness.argmax(1), strict=True)])
+        predictions = likeness.argmax(1)  # the task whose map is most alike, for each run
+        predicted_by_fold.append(
+            [(true, int(predicted)) for (true, _), predicted in zip(present, predictions, strict=True)]
+        )
     table = np.zeros((len(tasks), len(tasks)), dtype=np.int64)
-    for pairs in told_by_fold:
-        for true, told in pairs:
-            table[true, told] += 1
+    for pairs in predicted_by_fold:
+        for true, predicted in pairs:
+            table[true, predicted] += 1
     rng = np.random.default_rng(seed)
-    n_as_good = sum(_shuffled_hits(told_by_fold, rng) >= np.trace(table) for _ in range(n_permutations))
+    n_as_good = sum(_shuffled_hits(predicted_by_fold, rng) >= np.trace(table) for _ in range(n_permutations))
     about = {**origins(recordings), "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
     return Identification(tasks, table, method, (1 + n_as_good) / (1 + n_permutations), n_permutations, about)
 
@@ -245,12 +248,12 @@ def origins(recordings: Mapping[str, Recording]) -> dict[str, Any]:
     return {"recordings": keys, **pooled_prompts(sources.values())}
 
 
-def _shuffled_hits(told_by_fold: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
+def _shuffled_hits(predicted_by_fold: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
     """How many runs are told if true tasks are shuffled within every fold."""
     hits = 0
-    for pairs in told_by_fold:
-        true, told = np.array(pairs).T
-        hits += int((rng.permutation(true) == told).sum())
+    for pairs in predicted_by_fold:
+        true, predicted = np.array(pairs).T
+        hits += int((rng.permutation(true) == predicted).sum())
     return hits
 
 
@@ -362,12 +365,13 @@ def _likeness(
     centre: bool,
 ) -> Float[np.ndarray, "run task"]:
     """How much the map of each run is like that of each task, by one of the three methods."""
-    n = max(1, int(top * fresh.shape[1]))  # units in a network
     if method == "dice":
+        n = max(1, int(top * fresh.shape[1]))  # units in a network
         # Dice = 2 |A and B| / (|A| + |B|), of all pairs in one product of 0 and 1
         a, b = (np.array([top_mask(one, n) for one in maps], dtype=float) for maps in (fresh, learnt))
         return 2 * a @ b.T / (a.sum(1)[:, None] + b.sum(1))
     if method == "activation":
+        n = max(1, int(top * fresh.shape[1]))
         # the n largest values of a learnt map, as far as they are positive
         members = np.array([top_mask(one, min(n, max(1, int((one > 0).sum())))) for one in learnt], dtype=float)
         # z over the units of each run's map; a constant map stays 0

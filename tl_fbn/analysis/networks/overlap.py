@@ -34,10 +34,13 @@ from tl_fbn.units.space import Provenance
 class Overlap(Result, step="comparison"):
     """Two networks compared with each other, and their overlap with that of random networks.
 
-    >>> other = fbn.fit_glm(recording).contrast("sort - add").threshold(top=0.02)
-    >>> found = fbn.networks.overlap(network, other, seed=0, n_null=99)
-    >>> found.sizes, found.shared, round(found.expected_shared, 1), round(found.p, 1)
-    ((23, 23), 0, 0.15, 1.0)
+    Do sorting and reversing differ from adding in the same units?
+
+    >>> fit = fbn.fit_glm(recording)
+    >>> networks = [fit.contrast(f"{task} - add").threshold(top=0.02) for task in ("sort", "reverse")]
+    >>> found = fbn.networks.overlap(*networks, seed=0, n_null=99)
+    >>> found.shared, found.sizes, round(found.expected_shared, 2)
+    (22, (23, 23), 0.65)
 
     Args:
         a: Name of the first network.

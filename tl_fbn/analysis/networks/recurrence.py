@@ -1,15 +1,29 @@
-"""Do networks come back in single samples? S0's count, with the chance it lacks.
+"""Do networks come back in single samples? The count of Liu et al. (2025), with the chance that it lacks.
 
-    recurrence(recording, atlas, threshold=0.2, seed=0).to_dataframe()
+::
 
-A network recurs in a sample if some map of the sample, cut to as many units as the network has, shares with it more than ``threshold`` of
-the units of either (intersection over union). Sample maps come from
+    fbn.recurrence(recording, atlas, threshold=0.2, seed=0).to_dataframe()
 
-- ``method="dual"`` (default): dual regression, one map a network, for samples of any length above the number of networks;
-- ``method="ica"``: an ICA of every sample by itself (S0), whose maps may all count.
+A sample is a prompt, a block or a run. Maps are computed in it, and each map is cut to as many units as a network has,
+those of largest magnitude. The network comes back in the sample if the units of some map and its own have an
+intersection over union (IoU) above ``threshold``:
 
-Chance: the same with templates whose units are shuffled within layers, all templates together, through the same pipeline. It matters: dual regression is
-circular, and finds something of any template in noise. ``p`` is the share of shuffles with as high a count.
+    IoU = units in both / units in either
+
+Maps of a sample come from
+
+- ``method="dual"`` (default): dual regression (:mod:`.dual_regression`), one map for each network, which alone is
+  compared with it; for samples of any length above the number of networks;
+- ``method="ica"``: an independent component analysis of every sample by itself, as Liu et al. do. All of its maps are
+  compared with every network, so that several may count in one sample.
+
+Chance is the same count for templates (the networks, with their maps) whose units are shuffled within layers, the same
+shuffle for all, put through the same pipeline. It matters: dual regression is circular, and finds something of any
+template in noise. The p of a network is ``(1 + shuffles with at least its count) / (1 + shuffles)``, and is not
+corrected for the number of networks.
+
+Cost: with ``"dual"`` a dual regression of the recording for every shuffle; with ``"ica"`` one decomposition for every
+sample, and shuffles are cheap.
 """
 
 from __future__ import annotations
@@ -38,18 +52,27 @@ RecurrenceMethod = Literal["dual", "ica"]
 
 @dataclass(frozen=True, eq=False)
 class Recurrence(Result, step="comparison", picture="recurrence"):
-    """How often networks come back.
+    """How often the networks of an atlas come back in single samples.
+
+    >>> texts = {name: fbn.prompts(name, seed=1) for name in tasks}  # not those that the atlas was found on
+    >>> other = fbn.block_design(texts, n_runs=2, n_cycles=2, seed=1)
+    >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
+    >>> found = fbn.recurrence(later, atlas, samples="block", n_null=19, seed=0, progress=False)
+    >>> found.to_dataframe().head(2)
+      network  count  samples  n_samples  expected     p
+    0     N00      4        4         12       0.0  0.05
+    1     N01      8        8         12       0.0  0.05
 
     Args:
-        names: Networks.
-        counts: (network,) maps of samples that exceed the threshold.
-        samples: (network,) samples with at least one.
-        n_samples: Samples looked at.
-        null: (shuffle, network) counts of shuffled templates.
-        threshold: Intersection over union that counts.
-        method: ``"dual"`` or ``"ica"``.
-        skipped: Samples too short.
-        provenance: Recording and atlas.
+        names: Names of the networks, in order.
+        counts: (network,) number of maps, over all samples, that share more than the threshold with the network.
+        samples: (network,) number of samples with at least one such map.
+        n_samples: Number of samples that were long enough to be looked at.
+        null: (shuffle, network) the same counts for networks whose units were shuffled within layers.
+        threshold: Intersection over union, between 0 and 1, above which a network has come back.
+        method: How maps of a sample were made: ``"dual"`` (dual regression) or ``"ica"`` (of every sample by itself).
+        skipped: Number of samples that were left out because they have too few rows.
+        provenance: Where the numbers came from: recording, atlas, kind of sample, and seed.
     """
 
     names: tuple[str, ...]
@@ -67,11 +90,11 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
 
     @property
     def p(self) -> Float[np.ndarray, " network"]:
-        """Share of shuffles with as high a count, the observed one among them."""
+        """(network,) share of shuffles with a count at least as high, the observed one among them."""
         return (1.0 + (self.null >= self.counts).sum(0)) / (1.0 + len(self.null))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One line a network: network, count, samples, n_samples, expected (mean of shuffles), p."""
+        """One line a network: network, count, samples, n_samples, expected (mean count of shuffles), p."""
         columns = {"network": self.names, "count": self.counts, "samples": self.samples, "n_samples": self.n_samples}
         return pd.DataFrame({**columns, "expected": self.null.mean(0), "p": self.p})
 
@@ -79,8 +102,10 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
         kind = self.provenance.get("samples", "sample")
         how = "dual regression" if self.method == "dual" else "an independent component analysis"
         return [
-            f"Recurrence of {len(self.names)} networks was counted in {self.n_samples} {kind}s ({self.skipped} too short) by {how} of each; a network "
-            f"came back where intersection over union exceeded {self.threshold:g}. Chance: {len(self.null)} templates shuffled within layers; {P_FORMULA}; seed "
+            f"Recurrence of {len(self.names)} networks was counted in {self.n_samples} {kind}s ({self.skipped} too "
+            f"short) by {how} of each; a network "
+            f"came back where intersection over union exceeded {self.threshold:g}. Chance: {len(self.null)} templates "
+            f"shuffled within layers; {P_FORMULA}; seed "
             f"{self.provenance.get('seed', NOT_RECORDED)}."
         ]
 
@@ -88,7 +113,8 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
         skipped = f", {self.skipped} too short" if self.skipped else ""
         kind = self.provenance.get("samples", "sample")
         return (
-            f"Recurrence of {len(self.names)} networks in {self.n_samples} {kind}s{skipped} ({self.method}, IoU above {self.threshold:g}): "
+            f"Recurrence of {len(self.names)} networks in {self.n_samples} {kind}s{skipped} ({self.method}, IoU above "
+            f"{self.threshold:g}): "
             f"{int((self.p < 0.05).sum())} come back more often than by chance (p < .05)"
         )
 
@@ -114,29 +140,39 @@ def recurrence(
     n_null: int = 99,
     progress: bool = True,
 ) -> Recurrence:
-    """Count how often the networks of an atlas come back in single samples.
+    """Count how often the networks of an atlas come back in single samples, beside what chance gives.
 
-    ::
-
-        back = fbn.recurrence(other_recording, atlas, seed=0)
-        back.to_dataframe()
+    >>> texts = {name: fbn.prompts(name, seed=1) for name in tasks}  # not those that the atlas was found on
+    >>> other = fbn.block_design(texts, n_runs=2, n_cycles=2, seed=1)
+    >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
+    >>> fbn.recurrence(later, atlas, samples="block", method="ica", n_null=39, seed=0, progress=False)
+    Recurrence of 8 networks in 12 blocks (ica, IoU above 0.2): 8 come back more often than by chance (p < .05)
 
     Args:
-        recording: Activations in the space of the atlas.
-        atlas: Networks, with maps; found on other texts than these, or their coming back says nothing. The two are told apart by
-            what they are, so that either may come first.
-        seed: Seed of the shuffles of templates and of the ICAs of single samples.
-        threshold: Intersection over union that counts, S0's 0.2 by default.
-        method: ``"dual"`` or ``"ica"``.
-        samples: ``"prompt"``, ``"block"`` or ``"run"``; by default the finest of which half are long enough.
-        n_components: With ``"ica"``: networks a sample; as many as the atlas has by default.
-        n_null: Shuffles.
-        progress: Show a bar.
+        recording: Activations of one site, in the space of the atlas.
+        atlas: Networks to look for, with maps if the method is ``"dual"``. They must have been found on other texts
+            than the recording's, or their coming back says nothing. Recording and atlas may be given in either order.
+        seed: Seed of the shuffles of templates and of the decompositions of single samples; the same seed gives the
+            same result.
+        threshold: Intersection over union, between 0 and 1, above which a network has come back. 0.2 is that of Liu et
+            al. (2025).
+        method: How maps of a sample are made: ``"dual"`` by dual regression on the atlas, ``"ica"`` by an independent
+            component analysis of the sample itself.
+        samples: What a sample is: ``"prompt"``, ``"block"`` or ``"run"``. By default the shortest of these of which at
+            least half have rows enough, which is two more than there are networks.
+        n_components: Number of networks that ``"ica"`` finds in a sample; as many as the atlas has by default.
+        n_null: Number of shuffles, at least 1. The smallest possible p is ``1 / (1 + n_null)``.
+        progress: Show a bar over shuffles.
+
+    Returns:
+        Counts of every network, with those of shuffled networks and p.
 
     Raises:
-        InputError: Spaces that differ, no sample long enough, or options out of range.
+        InputError: Spaces that differ, no sample long enough, an atlas without maps (``"dual"``), or options out of
+            range.
+        InputTypeError: The two are not a recording and an atlas.
     """
-    recording, atlas = _told_apart(recording, atlas)
+    recording, atlas = _recording_and_atlas(recording, atlas)
     atlas.space.require_same(recording.space, "look for an atlas in")
     one_of(method, RecurrenceMethod, "method")
     if n_null < 1:
@@ -144,9 +180,10 @@ def recurrence(
     if not 0 < threshold < 1:
         raise InputError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
     if samples is None:
-        samples = _finest(recording, (n_components or len(atlas)) if method == "ica" else len(atlas))
+        samples = _shortest_samples(recording, (n_components or len(atlas)) if method == "ica" else len(atlas))
     rng = np.random.default_rng(seed)
-    templates = np.array([one.members for one in atlas.values()])
+    templates = np.array([one.members for one in atlas.values()])  # (network, unit)
+    # hits are (sample, map, network): whether a map of a sample shares enough with a network
     if method == "dual":
         found = dual_regression(recording, atlas, samples=samples)
         hits = _dual_hits(found.maps, templates, threshold)
@@ -154,25 +191,26 @@ def recurrence(
         skipped = found.skipped
         null = []
         for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
+            # the maps are moved with the members: sample maps depend on them, so all is computed again
             order = shuffle_within_layers(atlas.space, rng)
-            moved = _shuffled(atlas, order)
-            again = dual_regression(recording, moved, samples=samples)
+            again = dual_regression(recording, _shuffled_atlas(atlas, order), samples=samples)
             null.append(_dual_hits(again.maps, templates[:, order], threshold).sum((0, 1)))
     else:
-        masks, skipped = _single(recording, atlas, samples, n_components or len(atlas), seed)
-        n_samples = len(masks)
+        sample_maps, skipped = _ica_maps(recording, atlas, samples, n_components or len(atlas), seed)
+        n_samples = len(sample_maps)
         sizes = templates.sum(1)
-        cut = [_cut(sample, sizes) for sample in masks]
-        hits = np.array([_iou(one, templates) > threshold for one in cut])
+        cut = [_cut_to_sizes(maps, sizes) for maps in sample_maps]
+        hits = np.array([_iou(masks, templates) > threshold for masks in cut])
         null = []
         for _ in tqdm(range(n_null), desc="recurrence by chance", disable=not progress):
-            moved_templates = templates[:, shuffle_within_layers(atlas.space, rng)]
-            null.append(np.array([_iou(one, moved_templates) > threshold for one in cut]).sum((0, 1)))
+            # sample maps do not depend on the templates, and shuffling keeps sizes: the cut maps serve again
+            shuffled = templates[:, shuffle_within_layers(atlas.space, rng)]
+            null.append(np.array([_iou(masks, shuffled) > threshold for masks in cut]).sum((0, 1)))
     about = {**recording.provenance, "atlas": dict(atlas.provenance), "seed": seed, "samples": samples}
     return Recurrence(
         tuple(atlas),
-        hits.sum((0, 1)),
-        hits.any(1).sum(0),
+        hits.sum((0, 1)),  # counts: maps of all samples
+        hits.any(1).sum(0),  # samples with at least one such map
         n_samples,
         np.array(null, dtype=int).reshape(n_null, len(atlas)),
         float(threshold),
@@ -182,7 +220,7 @@ def recurrence(
     )
 
 
-def _told_apart(first: Any, second: Any) -> tuple[Recording, Atlas]:
+def _recording_and_atlas(first: Any, second: Any) -> tuple[Recording, Atlas]:
     """The recording and the atlas, whichever came first."""
     if isinstance(first, Atlas):
         first, second = second, first
@@ -193,19 +231,21 @@ def _told_apart(first: Any, second: Any) -> tuple[Recording, Atlas]:
     return first, second
 
 
-def _finest(recording: Recording, n_networks: int) -> Samples:
-    """The shortest kind of sample of which half have rows enough."""
+def _shortest_samples(recording: Recording, n_networks: int) -> Samples:
+    """The shortest kind of sample of which at least half have rows enough."""
     kinds: tuple[Samples, ...] = ("prompt", "block", "run")
     for kind in kinds:
         if kind == "prompt" and any("prompt" not in run.rows for run in recording):
             continue
+        # rows needed: one for each network, one for the mean, and one to be left
         lengths = [rows.stop - rows.start for run in recording for _, rows in samples_of(run, kind)]
         if lengths and np.mean(np.array(lengths) > n_networks + 1) >= 0.5:
             return kind
-    return "run"
+    return "run"  # longer samples there are none; if they are too short as well, an error says so later
 
 
-def _shuffled(atlas: Atlas, order: np.ndarray) -> Atlas:
+def _shuffled_atlas(atlas: Atlas, order: np.ndarray) -> Atlas:
+    """An atlas whose units are in another order, maps and members alike."""
     maps = np.asarray(atlas.maps)[:, order]
     networks = {name: Network(atlas.space, one.members[order], name=name) for name, one in atlas.items()}
     return Atlas(atlas.space, networks, maps)
@@ -214,30 +254,32 @@ def _shuffled(atlas: Atlas, order: np.ndarray) -> Atlas:
 def _dual_hits(
     maps: Float[np.ndarray, "sample network unit"], templates: Bool[np.ndarray, "network unit"], threshold: float
 ) -> Bool[np.ndarray, "sample one network"]:
-    """Whether each network's own map in each sample shares enough with it."""
+    """Whether each network's own map in each sample shares enough with it; ``one`` is the only map that may count."""
     hits = np.zeros((len(maps), 1, len(templates)), dtype=bool)
     for j, template in enumerate(templates):
-        if template.any():
-            hits[:, 0, j] = _shared(_largest(maps[:, j], int(template.sum())), template) > threshold
+        if template.any():  # a network without members comes back nowhere
+            hits[:, 0, j] = _iou_with(template, _largest(maps[:, j], int(template.sum()))) > threshold
     return hits
 
 
 def _largest(maps: Float[np.ndarray, "map unit"], n: int) -> Bool[np.ndarray, "map unit"]:
     """The n units of largest magnitude of every map, and what ties with the last of them."""
     sizes = np.abs(maps)
+    # partition puts the n-th largest at its place without sorting the others
     return sizes >= np.partition(sizes, sizes.shape[1] - n, axis=1)[:, [sizes.shape[1] - n]]
 
 
-def _shared(masks: Bool[np.ndarray, "map unit"], template: Bool[np.ndarray, " unit"]) -> Float[np.ndarray, " map"]:
-    """Intersection over union with a template."""
+def _iou_with(template: Bool[np.ndarray, " unit"], masks: Bool[np.ndarray, "map unit"]) -> Float[np.ndarray, " map"]:
+    """Intersection over union of one network with every mask."""
     shared = (masks & template).sum(1)
+    # |A or B| = |A| + |B| - |A and B|; two empty sets have 0 / 1
     return shared / np.maximum(masks.sum(1) + template.sum() - shared, 1)
 
 
-def _single(
+def _ica_maps(
     recording: Recording, atlas: Atlas, samples: Samples, n_components: int, seed: int
 ) -> tuple[list[Float[np.ndarray, "map unit"]], int]:
-    """Maps of an ICA of every sample by itself."""
+    """Maps of an ICA of every sample by itself, and how many samples were too short for one."""
     found = []
     skipped = 0
     for run in recording:
@@ -245,30 +287,30 @@ def _single(
             if rows.stop - rows.start <= n_components + 1:
                 skipped += 1
                 continue
-            alone = find_networks(_part(recording, run, rows), n_components, n_restarts=1, seed=seed, progress=False)
+            # one restart: stability is of no interest here, only the maps are
+            alone = find_networks(
+                _sample_recording(recording, run, rows), n_components, n_restarts=1, seed=seed, progress=False
+            )
             found.append(np.asarray(alone.maps))
     if not found:
         raise InputError(
-            f"none of {skipped} samples has more than {n_components + 1} rows, which an ICA of {n_components} networks needs; take longer samples "
-            '("block", "run"), fewer networks, or method="dual"'
+            f"none of {skipped} samples has more than {n_components + 1} rows, which an ICA of {n_components} networks "
+            'needs; take longer samples ("block", "run"), fewer networks, or method="dual"'
         )
     return found, skipped
 
 
-def _part(recording: Recording, run: Run, rows: slice) -> Recording:
+def _sample_recording(recording: Recording, run: Run, rows: slice) -> Recording:
+    """Some rows of a run as a recording in memory, with one run of one block."""
     layers = {layer: np.asarray(array[rows]) for layer, array in run.layers.items()}
-    events = pd.DataFrame({"onset": [0], "duration": [rows.stop - rows.start], "trial_type": ["sample"]})
-    part = Run(
-        run.space,
-        layers,
-        dict(run.about),
-        None,
-        {"events": events, "rows": pd.DataFrame(index=range(rows.stop - rows.start))},
-    )
-    return Recording((run.space,), ((part,),), recording.about)
+    n_rows = rows.stop - rows.start
+    events = pd.DataFrame({"onset": [0], "duration": [n_rows], "trial_type": ["sample"]})
+    tables = {"events": events, "rows": pd.DataFrame(index=range(n_rows))}
+    sample = Run(run.space, layers, dict(run.about), None, tables)
+    return Recording((run.space,), ((sample,),), recording.about)
 
 
-def _cut(
+def _cut_to_sizes(
     maps: Float[np.ndarray, "map unit"], sizes: Int[np.ndarray, " network"]
 ) -> Bool[np.ndarray, "network map unit"]:
     """Every map cut to the size of every network."""
@@ -278,4 +320,5 @@ def _cut(
 def _iou(
     cut: Bool[np.ndarray, "network map unit"], templates: Bool[np.ndarray, "network unit"]
 ) -> Float[np.ndarray, "map network"]:
-    return np.column_stack([_shared(masks, template) for masks, template in zip(cut, templates, strict=True)])
+    """Intersection over union of every network with every map cut to its size."""
+    return np.column_stack([_iou_with(template, masks) for masks, template in zip(cut, templates, strict=True)])

@@ -44,9 +44,9 @@ class Reliability(TableResult, step="comparison"):
     >>> found.table.set_index("task")[["dice_within", "dice_between", "discriminability"]].round(1)
              dice_within  dice_between  discriminability
     task...
-    sort             0.8           0.3               1.0
-    reverse          0.9           0.3               1.0
-    add              0.9           0.3               1.0
+    sort             0.8           0.0               1.0
+    reverse          0.8           0.0               1.0
+    add              0.8           0.0               1.0
 
     Args:
         table: One line a task: task, correlation_within and dice_within (means over pairs of its runs),

@@ -1,14 +1,18 @@
-"""What belongs to one task and not to the others: contrasts of score maps, unique parts and shared cores of networks.
+"""What belongs to one task and not to others: contrasts of score maps, unique parts and shared cores of networks.
 
-A score of a task, a gradient's or any other, ranks first what every task needs: eight released CGVST masks of 5 % share 2,268 neurons, all eight of
-them, where layer-matched chance has none, and a mask's own part is a quarter of it. So "task-specific" is a step of its own:
+A score of a task, by gradients or any other method, puts those units first that every task needs. The eight released
+CGVST masks of 5 % show it: 2,268 neurons are in all eight of them, where layer-matched chance has none, and the part of
+a mask that is in no other is a quarter of it. What is specific to a task therefore takes a step of its own:
 
-- :func:`specific_scores` contrasts maps before units are chosen;
-- :func:`task_unique` and :func:`shared_core` cut networks after;
+- :func:`specific_scores` contrasts the maps of tasks, before units are chosen;
+- :func:`task_unique` and :func:`shared_core` take networks apart, after units were chosen;
 - :func:`multiplicity` counts units by the number of networks they are in, beside what layer-matched chance expects.
 
-Maps are first divided by their mean magnitude: how large one task's gradients are as a whole says nothing about a neuron (our
-choice; ``normalize=False`` leaves them).
+Before maps are contrasted each is divided by its mean magnitude over units, because the size of a task's gradients as a
+whole says nothing about a neuron. This is a choice of this package; ``normalize=False`` leaves maps as they are.
+
+Nothing here tests a unit: a contrast of scores has no p, and a unit that only one network has may have missed the
+others by little.
 """
 
 from __future__ import annotations
@@ -31,22 +35,32 @@ Specificity = Literal["difference", "z", "least"]
 def specific_scores(
     scores: Mapping[str, UnitMap], how: Specificity = "difference", *, normalize: bool = True
 ) -> dict[str, UnitMap]:
-    """Every task's map against the other tasks' maps.
+    """Every task's map against the maps of the other tasks.
 
-    >>> from tl_fbn.units import UnitSpace
-    >>> space = UnitSpace("mlp.neurons", (3,))
-    >>> maps = {"a": UnitMap(space, np.array([9.0, 2.0, 1.0]), "attribution"), "b": UnitMap(space, np.array([9.0, 1.0, 2.0]), "attribution")}
-    >>> {name: one.top(1).indices.tolist() for name, one in specific_scores(maps).items()}
-    {'a': [1], 'b': [2]}
+    Both tasks score the first unit highest; what is specific to each is another:
+
+    >>> space = fbn.UnitSpace("mlp.neurons", (3,))
+    >>> maps = {
+    ...     "sort": fbn.UnitMap(space, np.array([9.0, 2.0, 1.0]), "attribution"),
+    ...     "add": fbn.UnitMap(space, np.array([9.0, 1.0, 2.0]), "attribution"),
+    ... }
+    >>> {task: one.top(1).indices.tolist() for task, one in fbn.networks.specific_scores(maps).items()}
+    {'sort': [1], 'add': [2]}
 
     Args:
-        scores: Task to map, at least two in one space.
-        how: ``"difference"``: own less the mean of the others; ``"z"``: own less the mean over all tasks, over the standard deviation over
-            tasks, which of n tasks is at most (n - 1) / sqrt(n) and does not tell a large difference from a small one that is alone; ``"least"``: own less the largest of the others.
-        normalize: Divide each map by its mean magnitude first.
+        scores: Task to its map, at least two in one space.
+        how: ``"difference"``: the task's map less the mean of the others'. ``"least"``: the task's map less the largest
+            of the others'. ``"z"``: the task's map less the mean over all tasks, over the standard deviation over
+            tasks; with n tasks it is at most ``(n - 1) / sqrt(n)``, and it does not tell a large difference from a
+            small one that only one task has.
+        normalize: True divides each map by its mean magnitude over units first; False leaves maps as they are.
+
+    Returns:
+        Task to its map of kind ``"specificity"`` (or ``"z over tasks"``): positive where the task scores a unit higher
+        than the others do. Values are in mean magnitudes of a map, or in those of the scores without ``normalize``.
 
     Raises:
-        InputError: Fewer than two maps, different spaces, an unknown ``how``, or a map that is zero throughout.
+        InputError: Fewer than two maps, different spaces, an unknown ``how``, or a map without any value other than 0.
     """
     one_of(how, Specificity, "how")
     if len(scores) < 2:
@@ -55,6 +69,7 @@ def specific_scores(
     values = []
     for name, one in scores.items():
         first.space.require_same(one.space, "contrast")
+        # also computed where maps stay as they are: an empty one is an error either way
         scale = float(np.nanmean(np.abs(one.values)))
         if not np.isfinite(scale) or scale == 0:
             raise InputError(f"the map of {name!r} has no finite value other than 0; there is nothing to contrast")
@@ -69,6 +84,7 @@ def specific_scores(
         elif how == "least":
             specific = own - others.max(0)
         else:
+            # z over tasks, of which the own one is among the mean and the spread; 0 where all tasks agree
             spread = stacked.std(0, ddof=1)
             specific = np.where(spread > 0, (own - stacked.mean(0)) / np.where(spread > 0, spread, 1.0), 0.0)
         kind = "z over tasks" if how == "z" else "specificity"
@@ -78,23 +94,22 @@ def specific_scores(
 
 
 def task_unique(networks: Mapping[str, Network]) -> Atlas:
-    """The units of each network that no other has.
+    """The units of each network that no other of them has.
 
-    ::
-
-        unique = fbn.networks.task_unique({"sort": sort_network, "add": add_network})
-        unique["sort"]
+    >>> networks = {task: fbn.cgvst(model, fbn.chats(task, n=8), progress=False).top(0.05) for task in tasks}
+    >>> fbn.networks.task_unique(networks)
+    Atlas of 3 networks in tl_fbn-demo mlp.neurons (3 x 384): sort (5), reverse (3), add (50)
 
     Args:
-        networks: Task to network, at least two in one space.
+        networks: Task to its network, at least two in one space.
 
     Returns:
-        Task to what is left of its network; it may be empty.
+        Task to what is left of its network, with the signs it had; it may be empty.
 
     Raises:
         InputError: Fewer than two networks, or networks of different spaces.
     """
-    _check(networks, "unique parts")
+    _require_comparable(networks, "unique parts")
     unique = {}
     for name, network in networks.items():
         own = network
@@ -108,21 +123,23 @@ def task_unique(networks: Mapping[str, Network]) -> Atlas:
 def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None) -> Network:
     """The units that all networks have, or at least some number of them.
 
-    ::
-
-        fbn.networks.shared_core({"sort": sort_network, "add": add_network, "copy": copy_network}, at_least=2)
+    >>> networks = {task: fbn.cgvst(model, fbn.chats(task, n=8), progress=False).top(0.05) for task in tasks}
+    >>> fbn.networks.shared_core(networks)
+    Network "core (3 of 3)": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 1 0 4
+    >>> len(fbn.networks.shared_core(networks, at_least=2))
+    54
 
     Args:
-        networks: Task to network, at least two in one space.
-        at_least: In how many networks a unit must be; all by default.
+        networks: Task to its network, at least two in one space.
+        at_least: In how many of the networks a unit must be, from 1 to their number; in all of them by default.
 
     Returns:
-        A network without signs.
+        A network without signs; networks may disagree about the sign of a unit.
 
     Raises:
         InputError: Fewer than two networks, networks of different spaces, or ``at_least`` beyond their number.
     """
-    counts = _counts(networks, "a shared core")
+    counts = _networks_per_unit(networks, "a shared core")
     n = len(networks) if at_least is None else at_least
     if not 1 <= n <= len(networks):
         raise InputError(f"at_least={at_least} of {len(networks)} networks; give 1 to {len(networks)}")
@@ -133,31 +150,50 @@ def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None)
 
 @dataclass(frozen=True, eq=False)
 class Multiplicity(TableResult, step="comparison"):
-    """One line a number of networks: networks, units (that are in exactly so many), expected (of layer-matched random networks)."""
+    """How many units are in exactly 0, 1, 2, ... networks, beside layer-matched chance.
+
+    >>> networks = {task: fbn.cgvst(model, fbn.chats(task, n=8), progress=False).top(0.05) for task in tasks}
+    >>> fbn.networks.multiplicity(networks).to_dataframe().round(1)
+       networks  units  expected
+    0         0   1040     998.2
+    1         1     58     137.4
+    2         2     49      15.8
+    3         3      5       0.7
+
+    Args:
+        table: One line a number of networks, from 0 to all: networks (that number), units (how many are in exactly so
+            many networks), expected (mean number for independent random networks with as many units in each layer).
+        provenance: Where each network came from, and the prompts of all of them.
+    """
 
     def _methods_(self) -> list[str]:
         return [
-            f"How many units are in how many of {len(self) - 1} networks was compared with the exact expectation for independent random networks with as many "
-            "units in every layer."
+            f"How many units are in how many of {len(self) - 1} networks was compared with the exact expectation for "
+            "independent random networks with as many units in every layer."
         ]
 
     def __repr__(self) -> str:
+        # the lines of 2 networks and more
         units, expected = (self.table[name].to_numpy()[2:].sum() for name in ("units", "expected"))
-        return f"Multiplicity of {len(self) - 1} networks: {units:,} units in two or more, {expected:,.1f} expected by chance"
+        return (
+            f"Multiplicity of {len(self) - 1} networks: {units:,} units in two or more, {expected:,.1f} expected by "
+            "chance"
+        )
 
 
 def multiplicity(networks: Mapping[str, Network]) -> Multiplicity:
     """How many units are in exactly 0, 1, 2, ... of the networks, and how many would be by chance.
 
-    ::
+    >>> networks = {task: fbn.cgvst(model, fbn.chats(task, n=8), progress=False).top(0.05) for task in tasks}
+    >>> fbn.networks.multiplicity(networks)
+    Multiplicity of 3 networks: 54 units in two or more, 16.5 expected by chance
 
-        fbn.networks.multiplicity({"sort": sort_network, "add": add_network})
-
-    Chance is layer-matched: independent random networks with as many units in each layer; its expectation is exact (in every layer, the number of networks a
-    unit is in is a sum of independent draws with their own probabilities).
+    Chance is layer-matched: independent random networks with as many units in each layer. Its expectation is exact: in
+    a layer of F units a network with n of them holds a unit with probability n / F, and the number of networks that
+    hold it is a sum of independent draws with these probabilities (a Poisson binomial).
 
     Args:
-        networks: Task to network, at least two in one space.
+        networks: Task to its network, at least two in one space.
 
     Returns:
         One line a number of networks; :class:`Multiplicity` says which columns.
@@ -165,29 +201,32 @@ def multiplicity(networks: Mapping[str, Network]) -> Multiplicity:
     Raises:
         InputError: Fewer than two networks, or networks of different spaces.
     """
-    counts = _counts(networks, "a multiplicity")
+    counts = _networks_per_unit(networks, "a multiplicity")
     widths = np.array(next(iter(networks.values())).space.widths)
     per_layer = np.array([network.per_layer() for network in networks.values()])  # (network, layer)
     expected = np.zeros(len(networks) + 1)
     for layer, width in enumerate(widths):
         if not width:
-            continue
-        chances = np.ones(1)
+            continue  # a layer that the site does not have
+        # Poisson binomial of one unit of this layer: P(in 0, 1, 2, ... networks), one more network at each step
+        probabilities = np.ones(1)
         for share in per_layer[:, layer] / width:
-            # Poisson binomial: a unit is in this network with probability share, independently of the others
-            chances = np.convolve(chances, [1 - share, share])
-        expected += width * chances
+            # in this network with probability share, independently of the others
+            probabilities = np.convolve(probabilities, [1 - share, share])
+        expected += width * probabilities  # all units of the layer have the same
     units = np.bincount(counts, minlength=len(networks) + 1)
     table = pd.DataFrame({"networks": np.arange(len(networks) + 1), "units": units, "expected": expected})
     return Multiplicity(table, pooled_origins(networks))
 
 
-def _counts(networks: Mapping[str, Network], what: str) -> np.ndarray:
-    _check(networks, what)
+def _networks_per_unit(networks: Mapping[str, Network], what: str) -> np.ndarray:
+    """(unit,) number of networks that each unit is in; ``what`` names what they are counted for in an error."""
+    _require_comparable(networks, what)
     return np.sum([network.members for network in networks.values()], axis=0)
 
 
-def _check(networks: Mapping[str, Network], what: str) -> None:
+def _require_comparable(networks: Mapping[str, Network], what: str) -> None:
+    """Raise an error unless there are at least two networks, all of one space."""
     if len(networks) < 2:
         raise InputError(f"{what} need at least two networks; got {len(networks)}")
     first = next(iter(networks.values()))

@@ -1,16 +1,21 @@
-"""What networks do over time: one number a network and row, as a recording of its own.
+"""What networks do over time: one number for each network and row, as a recording of its own.
 
-    courses = fbn.networks.time_courses(recording, atlas)                     # units are the networks
-    fbn.fit_glm(courses).contrast("sort - rest").to_dataframe()      # which network is task-positive?
+::
 
-As a recording it takes every analysis: conditions against each other (the GLM), permutations, task identification.
+    courses = fbn.networks.time_courses(recording, atlas)                     # its units are the networks
+    fbn.fit_glm(courses).contrast("sort - reverse").to_dataframe()            # which network tells them apart?
 
-- ``how="mean"``: mean activation of the network's members (S0's class LLMFC does this); members with negative signs, where a network
-  has signs, count negatively.
-- ``how="regression"``: every row, less its mean over units, regressed on all maps of an atlas together, each less its mean (the first
-  stage of dual regression, Beckmann et al. 2009): what is left of one network when the others have had their part.
+As courses are a recording, every analysis takes them: conditions against each other (the GLM), permutation tests, task
+identification. There are two ways to make them, for a row y (unit,) of activations:
 
-Cost: one thin product with the activations, a piece at a time.
+- ``how="mean"``: the mean of y over the network's members, as the class LLMFC of Liu et al. (2025) computes it. Members
+  with a negative sign count negatively: ``sum of sign * y over members / number of members``.
+- ``how="regression"``: y, less its mean over units, is regressed on all maps of an atlas together, each less its mean
+  (the first stage of dual regression, Beckmann et al. 2009): ``y pinv(M)`` for maps M (network, unit). A course is then
+  what the other networks do not account for.
+
+Both are one matrix product with the activations, (row, unit) x (unit, network), a piece at a time. Cost: reading the
+recording once. Memory: the courses, in float64.
 """
 
 from __future__ import annotations
@@ -37,25 +42,33 @@ SITE = "networks"
 def time_courses(
     recording: Recording, networks: Mapping[str, Network] | Network, *, how: CourseMethod = "mean", signed: bool = True
 ) -> Recording:
-    """The time course of every network, in memory.
+    """The time course of every network, as a recording in memory whose units are the networks.
 
-    ::
+    Which networks are more active while the model sorts than while it reverses, or less?
 
-        courses = fbn.networks.time_courses(recording, atlas)
-        fbn.fit_glm(courses).contrast("sort - rest")  # which network is task-positive?
+    >>> courses = fbn.networks.time_courses(recording, atlas)
+    >>> courses
+    Recording in memory: 2 runs, 1,536 rows, tl_fbn-demo networks (1 x 8); conditions sort, reverse, add
+    >>> z = fbn.fit_glm(courses).contrast("sort - reverse").z
+    >>> [name for name, value in zip(atlas, z.values) if abs(value) > 3]
+    ['N05']
 
     Args:
-        recording: Activations.
-        networks: An atlas, a network, or names to networks.
-        how: ``"mean"`` or ``"regression"``, which needs an atlas with maps.
-        signed: With ``"mean"``, subtract members that have a negative sign.
+        recording: Activations of one site.
+        networks: An atlas, one network, or a mapping of names to networks; all are of the recording's space.
+        how: ``"mean"``: mean activation of a network's members. ``"regression"``: every row regressed on all maps of an
+            atlas together, so that a course is what the other networks do not account for; needs an atlas with maps.
+        signed: For ``"mean"``: True lets members with a negative sign count negatively, False counts all members alike.
+            ``"regression"`` does not look at it.
 
     Returns:
-        A recording of site ``"networks"``: one unit a network, in order, with the same events and row tables. Its space is called
-        after the networks.
+        A recording of site ``"networks"`` with one layer: one unit a network, in their order, with the events and the
+        tables of rows of the recording. Values are in units of the activations (``"mean"``), or of activations over
+        those of the maps (``"regression"``).
 
     Raises:
-        InputError: Networks of another space, an empty one, or maps that follow from each other.
+        InputError: No networks, networks of another space, an empty one (``"mean"``), an atlas without maps, or maps of
+            which one is a combination of others (``"regression"``).
     """
     one_of(how, CourseMethod, "how")
     sets = {networks.name: networks} if isinstance(networks, Network) else dict(networks)
@@ -63,26 +76,30 @@ def time_courses(
         raise InputError("time_courses got no networks; give at least one")
     for network in sets.values():
         recording.space.require_same(network.space, "read the time course of")
-    weights = _means(sets, signed) if how == "mean" else _projection(networks)
+    # either way a course is a weighted sum over units: (unit, network) weights
+    weights = _mean_weights(sets, signed) if how == "mean" else _regression_weights(networks)
     space = UnitSpace(SITE, (len(sets),), model=recording.space.model, weights=recording.space.weights)
-    runs = tuple(_projected(run, space, weights) for run in recording)
+    runs = tuple(_courses_of_run(run, space, weights) for run in recording)
+    # the key tells courses of other networks apart: it depends on the recording, the method and every weight
     digest = hashlib.sha256(f"{recording.key} {how}".encode() + np.ascontiguousarray(weights).tobytes()).hexdigest()
     about = {**recording.about, "key": digest, "networks": list(sets), "how": how}
     return Recording((space,), (runs,), about)
 
 
-def _means(sets: Mapping[str, Network], signed: bool) -> Float[np.ndarray, "unit network"]:
+def _mean_weights(sets: Mapping[str, Network], signed: bool) -> Float[np.ndarray, "unit network"]:
+    """Weights of the mean over members: sign / number of members, and 0 for all other units."""
     columns = []
     for name, network in sets.items():
         if not len(network):
             raise InputError(f"network {name!r} has no units, so no time course; leave it out")
+        # a member without a sign counts positively
         weights = np.where(network.signs < 0, -1.0, 1.0) if signed and network.signs is not None else 1.0
         columns.append(network.members * weights / len(network))
     return np.column_stack(columns)
 
 
-def _projection(networks: Mapping[str, Network] | Network) -> Float[np.ndarray, "unit network"]:
-    """The pseudo-inverse of the centred maps, which also takes the mean off a row."""
+def _regression_weights(networks: Mapping[str, Network] | Network) -> Float[np.ndarray, "unit network"]:
+    """The pseudo-inverse of the centred maps. Its columns add up to 0, so that it takes the mean off a row as well."""
     maps = networks.maps if isinstance(networks, Atlas) else None
     if maps is None:
         raise InputError(
@@ -92,22 +109,26 @@ def _projection(networks: Mapping[str, Network] | Network) -> Float[np.ndarray, 
     centred = maps - maps.mean(1, keepdims=True)
     if np.linalg.matrix_rank(centred) < len(centred):
         raise InputError(
-            f"the {len(centred)} maps of this atlas follow from each other, so a row has no one reading by them; drop some"
+            f"the {len(centred)} maps of this atlas follow from each other, so a row has no one reading by them; drop "
+            "some"
         )
     return np.linalg.pinv(centred)
 
 
-def _projected(run: Run, space: UnitSpace, weights: Float[np.ndarray, "unit network"]) -> Run:
+def _courses_of_run(run: Run, space: UnitSpace, weights: Float[np.ndarray, "unit network"]) -> Run:
+    """The courses of one run, as a run with one layer and the same tables."""
     parts = [(array, weights[run.space.layer_slice(layer)]) for layer, array in run.layers.items()]
-    found = sum(each(_of_layer, parts, size=run.n_rows * run.space.n_units))
-    return Run(space, {0: np.asarray(found)}, dict(run.about), None, {"events": run.events, "rows": run.rows})
+    # the weighted sum over all units is the sum of those of the layers
+    courses = sum(each(_weighted_sums, parts, size=run.n_rows * run.space.n_units))
+    return Run(space, {0: np.asarray(courses)}, dict(run.about), None, {"events": run.events, "rows": run.rows})
 
 
-def _of_layer(
+def _weighted_sums(
     part: tuple[np.ndarray | HalfArray, Float[np.ndarray, "unit network"]],
 ) -> Float[np.ndarray, "row network"]:
+    """Weighted sums over the units of one layer, a piece at a time."""
     array, weights = part
-    found = np.zeros((len(array), weights.shape[1]))
-    for rows, units, y in pieces(array, np.zeros(array.shape[1])):
-        found[rows] += y @ weights[units]
-    return found
+    sums = np.zeros((len(array), weights.shape[1]))
+    for rows, units, y in pieces(array, np.zeros(array.shape[1])):  # nothing is taken off: the weights see to that
+        sums[rows] += y @ weights[units]
+    return sums

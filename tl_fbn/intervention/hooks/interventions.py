@@ -334,7 +334,7 @@ def retain(
     1  reverse          0.0
 
     A network from a recording of some layers knows nothing of the other layers, which stay whole.
-    :func:`tl_fbn.retention_curve` asks how many units are enough.
+    :func:`tl_fbn.studies.retention_curve` asks how many units are enough.
 
     Args:
         model: A TransformerLens model with the network's site.

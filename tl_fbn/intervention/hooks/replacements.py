@@ -189,7 +189,7 @@ class Replacement:
             # the drawn prompts one after the other, in the order in which `lines` counts them
             texts = [self.reference[run].layers[layer][rows][:, members] for run, rows in self._drawn_texts]
             return np.concatenate(texts).astype(np.float64)
-        assert self.lines is not None
+        assert self.method == "position_mean" and self.lines is not None
         n_positions = self.lines.n - 1
         sums = np.zeros((n_positions, len(members)))
         counts = np.zeros(n_positions)

@@ -1,4 +1,7 @@
-"""Smaller models: all but a network taken out of the weights, checked against the masked model; and fine-tuning of a network alone."""
+"""Smaller models: all but a network is cut out of the weights, and the result is checked against the masked model.
+
+Fine-tuning of a network alone is here, too: both change weights, where interventions change activations.
+"""
 
 import lazy_loader
 

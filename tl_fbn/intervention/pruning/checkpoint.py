@@ -8,7 +8,7 @@ Face config cannot express three things that a pruned model may have. They are s
   nothing), or up to the architecture's own width where the config has no entry for it (Bloom). On disk, every layer is
   therefore as large as the widest.
 - A bias of the down projection, which compensation adds, where the architecture has none. If the config has a flag for
-  biases (Llama's ``mlp_bias``, OPT's ``enable_bias``), it is set, and all other biases that the flag asks for are zeros.
+  biases (Llama's ``mlp_bias``, OPT's ``enable_bias``), it is set, and all other biases that it asks for are zeros.
   Without such a flag (Qwen2, Mistral, Gemma) the bias is written to ``tl_fbn_pruned.safetensors``, and a warning says
   that plain transformers will run without it.
 - Which units of the intact model the small model has. The :class:`~tl_fbn.pruning.PruneReport` says so; it is written
@@ -220,7 +220,7 @@ def _fit_biases_to_config(plain: surgery.Plain, empty: Any) -> tuple[dict[str, n
                 module = model.get_submodule(name.rsplit(".", 1)[0])
                 module.bias = torch.nn.Parameter(module.weight.new_zeros(wanted[name]))
                 added_biases.append(name)
-    # from_pretrained would silently start missing tensors at random: every shape must be the config's
+    # from_pretrained fills missing tensors with random numbers, so every shape must be the config's
     shapes = _shapes_by_name(model)
     if wrong := [name for name in sorted(set(shapes) | set(wanted)) if shapes.get(name) != wanted.get(name)]:
         raise InputError(
@@ -231,7 +231,7 @@ def _fit_biases_to_config(plain: surgery.Plain, empty: Any) -> tuple[dict[str, n
 
 
 def _bias_flag_and_shapes(model: Any, extra: set[str]) -> tuple[str, dict[str, tuple[int, ...]]] | None:
-    """The config's flag that adds these biases and nothing but biases, and the model's shapes under it; None without."""
+    """The config's flag that adds these biases and nothing but biases, and all shapes under it; None without one."""
     have = set(_shapes_by_name(model))
     for flag in _BIAS_FLAGS:
         # tried on an empty model, because architectures differ in what a flag of one name does

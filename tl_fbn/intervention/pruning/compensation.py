@@ -1,19 +1,20 @@
 """What removed neurons contributed on average: the bias that stands in for them.
 
-Removing the neurons R of a layer takes W_down[:, R] a_R off what the MLP writes; its mean stays if the down projection gets
+Removing the neurons R of a layer takes W_down[:, R] a_R off what the MLP writes, where a_R are their activations. The
+mean of what the MLP writes stays the same if the bias of the down projection is changed to
 
     b += W_down[:, R] mu,        mu = mean over tokens of a_R,
 
-which is the same as setting every removed neuron to its mean. Two ways to the means:
+which is the same as setting every removed neuron to its mean. The means, in activation units, can be had in two ways:
 
-- :func:`means_of_recording` takes them from a recording of the intact model: free, and off by what pruning the layers
-  before changes;
-- :func:`measured_means` measures each layer in the model as pruned so far: the removed neurons of the layers before are held at
-  their means, so that the statistics are those the pruned model will have. One forward pass over the prompts for each
-  pruned layer, stopped there.
+- :func:`means_of_recording` takes them from a recording of the intact model. This needs no forward pass, but ignores
+  that pruning earlier layers changes the activations of later ones.
+- :func:`measured_means` measures each layer in the model as pruned so far: the removed neurons of earlier layers are
+  held at their means, so that the means are those of the pruned model. Cost: one forward pass over the prompts for
+  each pruned layer, stopped at that layer.
 
-Every token counts alike, the beginning of the text too. The paper's released code averages per text, so that
-tokens of short texts count more, and measures all layers in one pass without the compensation of those before.
+Every token counts alike, the beginning-of-text token too. The paper's released code averages per text, so that tokens
+of short texts count more, and measures all layers in one pass without the compensation of those before.
 
 Source: bias compensation of An et al. (2024, FLAP, AAAI); functional network pruning (arXiv:2508.05239, 2025).
 """
@@ -40,6 +41,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.units import Network
 
+# number of a layer to (member,) means of its removed units, in activation units
 Means = dict[int, Float[np.ndarray, " member"]]
 
 
@@ -50,8 +52,12 @@ def held_at(
 
     Args:
         model: A TransformerLens model.
-        removed: The units.
-        means: Layer to (member,) the values its members are held at; 0 in layers that are left out.
+        removed: The units that are held.
+        means: Number of a layer to (member,) values at which the removed units of that layer are held, in activation
+            units. In a layer that is left out they are held at 0.
+
+    Returns:
+        (hook name, function) pairs, one for each layer in which units are removed.
     """
     hooks = []
     for layer, name in resolve_site(model, removed.space.site).hook_names.items():
@@ -65,9 +71,18 @@ def held_at(
 def means_of_recording(recording: Recording, removed: Network) -> Means:
     """Means of removed units over the rows of a recording of the intact model.
 
+    Args:
+        recording: A recording of the intact model at the removed units' site, with every layer in which units are
+            removed.
+        removed: The units that are removed.
+
+    Returns:
+        Number of a layer to (member,) means of its removed units, for the layers in which units are removed.
+
     Raises:
         InputError: The recording is of other units, or lacks a layer in which units are removed.
     """
+    # either may lack layers: a recording of some layers, or a network of some
     if not fits(recording.space, removed.space) and not fits(removed.space, recording.space):
         raise InputError(
             f"compensate= is a recording of {recording.space.describe()}; the units removed live in "
@@ -78,6 +93,7 @@ def means_of_recording(recording: Recording, removed: Network) -> Means:
     for layer, gone in enumerate(removed.by_layer()):
         if gone.any():
             values = means[recording.space.layer_slice(layer)]
+            # a layer that was not recorded has width 0
             if values.size != gone.size:
                 raise InputError(f"compensate= has no layer {layer}, in which units are removed; record all layers")
             found[layer] = values[gone].astype(np.float64)
@@ -91,25 +107,30 @@ def measured_means(
 
     Args:
         model: A TransformerLens model without hooks.
-        removed: The units that go.
-        prompts: Strings (the beginning token is prepended) or lists of token ids.
-        batch_size: Prompts in a pass; changes nothing but speed and memory.
-        progress: Show a bar.
+        removed: The units that are removed.
+        prompts: Strings (the beginning-of-text token is prepended) or lists of token ids (taken as they are).
+        batch_size: Number of prompts in a forward pass; it changes speed and memory only.
+        progress: Whether to show a progress bar, one step a pruned layer.
+
+    Returns:
+        Number of a layer to (member,) means of its removed units, for the layers in which units are removed.
 
     Raises:
-        InputError: No prompts, an empty one, or one longer than the context.
+        InputError: There are no prompts, one has no token, or one is longer than the model's context.
 
     Source: functional network pruning, arXiv:2508.05239 (2025), with tokens as the weights.
     """
-    batches = _batches(model, prompts, batch_size)
+    batches = _prompt_batches(model, prompts, batch_size)
     taps = {tap.layer: tap for tap in resolve_site(model, removed.space.site).taps}
     means: Means = {}
+    # first layer first: the means of earlier layers are needed to measure a later one
     for layer in tqdm(
         [i for i, gone in enumerate(removed.by_layer()) if gone.any()], desc="compensation", disable=not progress
     ):
         earlier = held_at(model, removed.restrict(layers=range(layer)), means)
         members = torch.from_numpy(np.flatnonzero(removed.by_layer()[layer]))
         sums = [_sum_of_batch(model, batch, taps[layer], members, earlier) for batch in batches]
+        # mu = sum over tokens of a_R / number of tokens, padding not counted
         means[layer] = np.sum(sums, axis=0) / sum(map(len, chain.from_iterable(batches)))
     return means
 
@@ -122,18 +143,21 @@ def _sum_of_batch(
     total = np.zeros(len(members))
     stops = host.may_stop_early(model)
 
-    def catch(tensor: torch.Tensor, hook: Any) -> None:
+    def add_up(tensor: torch.Tensor, hook: Any) -> None:
+        # (batch, pos, unit) -> (token, unit) -> real tokens -> members
         values = tap.read(tensor).flatten(0, 1).index_select(0, real).index_select(1, members.to(tensor.device))
         total[:] = values.double().sum(0).cpu().numpy()
+        # later layers are of no interest; the exception ends the pass here
         if stops:
             raise Enough
 
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, (tap.hook_name, catch)]), suppress(Enough):
+    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, (tap.hook_name, add_up)]), suppress(Enough):
         host.forward(model, ids, mask)
     return total
 
 
-def _batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
+def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
+    """Prompts as token ids, in batches of similar length."""
     if isinstance(prompts, str) or not len(prompts):
         raise InputError(
             f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
@@ -145,7 +169,9 @@ def _batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> lis
     for number, sequence in enumerate(sequences):
         if not 0 < len(sequence) <= context:
             raise InputError(
-                f"prompt {number} of compensate= has {len(sequence)} tokens; the model takes 1 to {context}. Cut it, or leave it out"
+                f"prompt {number} of compensate= has {len(sequence)} tokens; the model takes 1 to {context}. "
+                "Cut it, or leave it out"
             )
+    # the order of prompts does not change a sum over tokens, and neighbours of one length need little padding
     ordered = sorted(sequences, key=len)
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]

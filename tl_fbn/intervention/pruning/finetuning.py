@@ -9,21 +9,24 @@
             optimiser.step()
             optimiser.zero_grad()
 
-What belongs to neuron j of a layer: row j of the up projection and of the gate, with their biases, and column j of the down
-projection. Two things keep the rest as it is:
+The weights of neuron j of a layer are row j of the up projection and of the gate, with their biases, and column j of
+the down projection. The other entries of these matrices are kept as they are in two ways:
 
-- gradients of all other entries are zero, and all other parameters have none;
-- weight decay, momentum and gradient noise move entries whose gradient is zero, so after every optimiser step (of any
-  optimiser, torch tells) and at the end, the other entries of those matrices are written back from a copy.
+- Their gradients are set to zero, and parameters without an entry of the network get no gradient at all.
+- Weight decay, momentum and gradient noise change an entry even where its gradient is zero. After every step of any
+  optimiser (torch calls a hook after each), and at the end of the block, these entries are therefore written back from
+  a copy.
 
-At exit, or when the body raises, hooks are taken off and ``requires_grad`` and ``.grad`` are as they were; the network's weights
-keep what they learned.
+When the block ends, also by an exception, hooks are taken off, and ``requires_grad`` and ``.grad`` of every parameter
+are what they were before. The network's weights keep what they learned.
 
-Cost: a copy of the other entries of up, gate and down in the network's layers. Gradients of those matrices are still computed
-whole. Not done here: the training loop, heads and other sites, and weights written by anything but an optimiser.
+Cost: a copy of the other entries of up, gate and down in the network's layers. Gradients of those matrices are still
+computed whole. Not done here: the training loop, attention heads and other sites, and weights that are written by
+anything but an optimiser.
 
-Source: suggested by Nencka et al. (2023) and Song et al. (2024); Leng and Xiong (2024, arXiv:2407.06488) tune task-specific
-neurons so, and find that as many random ones learn less: compare with :func:`tl_fbn.matched_controls`.
+Source: suggested by Nencka et al. (2023) and Song et al. (2024). Leng and Xiong (2024, arXiv:2407.06488) tune
+task-specific neurons in this way, and find that equally many random neurons learn less: compare with
+:func:`tl_fbn.matched_controls`.
 """
 
 from __future__ import annotations
@@ -46,14 +49,15 @@ from tl_fbn.units import Network
 
 @dataclass(frozen=True)
 class Slab:
-    """A parameter of which only some rows or columns may change.
+    """A matrix or bias of an MLP of which only some rows or columns may change, those of a network's neurons.
 
     Args:
-        parameter: The parameter.
-        axis: Axis of the neurons.
-        fixed: (fixed,) indices on it that stay as they are.
-        values: (fixed,) values that these entries keep.
-        n_free: Entries that may change.
+        parameter: The matrix or bias, as the model holds it.
+        axis: Axis of the parameter on which the neurons are; 0 for a bias.
+        fixed: (fixed,) indices, on that axis, of the neurons that are not in the network.
+        values: Copy of the entries at ``fixed``, which must keep these values; the shape of the parameter, with
+            (fixed,) on ``axis``.
+        n_free: Number of entries of the parameter that may change.
     """
 
     parameter: torch.nn.Parameter
@@ -64,43 +68,70 @@ class Slab:
 
     @classmethod
     def of(cls, parameter: torch.nn.Parameter, axis: int, members: np.ndarray) -> Slab:
+        """A parameter with its present values as those to keep.
+
+        Args:
+            parameter: The matrix or bias.
+            axis: Axis of the parameter on which the neurons are.
+            members: (unit,) booleans, True for the neurons of the layer that may change.
+        """
         fixed = torch.from_numpy(np.flatnonzero(~members)).to(parameter.device)
         values = parameter.detach().index_select(axis, fixed).clone()
         return cls(parameter, axis, fixed, values, parameter.numel() - values.numel())
 
     def masked(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The gradient with zeros where nothing may change."""
+        """The gradient with zeros where nothing may change.
+
+        Args:
+            gradient: The gradient that torch computed, of the parameter's shape.
+        """
         return gradient.index_fill(self.axis, self.fixed, 0)
 
     def restore(self) -> None:
-        """Write the entries that may not change back."""
+        """Write back the entries that may not change."""
+        # in place: optimiser and model go on holding the same parameter
         with torch.no_grad():
             self.parameter.index_copy_(self.axis, self.fixed, self.values)
 
 
 @dataclass(eq=False)
 class NetworkTraining(AbstractContextManager["NetworkTraining"]):
-    """Only a network's weights learn, inside a ``with`` block.
+    """A ``with`` block inside which only a network's weights learn; :func:`only_network` makes one.
 
     Args:
-        model: The model.
-        network: The neurons that learn.
+        model: The bridge whose weights learn; it is changed in place.
+        network: The neurons that learn, of site ``mlp.neurons``.
     """
 
     model: HookedModel
     network: Network
     _slabs: list[Slab] = field(default_factory=list, repr=False)
-    _handles: list[Any] = field(default_factory=list, repr=False)
-    _before: list[tuple[torch.nn.Parameter, bool, torch.Tensor | None]] = field(default_factory=list, repr=False)
+    # what takes torch's hooks off again
+    _hook_handles: list[Any] = field(default_factory=list, repr=False)
+    # (parameter, requires_grad, .grad) of every parameter as it was before the block
+    _gradients_before: list[tuple[torch.nn.Parameter, bool, torch.Tensor | None]] = field(
+        default_factory=list, repr=False
+    )
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """The matrices and biases that have the network's weights in them, for an optimiser."""
+        """The matrices and biases that hold the network's weights, for an optimiser.
+
+        Returns:
+            An iterator over whole parameters, other neurons' entries included; these do not change.
+
+        Raises:
+            RuntimeError: The ``with`` block has not been entered, or has ended.
+        """
         self._require_entered()
         return iter([slab.parameter for slab in self._slabs])
 
     @property
     def n_weights(self) -> int:
-        """Weights that may change."""
+        """Number of weights that may change: the entries of the network's neurons in all of :meth:`parameters`.
+
+        Raises:
+            RuntimeError: The ``with`` block has not been entered, or has ended.
+        """
         self._require_entered()
         return sum(slab.n_free for slab in self._slabs)
 
@@ -111,16 +142,18 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
     def __enter__(self) -> NetworkTraining:
         if self._slabs:
             raise RuntimeError("this block is open already; call fbn.only_network(model, network) again for another")
-        slabs = _slabs(self.model, self.network)
+        slabs = _slabs_of_network(self.model, self.network)
         for parameter in _all_parameters(self.model):
-            self._before.append((parameter, parameter.requires_grad, parameter.grad))
+            self._gradients_before.append((parameter, parameter.requires_grad, parameter.grad))
             parameter.requires_grad_(False)
-            parameter.grad = None  # an optimiser steps wherever there is a gradient, be it an old one
+            parameter.grad = None  # an optimiser steps wherever there is a gradient, also an old one
         self._slabs = slabs
         for slab in slabs:
             slab.parameter.requires_grad_(True)
-            self._handles.append(slab.parameter.register_hook(slab.masked))
-        self._handles.append(register_optimizer_step_post_hook(self._restore))
+            # torch calls this with each gradient before it is added to .grad
+            self._hook_handles.append(slab.parameter.register_hook(slab.masked))
+        # after a step of any optimiser of this process: one that was made before the block counts, too
+        self._hook_handles.append(register_optimizer_step_post_hook(self._restore))
         return self
 
     def _restore(self, *_: Any) -> None:
@@ -129,57 +162,68 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
 
     def __exit__(self, *exception: Any) -> None:
         self._restore()
-        for handle in self._handles:
+        for handle in self._hook_handles:
             handle.remove()
-        for parameter, required, gradient in self._before:
+        for parameter, required, gradient in self._gradients_before:
             parameter.requires_grad_(required)
             parameter.grad = gradient
         self._slabs = []
-        self._handles = []
-        self._before = []
+        self._hook_handles = []
+        self._gradients_before = []
 
     def __repr__(self) -> str:
         return f"Fine-tuning only {self.network!r}"
 
 
 def only_network(model: HookedModel, network: Network) -> NetworkTraining:
-    """Let only a network's weights learn; any training loop goes inside the block.
+    """Let only a network's weights learn, while a block of code runs; any training loop can be that code.
 
-    >>> with only_network(model, network) as learning:                         # doctest: +SKIP
+    >>> import torch
+    >>> tuned = fbn.demo.load_model()  # a second copy, so that `model` stays as it is
+    >>> with fbn.only_network(tuned, network) as learning:
     ...     optimiser = torch.optim.AdamW(learning.parameters(), lr=1e-3)
+    ...     tuned("[INST] reverse : b a [/INST] a b", return_type="loss").backward()
+    ...     optimiser.step()
+    ...     learning.n_weights  # 23 neurons, each with 96 weights in, a bias, and 96 weights out
+    4439
+    >>> after = tuned.original_model.parameters()
+    >>> before = model.original_model.parameters()
+    >>> sum(int((new != old).sum()) for new, old in zip(after, before, strict=True))
+    4439
 
     Args:
-        model: A TransformerLens bridge; it is changed in place.
-        network: Neurons (site ``mlp.neurons``).
+        model: A TransformerLens bridge; its weights are changed in place.
+        network: The neurons that learn, of site ``mlp.neurons``.
 
     Returns:
-        A context manager with ``.parameters()`` for the optimiser and ``.n_weights``. Also an optimiser over all of
-        ``model.parameters()`` changes nothing else.
+        A context manager. Inside its block, ``.parameters()`` is for the optimiser, and ``.n_weights`` is the number
+        of weights that may change. An optimiser over all of ``model.parameters()`` changes no other weights either.
 
     Raises:
         InputTypeError: The model is no bridge.
-        InputError: A network of another site or model, or an empty one.
+        InputError: The network is of another site or model, or has no members.
 
     Source: Leng and Xiong 2024 (arXiv:2407.06488); suggested by Nencka et al. 2023 and Song et al. 2024.
     """
     surgery.require_bridge(model, "only_network")
     if network.space.site != "mlp.neurons":
         raise InputError(
-            f"network lives in {network.space.describe()}; only neurons have weights of their own here. Give a network of "
-            "mlp.neurons"
+            f"network lives in {network.space.describe()}; only neurons have weights of their own here. "
+            "Give a network of mlp.neurons"
         )
     offered = resolve_site(model, network.space.site).space
     if not fits(offered, network.space):
         raise InputError(
-            f"network lives in {network.space.describe()}; this model offers {offered.describe()}. Record or localise on this "
-            "model first."
+            f"network lives in {network.space.describe()}; this model offers {offered.describe()}. "
+            "Record or localise on this model first."
         )
     if not len(network):
         raise InputError(f"network {network.name!r} has no members, so nothing could learn; select some units")
     return NetworkTraining(model, network)
 
 
-def _slabs(model: Any, network: Network) -> list[Slab]:
+def _slabs_of_network(model: Any, network: Network) -> list[Slab]:
+    """The parameters of up, gate and down projections in which the network has weights, each once."""
     slabs: dict[int, Slab] = {}
     for layer, members in enumerate(network.by_layer()):
         if not members.any():
@@ -188,8 +232,10 @@ def _slabs(model: Any, network: Network) -> list[Slab]:
             module = surgery.inner(surgery.part_of(model.blocks[layer].mlp, part))
             if module is None:
                 continue
+            # neurons are outputs of up and gate, and inputs of down; Conv1D holds the transposed matrix
             axis = surgery.units_axis(module, rows=part != "out")
             own = [(module.weight, axis)]
+            # the bias of the down projection belongs to no neuron and stays as it is
             if part != "out" and getattr(module, "bias", None) is not None:
                 own.append((module.bias, 0))
             slabs.update({id(parameter): Slab.of(parameter, axis, members) for parameter, axis in own})
@@ -197,5 +243,6 @@ def _slabs(model: Any, network: Network) -> list[Slab]:
 
 
 def _all_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """Every parameter of a bridge and of the model in it, each once."""
     found = {id(p): p for root in (model, model.original_model) for p in root.parameters()}
     return list(found.values())

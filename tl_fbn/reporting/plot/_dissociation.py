@@ -2,8 +2,8 @@
 
 A single lesion shows that a task is lost, but not that the network belongs to that task: the task may simply be the
 easiest to lose. Two networks that each cost their own task more than the other's rule that out (Teuber 1955). For
-networks a and b, the *effect* of a is the drop of task a under a minus the drop of task b under a; the effect of b is
-the drop of task b under b minus the drop of task a under b.
+networks a and b, the *effect* of a is the drop of task a minus the drop of task b while a is silenced; the effect of b
+is the drop of task b minus the drop of task a while b is silenced.
 
 Up to three pairs are drawn as lines over the two tasks, a panel for each pair: the lines cross where both effects are
 above 0. More pairs are drawn as a matrix of the *smaller* of the two effects, since one strong network cannot make that

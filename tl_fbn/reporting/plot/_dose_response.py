@@ -57,7 +57,8 @@ def dose_response(dose: Any) -> Figure:
 
     Args:
         dose: What :func:`tl_fbn.dose_response` found, a :class:`tl_fbn.studies.DoseResponse`; or a mapping of names to
-            several of them that share kind, doses, tasks and metric. Several are drawn without intervals.
+            several of them that share kind, doses, tasks and metric. Area and monotonicity are given for a single one
+            alone.
 
     Raises:
         InputTypeError: ``dose`` is neither a dose response nor a mapping of names to such.

@@ -26,13 +26,14 @@ from tl_fbn.reporting.plot._theme import Figure
 def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure:
     """Likeness of every two networks of two models, and the score beside its null.
 
-    >>> small = fbn.prune(model, remove=network, progress=False)  # a relative of the model
-    >>> other = fbn.Scanner(small).scan(design, "recordings/pruned", progress=False)
-    >>> atlases = atlas, fbn.find_networks(other, 8, n_restarts=2, seed=0)
-    >>> found = fbn.networks.fingerprint(recording, other, atlases=atlases, n_null=29, seed=0)
+    >>> pruned = fbn.prune(model, remove=network, progress=False)  # a relative of the model
+    >>> texts = fbn.block_design(tasks, n_runs=1, n_cycles=2, seed=0)
+    >>> first = fbn.Scanner(model).scan(texts, "recordings/whole", progress=False)
+    >>> second = fbn.Scanner(pruned).scan(texts, "recordings/pruned", progress=False)
+    >>> found = fbn.networks.fingerprint(first, second, n_components=4, n_restarts=2, n_null=39, seed=0)
     >>> figure = fbn.plot.fingerprint(found, threshold=0.8)
     >>> figure.layout.title.text  # doctest: +ELLIPSIS
-    'Score 0.9... over 109 texts, mismatched texts 0.5... (p = 0.033: both follow the text)'
+    'Score 0.9... over 29 texts, mismatched texts 0.6... (p = 0.025: both follow the text)'
 
     Args:
         found: What :func:`tl_fbn.networks.fingerprint` found when it compared two models.

@@ -45,8 +45,9 @@ def layer_profile(
     >>> figure.layout.annotations[0].text  # the dotted line
     'if even:<br>2 %'
     >>> figure = fbn.plot.layer_profile(contrast.z)
-    >>> {line.name: line.y.round(1).tolist() for line in figure.data[::3]}  # of |z| in each layer
-    {'median': [3.1, 3.1, 1.6], 'largest': [9.9, 8.3, 7.0]}
+    >>> quantiles = {line.name: line.y.round(1).tolist() for line in figure.data}  # of |z| in each layer
+    >>> quantiles["median"], quantiles["largest"]
+    ([3.1, 3.1, 1.6], [9.9, 8.3, 7.0])
 
     Args:
         networks: A network, an atlas or a mapping of names to networks; or a map or a mapping of names to maps.

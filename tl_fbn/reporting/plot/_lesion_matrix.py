@@ -117,7 +117,8 @@ def amplification(table: pd.DataFrame) -> Figure:
     {'sort': (0.7, 1.0, 1.0), 'reverse': (1.0, 1.0, 1.0)}
 
     Args:
-        table: One line for each network, gain, task and metric, with these columns and value, the score.
+        table: Table with the columns network, gain, task, metric and value (the score), one line for each network,
+            gain, task and metric.
 
     Raises:
         InputError: Columns are missing, there are no lines, or a network, gain, task and metric occur twice.

@@ -57,7 +57,8 @@ def overlap_matrix(
     stars = np.zeros(dice.shape, dtype=int)
     hover = np.full(dice.shape, "", dtype=object)
     for line in theme.records(pairs):
-        i, j = place[line["a"]], place[line["b"]]
+        i = place[line["a"]]
+        j = place[line["b"]]
         at = ([i, j], [j, i])  # the cell of the pair in both triangles
         dice[at] = line["dice"]
         words = (

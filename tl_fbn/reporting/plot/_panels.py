@@ -84,7 +84,7 @@ def grid(
     across = min(columns, len(titles))
     down = -(-len(titles) // across)  # rounded up
     total = down * height + (down - 1) * gap
-    # plotly takes spacings as shares of the figure, and refuses one between panels that are not there
+    # plotly takes spacings as shares of the figure
     spacing = {"vertical_spacing": gap / total if down > 1 else 0, "horizontal_spacing": aside if across > 1 else 0}
     figure = make_subplots(rows=down, cols=across, subplot_titles=list(titles), **spacing, **options)
     return figure, total, [{"row": 1 + i // across, "col": 1 + i % across} for i in range(len(titles))]

@@ -5,8 +5,8 @@ differ, the networks were not found because the tokens are special.
 
 A large dot is the mean drop over tasks. Its 95 % interval is over items alone, for these tasks: the standard error of a
 task's drop is the length of its 95 % interval over 3.92. Errors of tasks are taken as independent, so the standard
-error of the mean of T tasks is ``sqrt(sum of their squared errors) / T``. The grey bar of chance goes from the mean over
-tasks of the random networks' medians to the mean of their 95th percentiles: more than 95 % of the means of random
+error of the mean of T tasks is ``sqrt(sum of their squared errors) / T``. The grey bar of chance goes from the mean
+over tasks of the random networks' medians to the mean of their 95th percentiles: more than 95 % of the means of random
 networks lie below its end.
 
 The table behind it is :func:`tokens_table`. Nothing is tested here; *isolated* is a result of the study that is drawn.

@@ -34,8 +34,8 @@ def token_strip(
 
     >>> layout = fbn.token_layout(model, fbn.chats("sort")[0])
     >>> figure = fbn.plot.token_strip(layout)
-    >>> {cells.name: "".join(cells.text) for cells in figure.data}
-    {'special': '<bos>[INST][/INST]', 'content': 'sort:kaegi', 'answer': 'aegik'}
+    >>> {cells.name: "".join(cells.text[-5:]) for cells in figure.data[1:]}
+    {'content': 'kaegi', 'answer': 'aegik'}
 
     Args:
         layout: The layout that :func:`tl_fbn.token_layout` found.

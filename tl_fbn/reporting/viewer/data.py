@@ -1,48 +1,55 @@
-"""What goes into the page of the viewer: maps, networks, courses and text, packed into a few megabytes. No browser here.
+"""What goes into the page of the viewer: maps, networks, courses and text, cut to a few megabytes.
 
-Numbers are packed as whole numbers of 8 or 16 bits, ``value = offset + scale * q``, written in base64. The error is at most
-half a scale: of a map 0.002 % of its largest magnitude in 16 bits and 0.4 % in 8, of a course half as much of its range. Sets
-of units are written as gaps between neighbouring indices, one byte for each gap below 255.
+A course is the activation of one unit, or the mean activation of a network's members (those with a negative sign
+counted negatively, as in :func:`tl_fbn.networks.time_courses`), at every row. Numbers are rounded to 8 or 16 bits
+(:mod:`tl_fbn.reporting.viewer.packing`). The megabytes that the page may weigh are spent in this order, and what had to
+be left out is said in ``notes``, which the page prints:
 
-The budget is spent in this order, and what had to be left out is said in ``notes``, which the page prints:
+1. tokens, and the course of every network over all rows; rows at the end are left out where tokens and courses alone
+   would fill half the page;
+2. courses of single units in 8 bits: those that the caller named, then the strongest of every network and every map in
+   turn;
+3. maps: in 16 bits if they fit, else in 8 bits, else in 8 bits and of the units with the largest magnitudes only.
 
-1. tokens, and the course of every network over all rows (the mean of its members, those with a negative sign counted
-   negatively, as :func:`tl_fbn.networks.time_courses` has it); rows at the end are left out where these alone would fill half the page;
-2. courses of single units in 8 bits: those asked for, then the strongest of every network and every map in turn;
-3. maps: in 16 bits if they fit, else in 8, else in 8 and of the units with the largest magnitudes only.
-
-Cost: one pass over the activations for the networks and one partial read for the units; some rows of activations in memory
-at a time. Overlaps stand beside what layer-matched random sets of the same sizes are expected to have.
+Cost: one pass over the activations for the networks and one partial read for the units; some rows of activations are in
+memory at a time. The overlap of two networks (Dice) is given beside what layer-matched random sets of the same sizes
+are expected to have. Nothing is drawn here: that is left to the scripts of the page.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
-from tl_fbn.errors import InputError, InputIndexError, InputTypeError
+from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._overlap_matrix import dice_of_all
-from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
+from tl_fbn.reporting.viewer.kept_units import NamedMaps, interleaved, ranked_units, requested_units, strongest
+from tl_fbn.reporting.viewer.packing import (
+    CHARACTERS_PER_BYTE,
+    LARGEST_INTEGER,
+    gaps,
+    packed,
+    packed_counts,
+    packed_words,
+)
+from tl_fbn.units import Atlas, Network, UnitMap
 
-ROWS_SHARE, WIDE_SHARE, UNITS_SHARE = (
-    0.5,
-    0.15,
-    0.35,
-)  # of the budget: all that rows need, 16-bit courses, courses of units
-BASE64 = 4 / 3
-_CHUNK = 1024  # rows in memory at a time
-_TOP = {8: 127, 16: 32767}
-Maps = list[tuple[str, UnitMap]]
+# shares of the megabytes that the page may weigh
+ROWS_SHARE = 0.5  # all that rows need: text and courses of networks
+WIDE_SHARE = 0.15  # courses of networks in 16 bits; if they need more, they are stored in 8
+UNITS_SHARE = 0.35  # courses of single units
+_TEXT_BYTES_OF_A_ROW = 8  # about: places of token and flags, position and surprisal
+_JSON_AROUND_A_COURSE = 150  # characters, about
+_CHARACTERS_OF_THE_EMPTY_PAGE = 80_000  # the page's own scripts and words
+_ROWS_PER_READ = 1024  # rows of activations in memory at a time
 
 
 def viewer_data(
@@ -55,38 +62,62 @@ def viewer_data(
     max_units: int = 200,
     megabytes: float = 8.0,
 ) -> dict[str, Any]:
-    """Everything the viewer shows, as JSON-serialisable values; :func:`tl_fbn.view` says what the arguments are."""
+    """Everything the viewer shows, as JSON-serialisable values.
+
+    Args:
+        recording: Activations of one site.
+        networks: An atlas, one network, or names to networks of the recording's units; None shows maps alone.
+        maps: One map, or names to maps, of the recording's units; None shows only those that an atlas brings.
+        units: Units whose course is kept in any case, as (layer, unit) pairs, flat indices or a network.
+        run: Number of the run that is shown, counted from 0, or several; None shows all of them.
+        max_units: Largest number of single units whose course is kept.
+        megabytes: Largest size of the page in 10^6 bytes.
+
+    Returns:
+        ``space``, ``networks``, ``dice`` and ``chance`` (overlaps), ``units``, ``text``, ``maps`` and ``notes``.
+
+    Raises:
+        InputError: Neither networks nor maps are given, their units are not the recording's, ``units`` names more units
+            than ``max_units``, ``run`` is empty, or ``megabytes`` is below 0.5.
+        InputIndexError: A run or unit that the recording does not have.
+        InputTypeError: Networks, maps or units are of another type than those above.
+    """
     space = recording.space
     sets = {} if networks is None else theme.named_networks(networks, "view")
-    extra = (
+    further_maps = (
         {} if maps is None else {maps.kind: maps} if isinstance(maps, UnitMap) else theme.named(maps, UnitMap, "view")
     )
-    if not sets and not extra:
+    if not sets and not further_maps:
         raise InputError("view got neither networks nor maps, so there is nothing to show; give either")
-    for thing in (*sets.values(), *extra.values()):
+    for thing in (*sets.values(), *further_maps.values()):
         space.require_same(thing.space, "view")
     if megabytes < 0.5:
         raise InputError(f"megabytes={megabytes} leaves no room for a page; give at least 0.5")
-    asked = _asked(space, units, max_units)
-    budget = int(megabytes * 1e6)
+    requested = requested_units(space, units, max_units)
+    budget = int(megabytes * 1e6)  # characters
 
-    runs, numbers = _runs(recording, run)
-    total = sum(one.n_rows for one in runs)
-    n_rows = _rows_that_fit(runs, int(ROWS_SHARE * budget / BASE64 / (len(sets) + 8)))
+    # 1. rows: text, and one byte a row for every network
+    runs, numbers = _chosen_runs(recording, run)
+    n_rows_chosen = sum(one.n_rows for one in runs)
+    bytes_of_a_row = len(sets) + _TEXT_BYTES_OF_A_ROW
+    n_rows = _rows_that_fit(runs, int(ROWS_SHARE * budget / CHARACTERS_PER_BYTE / bytes_of_a_row))
     while sum(one.n_rows for one in runs[:-1]) >= n_rows:
         runs.pop()  # no row of it is left
-    full = {name: network for name, network in sets.items() if len(network)}
-    courses = np.zeros((n_rows, 0))
-    if full:
-        read = time_courses(Recording(recording.spaces, (tuple(runs),), recording.about), full)
-        courses = np.concatenate([one.layer(0) for one in read])[:n_rows]
-    bits = 16 if 2 * BASE64 * courses.size <= WIDE_SHARE * budget else 8
-    course_of = {name: _course(column, bits) for name, column in zip(full, courses.T, strict=True)}
+    not_empty = {name: network for name, network in sets.items() if len(network)}
+    courses = np.zeros((n_rows, 0))  # (row, network)
+    if not_empty:
+        courses_of_runs = time_courses(Recording(recording.spaces, (tuple(runs),), recording.about), not_empty)
+        courses = np.concatenate([one.layer(0) for one in courses_of_runs])[:n_rows]
+    bits = 16 if 2 * CHARACTERS_PER_BYTE * courses.size <= WIDE_SHARE * budget else 8
+    course_of = {name: _packed_course(column, bits) for name, column in zip(not_empty, courses.T, strict=True)}
 
-    shown, own = _maps(networks, sets, extra)
-    room = min(max_units, max(len(asked), int(UNITS_SHARE * budget / (BASE64 * n_rows + 150))))
-    single = _interleaved(asked, _rankings(sets, shown, own, room), room)
-    read_units = _read(runs, single)[:n_rows]
+    # 2. courses of single units, one byte a row each: as many as fit, but always those that were asked for
+    all_maps, own_map = _maps_and_whose(networks, sets, further_maps)
+    characters_of_a_course = CHARACTERS_PER_BYTE * n_rows + _JSON_AROUND_A_COURSE
+    n_courses = min(max_units, max(len(requested), int(UNITS_SHARE * budget / characters_of_a_course)))
+    rankings = ranked_units(sets, all_maps, own_map, n_courses)
+    kept_units = interleaved(requested, rankings, n_courses)
+    activations = _activations_of(runs, kept_units)[:n_rows]
     data: dict[str, Any] = {
         "space": {"widths": list(space.widths), "words": space.describe()},
         "networks": [
@@ -94,79 +125,29 @@ def viewer_data(
                 "name": name,
                 "units": len(network),
                 "members": [gaps(np.flatnonzero(network.members & (network.signs == sign))) for sign in (0, 1, -1)],
-                "map": own.get(name),
+                "map": own_map.get(name),
                 "course": course_of.get(name),
             }
             for name, network in sets.items()
         ],
         **overlaps(sets),
         "units": [
-            {"index": unit, "course": _course(column, 8)} for unit, column in zip(single, read_units.T, strict=True)
+            {"index": unit, "course": _packed_course(column, 8)}
+            for unit, column in zip(kept_units, activations.T, strict=True)
         ],
-        "text": _text(runs, numbers, n_rows),
+        "text": _text_of_rows(runs, numbers, n_rows),
     }
-    data["maps"] = _packed_maps(shown, budget - len(json.dumps(data)) - 80_000)  # the page's own scripts and words
-    return {**data, "notes": _notes(data, bits, len(asked), total)}
-
-
-# Packing
-
-
-def packed(values: Float[np.ndarray, " any"], bits: int, *, centred: bool = False) -> dict[str, Any]:
-    """Numbers as 8- or 16-bit integers with scale and offset; the smallest integer stands for NaN.
-
-    Infinities become the largest finite magnitude.
-
-    Args:
-        values: The numbers.
-        bits: 8 or 16.
-        centred: Put the offset in the middle of the range, else at 0.
-    """
-    finite = values[np.isfinite(values)].astype(np.float64)
-    offset = float(finite.max() + finite.min()) / 2 if centred and finite.size else 0.0
-    largest = float(np.abs(finite - offset).max()) if finite.size else 0.0
-    top = _TOP[bits]
-    scale = largest / top or 1.0
-    whole = np.rint(np.clip((values.astype(np.float64) - offset) / scale, -top, top))
-    whole = np.where(np.isnan(whole), -top - 1, whole).astype(f"<i{bits // 8}")
-    return {"bits": bits, "scale": scale, "offset": offset, "data": _base64(whole)}
-
-
-def unpacked(pack: Mapping[str, Any]) -> Float[np.ndarray, " any"]:
-    """What :func:`packed` packed, as near as its bits allow."""
-    whole = np.frombuffer(base64.b64decode(pack["data"]), f"<i{pack['bits'] // 8}")
-    values = pack["offset"] + pack["scale"] * whole.astype(np.float64)
-    return np.where(whole == -_TOP[pack["bits"]] - 1, np.nan, values)
-
-
-def gaps(indices: Int[np.ndarray, " some"]) -> str:
-    """Ascending indices as the steps between them, 255 meaning "and further"."""
-    steps = np.diff(indices, prepend=0)
-    stream = np.full(int((steps // 255 + 1).sum()), 255, dtype=np.uint8)
-    stream[np.cumsum(steps // 255 + 1) - 1] = steps % 255
-    return _base64(stream)
-
-
-def indices_of(text: str) -> Int[np.ndarray, " some"]:
-    """What :func:`gaps` wrote."""
-    stream = np.frombuffer(base64.b64decode(text), np.uint8).astype(np.int64)
-    return np.cumsum(stream)[stream < 255]
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-
-
-def _plain(array: Int[np.ndarray, " row"]) -> dict[str, Any]:
-    """Whole numbers from 0 on, in as few bytes as they need."""
-    size = 8 if array.max(initial=0) < 2**8 else 16 if array.max(initial=0) < 2**16 else 32
-    return {"bits": size, "data": _base64(array.astype(f"<u{size // 8}"))}
+    # 3. maps, in the room that is left
+    room = budget - len(json.dumps(data)) - _CHARACTERS_OF_THE_EMPTY_PAGE
+    data["maps"] = _packed_maps(all_maps, room)
+    return {**data, "notes": _notes(data, bits, len(requested), n_rows_chosen)}
 
 
 # Rows
 
 
-def _runs(recording: Recording, run: int | np.integer | Sequence[int] | None) -> tuple[list[Run], list[int]]:
+def _chosen_runs(recording: Recording, run: int | np.integer | Sequence[int] | None) -> tuple[list[Run], list[int]]:
+    """The runs to show, and their numbers."""
     numbers = (
         list(range(len(recording))) if run is None else [int(run)] if isinstance(run, (int, np.integer)) else list(run)
     )
@@ -186,19 +167,20 @@ def _rows_that_fit(runs: Sequence[Run], most: int) -> int:
     if total <= most:
         return total
     starts = np.flatnonzero(np.concatenate([one.segment_starts for one in runs]))
-    whole = int(starts[starts <= most].max())
-    return whole if whole > most // 2 else most
+    whole = int(starts[starts <= most].max())  # the contexts before this start are complete
+    return whole if whole > most // 2 else most  # a context longer than half of what fits is cut rather than left out
 
 
-def _text(runs: Sequence[Run], numbers: Sequence[int], n_rows: int) -> dict[str, Any]:
-    """Tokens, places, contexts, blocks and runs of the rows, one run behind the other."""
-    starts = np.cumsum([0, *(one.n_rows for one in runs)])
+def _text_of_rows(runs: Sequence[Run], numbers: Sequence[int], n_rows: int) -> dict[str, Any]:
+    """Tokens, positions, contexts, blocks and runs of the rows, one run behind the other."""
+    starts = np.cumsum([0, *(one.n_rows for one in runs)])  # the first row of every run, and one more
     columns = {
         name: np.concatenate([one.rows[name].to_numpy() for one in runs])[:n_rows]
         for name in ("token", "position", "prompt", "flags", "surprisal")
         if all(name in one.rows for one in runs)
     }
     contexts = np.flatnonzero(np.concatenate([one.segment_starts for one in runs])[:n_rows])
+    # strict=False: starts has one entry more than there are runs, and numbers may have those of runs left out
     blocks = [
         [int(start) + rows.start, int(start) + rows.stop, name]
         for one, start in zip(runs, starts, strict=False)
@@ -211,9 +193,10 @@ def _text(runs: Sequence[Run], numbers: Sequence[int], n_rows: int) -> dict[str,
     known = surprisal is not None and bool(np.isfinite(surprisal.astype(np.float64)).any())
     return {
         "rows": n_rows,
-        "token": _listed(columns.get("token")),
-        "flags": _listed(columns.get("flags")),
-        "position": _plain(position.astype(np.int64)) if position is not None and position.min() >= 0 else None,
+        "token": packed_words(columns.get("token")),
+        "flags": packed_words(columns.get("flags")),
+        # a NaN among the positions is not >= 0 either, so that such a column is left out
+        "position": packed_counts(position.astype(np.int64)) if position is not None and position.min() >= 0 else None,
         "surprisal": None if surprisal is None or not known else packed(surprisal.astype(np.float64), 8, centred=True),
         "contexts": [int(row) for row in contexts],
         "prompts": [str(columns["prompt"][row]) for row in contexts] if "prompt" in columns else None,
@@ -223,88 +206,23 @@ def _text(runs: Sequence[Run], numbers: Sequence[int], n_rows: int) -> dict[str,
     }
 
 
-def _listed(words: np.ndarray | None) -> dict[str, Any] | None:
-    """Words as a list of the distinct ones and each row's place in it."""
-    if words is None:
-        return None
-    spelled = ["" if word is None or word != word else str(word) for word in words.tolist()]
-    distinct = {word: place for place, word in enumerate(dict.fromkeys(spelled))}
-    return {"words": list(distinct), **_plain(np.array([distinct[word] for word in spelled], dtype=np.int64))}
-
-
 # Courses
 
 
-def _course(values: Float[np.ndarray, " row"], bits: int) -> dict[str, Any]:
+def _packed_course(values: Float[np.ndarray, " row"], bits: int) -> dict[str, Any]:
     """A course with what its colours need: its median, and how far from it 99 % of the rows are."""
     middle = float(np.median(values))
+    # a course that is flat in 99 % of its rows has its largest distance instead, and one that never moves has 1
     far = float(np.percentile(np.abs(values - middle), 99)) or float(np.abs(values - middle).max()) or 1.0
     return {**packed(values, bits, centred=True), "middle": middle, "far": far}
 
 
-def _pair(layer: Any, unit: Any) -> tuple[int, int]:
-    return operator.index(layer), operator.index(unit)
-
-
-def _asked(space: UnitSpace, units: Network | Iterable[Any] | None, most: int) -> list[int]:
-    """Flat indices of the units asked for."""
-    if units is None:
-        return []
-    if isinstance(units, Network):
-        space.require_same(units.space, "keep the courses of")
-        network = units
-    else:  # a pair out of an array or of JSON is no tuple
-        try:
-            pairs: list[Any] = [one if np.ndim(one) == 0 else _pair(*one) for one in units]
-            network = Network.from_indices(space, pairs)
-        except IndexError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise InputTypeError(
-                f"units={units!r} must be (layer, unit) pairs, flat indices or a network, e.g. units=[(3, 17), (4, 2)]"
-            ) from error
-    if len(network) > most:
-        raise InputError(f"units= names {len(network)} units, but max_units={most}; raise max_units, or name fewer")
-    return [int(unit) for unit in network.indices]
-
-
-def _rankings(sets: Mapping[str, Network], shown: Maps, own: Mapping[str, int], most: int) -> list[list[int]]:
-    """For every network and every map its units, the strongest first; members without a map are spread over the layers."""
-    orders = []
-    for name, network in sets.items():
-        members = network.indices
-        if name in own:
-            members = members[_strongest(shown[own[name]][1].values[members], most)]
-        elif len(members) > most:
-            members = members[np.linspace(0, len(members) - 1, most).round().astype(int)]
-        orders.append(members.tolist())
-    return orders + [_strongest(one.values, most).tolist() for _, one in shown]
-
-
-def _strongest(values: Float[np.ndarray, " some"], most: int) -> Int[np.ndarray, " few"]:
-    """Places of the largest magnitudes, the largest first, NaN left out."""
-    size = np.where(np.isnan(values), -1.0, np.abs(values))
-    first = np.sort(np.argpartition(-size, most)[:most]) if len(size) > most else np.arange(len(size))
-    first = first[np.argsort(-size[first], kind="stable")]
-    return first[size[first] >= 0]
-
-
-def _interleaved(asked: Sequence[int], orders: Sequence[Sequence[int]], most: int) -> list[int]:
-    """The units asked for, then one of each order in turn."""
-    kept = dict.fromkeys(asked)
-    for rank in range(most):
-        for order in orders:
-            if rank < len(order) and len(kept) < most:
-                kept.setdefault(order[rank])
-    return sorted(kept)
-
-
-def _read(runs: Sequence[Run], units: Sequence[int]) -> Float32[np.ndarray, "row few"]:
+def _activations_of(runs: Sequence[Run], units: Sequence[int]) -> Float32[np.ndarray, "row few"]:
     """Activations of a few units, some rows at a time, for a 16-bit recording is decoded where it is read."""
     parts = [
-        run.read(units=units, rows=slice(first, first + _CHUNK)).astype(np.float32, copy=False)
+        run.read(units=units, rows=slice(first, first + _ROWS_PER_READ)).astype(np.float32, copy=False)
         for run in runs
-        for first in range(0, run.n_rows, _CHUNK)
+        for first in range(0, run.n_rows, _ROWS_PER_READ)
     ]
     return np.concatenate(parts)
 
@@ -312,34 +230,40 @@ def _read(runs: Sequence[Run], units: Sequence[int]) -> Float32[np.ndarray, "row
 # Maps and networks
 
 
-def _maps(
-    networks: Network | Mapping[str, Network] | None, sets: Mapping[str, Network], extra: Mapping[str, UnitMap]
-) -> tuple[Maps, dict[str, int]]:
-    """Every map of the page, and which of them is each network's own: the atlas', or the one given under its name."""
-    shown: Maps = []
+def _maps_and_whose(
+    networks: Network | Mapping[str, Network] | None,
+    sets: Mapping[str, Network],
+    further_maps: Mapping[str, UnitMap],
+) -> tuple[NamedMaps, dict[str, int]]:
+    """Every map of the page, and for each network the place of its own map among them.
+
+    A network's own map is the one its atlas has for it; without an atlas, the further map that has the network's name.
+    """
+    all_maps: NamedMaps = []
     if isinstance(networks, Atlas) and networks.maps is not None:
-        values = np.asarray(networks.maps, dtype=np.float64)
-        shown = [(name, UnitMap(networks.space, one, "loading")) for name, one in zip(sets, values, strict=True)]
-    own = {name: place for place, (name, _) in enumerate(shown)}
-    for name, one in extra.items():
+        values = np.asarray(networks.maps, dtype=np.float64)  # (network, unit)
+        all_maps = [(name, UnitMap(networks.space, one, "loading")) for name, one in zip(sets, values, strict=True)]
+    own_map = {name: place for place, (name, _) in enumerate(all_maps)}
+    for name, one in further_maps.items():
         if name in sets:
-            own.setdefault(name, len(shown))
-        shown.append((name, one))
-    return shown, own
+            own_map.setdefault(name, len(all_maps))  # setdefault: the map of the atlas comes first
+        all_maps.append((name, one))
+    return all_maps, own_map
 
 
-def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
+def _packed_maps(all_maps: NamedMaps, room: int) -> list[dict[str, Any]]:
     """The maps, in as many bits and of as many units as fit into ``room`` characters."""
-    if not shown:
+    if not all_maps:
         return []
-    each = room / BASE64 / len(shown)
-    n_units = shown[0][1].space.n_units
-    bits = 16 if 2 * n_units <= each else 8
-    whole = n_units <= each
-    most = n_units if whole else max(min(1000, n_units), int((each - n_units / 255) / 2))
+    bytes_of_a_map = room / CHARACTERS_PER_BYTE / len(all_maps)
+    n_units = all_maps[0][1].space.n_units
+    bits = 16 if 2 * n_units <= bytes_of_a_map else 8
+    whole = n_units <= bytes_of_a_map
+    # a unit that is kept costs a byte for its value and one for its gap; gaps beyond 255 cost n_units / 255 at most
+    most = n_units if whole else max(min(1000, n_units), int((bytes_of_a_map - n_units / 255) / 2))
     packs = []
-    for name, one in shown:
-        kept = np.arange(n_units) if whole else np.sort(_strongest(one.values, most))
+    for name, one in all_maps:
+        kept = np.arange(n_units) if whole else np.sort(strongest(one.values, most))
         size = np.abs(one.values)
         about = {
             "name": name,
@@ -347,7 +271,7 @@ def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
             "limit": theme.colour_limit([one.values]),
             "largest": float(size[np.isfinite(size)].max(initial=0.0)),
             "kept": None if whole else gaps(kept),
-            "cut": 0.0 if whole or not kept.size else float(size[kept].min()),
+            "cut": 0.0 if whole or not kept.size else float(size[kept].min()),  # no threshold below it can be shown
             "n": len(kept),
         }
         packs.append({**about, **packed(one.values[kept], bits)})
@@ -355,7 +279,15 @@ def _packed_maps(shown: Maps, room: int) -> list[dict[str, Any]]:
 
 
 def overlaps(sets: Mapping[str, Network]) -> dict[str, list[list[float | None]]]:
-    """Dice of every two networks, and what layer-matched random sets are expected to have; None where both are empty."""
+    """Overlap of every two networks, as tables with a line and a column for each network.
+
+    Args:
+        sets: Names to networks of one unit space.
+
+    Returns:
+        ``dice``, the Dice coefficients (0 to 1), and ``chance``, those that random sets with as many units in every
+        layer are expected to have; None where both networks are empty.
+    """
     _, dice, chance = dice_of_all(sets)
     return {
         what: [[None if np.isnan(x) else round(float(x), 4) for x in line] for line in table]
@@ -363,36 +295,39 @@ def overlaps(sets: Mapping[str, Network]) -> dict[str, list[list[float | None]]]
     }
 
 
-def _notes(data: Mapping[str, Any], bits: int, n_asked: int, total: int) -> list[str]:
+def _notes(data: Mapping[str, Any], bits: int, n_requested: int, n_rows_chosen: int) -> list[str]:
     """What was rounded and what was left out, in sentences."""
     n_units = sum(data["space"]["widths"])
     n_rows = data["text"]["rows"]
     notes = []
     if data["maps"]:
         first = data["maps"][0]
-        share = 50 / _TOP[first["bits"]]
+        share = 50 / LARGEST_INTEGER[first["bits"]]  # half a scale, in per cent of the largest magnitude
         notes.append(
-            f"Maps are stored in {first['bits']} bits: values are rounded by at most {share:.2g} % of a map's largest magnitude."
+            f"Maps are stored in {first['bits']} bits: values are rounded by at most {share:.2g} % of a map's largest "
+            "magnitude."
         )
         if first["kept"] is not None:
             notes.append(
-                f"To keep the page small, each map holds its {first['n']:,} units of largest magnitude of {n_units:,}; the "
-                "others are drawn as 0 and say so. Fewer maps, or a larger megabytes=, keep more."
+                f"To keep the page small, each map holds its {first['n']:,} units of largest magnitude of {n_units:,}; "
+                "the others are drawn as 0 and say so. Fewer maps, or a larger megabytes=, keep more."
             )
     if any(network["course"] for network in data["networks"]):
+        # half a scale in per cent of the range, which is twice the largest distance from the offset
         notes.append(
-            "The course of a network is the mean activation of its members, those with a negative sign counted negatively, "
-            f"in {bits} bits (rounded by at most {25 / _TOP[bits]:.2g} % of its range)."
+            "The course of a network is the mean activation of its members, those with a negative sign counted "
+            f"negatively, in {bits} bits (rounded by at most {25 / LARGEST_INTEGER[bits]:.2g} % of its range)."
         )
     kept = len(data["units"])
     if kept:
-        those = f"the {n_asked} asked for and the strongest" if n_asked else "the strongest"
+        those = f"the {n_requested} asked for and the strongest" if n_requested else "the strongest"
         notes.append(
-            f"Courses of {kept:,} of {n_units:,} units are kept in 8 bits (rounded by at most 0.2 % of their range): {those} of "
-            "every network and map. units=[(layer, unit)] keeps others."
+            f"Courses of {kept:,} of {n_units:,} units are kept in 8 bits (rounded by at most 0.2 % of their range): "
+            f"{those} of every network and map. units=[(layer, unit)] keeps others."
         )
-    if n_rows < total:
+    if n_rows < n_rows_chosen:
         notes.append(
-            f"Of {total:,} rows the first {n_rows:,} are kept; run= chooses runs, a larger megabytes= keeps more rows."
+            f"Of {n_rows_chosen:,} rows the first {n_rows:,} are kept; run= chooses runs, a larger megabytes= keeps "
+            "more rows."
         )
     return notes

@@ -1,14 +1,13 @@
-"""The viewer: one offline page in which a recording and its networks can be walked through, as volumes are in neuroimaging.
+"""The viewer: a recording and its networks in one offline page, to be explored as brain volumes are in neuroimaging.
 
-    fbn.view(recording, atlas, maps={"z": contrast.z}).save("networks.html")
+The page has four parts: the map of every unit (layers up, units across) with a threshold; a list of the networks and how
+far they overlap; the course of the picked network or unit over the blocks; and the text itself, every token coloured by
+that course. All of it can be operated with the mouse or from the keyboard; ``?`` lists the keys.
 
-The map of every unit (layers up, units across) with a threshold; a list of the networks and how far they overlap; the course
-of the picked network or unit over the blocks; and the text itself, every token coloured by that course. Everything answers to
-keys, ``?`` lists them.
-
-The page is one file of about 8 MB at most: pictures are drawn on canvases by a small script of its own, without a library and
-without a request, which its content security policy forbids. Tokens and names become text, never markup. What the page holds,
-how it is rounded, and what had to be left out is decided in :mod:`tl_fbn.reporting.viewer.data` and stands at its foot.
+The page is one file of about 8 MB at most. Pictures are drawn on canvases by a small script of its own: it uses no
+library, and it makes no request, which the content security policy of the page forbids. Tokens and names become text,
+never markup. What the page holds, how it is rounded and what has to be left out is decided in
+:mod:`tl_fbn.reporting.viewer.data`, and the foot of the page says it.
 
 What it does not do: nothing is tested here, no model is run, and the course of a unit can be shown only if it was kept.
 """
@@ -34,17 +33,20 @@ from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
 from tl_fbn.units import Network, UnitMap, html_table
 
-_INLINE = 2_000_000  # a notebook keeps what it shows; a larger page is better saved beside it
+# a notebook file holds all that it shows, so a page with more data than this is better saved beside it
+_MAX_CHARACTERS_IN_A_NOTEBOOK = 2_000_000
+# in this order: one script, in which the later files use names of the earlier ones
 _SCRIPTS = ("viewer_draw.js", "viewer.js", "viewer_text.js")
 
 
 @dataclass(frozen=True, eq=False)
 class Viewer:
-    """A page to be saved, made by :func:`view`.
+    """A page in which a recording and its networks can be explored, made by :func:`view`; ``save`` writes it.
 
     Args:
         title: Heading of the page.
-        data: What it shows, as JSON-serialisable values.
+        data: All that the page shows, as the JSON-serialisable values of
+            :func:`tl_fbn.reporting.viewer.data.viewer_data`.
     """
 
     title: str
@@ -52,14 +54,15 @@ class Viewer:
 
     @cached_property
     def _json(self) -> str:
-        """JSON that cannot end the element it stands in."""
+        """The data as JSON that cannot end the script element it stands in."""
+        # "<" would allow "</script>"; in JSON the escape means the same
         return json.dumps(self.data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
     @property
     def summary(self) -> str:
-        """What is in it, in a line."""
+        """What the page shows, in one line: numbers of networks, maps, units, rows and runs."""
         data = self.data
-        text = self.data["text"]
+        text = data["text"]
         parts = [
             _count(len(data["networks"]), "network"),
             _count(len(data["maps"]), "map"),
@@ -69,7 +72,7 @@ class Viewer:
         return ", ".join(part for part in parts if not part.startswith("0 "))
 
     def to_html(self) -> str:
-        """The page as one string."""
+        """The page as one string of HTML."""
         return templates.render(
             "viewer/viewer.html.jinja",
             title=self.title,
@@ -77,20 +80,25 @@ class Viewer:
             networks=self.data["networks"],
             notes=self.data["notes"],
             data=Markup(self._json),
-            css=Markup(_source("viewer.css")),
-            js=Markup("\n".join(map(_source, _SCRIPTS))),
-            version=_version(),
+            css=Markup(_text_of_file("viewer.css")),
+            js=Markup("\n".join(map(_text_of_file, _SCRIPTS))),
+            version=_package_version(),
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the page to one HTML file."""
+        """Write the page to one HTML file.
+
+        Args:
+            path: The file to write; a file that is there already is replaced.
+        """
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
         return f'Viewer "{self.title}": {self.summary}, {len(self._json) / 1e6:.1f} MB; .save(path) writes the page'
 
     def _repr_html_(self) -> str:
-        if len(self._json) <= _INLINE:
+        if len(self._json) <= _MAX_CHARACTERS_IN_A_NOTEBOOK:
+            # in a frame of its own, without the rights of the notebook's page
             page = html.escape(self.to_html(), quote=True)
             style = "width: 100%; height: 820px; border: 1px solid #cfcfcf"
             return (
@@ -114,29 +122,36 @@ def view(
     max_units: int = 200,
     megabytes: float = 8.0,
 ) -> Viewer:
-    """Put a recording and its networks into one page that can be walked through offline.
+    """Put a recording and its networks into one page that can be explored offline, in any browser.
 
-    >>> view(recording, atlas, maps={"z": contrast.z}).save("networks.html")    # doctest: +SKIP
+    >>> page = fbn.view(recording, atlas, maps={"sort - reverse": contrast.z})
+    >>> page
+    XXX
+    >>> page.save("networks.html")
 
     Args:
-        recording: Activations, of one site (``recording.site(name)`` where there are several).
-        networks: An atlas (its maps come along), a network, or names to networks; None with ``maps`` alone.
-        maps: Further maps; one under a network's name is that network's own where the atlas brings none.
-        units: Units whose course must be kept, as (layer, unit) pairs, flat indices or a network.
-        title: Heading of the page.
-        run: A run, or several; all by default, one behind the other.
-        max_units: Most courses of single units; besides ``units`` the strongest of every network and map are kept.
-        megabytes: Most the page may weigh. Values are rounded, weak ones and late rows left out to keep to it, and the foot of
-            the page says so.
+        recording: Activations of one site; where a recording has several sites, ``recording.site(name)`` gives one.
+        networks: An atlas, one network, or names to networks of the recording's units; an atlas brings its maps. None
+            shows ``maps`` alone.
+        maps: One map, or names to maps, to show beside those of an atlas; a map that has the name of a network counts
+            as that network's own where the atlas brings none.
+        units: Units whose course is kept in any case, as (layer, unit) pairs, flat indices or a network; None names no
+            unit.
+        title: Heading of the page; None writes "Networks of" and the model's name.
+        run: Number of the run that is shown, counted from 0, or several; None shows all runs, one behind the other.
+        max_units: Largest number of single units whose course is kept: ``units`` first, then the strongest of every
+            network and map.
+        megabytes: Largest size of the page, in 10^6 bytes. To keep to it values are rounded, and weak values and the
+            last rows are left out; the foot of the page says what was.
 
     Returns:
         The page, to be saved with ``.save(path)``; a notebook shows it where it is small.
 
     Raises:
-        InputError: Networks or maps of other units than the recording's, neither of both, more ``units`` than ``max_units``, or sizes
-            that no page can have.
-        InputIndexError: A run or unit that is not there.
-        InputTypeError: Networks, maps or units that are something else.
+        InputError: Neither networks nor maps are given, their units are not the recording's, ``units`` names more units
+            than ``max_units``, ``run`` is empty, or ``max_units`` or ``megabytes`` is a size that no page can have.
+        InputIndexError: A run or unit that the recording does not have.
+        InputTypeError: The recording, the networks, the maps or the units are of another type than those above.
     """
     if not isinstance(recording, Recording):
         raise InputTypeError(
@@ -152,11 +167,11 @@ def _count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def _source(name: str) -> str:
+def _text_of_file(name: str) -> str:
     return resources.files("tl_fbn.reporting.viewer").joinpath(name).read_text(encoding="utf-8")
 
 
-def _version() -> str:
+def _package_version() -> str:
     try:
         return metadata.version("tl-fbn")
     except metadata.PackageNotFoundError:
