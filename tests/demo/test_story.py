@@ -51,7 +51,7 @@ def test_tables_of_the_page_by_hand(result) -> None:
     _, found = result
     networks = story.network_table(found)
     assert networks["share"].tolist() == [f"{len(one) / one.space.n_units:.1%}" for one in found.atlas.values()]
-    peaks = story._peaks(found)
+    peaks = story._largest_effects(found)
     for name, of_network in peaks.groupby("network"):
         values = found.maps[name].values
         places = [
@@ -60,4 +60,4 @@ def test_tables_of_the_page_by_hand(result) -> None:
         ]
         assert set(places) == set(np.argsort(values)[-3:]) and list(of_network["effect"]) == sorted(values)[:-4:-1]
     courses = pd.DataFrame({"run": 0, "row": range(4), "condition": ["a", "b", "a", "b"], "n": [1.0, 2.0, 3.0, 6.0]})
-    assert story._by_condition(courses).to_dict("list") == {"condition": ["a", "b"], "n": [2.0, 4.0]}
+    assert story._means_by_condition(courses).to_dict("list") == {"condition": ["a", "b"], "n": [2.0, 4.0]}

@@ -41,7 +41,7 @@ def check_aggregate(aggregate: str) -> None:
     """Raise an error for a word that is no aggregate.
 
     Args:
-        aggregate: One of the words of the table above.
+        aggregate: ``"sum_abs"``, ``"mean_abs"``, ``"abs_mean"``, ``"mean"`` or ``"t"``.
 
     Raises:
         InputError: Another word was given.
@@ -74,8 +74,9 @@ class Sums:
         """(unit,) aggregate of all items so far.
 
         Args:
-            aggregate: How the items' scores are put together, a word of the table at the top of this file. The ``"t"``
-                of a unit whose scores are the same for all items is 0 if they are 0, else infinite; it needs two items.
+            aggregate: How the items' scores are put together: ``"sum_abs"``, ``"mean_abs"``, ``"abs_mean"``, ``"mean"``
+                or ``"t"``. The t of a unit whose scores are the same for all items is 0 if they are 0, else infinite;
+                it needs two items.
         """
         total, magnitude, squares = self._sums
         if aggregate == "sum_abs":

@@ -107,7 +107,7 @@ class _BackwardPass:
         edit: Called with layer and activation of each point in the forward pass; returns the activation to go on with.
         n_gradients: Number of each layer to how many gradients have come back to its point; a layer is absent until
             its point has fired in the forward pass.
-        leaves: The tensors at which the autograd graph begins: with frozen parameters the first point alone.
+        leaves: The tensors at which the autograd graph begins; as parameters are frozen, usually the first point alone.
     """
 
     model: HookedModel
@@ -145,8 +145,8 @@ class _BackwardPass:
             losses: (batch,) losses of the items, with their graph.
         """
         try:
-            # items do not see each other, so the gradient of the sum at an item's activations is that of its own loss
-            # grad() writes to no .grad, as backward() would; the hooks take the gradients, so its result is not used
+            # Items do not see each other, so the gradient of the sum at an item's activations is that of its own loss.
+            # Unlike backward(), grad() writes to no .grad. Its result is not used: the hooks take the gradients.
             torch.autograd.grad(losses.sum(), self.leaves, allow_unused=True)
         except (RuntimeError, NotImplementedError) as error:
             if isinstance(error, torch.OutOfMemoryError):
@@ -173,8 +173,8 @@ class _BackwardPass:
         self.n_gradients[layer] = 0
         if self.edit is not None:
             tensor = self.edit(layer, tensor)
-        # nothing before the first point has a graph (parameters are frozen): it becomes the leaf, later points stay on
-        # the graph that begins there
+        # parameters are frozen, so nothing before the first point has a graph: it becomes the leaf, and later points
+        # are on the graph that begins there
         if not tensor.requires_grad:
             tensor = tensor.detach().requires_grad_(True)
             self.leaves.append(tensor)
@@ -188,6 +188,7 @@ class _BackwardPass:
             self.take(layer, gradient.detach(), value)
 
     def _show_activation(self, tensor: torch.Tensor, hook: Any, layer: int) -> None:
+        """Forward hook of a watched hook point."""
         assert self.see is not None
         self.see(layer, tensor.detach())
 

@@ -1,7 +1,11 @@
-"""The embedded model: a small transformer that speaks a formal language, its tokenizer and its tasks.
+"""The embedded model: a small transformer trained on a formal language, with its tokenizer and its tasks.
 
-``load_model()`` needs no network. What the model speaks is in :mod:`tl_fbn.acquisition.design.stimuli.formal`, how it was trained
-in :mod:`tl_fbn.demo.train`, and what it scores in ``weights/training.json``.
+It comes with the package, so that everything can be tried in seconds, without a GPU and without an internet connection.
+The model answers questions of seven formal tasks, such as ``sort : d b a`` with ``a b d``; the language is defined in
+:mod:`tl_fbn.acquisition.design.stimuli.formal`, the training is :mod:`tl_fbn.demo.train`, and the exact match of every
+task on held-out items is in ``weights/training.json``.
+
+The model is a toy: it shows that the tools work, and says nothing about language models.
 """
 
 from __future__ import annotations
@@ -17,15 +21,23 @@ if TYPE_CHECKING:
 
 
 def weights_folder() -> Path:
-    """The Hugging Face folder with weights and tokenizer."""
+    """The Hugging Face folder with weights and tokenizer of the embedded model.
+
+    >>> [path.name for path in sorted(fbn.demo.weights_folder().glob("*.safetensors"))]
+    ['model.safetensors']
+    """
     return Path(str(resources.files("tl_fbn.demo").joinpath("weights")))
 
 
 def load_model(device: str = "cpu") -> Any:
-    """The embedded model as a TransformerLens bridge in eval mode, offline.
+    """The embedded model as a TransformerLens bridge in eval mode; nothing is downloaded.
+
+    >>> small = fbn.demo.load_model()
+    >>> small.cfg.model_name, small.cfg.n_layers, small.cfg.d_model, small.cfg.d_mlp, small.cfg.d_vocab
+    ('tl_fbn-demo', 3, 96, 384, 94)
 
     Args:
-        device: Where to put it.
+        device: The device that holds the model, as PyTorch names it: ``"cpu"`` or ``"cuda"``.
 
     Returns:
         A ``TransformerBridge``: 3 layers, 96 dimensions, 384 MLP neurons a layer, a vocabulary of 94 words.
@@ -33,22 +45,31 @@ def load_model(device: str = "cpu") -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
     model = TransformerBridge.boot_transformers(str(weights_folder()), device=device)
-    model.cfg.model_name = "tl_fbn-demo"
+    model.cfg.model_name = "tl_fbn-demo"  # not the path of the folder, which differs between machines
     return model.eval()
 
 
 def battery(*, n: int = 100, seed: int = 0) -> Battery:
-    """The demo model's tasks with items it has never seen and :func:`tl_fbn.prompts` never serves.
+    """The seven tasks of the embedded model, with items that it has never seen and :func:`tl_fbn.prompts` never gives.
+
+    >>> items = fbn.demo.battery(n=1).tasks["sort"].items
+    >>> items[0].prompt, items[0].alternatives
+    ('[INST] sort : h e l l b [/INST]', ('b e h l l',))
 
     Args:
-        n: Items a task.
-        seed: Another seed draws other items, from the same split.
+        n: Number of items of each task.
+        seed: Seed of the random draw of items; the same seed gives the same items, and every seed draws from those that
+            are set apart for batteries.
+
+    Returns:
+        A battery of ``copy``, ``reverse``, ``sort``, ``shift``, ``upper``, ``count`` and ``add``, with one right answer
+        for each item.
     """
     from tl_fbn.intervention.behaviour.battery import Battery
 
     tasks = {}
     for task in formal.TASKS:
-        stream = formal.items(task, "battery", seed)
+        stream = formal.items(task, "battery", seed)  # the split "battery": neither trained on nor given as prompts
         chosen = [next(stream) for _ in range(n)]
         tasks[task] = [(item.prompt, item.answer) for item in chosen]
     return Battery.from_pairs(tasks)

@@ -1,21 +1,22 @@
-"""The whole argument in one call: scan, find networks, break them, strengthen them, write it down.
+"""A whole analysis in one call: record, find networks, silence them, strengthen them, save what was found.
 
 On the embedded model the conditions are its formal tasks and the measure is exact match; on any other model they are
 topics of short English stories and the measure is the log-likelihood of other stories on the topic. The steps are the
 same:
 
-1. a block design over all conditions and ``rest``, recorded by run (and reused if it is there already);
-2. a GLM; the network of a condition is the ``share`` of units with the largest *conjunction of effects*: the smallest
-   difference of cell means between this condition and every other one. Neither ``task - rest`` nor significance isolates
-   a task: hundreds of units differ between any two conditions with certainty, and most of them for other reasons than the
-   task. On the embedded model only answers are compared with answers (a phase of the design): while a question is
-   read, units answer to its letters and digits, and networks of the whole text broke two tasks of seven where those of the
-   answers broke four (on items set apart for that choice);
-3. a lesion study on held-out items, with random networks matched for units in each layer;
-4. amplification: ``ADD`` is added to every member's activation, and the same is done to matched random networks. On the embedded model the question then asks for another task (``copy``), and what is measured is the
-   log-likelihood of the answer that the network's own task would give.
+1. a block design over all conditions and ``rest``, recorded run by run; runs that are there already are used again;
+2. a GLM. The network of a condition is the ``share`` of units with the largest *conjunction of effects*: the smallest
+   difference of cell means between this condition and every other one. Neither ``task - rest`` nor significance
+   isolates a task: hundreds of units differ between any two conditions with certainty, and most of them for other
+   reasons than the task. On the embedded model only answers are compared with answers (a phase of the design): while a
+   question is read, units respond to its letters and digits. Networks of the whole text broke two tasks of seven where
+   those of the answers broke four (on items set apart for that choice);
+3. a lesion study on held-out items, with random networks matched for the number of units in each layer;
+4. amplification: ``ADD`` is added to every member's activation, and the same is done to matched random networks. On the
+   embedded model the question then asks for another task (``copy``), and what is measured is the log-likelihood of the
+   answer that the network's own task would give.
 
-Everything random is seeded; results are saved beside the page.
+Everything random is seeded; results are saved in one folder. :mod:`tl_fbn.demo.story` makes tables and a page of them.
 """
 
 from __future__ import annotations
@@ -46,25 +47,26 @@ from tl_fbn.intervention.studies.lesion import lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.units import Atlas, UnitMap
 
-ADD = 0.5  # chosen among 0.5, 1 and 2 sd, gain 2 and 3, on items set apart
-DISCOVERY_PASSAGES = 40
+ADD = 0.5  # activation units; chosen among 0.5, 1 and 2 sd, gain 2 and 3, on items set apart
+DISCOVERY_PASSAGES = 40  # of each topic; the other passages are scored
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What differs between the embedded model and any other.
+    """A model with the prompts and items it is analysed on: all that differs between the embedded model and another.
 
     Args:
-        model: The model.
-        conditions: Condition name to discovery prompts; with ``rest``.
-        battery: Held-out items, one task a condition that has a network.
-        amplified: The items amplification is measured on; a task named like a network is that network's.
-        amplification_note: What those items are, in a sentence.
-        n_cycles: Cycles a run.
-        phases: Phases of the prompts, for the design matrix.
-        phase: The phase that is compared between conditions; ``rest`` has none.
-        batch_size: Items in a forward pass.
+        model: The TransformerLens model that is analysed.
+        conditions: Name of a condition to the prompts in which its network is found; ``rest`` is one of them.
+        battery: Held-out items that lesions are scored on; a task has the name of the condition it belongs to.
+        amplified: Items that amplification is scored on; a network is amplified while the task of its name is scored.
+        amplification_note: A sentence that says what the items of ``amplified`` are; tables and page print it.
+        n_cycles: Number of cycles in a run of the design; a cycle shows every condition once.
+        phases: A function that names the phase of every row of a run, for the design matrix; None does not divide
+            prompts into phases.
+        phase: Name of the phase in which conditions are compared; ``rest`` has no phases, and "" compares all rows.
+        batch_size: Number of items in a forward pass.
     """
 
     model: HookedModel
@@ -80,7 +82,22 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What a demo found, and the folder it wrote."""
+    """What a demo found, and the folder it wrote.
+
+    Args:
+        folder: Folder with the recording and all saved results.
+        design: The block design that was shown.
+        recording: Activations of the model during the design.
+        reused: Whether all runs were recorded before, so that the model did not have to read the prompts again.
+        fit: The GLM of the recording.
+        maps: Name of a condition to its conjunction of effects, in activation units.
+        atlas: The network of every condition.
+        plain: For comparison, networks of the same size cut from the plain contrasts ``condition - rest``.
+        baseline: What the model scores on the battery without any intervention, one line a task.
+        study: The lesion study of the networks, with their matched controls.
+        amplification: What amplification changes, one line a network (:func:`amplification_table`).
+        seconds: Duration of all steps together, in seconds.
+    """
 
     folder: Path
     design: BlockDesign
@@ -97,16 +114,22 @@ class DemoResult:
 
 
 def formal_experiment(*, n_items: int = 100) -> Experiment:
-    """The embedded model on its own tasks."""
+    """The embedded model on its own tasks.
+
+    Args:
+        n_items: Number of held-out items of each task.
+    """
     battery = demo.battery(n=n_items)
+    # items that ask for copy, but whose right answer is that of the network's own task: 50 are enough for a mean
+    # log-likelihood. copy itself has no such conflict
     conflicting = {
         name: [(item.prompt.replace(f" {name} : ", " copy : ", 1), item.alternatives[0]) for item in task.items[:50]]  # pyright: ignore[reportAttributeAccessIssue]
         for name, task in battery.tasks.items()
         if name != "copy"
     }
     note = (
-        'Every question asks for "copy"; scored is the answer that the network\'s own task would give to the same words. '
-        "Held-out items."
+        'Every question asks for "copy"; scored is the answer that the network\'s own task would give to the same '
+        "words. Held-out items."
     )
     conditions = {name: prompts(name) for name in (*formal.TASKS, "rest")}
     return Experiment(
@@ -116,6 +139,7 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
         Battery.from_pairs(conflicting),
         note,
         n_cycles=3,
+        # the answer begins behind the token that ends the question
         phases=from_token(formal.USER_CLOSE, "answer"),
         phase="answer",
         batch_size=256,
@@ -123,7 +147,13 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
 
 
 def topic_experiment(model: HookedModel) -> Experiment:
-    """Any model on topics of short English stories, the first 40 passages to find networks and the rest to score them."""
+    """Any model on topics of short English stories.
+
+    The first 40 passages of a topic serve to find its network, the others to score it.
+
+    Args:
+        model: The TransformerLens model to analyse; it should have learnt English.
+    """
     bank = topics()
     conditions = {name: list(passages[:DISCOVERY_PASSAGES]) for name, passages in bank.items()}
     battery = Battery.from_texts({name: list(passages[DISCOVERY_PASSAGES:]) for name, passages in bank.items()})
@@ -144,13 +174,14 @@ def run_demo(
     """Run all steps and save their results.
 
     Args:
-        experiment: :func:`formal_experiment` or :func:`topic_experiment`.
-        folder: Where recording, results and page go.
+        experiment: Model, prompts and items, from :func:`formal_experiment` or :func:`topic_experiment`.
+        folder: Folder that the recording and the results are written to.
         share: Size of each network, as a share of all units.
-        n_controls: Matched random networks for each network and step.
-        seed: Seed of the order of blocks in the design and of the draw of control networks.
-        progress: Show bars.
-        say: Called with a line of text at every step.
+        n_controls: Number of matched random networks for each network, in the lesions and in the amplification.
+        seed: Seed of the order of blocks in the design and of the random draws of control networks; the same seed gives
+            the same design and the same controls.
+        progress: Whether to show progress bars.
+        say: A function that is called with a line of text at the start of every step.
     """
     started = time.monotonic()
     model = experiment.model
@@ -163,23 +194,28 @@ def run_demo(
         seed=seed,
     )
     scanner = Scanner(model, batch_size=32)
+    # named after the model, so that the recordings of two models can lie in one folder
     path = folder / f"recording-{scanner.space.model}"
     say(f"1/4 scan: {scanner.plan(design, folder)!r}")
     reused = len(store.committed_runs(path)) == design.n_runs
-    recording = scanner.scan(design, path, progress=progress)
+    recording = scanner.scan(design, path, progress=progress)  # runs that are there already are not recorded again
     if reused:
         say(f"    reused the recording at {path}: same weights, prompts and site, so no forward pass was run")
     say(f"2/4 GLM over {recording.n_rows:,} rows, networks of {share:.0%} of the units")
     fit = fit_glm(recording, phases=experiment.phases)
     maps = condition_maps(fit, [name for name in experiment.conditions if name != "rest"], experiment.phase)
     atlas = Atlas.from_networks({name: each.top(share, name=name) for name, each in maps.items()})
+    # the rival definition, for the page: it finds what conditions have in common
     against_rest = {
-        name: fit.contrast(f"{_column(name, experiment.phase)} - rest", level="token").effect.top(share, name=name)
+        name: fit.contrast(f"{_regressor_name(name, experiment.phase)} - rest", level="token").effect.top(
+            share, name=name
+        )
         for name in maps
     }
     baseline = experiment.battery.evaluate(model, batch_size=experiment.batch_size)
     say(
-        f"3/4 lesions: {len(atlas)} networks and {n_controls} matched random networks for each, scored on {len(baseline)} tasks"
+        f"3/4 lesions: {len(atlas)} networks and {n_controls} matched random networks for each, "
+        f"scored on {len(baseline)} tasks"
     )
     study = lesion_study(
         model,
@@ -217,13 +253,19 @@ def run_demo(
 def condition_maps(fit: GLMFit, names: list[str], phase: str = "") -> dict[str, UnitMap]:
     """For each condition, the conjunction of its effects against every other condition and ``rest``, in one phase.
 
-    Effects are differences of means; the level of a contrast decides its error, which is not used here.
-    """
+    Args:
+        fit: The GLM of the recording.
+        names: Names of the conditions, without ``rest``.
+        phase: Name of the phase in which conditions are compared; "" compares all rows.
 
+    Returns:
+        Name of a condition to a map of the smallest of its differences, in activation units.
+    """
+    # only effects are used, which are differences of means; the level of a contrast would decide about their error
     return {
         name: conjunction(
             [
-                fit.contrast(f"{_column(name, phase)} - {_column(other, phase)}", level="token").effect
+                fit.contrast(f"{_regressor_name(name, phase)} - {_regressor_name(other, phase)}", level="token").effect
                 for other in (*names, "rest")
                 if other != name
             ]
@@ -232,17 +274,28 @@ def condition_maps(fit: GLMFit, names: list[str], phase: str = "") -> dict[str, 
     }
 
 
-def _column(name: str, phase: str) -> str:
-    """The design's column of a condition in a phase, quoted; rest has no phases."""
+def _regressor_name(name: str, phase: str) -> str:
+    """Name of the regressor of a condition in a phase, quoted for a contrast; ``rest`` has no phases."""
     return f"`{name}_{phase}`" if phase and name != "rest" else f"`{name}`"
 
 
 def amplification_table(
     experiment: Experiment, atlas: Atlas, *, n_controls: int, seed: int, progress: bool
 ) -> pd.DataFrame:
-    """One line a network: log-likelihood of its items before and under amplification, and the same for random networks.
+    """What amplifying each network does to the log-likelihood of its items, beside matched random networks.
 
-    p is (1 + number of random networks that raise it at least as much) / (1 + number of random networks).
+    Args:
+        experiment: Model and items.
+        atlas: The networks; those without a task of their name in ``experiment.amplified`` are passed over.
+        n_controls: Number of matched random networks for each network.
+        seed: Seed of the random draws of control networks; the same seed gives the same controls.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        One line a network: log_likelihood of its items (nats a token), amplified (the same while ``ADD`` is added),
+        change, control_median and control_p95 (of the changes by random networks), p, exact_match and
+        exact_match_amplified; p is (1 + number of random networks that raise the log-likelihood at least as much)
+        / (1 + number of random networks). Columns without a number are left out.
     """
     model = experiment.model
     lines = []
@@ -251,7 +304,8 @@ def amplification_table(
         for number, name in enumerate(names):
             items = experiment.amplified.select([name])
             before = items.score(model, batch_size=experiment.batch_size)[name]
-            scores = []
+            scores = []  # of the network itself, then of its controls
+            # a lesion study draws the controls of its k-th network with seed + k; 1000 on, these are other ones
             for network in (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number)):
                 with amplify(model, network, add=ADD):
                     scores.append(items.score(model, batch_size=experiment.batch_size)[name])
@@ -270,4 +324,4 @@ def amplification_table(
                     "exact_match_amplified": scores[0].of("exact_match"),
                 }
             )
-    return pd.DataFrame(lines).dropna(axis="columns", how="all")
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")  # texts have no exact match

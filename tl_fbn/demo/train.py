@@ -1,14 +1,18 @@
 """Train the embedded model: ``python -m tl_fbn.demo.train --out FOLDER``.
 
-A GPT-NeoX-shaped causal transformer (rotary positions, LayerNorm, GELU, sequential residual) on the formal language
-of :mod:`tl_fbn.acquisition.design.stimuli.formal`. Documents are single chat turns, several turns (mostly of one task, as
-few-shot chats are), neutral text or noise; they are packed into rows that start with the beginning-of-text token.
-Questions in the splits ``prompts`` and ``battery`` never enter a row.
+A GPT-NeoX-shaped causal transformer (rotary positions, LayerNorm, GELU, sequential residual) learns the formal language
+of :mod:`tl_fbn.acquisition.design.stimuli.formal`. A document is one chat turn, a chat of several turns (mostly of one
+task, as few-shot chats are), neutral text or random words; documents are packed into rows that start with the
+beginning-of-text token. Questions in the splits ``prompts`` and ``battery`` never enter a row.
 
-The loss is next-token cross-entropy, weight 1 on answers, 0.3 on neutral text and 0.1 elsewhere: questions are random
-letters, and a small model should not spend itself on them; the special tokens still carry a gradient, which CGVST needs.
+The loss is next-token cross-entropy, weighted by the token that is to be predicted: 1 for answers, 0.3 for neutral text
+and the end of a chat, 0.1 for questions and their special tokens, 0.05 for random words. Questions are random letters,
+and a small model should not spend its capacity on them; but special tokens need some gradient, because CGVST
+(:func:`tl_fbn.cgvst`) is made of the loss at special tokens.
 
-Seeded, float32, on the CPU. Writes a plain Hugging Face folder and prints exact match on held-out items.
+Optimiser: AdamW, learning rate with a linear warm-up of 100 steps and a cosine decay. Seeded, float32, on the CPU; a
+training that takes longer than ``--minutes`` (38) ends with an error. It writes a plain Hugging Face folder and prints
+the exact match on held-out items.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word; five special tokens first, so that their ids never move when words are added."""
+    """A tokenizer with one token for each word; the six special tokens come first, so that their ids never change."""
     special = [PAD, BOS, EOS, UNKNOWN, formal.USER_OPEN, formal.USER_CLOSE]
     vocabulary = {word: index for index, word in enumerate([*special, *formal.WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
@@ -56,11 +60,20 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         chat_template=CHAT_TEMPLATE,
         add_bos_token=True,
         model_max_length=N_CTX,
-        clean_up_tokenization_spaces=False,
+        clean_up_tokenization_spaces=False,  # or a decoded text would lack the space before a full stop
     )
 
 
 def build_model(vocab_size: int, *, d_model: int, n_layers: int, d_mlp: int, seed: int) -> GPTNeoXForCausalLM:
+    """An untrained model.
+
+    Args:
+        vocab_size: Number of tokens of the tokenizer.
+        d_model: Width of the residual stream; a multiple of 24, the width of one attention head.
+        n_layers: Number of layers.
+        d_mlp: Number of MLP neurons in each layer.
+        seed: Seed of the random initial weights; the same seed gives the same weights.
+    """
     torch.manual_seed(seed)
     config = GPTNeoXConfig(
         vocab_size=vocab_size,
@@ -72,6 +85,7 @@ def build_model(vocab_size: int, *, d_model: int, n_layers: int, d_mlp: int, see
         max_position_embeddings=N_CTX,
         use_parallel_residual=False,
         tie_word_embeddings=False,
+        # places in the tokenizer's list of special tokens
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -81,8 +95,10 @@ def build_model(vocab_size: int, *, d_model: int, n_layers: int, d_mlp: int, see
 
 
 def _train_item(task: str, rng: random.Random) -> formal.Item:
+    """A random item of a task whose question is in the split for training."""
     while True:
-        # sums of two digits are practice only: with them the digits' table is learnt in 1,000 steps, without them not in 2,500
+        # sums of two-digit numbers are practice only: with them the sums of two digits are learnt in 1,000 steps,
+        # without them not in 2,500
         item = (
             formal.as_item(task, *formal.sum_of(rng, rng.randint(2, 3)))
             if task == "add"
@@ -93,18 +109,20 @@ def _train_item(task: str, rng: random.Random) -> formal.Item:
 
 
 def _document(rng: random.Random, ids: dict[str, int]) -> tuple[list[int], list[float]]:
-    """Token ids of one document and the loss weight of each."""
-    if rng.random() < 0.12:
+    """Token ids of one random document and the loss weight of each."""
+    if rng.random() < 0.12:  # text without a question; rest three times as often as random words
         name = rng.choices(formal.NEUTRAL, weights=(3, 1))[0]
         while formal.split_of(text := formal.neutral_text(name, rng)) != "train":
             pass
         tokens = [ids[BOS], *(ids[word] for word in text.split()), ids[EOS]]
         return tokens, [0.3 if name == "rest" else 0.05] * len(tokens)
+    # a chat; tasks that are harder to learn come more often
     weights = [TASK_WEIGHTS.get(task, 1.0) for task in formal.TASKS]
     tokens = [ids[BOS]]
-    loss = [0.0]
+    loss = [0.0]  # where a document begins cannot be predicted
     first = rng.choices(formal.TASKS, weights=weights)[0]
     same = rng.random() < 0.6
+    # half of the chats have one turn, the others 2 to 6; 60 % keep to one task, as few-shot chats do
     for turn in range(1 if rng.random() < 0.5 else rng.randint(2, 6)):
         task = first if same or turn == 0 else rng.choices(formal.TASKS, weights=weights)[0]
         item = _train_item(task, rng)
@@ -116,6 +134,7 @@ def _document(rng: random.Random, ids: dict[str, int]) -> tuple[list[int], list[
 
 
 def _batch(rng: random.Random, ids: dict[str, int], n_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and loss weights, both (row, ROW_LENGTH + 1): the last token of a row is only predicted, not read."""
     tokens = []
     weights = []
     for _ in range(n_rows):
@@ -123,7 +142,9 @@ def _batch(rng: random.Random, ids: dict[str, int], n_rows: int) -> tuple[torch.
         loss = []
         while len(row) <= ROW_LENGTH:
             more, more_loss = _document(rng, ids)
-            row, loss = row + more, loss + more_loss
+            row += more
+            loss += more_loss
+        # the last document is cut; no row is padded
         tokens.append(row[: ROW_LENGTH + 1])
         weights.append(loss[: ROW_LENGTH + 1])
     return torch.tensor(tokens), torch.tensor(weights)
@@ -131,9 +152,20 @@ def _batch(rng: random.Random, ids: dict[str, int], n_rows: int) -> tuple[torch.
 
 @torch.no_grad()
 def exact_match(model: torch.nn.Module, ids: dict[str, int], task: str, *, n: int, seed: int) -> float:
-    """Share of held-out items whose every answer token is the argmax given the true prefix."""
+    """Share of held-out items that are answered exactly.
+
+    Every token of the answer has to be the most probable one, given the true tokens before it.
+
+    Args:
+        model: A causal language model that returns ``logits``.
+        ids: Word to token id.
+        task: Name of a formal task.
+        n: Number of items.
+        seed: Seed of the random draw of items; the same seed gives the same items.
+    """
     stream = formal.items(task, "battery", seed)
     chosen = [next(stream) for _ in range(n)]
+    # items of one length make a batch, so that none is padded
     by_length: dict[int, list[tuple[list[int], int]]] = {}
     for item in chosen:
         tokens = [ids[BOS], *(ids[word] for word in item.text.split())]
@@ -141,13 +173,19 @@ def exact_match(model: torch.nn.Module, ids: dict[str, int], task: str, *, n: in
     right = 0
     for group in by_length.values():
         batch = torch.tensor([tokens for tokens, _ in group])
-        guesses = model(batch).logits[:, :-1].argmax(-1)
+        guesses = model(batch).logits[:, :-1].argmax(-1)  # of the tokens from the second on
         hits = guesses == batch[:, 1:]
+        # the answer ends the text
         right += sum(bool(hits[i, -n_answer:].all()) for i, (_, n_answer) in enumerate(group))
     return right / n
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Train a model as the command line says, and save it with its tokenizer and a record of the training.
+
+    Args:
+        argv: Arguments of the command line; None takes those that the program was started with.
+    """
     parser = argparse.ArgumentParser(description="Train the embedded model.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
@@ -167,6 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     model = build_model(len(tokenizer), d_model=args.d_model, n_layers=args.layers, d_mlp=args.d_mlp, seed=args.seed)
     model.set_attn_implementation("sdpa")
     rng = random.Random(args.seed)
+    # weight decay for matrices; biases and the gains of LayerNorm have one dimension and none
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
@@ -178,13 +217,14 @@ def main(argv: list[str] | None = None) -> None:
     started = time.monotonic()
     minutes = 0.0
     for step in range(args.steps):
+        # linear warm-up, times a cosine from 1 to 0, plus a little so that the last steps still learn
         rate = args.lr * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps)) + 1e-5
         for group in optimiser.param_groups:
             group["lr"] = rate
         tokens, weights = _batch(rng, ids, args.rows)
         logits = model(tokens[:, :-1]).logits
         losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-        mask = weights[:, 1:].flatten()
+        mask = weights[:, 1:].flatten()  # a token's weight counts where it is predicted
         loss = (losses * mask).sum() / mask.sum()
         optimiser.zero_grad()
         loss.backward()
@@ -195,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
             scores = {task: exact_match(model, ids, task, n=100, seed=1) for task in formal.TASKS}
             print(f"step {step + 1} loss {loss.item():.4f} minutes {minutes:.1f} {scores}", flush=True)
         if (step + 1) % 1000 == 0:
-            model.save_pretrained(args.out)  # something to look at while the rest trains
+            model.save_pretrained(args.out)  # to be tried while training goes on
             tokenizer.save_pretrained(args.out)
         if minutes > args.minutes:
             raise SystemExit(f"stopped at step {step + 1}: over {args.minutes} minutes; use fewer --steps")

@@ -1,4 +1,4 @@
-"""Results in, pictures and pages out: :mod:`figures` draws one picture a function, :mod:`page` sets a report."""
+"""Results in, pictures and pages out: ``plot`` draws pictures, ``page`` writes reports, ``viewer`` pages to explore."""
 
 import lazy_loader
 

@@ -1,7 +1,8 @@
-"""Pages from templates: what the report and the viewer have in common.
+"""Pages from Jinja templates: what the report and the viewer have in common.
 
-Everything put into a template is escaped unless it says it is markup; a name that is missing is an error. Every page has a nonce of its own, so that only
-the scripts it was written with run.
+Every value put into a template is escaped, unless it is of the type ``Markup``; a value that is missing is an error.
+Every page has a random nonce, which its content security policy asks of every script: so the page runs the scripts it
+was written with and no other.
 """
 
 from __future__ import annotations
@@ -18,11 +19,21 @@ from tl_fbn import files
 
 
 def render(template: str, filters: dict[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """A page of this room, with ``nonce`` and ``made`` (when) beside the values given."""
+    """Fill one of the templates of this folder.
+
+    Args:
+        template: Path of the template below ``tl_fbn/reporting``.
+        filters: Names of further Jinja filters to their functions; None adds none.
+        **values: The values that the template uses. ``nonce`` (a random word for the page's own scripts) and ``made``
+            (date and time) are added.
+
+    Returns:
+        The page as one string of HTML.
+    """
     environment = Environment(
         loader=PackageLoader("tl_fbn", "reporting"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # Jinja's default would print nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -32,5 +43,11 @@ def render(template: str, filters: dict[str, Callable[..., Any]] | None = None, 
 
 
 def write(path: Path, page: str) -> None:
-    """One HTML file; half of a surrogate pair, as JSON can hold, has no place in UTF-8 and is spelled out."""
+    """Write a page to one HTML file.
+
+    Args:
+        path: The file to write; a file that is there already is replaced.
+        page: The page as one string.
+    """
+    # half of a surrogate pair, which text from JSON can hold, has no place in UTF-8; it is spelled out as an escape
     files.write_atomically(path, page.encode("utf-8", "backslashreplace"))

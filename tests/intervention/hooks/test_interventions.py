@@ -211,7 +211,8 @@ def test_refusals(model):
     for positions, message in [
         (
             "first",
-            "positions must be 'all', 'prompt', 'generated', 'last' or 'special', a mask or column numbers; got 'first'",
+            "positions must be 'all', 'prompt', 'generated', 'last' or 'special', a mask or column numbers; "
+            "got 'first'",
         ),
         ([-1], "no column numbers"),
         ([1, 1, 0], "no column numbers"),

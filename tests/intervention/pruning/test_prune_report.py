@@ -41,7 +41,8 @@ def test_numbers_of_a_report_by_hand() -> None:
     assert table["removed"].tolist() == [3, 0, 4]
     assert table["heads"].tolist() == [2, 2, 2] and table["heads_kept"].tolist() == [2, 0, 1]
     assert repr(report) == (
-        "Pruned toy: 3 of 10 neurons, 3 of 6 heads left, 1,000 to 800 parameters (-20.0%), means of the rest from prompts"
+        "Pruned toy: 3 of 10 neurons, 3 of 6 heads left, 1,000 to 800 parameters (-20.0%), "
+        "means of the rest from prompts"
     )
     bare = made(heads=None, compensation="none")
     assert "heads" not in bare.to_dataframe() and repr(bare).endswith("(-20.0%)")

@@ -94,7 +94,8 @@ class Intervention(AbstractContextManager["Intervention"]):
         edits, lease = self._edits_and_lease(self.model)
         context = self.model.hooks(fwd_hooks=list(edits.items()))
         context.__enter__()
-        # noted only once the hooks are on: where the model refuses them, there is nothing to undo
+        # noted only once the hooks are on: where the model refuses them, there is no context to leave, and the lease
+        # ends by itself, because nobody holds it
         self._open_contexts.append((context, lease))
         return self
 

@@ -105,6 +105,7 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
 
     model: HookedModel
     network: Network
+    # one for each parameter that holds weights of the network; empty outside the block
     _slabs: list[Slab] = field(default_factory=list, repr=False)
     # what takes torch's hooks off again
     _hook_handles: list[Any] = field(default_factory=list, repr=False)
@@ -161,6 +162,7 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
             slab.restore()
 
     def __exit__(self, *exception: Any) -> None:
+        # weights may have been changed since the last step, by anything but an optimiser
         self._restore()
         for handle in self._hook_handles:
             handle.remove()

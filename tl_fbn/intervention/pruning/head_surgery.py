@@ -6,7 +6,7 @@ its queries are. All layers must have the same layout, which is a number of grou
 because a config holds one layout for all. The layer that keeps most decides, and layers that keep fewer heads are
 filled with heads of zeros.
 
-:func:`silence_heads` works for every architecture: the output projection's columns of removed heads become zero, and no
+:func:`silence_heads` works wherever there is an output projection: its columns of removed heads become zero, and no
 matrix gets smaller. :func:`cut_heads` then removes what it can. It needs queries, keys and values in three separate
 matrices (Llama, Mistral, Qwen, Gemma, GLM, OLMo, Phi), no norm that spans all heads (OLMo 2 has one), and a config that
 has the size of a head as an entry of its own beside their number (GPT-2, OPT, GPT-J and Pythia do not).

@@ -11,8 +11,7 @@ A single lesion shows that something happens at one strength. A curve shows whet
 strengthening does what weakening does not, and at which size the model breaks whatever is cut. Amplification as
 published is a point of such a curve: ``adds=(0, 1)`` at ``mlp.out`` is what Liu et al. (2025) released (1 is added to
 every member at every token), ``gains=(1, 2)`` at ``mlp.neurons`` is the convention for Song et al. (2024), whose
-factor is not known (doubling after Dai et al. 2022). :func:`.calibrate_gain` chooses an amount, and tests it on other
-items.
+factor is not known (doubling after Dai et al. 2022). :func:`.calibrate_gain` chooses a dose, tested on other items.
 
 Beside every curve stand those of random networks with as many units in each layer (for ``adds_sd``, with as many
 units of each sign); for sizes they are nested too: the top units of the map shuffled within its layers. Intervals are

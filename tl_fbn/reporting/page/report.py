@@ -1,7 +1,11 @@
 """A report: results in, one HTML file out that opens anywhere, for years, without a network.
 
-    Report("What sorts?", recording, fit, contrast, atlas, study).save("sort.html")
-    Report("Again", *fbn.load_results("results").values()).save("again.html")     # later, from files, without a model
+>>> fbn.Report("What sorts?", recording, contrast, atlas).save("sort.html")
+
+Or later, from the files of saved results, without a model:
+
+>>> contrast.save("results/sort - reverse.safetensors")
+>>> fbn.Report("What sorts?", *fbn.load_results("results").values()).save("again.html")
 
 One file holds everything: text, tables, the numbers of every picture and one copy of plotly.js (4.8 MB; left out when
 there is no picture). It loads nothing: fonts are the system's, and a content security policy in its head forbids every
@@ -13,10 +17,11 @@ Safety: titles, tokens, names and table cells are text and are escaped; the numb
 in which ``<`` is written ``\\u003c``, so no label can end the script element it stands in. The one exception is the
 HTML of a result's own ``_repr_html_()``, put in as it is; scripts in it do not run.
 
-Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for its unit (:mod:`.pictures`).
-The page is read first: plotly.js starts when
-the text stands (it takes longer than all the rest), then pictures near the screen are drawn, the others when the browser is idle, all of them before printing. Tables are cut at 200
-lines, and say so. What a section says about a result is decided in :mod:`tl_fbn.reporting.page.section`.
+Cost: plotly.js plus 5.3 characters for every cell of a map that is drawn, and up to as many for the number of its unit
+(:mod:`.plotly_embed`). The text can be read at once: plotly.js, which takes longer than all the rest, starts when the
+text is shown; then pictures near the screen are drawn, the others when the browser is idle, and all of them before
+printing. Of a longer table 200 lines are shown, and the page says so. What a section says about a result is decided in
+:mod:`tl_fbn.reporting.page.section`.
 
 What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
 """
@@ -40,25 +45,33 @@ from tl_fbn.units import html_table
 
 __all__ = ["Report", "Section"]
 
-FOOTER = ("tl-fbn", "numpy", "pandas", "plotly")
+FOOTER = ("tl-fbn", "numpy", "pandas", "plotly")  # packages whose versions are named at the foot of the page
 
 
 class Report:
-    """Results, in the order in which they are to be read.
+    """A page of results, in the order in which they are to be read; ``save`` writes it to one HTML file.
 
-    >>> Report("What sorts?", Section("Method", "Six cycles of sort and rest."))
-    Report "What sorts?": 1 result
+    >>> report = fbn.Report("What sorts?", contrast, network)
+    >>> report
+    Report "What sorts?": 2 results
+    >>> [section.title for section in report.appendix()]
+    ['Methods', 'Settings and where they come from', 'Provenance', 'Software']
+    >>> report.save("sort.html")
 
     Args:
         title: Heading of the page.
-        *results: Maps, networks, atlases, studies, tables, :class:`Section` objects.
-        intro: Plain text under the title; a blank line starts a new paragraph.
-        methods: Whether to end with a methods text for a paper and a table of all settings (:mod:`.methods`).
-        provenance: Whether to end with recordings, weights, prompts, seeds and software (:mod:`.provenance`).
-        sources: Results that sections of your own were made of: methods and provenance tell of them, too.
+        *results: What the page shows: results, maps, networks, mappings of names to maps or networks, tables, plotly
+            figures, :class:`Section` objects, and objects with ``_repr_html_()``.
+        intro: Plain text under the title; a blank line starts a new paragraph. None writes no introduction.
+        methods: Whether the page ends with a methods text for a paper and a table of all settings
+            (:mod:`.methods_section`).
+        provenance: Whether the page ends with recordings, weights, prompts, seeds and software (:mod:`.provenance`).
+        sources: Results that sections of your own were made of; they are not shown, but methods and provenance include
+            them.
 
     Raises:
-        InputTypeError: A result that no report can show.
+        InputError: No result is given.
+        InputTypeError: The title is no string, or a result is of a type that no report can show.
     """
 
     def __init__(
@@ -84,20 +97,22 @@ class Report:
         self.sources = tuple(sources)
 
     def sections(self) -> list[Section]:
-        """The sections of the results, in order."""
+        """The sections of the results, in the order of the results."""
         return [section for result in self.results for section in sections_of(result)]
 
     def appendix(self) -> list[Section]:
-        """Methods and provenance, which end the page."""
-        told = (*self.results, *self.sources)
-        found = methods_section.sections(told) if self.methods else []
-        return found + (provenance_section.sections(told) if self.provenance else [])
+        """The sections that end the page: methods, settings, provenance and software."""
+        results = (*self.results, *self.sources)
+        found = methods_section.sections(results) if self.methods else []
+        return found + (provenance_section.sections(results) if self.provenance else [])
 
     def to_html(self) -> str:
-        """The page as one string."""
+        """The page as one string of HTML."""
         plotly_js = _plotly_js()
         sections = [*self.sections(), *self.appendix()]
+        # without plotly no picture is drawn, and the page says how many were left out
         blocks = [self._block(section, draw=plotly_js is not None) for section in sections]
+        # figures and tables are numbered apart, as in a paper
         n_figures = _number(blocks, "picture")
         n_tables = _number(blocks, "table")
         versions = provenance_section.versions(FOOTER)
@@ -108,18 +123,21 @@ class Report:
             intro=_paragraphs(self.intro or ""),
             sections=blocks,
             left_out=sum(section.figure is not None for section in sections) if plotly_js is None else 0,
+            # 4.8 MB that a page without pictures does not carry
             plotly_js=Markup(plotly_js) if plotly_js and n_figures else None,
             numbered=n_tables,
             versions=[f"{name} {version}" for name, version in versions.items()],
         )
 
     def _block(self, section: Section, *, draw: bool) -> dict[str, Any]:
-        """One section as the template takes it."""
+        """One section as the values that the template uses."""
         picture = None
         table = None
         if draw and section.figure is not None:
+            # drawn here and not before: only now is it certain that the page is made
             picture = plotly_embed.embed(section.draw(), section.title)
         if section.table is not None:
+            # settings are shown whole, for the page promises every one
             most = None if section.title == methods_section.SETTINGS else html_tables.MOST_LINES
             table = html_tables.lay_out(section.table, most)
         return {
@@ -132,7 +150,11 @@ class Report:
         }
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the page to one HTML file."""
+        """Write the page to one HTML file.
+
+        Args:
+            path: The file to write; a file that is there already is replaced.
+        """
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
@@ -154,6 +176,7 @@ def _number(blocks: Sequence[dict[str, Any]], what: str) -> int:
 
 
 def _paragraphs(text: str) -> Sequence[str]:
+    """The parts of a text between blank lines."""
     return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 

@@ -3,8 +3,8 @@
 Numbers are packed as whole numbers q of 8 or 16 bits, ``value = offset + scale * q``; their bytes are written in
 base64, 4 characters for every 3 bytes. The error is at most half a scale: for a map 0.002 % of its largest magnitude in
 16 bits and 0.4 % in 8 bits, for a course (whose offset is the middle of its range) half as much, in per cent of its
-range. Sets of units are written as gaps between neighbouring indices, one byte for each gap below 255. Words are written
-once each, with the place of every row's word among them.
+range. Sets of units are written as gaps between neighbouring indices, one byte for each gap below 255. Words are
+written once each, with the place of every row's word among them.
 
 The scripts of the page read all of this; :func:`unpacked` and :func:`indices_of` are the same in Python.
 """

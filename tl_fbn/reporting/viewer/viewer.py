@@ -1,8 +1,8 @@
 """The viewer: a recording and its networks in one offline page, to be explored as brain volumes are in neuroimaging.
 
-The page has four parts: the map of every unit (layers up, units across) with a threshold; a list of the networks and how
-far they overlap; the course of the picked network or unit over the blocks; and the text itself, every token coloured by
-that course. All of it can be operated with the mouse or from the keyboard; ``?`` lists the keys.
+The page has four parts: the map of every unit (layers up, units across) with a threshold; a list of the networks and
+how far they overlap; the course of the picked network or unit over the blocks; and the text itself, every token
+coloured by that course. All of it can be operated from the keyboard, too; ``?`` lists the keys.
 
 The page is one file of about 8 MB at most. Pictures are drawn on canvases by a small script of its own: it uses no
 library, and it makes no request, which the content security policy of the page forbids. Tokens and names become text,
@@ -69,6 +69,7 @@ class Viewer:
             f"{sum(data['space']['widths']):,} units of {data['space']['words']}",
             f"{_count(text['rows'], 'row')} in {_count(len(text['runs']), 'run')}",
         ]
+        # a recording without networks, or without maps, does not mention them
         return ", ".join(part for part in parts if not part.startswith("0 "))
 
     def to_html(self) -> str:
@@ -125,8 +126,8 @@ def view(
     """Put a recording and its networks into one page that can be explored offline, in any browser.
 
     >>> page = fbn.view(recording, atlas, maps={"sort - reverse": contrast.z})
-    >>> page
-    XXX
+    >>> page.summary
+    '8 networks, 9 maps, 1,152 units of tl_fbn-demo mlp.neurons (3 x 384), 1,536 rows in 2 runs'
     >>> page.save("networks.html")
 
     Args:
