@@ -44,6 +44,30 @@ def test_networks_from_elsewhere_tell_every_run(method):
         assert result.n == 4
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_without_signs_tell_as_well_as_those_with(method):
+    learnt = {
+        task: fbn.fit_glm(recording).contrast(f"{task} - rest").t.top(0.125)
+        for task, recording in recordings(1.0, seed=1).items()
+    }
+    unsigned = {task: fbn.Network(one.space, one.members, name=task) for task, one in learnt.items()}
+    fresh = recordings(1.6, seed=2)
+    hits = [
+        fbn.identify_task(fresh, networks=given, seed=0, method=method, top=0.125).accuracy
+        for given in (learnt, unsigned)
+    ]
+    assert hits[0] == hits[1] >= 0.75
+
+
+def test_tasks_of_different_numbers_of_runs_are_told():
+    some = recordings(1.6, tokens=True)
+    first = next(iter(some))
+    some[first] = recordings(1.6, tokens=True, n_runs=3)[first]
+    result = fbn.identify_task(some, seed=0, top=0.125)
+    assert result.confusion.to_numpy().sum(1).tolist() == [3, 4, 4, 4]
+    assert result.accuracy >= 0.9
+
+
 def test_shared_prompts_are_refused():
     apart = recordings(1.0, tokens=True)
     rows = [run.rows for run in apart["task0"]]

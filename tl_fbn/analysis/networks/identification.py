@@ -46,8 +46,9 @@ from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
+from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
+from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, pooled_prompts
@@ -181,6 +182,7 @@ def identify_task(
             ``"dice"`` (overlap of the units with the largest values) or ``"activation"`` (mean of the run's map over
             the task's network, in standard deviations over units).
         top: Share of units, between 0 and 1, that makes a network of a map, for ``"dice"`` and ``"activation"``.
+            Networks are taken as they are given: their members without a negative sign, however many.
         n_permutations: Number of shuffles of the labels. The smallest possible p is ``1 / (1 + n_permutations)``.
         progress: Show a bar where it takes longer than some seconds.
 
@@ -202,8 +204,10 @@ def identify_task(
     # for every fold the (true, predicted) task of its runs, as numbers of tasks
     predicted_by_fold: list[list[tuple[int, int]]] = []
     templates: np.ndarray | None = None
+    members: list[np.ndarray | None] = [None] * len(tasks)
     if networks is not None:
         templates = _maps_from_elsewhere(networks, tasks, space, prompts)
+        members = [_members_above_rest(networks[task]) for task in tasks]
     for fold in range(n_folds):
         # tasks may have different numbers of runs
         present = [(i, task) for i, task in enumerate(tasks) if fold < len(maps[task])]
@@ -213,12 +217,13 @@ def identify_task(
                     "leaving one run out needs at least two runs of every task; record more, or give networks="
                 )
             _require_prompts_of_their_own(prompts, fold)
-            learnt = np.array([np.delete(maps[task], fold, 0).mean(0) for task in tasks])
+            # a task of fewer runs than others has none to leave out of its mean in the last folds
+            learnt = np.array([maps[task][np.arange(len(maps[task])) != fold].mean(0) for task in tasks])
         else:
             learnt = templates
         fresh = np.array([maps[task][fold] for _, task in present])
         # only maps learnt here are on the scale of the run's map, so that their mean can be taken off it
-        likeness = _likeness(fresh, learnt, method, top, centre=templates is None)
+        likeness = likeness_of_maps(fresh, learnt, method, top, members, centre=templates is None)
         predictions = likeness.argmax(1)  # the task whose map is most alike, for each run
         predicted_by_fold.append(
             [(true, int(predicted)) for (true, _), predicted in zip(present, predictions, strict=True)]
@@ -321,8 +326,16 @@ def _maps_from_elsewhere(
                 f"{len(shared)} prompts of these recordings were used to find the network of {task!r}; identify on "
                 "other prompts"
             )
-        learnt.append(source.members * source.signs if isinstance(source, Network) else np.nan_to_num(source.values))
+        if isinstance(source, Network):  # a member whose sign is not known counts as one that rises with the task
+            learnt.append(source.members * np.where(source.signs < 0, -1, 1))
+        else:
+            learnt.append(np.nan_to_num(source.values))
     return np.array(learnt, dtype=float)
+
+
+def _members_above_rest(source: Network | UnitMap) -> np.ndarray | None:
+    """(unit,) members of a network that do not fall with its task; None of a map, which has no members yet."""
+    return source.members & (source.signs >= 0) if isinstance(source, Network) else None
 
 
 def _require_prompts_of_their_own(prompts: Mapping[str, list[set[str]]], fold: int) -> None:
@@ -354,34 +367,3 @@ def _prompts(run: Run) -> set[str]:
             ids = ids[1:]  # a token that starts every context is no part of the prompt
         shown.add(prompt_digest(ids))
     return shown
-
-
-def _likeness(
-    fresh: Float[np.ndarray, "run unit"],
-    learnt: Float[np.ndarray, "task unit"],
-    method: IdentificationMethod,
-    top: float,
-    *,
-    centre: bool,
-) -> Float[np.ndarray, "run task"]:
-    """How much the map of each run is like that of each task, by one of the three methods."""
-    if method == "dice":
-        n = max(1, int(top * fresh.shape[1]))  # units in a network
-        # Dice = 2 |A and B| / (|A| + |B|), of all pairs in one product of 0 and 1
-        a, b = (np.array([top_mask(one, n) for one in maps], dtype=float) for maps in (fresh, learnt))
-        return 2 * a @ b.T / (a.sum(1)[:, None] + b.sum(1))
-    if method == "activation":
-        n = max(1, int(top * fresh.shape[1]))
-        # the n largest values of a learnt map, as far as they are positive
-        members = np.array([top_mask(one, min(n, max(1, int((one > 0).sum())))) for one in learnt], dtype=float)
-        # z over the units of each run's map; a constant map stays 0
-        z = (fresh - fresh.mean(1, keepdims=True)) / np.maximum(fresh.std(1, keepdims=True), 1e-300)
-        return z @ members.T / members.sum(1)
-    if centre:  # what all tasks share tells none of them
-        common = learnt.mean(0)
-        fresh = fresh - common
-        learnt = learnt - common
-    # Pearson's correlation: products of centred maps over the product of their norms
-    a, b = (maps - maps.mean(1, keepdims=True) for maps in (fresh, learnt))
-    norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
-    return a @ b.T / np.where(norms > 0, norms, 1.0)
