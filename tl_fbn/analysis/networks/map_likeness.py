@@ -33,7 +33,7 @@ def likeness_of_maps(
     Args:
         fresh: (run, unit) the map of each run.
         learnt: (task, unit) the map of each task.
-        method: The method, as above.
+        method: ``"correlation"``, ``"dice"`` or ``"activation"``, as the module says.
         top: Share of units that makes a network of a map.
         members: For each task the (unit,) members of its network, which are taken as they are, or None where the
             ``top`` of its map is.
