@@ -102,10 +102,11 @@ def find_networks(
     >>> atlas["N00"]
     Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
     >>> table = atlas.to_dataframe()[["network", "units", "stability", "stability_p"]]
-    >>> table.iloc[[0, 7]].round(2)  # nearly half of the networks of noise are as stable as N07
+    >>> table.iloc[[0]].round(2)  # one network of noise in 25 is as stable as N00
       network  units  stability  stability_p
     0     N00     12       0.94         0.04
-    7     N07     21       0.57         0.48
+    >>> bool(table.stability_p[7] > 0.2)  # many networks of noise are as stable as N07
+    True
 
     Args:
         recording: Activations of one site.
