@@ -29,7 +29,8 @@ def test_options_reach_the_pipeline_and_an_interrupt_says_what_is_kept(asked: li
     ended = invoke("demo", "-o", out, "--controls", "7", "--items", "5", "--seed", "3", "--no-progress")
     assert ended.exit_code == 130 and ended.stdout == ""
     kept = f"the recording under {out} is kept as far as it got, and the same command goes on from there"
-    assert ended.stderr == f"tl-fbn: stopped; {kept}\n"
+    loaded = "tl_fbn-demo: GPTNeoXForCausalLM, 3 layers x 384 neurons, 0.35 M parameters, float32, 1 MB on cpu"
+    assert ended.stderr == f"{loaded}\ntl-fbn: stopped; {kept}\n"
     ((experiment, folder, options),) = asked
     assert folder == out
     assert (options["n_controls"], options["seed"], options["progress"]) == (7, 3, False)

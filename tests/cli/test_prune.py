@@ -52,7 +52,7 @@ def test_a_network_is_removed_and_the_checkpoint_is_a_model(folder, demo_model, 
     text = invoke(*asked).stdout  # into the same folder again
     assert "Checked: its logits differ from those of the masked model by at most" in text
     assert "layer  neurons  kept  removed" in text
-    with pytest.raises(ValueError, match="leave --dtype out"):
+    with pytest.raises(ValueError, match="leave dtype out"):
         cli.load_model(str(tmp_path / "small"), dtype="bfloat16")
 
 

@@ -75,7 +75,7 @@ def test_prompts_of_the_package(tmp_path):
         (["--order", "sideways"], "order must be 'alternate', 'off/on/off' or 'random'; got 'sideways'"),
         (["--site", "mlp.nonsense"], "mlp.nonsense"),
         (["--temperature", "1"], "give generate=True with it"),
-        (["--model-dtype", "int8"], "dtype of a model must be 'float32', 'bfloat16' or 'float16'; got 'int8'"),
+        (["--model-dtype", "int8"], "dtype of a model must be 'auto', 'float32', 'bfloat16' or 'float16'; got 'int8'"),
         (["--runs", "400"], "are needed for 400 runs"),
         (["--layer", "9"], "layer"),
     ],

@@ -2,7 +2,8 @@
 
 ``python -m tl_fbn`` is the same. Each command is one module with its own help and examples. What they share is in
 :mod:`.console` (output, errors and exit statuses), :mod:`.options`, :mod:`.input_files` (prompts, chats and batteries
-from files), :mod:`.result_files` (where results lie) and :mod:`.models`. There are no configuration files: what a
+from files), :mod:`.result_files` (where results lie) and
+:mod:`.model_argument`. There are no configuration files: what a
 command does is on its line. Nothing heavy is imported before a command runs.
 
 Under ``torchrun`` (or any launcher that sets ``RANK`` and ``WORLD_SIZE``) the processes of a scan divide its runs among
@@ -18,7 +19,7 @@ import typer
 
 from tl_fbn.cli import cgvst, demo, glm, lesion, networks, prune, report, scan
 from tl_fbn.cli.console import CommandGroup
-from tl_fbn.cli.models import load_model as load_model
+from tl_fbn.models import load_model as load_model
 
 app = typer.Typer(
     cls=CommandGroup,

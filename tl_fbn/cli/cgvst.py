@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files, result_files
+from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import WHOLE, Console, table
-from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import (
     BatchSizeOption,
     DeviceOption,
     JsonFlag,
+    LabelOption,
     ModelArgument,
     ModelDtypeOption,
     ProgressFlag,
@@ -132,7 +132,8 @@ def command(
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
-    dtype: ModelDtypeOption = "float32",
+    dtype: ModelDtypeOption = "auto",
+    label: LabelOption = None,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -165,7 +166,7 @@ def command(
         from tl_fbn.analysis.networks.specificity import specific_scores
         from tl_fbn.attribution.cgvst import cgvst
 
-        loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
+        loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         maps = {
             task: cgvst(
                 loaded,

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
+from tl_fbn.cli import model_argument
 from tl_fbn.cli.console import Console
-from tl_fbn.cli.models import load_model, loading
-from tl_fbn.cli.options import DeviceOption, JsonFlag, ModelDtypeOption, ProgressFlag, SeedOption
+from tl_fbn.cli.options import DeviceOption, JsonFlag, LabelOption, ModelDtypeOption, ProgressFlag, SeedOption
+from tl_fbn.models import loading
 
 SHORT = "Run a whole analysis in one command, on the embedded model."
 
@@ -27,7 +28,7 @@ def command(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Another model than the embedded one: its name at Hugging Face, or a local folder.",
+            help="Another model than the embedded one: its name at Hugging Face, a local folder or a .gguf file.",
         ),
     ] = None,
     controls: Annotated[
@@ -38,7 +39,8 @@ def command(
     ] = 60,
     seed: SeedOption = 0,
     device: DeviceOption = None,
-    dtype: ModelDtypeOption = "float32",
+    dtype: ModelDtypeOption = "auto",
+    label: LabelOption = None,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -55,7 +57,7 @@ def command(
     with console.working(
         f"the recording under {out} is kept as far as it got, and the same command goes on from there"
     ):
-        loaded = load_model(model or "demo", dtype=dtype, device=device, progress=console.bars)
+        loaded = model_argument.load(console, model or "demo", dtype=dtype, device=device, label=label)
         from tl_fbn.demo import pipeline, story
 
         if model is None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files, result_files
+from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import (
     BatchSizeOption,
     DeviceOption,
     JsonFlag,
+    LabelOption,
     ModelArgument,
     ModelDtypeOption,
     ProgressFlag,
@@ -147,7 +147,8 @@ def command(
     batch_size: BatchSizeOption = 128,
     seed: SeedOption = 0,
     device: DeviceOption = None,
-    dtype: ModelDtypeOption = "float32",
+    dtype: ModelDtypeOption = "auto",
+    label: LabelOption = None,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -176,7 +177,7 @@ def command(
         }
         into = folder if out is None else out  # by default beside the networks
         path = result_files.file_for(into, "lesions", name or _study_name(list(networks), battery, method))
-        loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
+        loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         from tl_fbn.intervention.hooks.interventions import silencer
         from tl_fbn.intervention.studies.lesion import lesion_study, plan_lesions
 

@@ -33,8 +33,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help='A model: its name at Hugging Face (such as gpt2), a local folder (also one that "tl-fbn prune" wrote), '
-        'or "demo", the small model that comes with the package.',
+        help="A model: its name at Hugging Face (such as gpt2), a local folder (also one that tl-fbn prune wrote), a "
+        ".gguf file, or demo, the small model that comes with the package.",
     ),
 ]
 DeviceOption = Annotated[
@@ -50,7 +50,16 @@ ModelDtypeOption = Annotated[
         "--dtype",
         "--model-dtype",
         metavar="DTYPE",
-        help="Number type of the model's weights and activations: float32, bfloat16 or float16.",
+        help="Number type of the model's weights and activations: float32, bfloat16 or float16; auto for the one that "
+        "the model was saved in.",
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What tables and pages call the model; by default its name, or that of its folder or file.",
+        show_default=False,
     ),
 ]
 RecordingArgument = Annotated[

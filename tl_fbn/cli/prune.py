@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files, result_files
+from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.models import load_model, loading
-from tl_fbn.cli.options import DeviceOption, JsonFlag, ModelArgument, ModelDtypeOption, ProgressFlag
+from tl_fbn.cli.options import DeviceOption, JsonFlag, LabelOption, ModelArgument, ModelDtypeOption, ProgressFlag
 from tl_fbn.errors import InputError
+from tl_fbn.models import loading
 
 SHORT = "Cut units out of a model and write the smaller one."
 
@@ -79,7 +79,8 @@ def command(
         ),
     ] = None,
     device: DeviceOption = None,
-    dtype: ModelDtypeOption = "float32",
+    dtype: ModelDtypeOption = "auto",
+    label: LabelOption = None,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -105,7 +106,7 @@ def command(
         if compensate is not None:
             recording = result_files.open_recording(compensate, _neuron_site_of(compensate))
         tasks = input_files.read_battery(battery, n=items) if battery else None
-        loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
+        loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         from tl_fbn.intervention.pruning.prune import prune
         from tl_fbn.intervention.pruning.prune_ratio import keep_for_ratio
 

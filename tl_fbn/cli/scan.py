@@ -13,10 +13,18 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files
+from tl_fbn.cli import input_files, model_argument
 from tl_fbn.cli.console import Console, rank
-from tl_fbn.cli.models import load_model
-from tl_fbn.cli.options import BatchSizeOption, DeviceOption, JsonFlag, ModelArgument, ProgressFlag, SeedOption
+from tl_fbn.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonFlag,
+    LabelOption,
+    ModelArgument,
+    ModelDtypeOption,
+    ProgressFlag,
+    SeedOption,
+)
 
 SHORT = "Record a model while it reads the prompts of a block design."
 
@@ -90,13 +98,9 @@ def command(
     ] = 0.0,
     seed: SeedOption = 0,
     # what is stored of each row
-    dtype: Annotated[
+    store_dtype: Annotated[
         str,
         typer.Option(metavar="DTYPE", help="Number type of activations on disk: float32, bfloat16 or float16."),
-    ] = "float32",
-    model_dtype: Annotated[
-        str,
-        typer.Option(metavar="DTYPE", help="Number type that the model runs in: float32, bfloat16 or float16."),
     ] = "float32",
     pool: Annotated[
         str,
@@ -109,6 +113,8 @@ def command(
     surprisal: Annotated[bool, typer.Option(help="Record the surprisal of each token, in nats.")] = True,
     entropy: Annotated[bool, typer.Option(help="Record the entropy of the prediction of each token, in nats.")] = False,
     device: DeviceOption = None,
+    dtype: ModelDtypeOption = "auto",
+    label: LabelOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would be recorded and how large it would be.")
     ] = False,
@@ -147,11 +153,11 @@ def command(
             temperature=temperature,
         )
         scanner = fbn.Scanner(
-            load_model(model, dtype=model_dtype, device=device, progress=console.bars),
+            model_argument.load(console, model, dtype=dtype, device=device, label=label),
             # a single site is given by its name, several as a list
             site=site[0] if site and len(site) == 1 else site or "mlp.neurons",
             layers=layer,
-            dtype=dtype,  # pyright: ignore[reportArgumentType]
+            dtype=store_dtype,  # pyright: ignore[reportArgumentType]
             pool=pool,
             batch_size=batch_size,
             surprisal=surprisal,

@@ -1,0 +1,114 @@
+"""Models in one .gguf file: unpacked to the numbers that were packed."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+
+import tl_fbn as fbn
+from tl_fbn.acquisition.model import gguf_files
+
+gguf = pytest.importorskip("gguf")
+
+N_LAYERS, WIDTH, N_NEURONS, N_HEADS = 2, 32, 64, 4
+# byte-level BPE with one merge
+WORDS = ["<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "ab"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of this test's own."""
+    monkeypatch.setattr(
+        huggingface_hub,
+        "cached_assets_path",
+        functools.partial(huggingface_hub.cached_assets_path, assets_dir=tmp_path / "assets"),
+    )
+
+
+def matrices() -> dict[str, np.ndarray]:
+    """Weights of a Llama by their names in a .gguf file."""
+    rng = np.random.default_rng(0)
+    shapes = {"token_embd.weight": (len(WORDS), WIDTH), "output.weight": (len(WORDS), WIDTH)}
+    for layer in range(N_LAYERS):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            shapes[f"blk.{layer}.{name}.weight"] = (WIDTH, WIDTH)
+        for name in ("ffn_gate", "ffn_up"):
+            shapes[f"blk.{layer}.{name}.weight"] = (N_NEURONS, WIDTH)
+        shapes[f"blk.{layer}.ffn_down.weight"] = (WIDTH, N_NEURONS)
+    weights = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    norms = [f"blk.{layer}.{name}.weight" for layer in range(N_LAYERS) for name in ("attn_norm", "ffn_norm")]
+    return weights | {name: np.ones(WIDTH, np.float32) for name in [*norms, "output_norm.weight"]}
+
+
+def written(path, kind=gguf.GGMLQuantizationType.F32):
+    """A .gguf file of a tiny Llama; matrices are stored in a type, vectors in 32 bits."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(N_LAYERS)
+    writer.add_feed_forward_length(N_NEURONS)
+    writer.add_head_count(N_HEADS)
+    writer.add_head_count_kv(N_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(WORDS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(WORDS)
+    writer.add_token_types([gguf.TokenType.CONTROL, *[gguf.TokenType.NORMAL] * (len(WORDS) - 1)])
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    for name, values in matrices().items():
+        stored = kind if values.ndim == 2 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("F32", "float32"), ("F16", "float16"), ("Q8_0", "bfloat16")])
+def test_weights_are_those_of_the_file_and_auto_is_its_number_type(tmp_path, kind, dtype):
+    stored = gguf.GGMLQuantizationType[kind]
+    path = written(tmp_path / "tiny-llama.gguf", stored)
+    model = fbn.load_model(path, device="cpu", progress=False)
+    assert model.cfg.model_name == "tiny-llama"
+    down = model.original_model.model.layers[1].mlp.down_proj.weight
+    packed = gguf.quants.quantize(matrices()["blk.1.ffn_down.weight"], stored)
+    wanted = torch.from_numpy(gguf.quants.dequantize(packed, stored)).to(getattr(torch, dtype))
+    torch.testing.assert_close(down.detach(), wanted, rtol=0, atol=0)
+
+
+def test_a_file_is_unpacked_once_wherever_it_lies(tmp_path, monkeypatch):
+    first = gguf_files.unpacked(written(tmp_path / "a.gguf"))
+    monkeypatch.setattr(gguf_files, "_unpack", lambda *_: pytest.fail("unpacked twice"))
+    (tmp_path / "a.gguf").rename(tmp_path / "b.gguf")
+    assert gguf_files.unpacked(tmp_path / "b.gguf") == first
+
+
+def test_what_is_no_gguf_is_refused(tmp_path):
+    (tmp_path / "page.gguf").write_text("<html>not found</html>")
+    with pytest.raises(fbn.InputError, match=r"page\.gguf does not begin with the letters GGUF"):
+        fbn.load_model(tmp_path / "page.gguf")
+
+
+def test_a_file_cut_short_leaves_nothing_in_the_cache(tmp_path):
+    path = written(tmp_path / "cut.gguf")
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(fbn.InputError, match=r"cut\.gguf cannot be read as a model \(.*cut short"):
+        fbn.load_model(path, progress=False)
+    assert not [each for each in tmp_path.glob("assets/**/*") if each.is_file() and each.suffix != ".lock"]
+
+
+def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
+    path = written(tmp_path / "tiny.gguf")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(fbn.InputError, match=r'pip install "tl-fbn\[gguf\]"'):
+        fbn.load_model(path)

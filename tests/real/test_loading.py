@@ -1,0 +1,23 @@
+"""A real model from its file: shape, chat template, and what it says."""
+
+from __future__ import annotations
+
+import torch
+
+from tl_fbn.models import describe_model
+
+
+def test_it_is_the_model_of_its_card(real_model):
+    cfg = real_model.cfg
+    assert (cfg.n_layers, cfg.d_model, cfg.d_mlp, cfg.n_heads, cfg.d_vocab) == (30, 576, 1536, 9, 49152)
+    assert describe_model(real_model) == (
+        "SmolLM2-135M-Instruct: LlamaForCausalLM, 30 layers x 1,536 neurons, 135 M parameters, bfloat16, 269 MB on cpu"
+    )
+    assert "<|im_start|>" in real_model.tokenizer.chat_template
+
+
+def test_it_knows_the_capital_of_france(real_model):
+    ids = torch.tensor([real_model.tokenizer("The capital of France is")["input_ids"]])
+    with torch.no_grad():
+        best = real_model(ids)[0, -1].argmax()
+    assert real_model.tokenizer.decode([int(best)]) == " Paris"
