@@ -16,6 +16,7 @@ from .matching import Matching as Matching
 from .matching import match_networks as match_networks
 from .overlap import Overlap as Overlap
 from .overlap import overlap as overlap
+from .promoted_tokens import promoted_tokens as promoted_tokens
 from .recurrence import Recurrence as Recurrence
 from .recurrence import recurrence as recurrence
 from .reliability import Reliability as Reliability
