@@ -24,8 +24,8 @@ import numpy as np
 
 from tl_fbn.errors import InputError
 
-# Path, inode, time of change and size of a file to its map. Weak: a map goes, and its file closes, with its last view.
-_MAP_OF_FILE: WeakValueDictionary[tuple[str, int, int, int], np.memmap] = WeakValueDictionary()
+# Device, inode, time of change and size of a file to its map. Weak: it goes, and its file closes, with the last view.
+_MAP_OF_FILE: WeakValueDictionary[tuple[int, int, int, int], np.memmap] = WeakValueDictionary()
 _LOCK_OF_MAPS = threading.Lock()
 
 
@@ -56,13 +56,13 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     Raises:
         InputError: The file ends before the array does.
     """
-    path = Path(path).resolve()  # one name for a file, by whichever links it is reached
+    path = Path(path)
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     about = path.stat()
     if offset < 0 or offset + n_bytes > about.st_size:
         raise InputError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
-    # a file that was replaced or changed has another key, and is mapped anew
-    key = (str(path), about.st_ino, about.st_mtime_ns, about.st_size)
+    # one key for a file, by whichever links it is reached; a file that was replaced or changed has another
+    key = (about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size)
     with _LOCK_OF_MAPS:  # two threads would otherwise open the file twice
         whole = _MAP_OF_FILE.get(key)
         if whole is None:
