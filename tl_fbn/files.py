@@ -21,8 +21,9 @@ import contextlib
 import errno
 import json
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from tl_fbn.errors import InputError, InputTypeError
 
 FORMAT_VERSION = 2  # raised when older versions of the package could misread the file; 1 had no checksum
 CHECKSUM = "checksum"
+_HASH_PIECE_BYTES = 1 << 20  # a file is hashed in pieces of 1 MiB, so that it need not fit into memory
 # no space left on the device, a file beyond the largest size allowed, a quota used up
 _ERRORS_OF_A_FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 # what asking for a folder's names to be brought to the disk raises where a system has no such thing
@@ -112,10 +114,27 @@ def full_disk_named(what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _ERRORS_OF_A_FULL_DISK:
+    except (OSError, SafetensorError) as error:
+        # safetensors has no number of its errors, and says it in words: "... (os error 28)"
+        said = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+        number = int(said[1]) if said else getattr(error, "errno", None)
+        if number not in _ERRORS_OF_A_FULL_DISK:
             raise
-        raise OSError(error.errno, f"{what}; {remedy}") from error
+        raise OSError(number, f"{what}; {remedy}") from error
+
+
+def checksum_of_file(path: Path, algorithm: Callable[[], Any] = xxhash.xxh3_128) -> str:
+    """The checksum of a file, which is read in pieces.
+
+    Args:
+        path: The file.
+        algorithm: Makes an empty digest, as the functions of hashlib and xxhash do.
+    """
+    digest = algorithm()
+    with open(path, "rb") as file:
+        while piece := file.read(_HASH_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_result(

@@ -15,6 +15,7 @@ A machine is this one if it has the same name, or is the same running system (tw
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -33,8 +34,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of Linux: new at every sta
 _LONGEST_NAME = 120  # characters of a file's name that its hidden name repeats; file systems take some 255 bytes in all
 # .NAME.MACHINE-RANDOM.part, perhaps .lock behind it; earlier versions wrote no machine
 _HIDDEN = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{12})-)?[0-9a-f]{8}\.part(?P<lock>\.lock)?", re.DOTALL)
-# what asking for a lock raises where a file system has none; filelock before 3.21 the second
-NO_LOCKS = (OSError, NotImplementedError)
+# what asking for a lock raises where a file system has none: not implemented, no locks, not supported, not for files
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def hidden_name(name: str) -> str:
@@ -58,6 +59,16 @@ def is_of_another_machine(hidden: str) -> bool:
     found = _HIDDEN.fullmatch(hidden)
     machine = found and found["machine"]
     return bool(machine) and machine[:6] != _machine()[0] and machine[6:] != _machine()[1]
+
+
+def means_no_locks(error: BaseException) -> bool:
+    """Whether an error says that a file system has no locks, and not that a folder is read-only or a disk is full.
+
+    Args:
+        error: What asking for a lock raised.
+    """
+    # filelock before 3.21 raises the first
+    return isinstance(error, NotImplementedError) or (isinstance(error, OSError) and error.errno in _NO_LOCKS)
 
 
 def hours_since_written(path: Path) -> float:
@@ -136,7 +147,7 @@ def _locked(hidden: Path) -> FileLock | None:
     lock = FileLock(f"{hidden}.lock", thread_local=False)
     try:
         lock.acquire(blocking=False)
-    except (Timeout, *NO_LOCKS):
+    except (Timeout, OSError, NotImplementedError):
         return None
     return lock
 

@@ -21,8 +21,9 @@ from typing import Any
 import pandas as pd
 import xxhash
 
+from tl_fbn import files
 from tl_fbn.acquisition.recording import descriptions
-from tl_fbn.acquisition.recording.descriptions import DATA, HEADER, ROWS, RUN_FILES, SHA256, XXH3
+from tl_fbn.acquisition.recording.descriptions import ABOUT_RUN, DATA, HEADER, ROWS, RUN_FILES, SHA256, XXH3
 from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME
 from tl_fbn.acquisition.recording.run_tables import parsed_table
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensor, StoredTensors
@@ -30,9 +31,7 @@ from tl_fbn.errors import InputError
 
 CHECKSUM = XXH3  # of new runs; sha256 is read in older ones
 _CHECKSUMS: dict[str, Any] = {XXH3: xxhash.xxh3_128, SHA256: hashlib.sha256}
-_HASH_PIECE_BYTES = 1 << 20  # a file is hashed in pieces of 1 MiB, so that it need not fit into memory
 _MAX_HEADER_BYTES = 100_000_000  # as in safetensors itself
-ABOUT_RUN = "run.json"
 
 
 def open_run(folder: Path, widths: Mapping[str, int] | None = None) -> tuple[dict[str, Any], StoredTensors]:
@@ -149,20 +148,23 @@ def read_run_table(folder: Path, name: str, about: Mapping[str, Any]) -> pd.Data
         raise InputError(f"{folder / name} is no table ({error!r}); delete {folder} and scan again") from error
 
 
-def verify_run(folder: Path, widths: Mapping[str, int] | None = None) -> None:
+def verify_run(folder: Path, widths: Mapping[str, int] | None = None, opened: Mapping[str, Any] | None = None) -> None:
     """Read the files of a committed run and compare their checksums with those of its ``run.json``.
 
     Args:
         folder: Folder of the run.
         widths: Name of every tensor to the number of units that it must have; None takes what the file says.
+        opened: What ``run.json`` said when the run was opened, to be compared; None compares nothing.
 
     Raises:
         InputError: A file is missing or has changed; the message names the first.
     """
     about, tensors = open_run(folder, widths)
+    if opened is not None and about != opened:
+        raise InputError(f"{folder} holds another run than when it was opened; open the recording again")
     algorithm = descriptions.algorithm_of(about)
     for name in RUN_FILES:
-        if checksum_of_file(folder / name, algorithm) != about[algorithm][name]:
+        if files.checksum_of_file(folder / name, _CHECKSUMS[algorithm]) != about[algorithm][name]:
             raise _changed(folder, name)
     n_lines = len(read_run_table(folder, ROWS, about))
     if n_lines != tensors.n_rows:
@@ -175,17 +177,3 @@ def _changed(folder: Path, name: str) -> InputError:
     return InputError(
         f"{folder / name} is not what was committed (its checksum changed); delete {folder} and scan again"
     )
-
-
-def checksum_of_file(path: Path, algorithm: str = CHECKSUM) -> str:
-    """The checksum of a file, which is read in pieces.
-
-    Args:
-        path: The file.
-        algorithm: Name of the algorithm, as ``run.json`` calls it.
-    """
-    digest = _CHECKSUMS[algorithm]()
-    with open(path, "rb") as file:
-        while piece := file.read(_HASH_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -31,7 +31,8 @@ ROWS = "rows.tsv"
 RUN_FILES = (DATA, EVENTS, ROWS)
 XXH3 = "xxh3_128"  # entry of run.json with the checksums of the three files; of format 1 it is the one below
 SHA256 = "sha256"
-_REMEDY = "delete its folder and scan again"
+ABOUT = "recording.json"
+ABOUT_RUN = "run.json"
 
 
 def description_bytes(about: Mapping[str, Any]) -> bytes:
@@ -65,7 +66,7 @@ def read_description(path: Path) -> dict[str, Any]:
         if type(version) is not int or version < 1:
             raise InputError(f"there is no format {version!r}")
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
-        raise InputError(f"{path} is damaged ({error}); {_REMEDY}") from error
+        raise InputError(f"{path} is damaged ({error}); {_remedy(path)}") from error
     if version > FORMAT_VERSION:
         raise InputError(
             f"{path} has format version {version}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
@@ -74,7 +75,7 @@ def read_description(path: Path) -> dict[str, Any]:
     if stored is None and version < FIRST_WITH_CHECKSUM:
         return about
     if stored != _checksum(about):
-        raise InputError(f"{path} is damaged (it is not what was written: its checksum changed); {_REMEDY}")
+        raise InputError(f"{path} is damaged (it is not what was written: its checksum changed); {_remedy(path)}")
     return about
 
 
@@ -108,14 +109,14 @@ def checked_recording(about: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(spaces, list) or not spaces or not all(map(_is_space, spaces)):
         raise InputError(
             f"{path} is damaged (its spaces are {_short(spaces)}; a site has a name and the number of units of each "
-            f"layer); {_REMEDY}"
+            f"layer); {_remedy(path)}"
         )
     sites = [space["site"] for space in spaces]
     if len(set(sites)) < len(sites):
-        raise InputError(f"{path} is damaged (it lists a site twice: {_short(sites)}); {_REMEDY}")
+        raise InputError(f"{path} is damaged (it lists a site twice: {_short(sites)}); {_remedy(path)}")
     prompts = about.get("prompts")
     if prompts is not None and not (isinstance(prompts, list) and all(map(_is_text, prompts))):
-        raise InputError(f"{path} is damaged (its prompts are {_short(prompts)}, no list of digests); {_REMEDY}")
+        raise InputError(f"{path} is damaged (its prompts are {_short(prompts)}, no list of digests); {_remedy(path)}")
     return about
 
 
@@ -135,7 +136,7 @@ def checked_run(about: dict[str, Any], path: Path) -> dict[str, Any]:
         if not isinstance(of, dict) or set(of) != set(RUN_FILES) or not all(map(is_right, of.values())):
             raise InputError(
                 f"{path} is damaged (its {entry} are {_short(of)}; they are the {what} of {', '.join(RUN_FILES)}); "
-                f"{_REMEDY}"
+                f"{_remedy(path)}"
             )
     if has_checksum(about):
         _require(about, {HEADER: (_is_text, "a checksum")}, path)
@@ -173,7 +174,16 @@ def _require(about: Mapping[str, Any], needed: Mapping[str, tuple[Callable[[Any]
     """Raise an error unless every entry that is needed is there and of its kind."""
     for name, (is_right, what) in needed.items():
         if not is_right(about.get(name)):
-            raise InputError(f"{path} is damaged (its {name} is {_short(about.get(name))}, not {what}); {_REMEDY}")
+            raise InputError(
+                f"{path} is damaged (its {name} is {_short(about.get(name))}, not {what}); {_remedy(path)}"
+            )
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a damaged file: a run is recorded anew, the description of a recording is written anew."""
+    if path.name == ABOUT_RUN:
+        return f"delete {path.parent} and scan again"
+    return f"delete {path} and scan again, which keeps the runs"
 
 
 def _is_text(value: Any) -> bool:

@@ -305,7 +305,7 @@ class Recording(Result, Sequence, step="recording"):
         """
         for run in self.runs_of[0]:  # the sites of a run share its files
             if run.folder is not None:
-                store.verify_run(run.folder)
+                store.verify_run(run.folder, opened=dict(run.about))
         if self.path is not None and store.read_about(self.path)["key"] != self.key:
             raise InputError(f"{self.path} holds another recording than when it was opened; open it again")
 

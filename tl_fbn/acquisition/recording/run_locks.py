@@ -62,15 +62,19 @@ def claim(path: Path, run: str, *, wait: bool = False) -> Claim | None:
     lock_file = path / f".{run}.lock"
     lock = FileLock(lock_file, thread_local=False)  # a run may be released by another thread than claimed it
     try:
-        lock.acquire(blocking=wait)
+        with files.full_disk_named(f"{path} has no room for the lock of {run}", "make room and call again"):
+            lock.acquire(blocking=wait)
     except Timeout:
         return None
-    except leftovers.NO_LOCKS:  # a file system without locks: no process can have one
+    except (OSError, NotImplementedError) as error:
+        if not leftovers.means_no_locks(error):
+            raise
         warnings.warn(
             f"{path} is on a file system without locks: of two processes that record a run at once, the second is "
             f"thrown away, and what killed ones left is removed {STALE_HOURS:g} hours later",
             stacklevel=2,
         )
+        # no process can have one
         return Claim(lock_file, None)
     return Claim(lock_file, lock)
 

@@ -53,16 +53,12 @@ import pandas as pd
 
 from tl_fbn import files, leftovers
 from tl_fbn.acquisition.recording import descriptions, run_locks
-from tl_fbn.acquisition.recording.committed_run import (
-    ABOUT_RUN,
-    CHECKSUM,
-    checksum_of_file,
-    checksum_of_header,
-)
+from tl_fbn.acquisition.recording.committed_run import CHECKSUM, checksum_of_header
 from tl_fbn.acquisition.recording.committed_run import open_run as open_run
 from tl_fbn.acquisition.recording.committed_run import read_run_table as read_run_table
 from tl_fbn.acquisition.recording.committed_run import verify_run as verify_run
-from tl_fbn.acquisition.recording.descriptions import DATA, EVENTS, HEADER, ROWS, RUN_FILES
+from tl_fbn.acquisition.recording.descriptions import ABOUT as ABOUT
+from tl_fbn.acquisition.recording.descriptions import ABOUT_RUN, DATA, EVENTS, HEADER, ROWS, RUN_FILES
 from tl_fbn.acquisition.recording.descriptions import FORMAT_VERSION as FORMAT_VERSION
 from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME, StoredDtype
 from tl_fbn.acquisition.recording.run_locks import Claim
@@ -70,7 +66,6 @@ from tl_fbn.acquisition.recording.run_tables import read_table as read_table
 from tl_fbn.acquisition.recording.run_tables import write_table
 from tl_fbn.errors import InputError
 
-ABOUT = "recording.json"
 _HEADER_ALIGNMENT = 64  # bytes: the data begin at a multiple of it, as numbers in a map have to be aligned
 
 
@@ -200,7 +195,7 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
     run.file.flush()
     write_table(run.folder / EVENTS, events)
     write_table(run.folder / ROWS, rows.rename_axis("row").reset_index())
-    digests = {name: checksum_of_file(run.folder / name) for name in RUN_FILES}
+    digests = {name: files.checksum_of_file(run.folder / name) for name in RUN_FILES}
     sizes = {name: (run.folder / name).stat().st_size for name in digests}
     facts = {
         "n_rows": len(rows),

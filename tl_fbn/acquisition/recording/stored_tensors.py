@@ -53,7 +53,10 @@ class StoredTensor:
         try:
             found = Path(self.path).stat()
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.path} is gone since the recording was opened; scan again") from error
+            raise FileNotFoundError(
+                f"{self.path} is gone since the recording was opened, or this machine does not see it; scan again, or "
+                "record into a folder that every machine of the cluster sees"
+            ) from error
         if found.st_size != self.size or (self.written is not None and found.st_mtime_ns != self.written):
             raise InputError(f"{self.path} has changed since the recording was opened; open the recording again")
         array = mapped(self.path, self.offset, NUMPY_TYPE[self.kind], self.shape)

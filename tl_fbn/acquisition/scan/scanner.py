@@ -199,13 +199,13 @@ class Scanner:
         if hooks_id is None:
             self._probe_foreign_hooks(runs[0][0])
         missing = self._missing_runs(path, runs, share)
-        if not missing:
-            return Recording.open(path)
         # leftovers first: what killed scans hold is room that is free; what others have laid out is needed no more
         laid_out = store.sweep_leftovers(path)
         require_room(path, self._n_bytes([runs[number] for number in missing]) - laid_out)
-        if not (path / store.ABOUT).exists():
+        if not (path / store.ABOUT).exists():  # also where it was damaged and deleted: runs have the key too
             store.write_about(path, self._description(design, fields, runs))
+        if not missing:
+            return Recording.open(path)
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._forward_passes(design)
