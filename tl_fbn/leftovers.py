@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 STALE_HOURS = 12.0  # hours without a write after which a leftover counts as one, where no lock can tell
 _STALE_LOCK_HOURS = 1 / 60  # a lock's file without what it locks: its writer begins with it, so it gets a minute
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of Linux: new at every start of the system, shared by containers
-_LONGEST_NAME = 120  # characters of a file's name that its hidden name repeats; file systems take some 255 bytes in all
+_LONGEST_NAME = 120  # bytes of a file's name that its hidden name repeats; file systems take some 255 in all
 # .NAME.MACHINE-RANDOM.part, perhaps .lock behind it; earlier versions wrote no machine
 _HIDDEN = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{12})-)?[0-9a-f]{8}\.part(?P<lock>\.lock)?", re.DOTALL)
 # what asking for a lock raises where a file system has none: not implemented, no locks, not supported, not for files
@@ -47,7 +47,8 @@ def hidden_name(name: str) -> str:
     Args:
         name: The name that it will have when it is whole.
     """
-    return f".{name[:_LONGEST_NAME]}.{''.join(_machine())}-{uuid.uuid4().hex[:8]}.part"
+    short = os.fsencode(name)[:_LONGEST_NAME].decode(errors="ignore")
+    return f".{short}.{''.join(_machine())}-{uuid.uuid4().hex[:8]}.part"
 
 
 def is_of_another_machine(hidden: str) -> bool:

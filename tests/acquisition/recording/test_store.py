@@ -77,7 +77,7 @@ def test_rows_written_in_pieces_are_read_back(tmp_path: Path) -> None:
     for chosen in (slice(4, 6), slice(0, 1), slice(1, 4)):
         for name, width in WIDTHS.items():
             laid_out.write(name, chosen.start, values(name, width)[chosen])
-    store.commit(laid_out, store.run_folder(tmp_path, 0), {}, events(), rows())
+    store.commit(laid_out, store.run_folder(tmp_path, 0), {"key": "k"}, events(), rows())
     _, layers = store.open_run(store.run_folder(tmp_path, 0))
     assert list(layers) == list(WIDTHS)
     for name, width in WIDTHS.items():
@@ -197,17 +197,17 @@ def test_every_flipped_bit_of_the_header_is_an_error_in_words(folder: Path) -> N
 def test_damaged_description(folder: Path) -> None:
     for damage in (b"{", b"\xff\xfe{}"):
         (folder / store.ABOUT_RUN).write_bytes(damage)
-        with pytest.raises(ValueError, match=r"run\.json is damaged \(.*\); delete its folder and scan again"):
+        with pytest.raises(ValueError, match=rf"run\.json is damaged \(.*\); delete {folder} and scan again"):
             store.open_run(folder)
 
 
 def test_newer_formats_are_refused(tmp_path: Path, folder: Path) -> None:
-    newer = r"has format version 3, this tl_fbn reads up to 2; update tl_fbn"
+    newer = r"has format version 4, this tl_fbn reads up to 3; update tl_fbn"
     about = json.loads((folder / store.ABOUT_RUN).read_text(encoding="utf-8"))
-    (folder / store.ABOUT_RUN).write_text(json.dumps({**about, "format": 3}), encoding="utf-8")
+    (folder / store.ABOUT_RUN).write_text(json.dumps({**about, "format": 4}), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"run\.json {newer}"):
         store.open_run(folder)
-    store.write_about(tmp_path, {"key": "k", "format": 3})
+    (tmp_path / store.ABOUT).write_text(json.dumps({"key": "k", "format": 4}))
     with pytest.raises(ValueError, match=rf"recording\.json {newer}"):
         store.read_about(tmp_path)
 
@@ -217,8 +217,10 @@ def test_description_of_a_recording(tmp_path: Path) -> None:
         store.read_about(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist; give the folder"):
         store.read_about(tmp_path / "nowhere")
-    store.write_about(tmp_path, {"key": "größe", "n": [1, None]})
-    assert store.read_about(tmp_path) == {"key": "größe", "n": [1, None], "format": store.FORMAT_VERSION}
+    about = {"key": "größe", "model": "m", "fields": {"n": [1, None]}, "n_runs": 1}
+    about["spaces"] = [{"site": "mlp.out", "widths": [3, 0]}]
+    store.write_about(tmp_path, about)
+    assert store.read_about(tmp_path) == about | {"format": store.FORMAT_VERSION}
 
 
 # Tables
