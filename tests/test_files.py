@@ -214,7 +214,9 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(
         raise OSError(number, "the system's words")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"some\.map could not be saved, as the disk is full or a quota is used up; what") as it:
+    with pytest.raises(
+        OSError, match=r"some\.map could not be saved, as the disk is full or a quota is used up; what"
+    ) as it:
         files.write_result(saved, "Thing", {"values": np.zeros(9)}, {})
     assert it.value.errno == number and saved.read_bytes() == before
     assert [entry.name for entry in saved.parent.iterdir()] == [saved.name]
@@ -242,7 +244,9 @@ def test_a_system_that_lets_files_grow_no_further_says_the_same(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_file_and_folders_are_on_the_disk_before_a_save_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_and_folders_are_on_the_disk_before_a_save_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[str] = []
     sync, replace = os.fsync, os.replace
 

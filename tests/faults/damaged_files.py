@@ -64,7 +64,23 @@ def lengthened(content: bytes, rng: Values) -> bytes:
 
 
 DAMAGES = [flipped_bit, flipped_bit, flipped_bit_of_the_header, cut_short, zeroed, two_places_swapped, lengthened]
-NASTY: list[Any] = [0, -1, 1, 3, 3_000_000_000, 2**63, 10**30, 1.5, float("nan"), float("inf"), True, None, "", "x", "\0"]
+NASTY: list[Any] = [
+    0,
+    -1,
+    1,
+    3,
+    3_000_000_000,
+    2**63,
+    10**30,
+    1.5,
+    float("nan"),
+    float("inf"),
+    True,
+    None,
+    "",
+    "x",
+    "\0",
+]
 NASTY += ["../../../etc/passwd", "/dev/zero", "a" * 100_000, [], {}, [[]], [None], {"../x": 3}, [3e8], [10**12] * 3]
 
 

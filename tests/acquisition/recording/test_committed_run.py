@@ -87,10 +87,14 @@ def test_widths_are_those_of_the_recording(widths: dict[str, int], message: str,
         {"dtype": []},
     ],
 )
-def test_a_header_has_to_describe_the_file_to_its_last_byte(change: dict[str, Any], checksum: bool, folder: Path) -> None:
+def test_a_header_has_to_describe_the_file_to_its_last_byte(
+    change: dict[str, Any], checksum: bool, folder: Path
+) -> None:
     rewrite_header(folder / DATA, layer_00=change)
     forge(folder, checksum=checksum)
-    with pytest.raises(InputError, match=rf"activations\.safetensors has a damaged header .*delete {folder} and scan again"):
+    with pytest.raises(
+        InputError, match=rf"activations\.safetensors has a damaged header .*delete {folder} and scan again"
+    ):
         committed_run.open_run(folder)
 
 
@@ -107,7 +111,9 @@ def test_names_in_a_description_are_never_paths(folder: Path, tmp_path: Path) ->
         for entry in ("bytes", descriptions.XXH3):
             about = json.loads((folder / ABOUT_RUN).read_text(encoding="utf-8"))
             forge(folder, **{entry: {**about[entry], name: about[entry][EVENTS]}})
-            with pytest.raises(InputError, match=r"run\.json is damaged \(its .*they are the .* of activations") as refused:
+            with pytest.raises(
+                InputError, match=r"run\.json is damaged \(its .*they are the .* of activations"
+            ) as refused:
                 committed_run.open_run(folder)
             assert "5 bytes" not in str(refused.value)
             write_run(tmp_path, 1)

@@ -150,6 +150,15 @@ def test_open_of_damage_and_newer_formats(tmp_path: Path) -> None:
         Recording.open(tmp_path)
 
 
+def test_verify_sees_another_recording_at_its_place(tmp_path: Path) -> None:
+    opened = record(path=tmp_path / "r")
+    opened.verify()
+    shutil.rmtree(tmp_path / "r")
+    record(path=tmp_path / "r", site="mlp.out")
+    with pytest.raises(ValueError, match="than when it was opened"):
+        opened.verify()
+
+
 # Words
 
 
