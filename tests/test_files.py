@@ -178,7 +178,7 @@ def test_every_flipped_bit_is_an_error(saved: Path) -> None:
         damaged = bytearray(whole)
         damaged[at // 8] ^= 1 << at % 8
         saved.write_bytes(damaged)
-        with pytest.raises(InputError, match="some.map"):
+        with pytest.raises(InputError, match=r"some\.map"):
             files.read_result(saved, "Thing")
 
 

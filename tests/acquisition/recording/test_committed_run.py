@@ -41,13 +41,13 @@ def rewrite_header(data: Path, **changes: Any) -> None:
 
 
 def test_a_run_knows_its_tensors_without_an_open_file(folder: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     about, tensors = committed_run.open_run(folder, WIDTHS)
     assert tensors.n_rows == about["n_rows"] == N_ROWS
     assert {name: place.shape for name, place in tensors.places.items()} == {
         name: (N_ROWS, width) for name, width in WIDTHS.items()
     }
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     committed_run.verify_run(folder, WIDTHS, about)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -25,7 +24,7 @@ def recording(tmp_path: Path) -> fbn.Recording:
 
 def n_open() -> int:
     gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_file_is_open_as_long_as_an_array_of_it(recording: fbn.Recording) -> None:
