@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +31,15 @@ with leftovers.hidden_beside(Path(sys.argv[1])) as hidden:
 """
 
 
-def writer(path: Path, *wait: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def writer(path: Path, *wait: str) -> Iterator[subprocess.Popen[str]]:
     """A process that writes beside a path, and is killed: at once, or when its input ends."""
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", CODE, str(path), *wait]
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-    assert process.stdout is not None and process.stdout.readline() == "writing\n"
-    return process
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == "writing\n"
+        yield process
 
 
 def hidden_in(folder: Path) -> list[str]:
@@ -54,7 +57,8 @@ def no_locks(*_: object, **__: object) -> None:
 
 
 def test_what_a_killed_save_left_goes_with_the_next_save(tmp_path: Path) -> None:
-    assert writer(tmp_path / "a.map").wait(60) == -signal.SIGKILL
+    with writer(tmp_path / "a.map") as process:
+        assert process.wait(60) == -signal.SIGKILL
     left = hidden_in(tmp_path)
     assert len(left) == 2 and left[0].startswith(".a.map.") and left[0].endswith(".part")
     files.write_atomically(tmp_path / "b.map", b"b")
@@ -63,13 +67,11 @@ def test_what_a_killed_save_left_goes_with_the_next_save(tmp_path: Path) -> None
 
 
 def test_what_a_living_process_writes_stays_and_is_kept_even_when_old(tmp_path: Path) -> None:
-    process = writer(tmp_path / "a.map", "wait")
-    (name,) = [name for name in hidden_in(tmp_path) if name.endswith(".part")]
-    files.write_atomically(tmp_path / "b.map", b"b")
-    assert (tmp_path / name).read_bytes() == b"half"
-    assert process.stdin is not None
-    process.stdin.close()
-    process.wait(60)
+    with writer(tmp_path / "a.map", "wait"):
+        (name,) = [name for name in hidden_in(tmp_path) if name.endswith(".part")]
+        aged(tmp_path / name, 1000)
+        files.write_atomically(tmp_path / "b.map", b"b")
+        assert (tmp_path / name).read_bytes() == b"half"
     leftovers.sweep(tmp_path)
     assert hidden_in(tmp_path) == []
 

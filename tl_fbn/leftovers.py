@@ -124,7 +124,10 @@ def sweep(folder: Path) -> None:
 
 def _sweep_file(hidden: Path, *, says_machine: bool) -> None:
     """Remove a hidden file if its writer died: its lock is free, or it is too old to be at work."""
-    lock = _locked(hidden) if says_machine and not is_of_another_machine(hidden.name) else None
+    try:
+        lock = _locked(hidden) if says_machine and not is_of_another_machine(hidden.name) else None
+    except Timeout:  # its writer lives, however long it has not written
+        return
     try:
         if lock is not None or hours_since_written(hidden) > STALE_HOURS:
             hidden.unlink(missing_ok=True)
@@ -140,15 +143,18 @@ def _sweep_lock(path: Path) -> None:
             if hours_since_written(path) > STALE_HOURS:
                 path.unlink(missing_ok=True)
         else:
-            _release(_locked(hidden))  # a lock that nobody holds is had at once, and its release removes the file
+            with contextlib.suppress(Timeout):
+                _release(_locked(hidden))  # a lock that nobody holds is had at once, and its release removes the file
 
 
 def _locked(hidden: Path) -> FileLock | None:
-    """The lock of a hidden file, held; None where another process has it, or there are no locks."""
+    """The lock of a hidden file, held; None where there are no locks, a Timeout where another process has it."""
     lock = FileLock(f"{hidden}.lock", thread_local=False)
     try:
         lock.acquire(blocking=False)
-    except (Timeout, OSError, NotImplementedError):
+    except Timeout:  # which is an OSError too
+        raise
+    except (OSError, NotImplementedError):
         return None
     return lock
 

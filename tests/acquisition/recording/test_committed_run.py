@@ -116,7 +116,6 @@ def test_names_in_a_description_are_never_paths(folder: Path, tmp_path: Path) ->
             ) as refused:
                 committed_run.open_run(folder)
             assert "5 bytes" not in str(refused.value)
-            write_run(tmp_path, 1)
             forge(folder, **{entry: about[entry]})
 
 
@@ -148,5 +147,5 @@ def test_a_table_that_was_forged_with_its_checksum_is_still_a_table(folder: Path
         about = json.loads((folder / ABOUT_RUN).read_text(encoding="utf-8"))
         sums = {**about[descriptions.XXH3], ROWS: committed_run.files.checksum_of_file(folder / ROWS)}
         forge(folder, **{descriptions.XXH3: sums})
-        with pytest.raises(InputError, match=r"rows\.tsv (is no table|has 5 lines, the run 6 rows)"):
+        with pytest.raises(InputError, match=r"rows\.tsv (is no table|has [05] lines, the run 6 rows)"):
             committed_run.verify_run(folder)

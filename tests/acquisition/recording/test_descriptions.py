@@ -41,7 +41,7 @@ def test_what_was_written_is_read_and_its_checksum_is_of_all_entries(tmp_path: P
     # by hand: XXH3 of JSON with sorted keys
     assert (
         json.loads(path.read_text("utf-8"))["checksum"]
-        == xxhash.xxh3_128(json.dumps(plain, sort_keys=True)).hexdigest()
+        == xxhash.xxh3_128(json.dumps(plain, sort_keys=True).encode()).hexdigest()
     )
     # spaces and the order of entries do not count
     path.write_text(json.dumps(dict(reversed(json.loads(path.read_text("utf-8")).items()))))
