@@ -6,7 +6,6 @@ import errno
 import json
 import shutil
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.acquisition.recording.run_files import write_runs
+from tl_fbn.acquisition.recording.run_files import _kind_of, write_runs
 from tl_fbn.errors import InputError
 
 
@@ -139,13 +138,9 @@ def test_courses_of_networks_come_back_in_all_their_digits(tmp_path: Path) -> No
     assert back[0].layer(0).dtype == np.float64
 
 
-def test_numbers_that_no_file_takes_are_named(tmp_path: Path) -> None:
-    recording = record()
-    run = recording[0]
-    wrong = replace(run, layers={layer: array.astype(np.complex64) for layer, array in run.layers.items()})
+def test_numbers_that_no_file_takes_are_named() -> None:
     with pytest.raises(InputError, match="activations of complex64 cannot be stored; give numbers of float64 or fewer"):
-        write_runs(tmp_path / "r", recording.about, [wrong])
-    assert not (tmp_path / "r").exists()
+        _kind_of(np.zeros((2, 3), np.complex64))
 
 
 def test_a_full_disk_names_the_run_and_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
