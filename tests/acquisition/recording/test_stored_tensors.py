@@ -12,8 +12,9 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.external_arrays import arrays, record
+from tests.helpers.recordings import blocks
 from tl_fbn.acquisition.recording import store
-from tl_fbn.acquisition.recording.stored_tensors import StoredTensor, opened, place_of_layer
+from tl_fbn.acquisition.recording.stored_tensors import N_RECENT, StoredTensor, opened, place_of_layer
 from tl_fbn.errors import InputError
 
 
@@ -35,8 +36,21 @@ def test_a_file_is_open_as_long_as_an_array_of_it(recording: fbn.Recording) -> N
     assert n_open() == before + 1
     np.testing.assert_array_equal(layers[1], arrays()[0][2])
     del layers
+    # what was read last is kept for the next read
+    assert recording[0].read().shape == (12, 7) and n_open() == before + 1
+
+
+def test_a_recording_keeps_few_files_open_and_none_when_it_is_gone(tmp_path: Path) -> None:
+    before = n_open()
+    recording = fbn.Recording.from_arrays(
+        [[np.full((4, 2), run), np.ones((4, 2))] for run in range(50)],
+        events=[blocks(["a"], 4)] * 50,
+        path=tmp_path / "r",
+    )
+    assert [float(run.read()[0, 0]) for run in recording] == list(range(50))
+    assert n_open() == before + N_RECENT
+    del recording
     assert n_open() == before
-    assert recording[0].read().shape == (12, 7) and n_open() == before
 
 
 def test_a_place_is_the_layer_without_its_file_and_travels(recording: fbn.Recording) -> None:

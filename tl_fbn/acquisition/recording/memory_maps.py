@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -41,7 +42,9 @@ class Mapped(np.memmap):
         return reopened, (*place, self.dtype.str, self.shape)
 
 
-def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+def mapped(
+    path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...], about: os.stat_result | None = None
+) -> np.memmap:
     """A read-only array in a file; all arrays of one file share one map.
 
     Args:
@@ -49,6 +52,7 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
         offset: Byte of the file at which the array begins, from 0.
         dtype: Type of the numbers, as numpy takes it; their order in the file is C order.
         shape: Shape of the array.
+        about: What the system says of the file, where the caller asked just now; None asks.
 
     Returns:
         A view of the file's map; nothing is read yet.
@@ -56,9 +60,8 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     Raises:
         InputError: The file ends before the array does.
     """
-    path = Path(path)
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    about = path.stat()
+    about = Path(path).stat() if about is None else about
     if offset < 0 or offset + n_bytes > about.st_size:
         raise InputError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
     # one key for a file, by whichever links it is reached; a file that was replaced or changed has another
@@ -66,7 +69,7 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     with _LOCK_OF_MAPS:  # two threads would otherwise open the file twice
         whole = _MAP_OF_FILE.get(key)
         if whole is None:
-            whole = _MAP_OF_FILE[key] = Mapped(path, np.uint8, "r")
+            whole = _MAP_OF_FILE[key] = Mapped(Path(path), np.uint8, "r")
     return cast(np.memmap, whole[offset : offset + n_bytes].view(dtype).reshape(shape))
 
 

@@ -22,6 +22,7 @@ from tl_fbn import files
 from tl_fbn.acquisition.recording import descriptions, store
 from tl_fbn.acquisition.recording.half_precision import HalfArray, StoredDtype
 from tl_fbn.acquisition.recording.run import Run
+from tl_fbn.acquisition.recording.stored_tensors import RecentTensors
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
@@ -70,6 +71,7 @@ def open_runs(path: Path) -> tuple[dict[str, Any], tuple[UnitSpace, ...], tuple[
         for space, of_site in zip(spaces, names, strict=True)
         for layer, name in of_site.items()
     }
+    recent = RecentTensors()
     runs = []
     for number in committed:
         folder = store.run_folder(path.absolute(), number)
@@ -81,7 +83,7 @@ def open_runs(path: Path) -> tuple[dict[str, Any], tuple[UnitSpace, ...], tuple[
             raise InputError(f"{folder} was recorded as run {run_about['run']}; delete it and scan again")
         runs.append(
             tuple(
-                Run(space, tensors.renamed(of_site), run_about, folder)
+                Run(space, tensors.renamed(of_site, recent), run_about, folder)
                 for space, of_site in zip(spaces, names, strict=True)
             )
         )

@@ -1,7 +1,8 @@
 """The tensors of a run's data file, mapped when they are asked for and let go of with the last array that shows them.
 
 Opening a recording reads headers only. A file is mapped when a layer is read, and a map holds the file open; so a
-recording of 20,000 runs costs no handle when it is opened, and while an analysis goes through its runs, one.
+recording of 20,000 runs costs no handle when it is opened, and a few while an analysis goes through its runs: of a
+recording the files that were read last stay mapped.
 
 What a file was when the recording was opened (its size, and when it was written) is kept, and compared whenever it is
 mapped: a run that was deleted and recorded anew at the same path must not pass for the one that was opened.
@@ -9,6 +10,8 @@ mapped: a run that was deleted and recorded anew at the same path must not pass 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ from tl_fbn.acquisition.recording.memory_maps import mapped
 from tl_fbn.errors import InputError
 
 Layer = np.memmap | HalfArray
+N_RECENT = 32  # files of a recording that stay mapped after they were read; a process may hold 256 or 1,024
 
 
 @dataclass(frozen=True)
@@ -59,38 +63,71 @@ class StoredTensor:
             ) from error
         if found.st_size != self.size or (self.written is not None and found.st_mtime_ns != self.written):
             raise InputError(f"{self.path} has changed since the recording was opened; open the recording again")
-        array = mapped(self.path, self.offset, NUMPY_TYPE[self.kind], self.shape)
+        array = mapped(self.path, self.offset, NUMPY_TYPE[self.kind], self.shape, found)
         return HalfArray(array, self.kind) if self.kind in ("bfloat16", "float16") else array
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "written": None}
 
 
+class RecentTensors:
+    """The tensors of the files of a recording that were read last, each mapped once while it is among them.
+
+    Mapping a file takes longer than reading a few of its rows, so that a reader of many pieces is to find it mapped.
+    """
+
+    def __init__(self) -> None:
+        self._of_file: OrderedDict[str, dict[int, Layer]] = OrderedDict()  # the file that was read last is the last
+        self._lock = threading.Lock()
+
+    def tensor(self, place: StoredTensor) -> Layer:
+        """The tensor at a place, mapped now or before.
+
+        Args:
+            place: Where the tensor lies.
+        """
+        with self._lock:
+            tensors = self._of_file.setdefault(place.path, {})
+            self._of_file.move_to_end(place.path)
+            tensor = tensors.get(place.offset)
+            if tensor is None:
+                tensor = tensors[place.offset] = place.open()
+            if len(self._of_file) > N_RECENT:
+                self._of_file.popitem(last=False)
+            return tensor
+
+
 class StoredTensors(Mapping[Any, Layer]):
-    """Names (or numbers of layers) to the tensors of a file; each is mapped anew when it is asked for.
+    """Names (or numbers of layers) to the tensors of a file; each is mapped when it is asked for.
 
     Args:
         places: Name to the place of a tensor; all have as many rows.
+        recent: The tensors that were read last, which all runs of a recording share; None begins with none.
     """
 
-    def __init__(self, places: Mapping[Any, StoredTensor]) -> None:
+    def __init__(self, places: Mapping[Any, StoredTensor], recent: RecentTensors | None = None) -> None:
         self.places = dict(places)
+        self._recent = RecentTensors() if recent is None else recent
+
+    def __reduce__(self) -> Any:
+        return StoredTensors, (self.places,)  # in another process other tensors are recent
 
     @property
     def n_rows(self) -> int:
         """Number of rows of every tensor; the file is not opened for it."""
         return next(iter(self.places.values())).shape[0]
 
-    def renamed(self, names: Mapping[Any, Any]) -> StoredTensors:
+    def renamed(self, names: Mapping[Any, Any], recent: RecentTensors | None = None) -> StoredTensors:
         """Some of the tensors under other names.
 
         Args:
             names: New name to the name that the tensor has here.
+            recent: The tensors of the recording that were read last.
         """
-        return StoredTensors({new: self.places[old] for new, old in names.items()})
+        return StoredTensors({new: self.places[old] for new, old in names.items()}, recent)
 
     def __getitem__(self, name: Any) -> Layer:
-        return self.places[name].open()
+        return self._recent.tensor(self.places[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self.places  # that of Mapping would map the file
