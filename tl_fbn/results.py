@@ -92,7 +92,7 @@ def load(path: str | os.PathLike) -> Any:
     path = Path(path)
     try:
         return _load_unguarded(path)
-    except (ValueError, OSError, ImportError, MemoryError):
+    except (ValueError, OSError, ImportError, MemoryError, Warning):  # a warning, where the user made them errors
         raise
     # a damaged or forged description can raise anything (KeyError, TypeError ...) in the class that unpacks it
     except Exception as error:

@@ -125,6 +125,7 @@ def command(
         bool, typer.Option(help='Save the fit too; "tl-fbn report" shows its design and noise.')
     ] = True,
     out: options.OutFolderOption = None,
+    verify: options.VerifyFlag = True,
     seed: options.SeedOption = 0,
     json: options.JsonFlag = False,
     progress: options.ProgressFlag = None,
@@ -153,7 +154,7 @@ def command(
             )
         names = name or titles
         result_files.require_different_files(names)
-        recording = result_files.open_recording(folder, site)
+        recording = result_files.open_recording(folder, site, verify=verify)
         into = result_files.writable(out or result_files.results_of(folder))
         from tl_fbn.analysis.glm.design_matrix import from_token
         from tl_fbn.analysis.glm.fit import fit_glm

@@ -24,6 +24,7 @@ from tl_fbn.cli.options import (
     ProgressFlag,
     SeedOption,
     SiteOption,
+    VerifyFlag,
 )
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def command(
     seed: SeedOption = 0,
     device: DeviceOption = None,
     dtype: ModelDtypeOption = "float32",
+    verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -168,7 +170,9 @@ def command(
         tasks = input_files.read_battery(
             battery, n=items, tasks=task or (), format=format, template=template, scored=scored
         )
-        recording = None if reference is None else result_files.open_recording(reference, site or _site_of(networks))
+        recording = None
+        if reference is not None:
+            recording = result_files.open_recording(reference, site or _site_of(networks), verify=verify)
         chosen: dict[str, Any] = {
             "n_controls": controls,
             "controls": tuple(control_kind or ("random",)),

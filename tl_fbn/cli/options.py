@@ -53,6 +53,14 @@ ModelDtypeOption = Annotated[
         help="Number type of the model's weights and activations: float32, bfloat16 or float16.",
     ),
 ]
+VerifyFlag = Annotated[
+    bool,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Read every recording once beforehand and compare it with its checksums, or leave that out; a damaged "
+        "file is an error.",
+    ),
+]
 RecordingArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help='Folder of a recording, written by "tl-fbn scan".')
 ]

@@ -15,7 +15,7 @@ import typer
 from tl_fbn.cli import input_files, result_files
 from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.models import load_model, loading
-from tl_fbn.cli.options import DeviceOption, JsonFlag, ModelArgument, ModelDtypeOption, ProgressFlag
+from tl_fbn.cli.options import DeviceOption, JsonFlag, ModelArgument, ModelDtypeOption, ProgressFlag, VerifyFlag
 from tl_fbn.errors import InputError
 
 SHORT = "Cut units out of a model and write the smaller one."
@@ -80,6 +80,7 @@ def command(
     ] = None,
     device: DeviceOption = None,
     dtype: ModelDtypeOption = "float32",
+    verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -103,7 +104,7 @@ def command(
         # a recording of several sites is read at the neurons, which the bias is computed from
         recording = None
         if compensate is not None:
-            recording = result_files.open_recording(compensate, _neuron_site_of(compensate))
+            recording = result_files.open_recording(compensate, _neuron_site_of(compensate), verify=verify)
         tasks = input_files.read_battery(battery, n=items) if battery else None
         loaded = load_model(model, dtype=dtype, device=device, progress=console.bars)
         from tl_fbn.intervention.pruning.prune import prune

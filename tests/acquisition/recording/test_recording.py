@@ -146,8 +146,17 @@ def test_open_of_damage_and_newer_formats(tmp_path: Path) -> None:
         opened.verify()
     about = json.loads((tmp_path / store.ABOUT).read_text(encoding="utf-8"))
     (tmp_path / store.ABOUT).write_text(json.dumps({**about, "format": 7}), encoding="utf-8")
-    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 2; update tl_fbn"):
+    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 3; update tl_fbn"):
         Recording.open(tmp_path)
+
+
+def test_verify_sees_another_recording_at_its_place(tmp_path: Path) -> None:
+    opened = record(path=tmp_path / "r")
+    opened.verify()
+    shutil.rmtree(tmp_path / "r")
+    record(path=tmp_path / "r", site="mlp.out")
+    with pytest.raises(ValueError, match="than when it was opened"):
+        opened.verify()
 
 
 # Words

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.oracle.sources import planted
+from tl_fbn.acquisition.recording import memory_maps, stored_tensors
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica import reduction
 from tl_fbn.analysis.ica.reduction import Preparation, kept_rows, reduce_recording
@@ -52,3 +56,29 @@ def test_rows_left_out_are_the_first_of_each_context() -> None:
     recording, _, _ = planted(2, rows=40, n_runs=1)
     assert kept_rows(recording, 0)[0].all()
     assert np.flatnonzero(~kept_rows(recording, 2)[0]).tolist() == [0, 1]
+
+
+def test_many_runs_on_disk_are_decomposed_with_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs are more than may be held open, each is open while it is read; the numbers are those of memory."""
+    in_memory, _, _ = planted(3, rows=20, n_runs=12)
+    in_memory.save(tmp_path / "r")
+    recording = Recording.open(tmp_path / "r")
+    options = {"layers": list(recording[0].layers), "spatial": True, "preparation": Preparation(), "seed": 0}
+    expected = reduce_recording(in_memory, 3, **options)
+    most = 0
+    mapped = stored_tensors.mapped
+
+    def counted(*place: Any) -> np.memmap:
+        nonlocal most
+        found = mapped(*place)
+        most = max(most, len(memory_maps._MAP_OF_FILE))
+        return found
+
+    monkeypatch.setattr(stored_tensors, "mapped", counted)
+    for held, at_most in ((64, 12), (4, 2)):
+        monkeypatch.setattr(reduction, "_RUNS_HELD_OPEN", held)
+        most = 0
+        found = reduce_recording(recording, 3, **options)
+        np.testing.assert_array_equal(found.singular, expected.singular)
+        np.testing.assert_array_equal(found.right, expected.right)
+        assert 0 < most <= at_most

@@ -28,10 +28,9 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.external_arrays import check_arrays
-from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
-from tl_fbn.acquisition.recording.run_files import write_runs
+from tl_fbn.acquisition.recording.run_files import open_runs, write_runs
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
@@ -88,28 +87,8 @@ class Recording(Result, Sequence, step="recording"):
             InputError: A run is missing or damaged in size, or the format is newer than this version.
         """
         path = Path(path)
-        about = store.read_about(path)
-        committed = store.committed_runs(path)
-        expected = list(range(about["n_runs"]))
-        if committed != expected:
-            raise InputError(
-                f"{path} holds {len(committed)} of {len(expected)} runs; "
-                "call scanner.scan(design, folder) again to complete it"
-            )
-        described = about["spaces"] if "spaces" in about else [about["space"]]  # format 1 had one site only
-        weights = about["fields"]["weights"]
-        spaces = tuple(UnitSpace(one["site"], tuple(one["widths"]), about["model"], weights) for one in described)
-        runs = []
-        for number in expected:
-            folder = store.run_folder(path, number)
-            run_about, tensors = store.open_run(folder)
-            # a run that was copied in from another folder
-            if run_about["key"] != about["key"]:
-                raise InputError(f"{folder} belongs to another recording than {path}; delete it and scan again")
-            sites = (Run(space, _layers_of_site(tensors, space, spaces), run_about, folder) for space in spaces)
-            runs.append(tuple(sites))
-        # runs of sites to sites of runs
-        return cls(spaces, tuple(zip(*runs, strict=True)), about, path)
+        about, spaces, runs_of = open_runs(path)
+        return cls(spaces, runs_of, about, path)
 
     @classmethod
     def from_arrays(
@@ -193,11 +172,19 @@ class Recording(Result, Sequence, step="recording"):
     def save(self, path: str | os.PathLike) -> None:
         """Write a recording of one site to a folder; runs of it that are there already are left alone.
 
+        Numbers are stored as they are: 16-bit recordings in 16 bits, courses of networks in float64. One site of a
+        recording of several gets a key of its own, as it is another content than all of them.
+
+        >>> recording.pool("mean").save("pooled")
+        >>> fbn.Recording.open("pooled").n_rows
+        113
+
         Args:
             path: Folder of the recording; made if it is not there.
 
         Raises:
             InputError: The folder holds another recording, or this one has several sites.
+            OSError: The disk is full; runs that were written are kept.
         """
         self._index_of_the_only_site()
         write_runs(Path(path), self.about, self.runs)
@@ -311,12 +298,16 @@ class Recording(Result, Sequence, step="recording"):
     def verify(self) -> None:
         """Compare the checksum of every file with the one it was committed with; runs in memory have no files and pass.
 
+        All else is compared whenever a recording is opened; this also reads every activation.
+
         Raises:
             InputError: A file is missing or has changed; the message names the first.
         """
         for run in self.runs_of[0]:  # the sites of a run share its files
             if run.folder is not None:
-                store.verify_run(run.folder)
+                store.verify_run(run.folder, opened=dict(run.about))
+        if self.path is not None and store.read_about(self.path)["key"] != self.key:
+            raise InputError(f"{self.path} holds another recording than when it was opened; open it again")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The row tables of all runs, one below the other; the first columns are ``run`` and ``row``, both from 0."""
@@ -328,7 +319,8 @@ class Recording(Result, Sequence, step="recording"):
     def _setting_values_(self) -> dict[str, Any]:
         fields = self.about.get("fields") or {}
         named = ("site", "dtype", "pool", "generation", "interventions")
-        return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}}
+        pool = {"pool": self.about["pool"]} if "pool" in self.about else {}  # prompts that were pooled afterwards
+        return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}, **pool}
 
     def _methods_(self) -> list[str]:
         about = self.about.get("design") or {}  # known of scans only; arrays from elsewhere have no design
@@ -336,7 +328,8 @@ class Recording(Result, Sequence, step="recording"):
         blocks = sum(len(run.events) for run in self.runs_of[0])
         size = about.get("tokens_per_block")
         order = about.get("order", NOT_RECORDED)
-        row = "token" if fields.get("pool") is None else f"prompt ({fields['pool']} of its tokens)"
+        pool = self.about.get("pool") or fields.get("pool")  # afterwards, or while it was recorded
+        row = "token" if pool is None else f"prompt ({pool} of its tokens)"
         kind = "generated " if fields.get("generation") else ""
         length = f"{size} tokens" if size else f"a number of tokens that is {NOT_RECORDED}"
         return [
@@ -382,15 +375,3 @@ class Recording(Result, Sequence, step="recording"):
             for i, run in enumerate(self.runs_of[0])
         ]
         return html_table(repr(self), ("run", "rows", "blocks", "conditions"), rows)
-
-
-def _layers_of_site(
-    tensors: Mapping[str, store.Layer], space: UnitSpace, spaces: Sequence[UnitSpace]
-) -> dict[int, np.ndarray | HalfArray]:
-    """The tensors of one site of a run: number of a layer to its (row, unit) array, of layers that have units."""
-    site = space.site if len(spaces) > 1 else ""  # names of tensors have their site only where there are several
-    return {
-        layer: tensors[store.tensor_name(layer, site)]
-        for layer, width in enumerate(space.widths)
-        if width and store.tensor_name(layer, site) in tensors
-    }

@@ -28,6 +28,7 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
+from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
 from tl_fbn.errors import InputError, InputIndexError, one_of
 from tl_fbn.units import Network, UnitSpace
 
@@ -45,7 +46,8 @@ class Run:
     Args:
         space: The units of the site; the columns of a layer's array are the units of that layer.
         layers: Number of a layer, from 0, to its (row, unit) array. Layers without units are left out. Arrays of
-            recordings in 16 bits are decoded to float32 where they are indexed.
+            recordings in 16 bits are decoded to float32 where they are indexed. Those of a run on disk are mapped when
+            they are asked for, and its file is open while one of them is held.
         about: Description of the run: of a run on disk what its ``run.json`` holds, of a run in memory at least
             ``key``, the key of the recording that its activations come from.
         folder: Folder of the run on disk, from which the tables are read; None for a run in memory.
@@ -61,7 +63,10 @@ class Run:
     @property
     def n_rows(self) -> int:
         """Number of rows of the run; all its layers have them."""
-        return next(iter(self.layers.values())).shape[0]
+        if isinstance(self.layers, StoredTensors):
+            return self.layers.n_rows  # known without opening the file
+        # a run of which no layer was recorded still has its row table
+        return next(iter(self.layers.values())).shape[0] if self.layers else len(self.rows)
 
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
         """Activations of one layer, all rows and units.
@@ -153,7 +158,7 @@ class Run:
 
     def _table(self, name: str, file: str) -> pd.DataFrame:
         """A table of the run: from memory, or from its file where the run is on disk."""
-        return self.tables[name] if self.folder is None else store.read_table(self.folder / file)
+        return self.tables[name] if self.folder is None else store.read_run_table(self.folder, file, self.about)
 
     def blocks(self) -> list[tuple[str, slice]]:
         """The blocks as pairs of a condition and the slice of its rows.

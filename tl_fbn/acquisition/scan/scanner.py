@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from importlib import metadata
@@ -48,7 +48,7 @@ from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.acquisition.scan.disk_space import disk_errors_named, free_bytes, require_room
 from tl_fbn.acquisition.scan.forward_passes import Passes, Words
 from tl_fbn.acquisition.scan.plan import Plan
-from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard
+from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard, discard_and_release
 from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
@@ -199,11 +199,13 @@ class Scanner:
         if hooks_id is None:
             self._probe_foreign_hooks(runs[0][0])
         missing = self._missing_runs(path, runs, share)
+        # leftovers first: what killed scans hold is room that is free; what others have laid out is needed no more
+        laid_out = store.sweep_leftovers(path)
+        require_room(path, self._n_bytes([runs[number] for number in missing]) - laid_out)
+        if not (path / store.ABOUT).exists():  # also where it was damaged and deleted: runs have the key too
+            store.write_about(path, self._description(design, fields, runs))
         if not missing:
             return Recording.open(path)
-        require_room(path, self._n_bytes([runs[number] for number in missing]))
-        if not (path / store.ABOUT).exists():
-            store.write_about(path, self._description(design, fields, runs))
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._forward_passes(design)
@@ -325,6 +327,7 @@ class Scanner:
         committing: Future[Any] | None = None
         with ThreadPoolExecutor(1, "tl_fbn commit") as executor:
             for number, claim in claimed_runs(path, missing):
+                commit = None
                 try:
                     with watching(self.model, allowed=hooks_id is not None), disk_errors_named(path, number):
                         commit = self._record_run(path, claim, number, runs, design, passes, key, bar)
@@ -332,7 +335,7 @@ class Scanner:
                     if committing is not None:
                         committing.result()
                 except BaseException:
-                    claim.release()
+                    discard_and_release(commit, claim)
                     raise
                 # the other thread now holds the claim, and lets go of it
                 committing = executor.submit(commit_and_release, commit, claim, path, number)
@@ -349,7 +352,7 @@ class Scanner:
         passes: Passes,
         key: str,
         bar: tqdm,
-    ) -> Callable[[], Any]:
+    ) -> partial[None]:
         """Fill the file of one run; returns the function that commits it."""
         contexts = runs[number]
         started = time.monotonic()

@@ -31,13 +31,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.stored_tensors import StoredTensor, opened, place_of_layer
 from tl_fbn.analysis.parallel import each, summed
 from tl_fbn.analysis.unit_blocks import hand_back
 from tl_fbn.errors import InputError
@@ -45,6 +47,7 @@ from tl_fbn.errors import InputError
 Standardize = bool | Literal["robust"]
 _BLOCK_BYTES = 64 << 20  # float32 activations of one block of units, all rows
 _MAX_MEAN_IN_SPREADS = 30.0  # means beyond so many spreads are taken off before a product
+_RUNS_HELD_OPEN = 64  # of more runs no file is held open: a process may have 256 or 1,024
 _EXTRA_COMPONENTS = 10  # found beside those asked for: a wider sketch is more exact (Halko et al. advise 5 to 10)
 
 
@@ -150,7 +153,10 @@ def reduce_recording(
     size = min(n_components + _EXTRA_COMPONENTS, possible)  # L, columns of the sketch
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
-    parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
+    parts = [
+        _Layer([place_of_layer(run.layers, layer) for run in chosen], layer, masks, preparation, shuffle)
+        for layer in layers
+    ]
     means = _RunMeans(run_of)
     work = n_rows * n_units
     # Below, X is as it lies in the layers; H takes run means off, and m = H X 1 / n_units is the mean of every row of
@@ -204,9 +210,13 @@ def reduce_recording(
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it."""
+    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it.
 
-    arrays: Sequence[np.ndarray | HalfArray]
+    Of runs on disk it holds the places, which are mapped for the time of a read: a recording may have more runs than a
+    process may hold files open.
+    """
+
+    arrays: Sequence[np.ndarray | HalfArray | StoredTensor]
     layer: int
     kept: Sequence[Bool[np.ndarray, " _"]]
     preparation: Preparation
@@ -220,15 +230,20 @@ class _Layer:
         n_rows = sum(int(kept.sum()) for kept in self.kept)
         n_units = self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
+        # few runs are mapped once, and their blocks are views; of many each is mapped for its own part of a block
+        few = len(self.arrays) <= _RUNS_HELD_OPEN
+        arrays: Sequence[Any] = [opened(array) for array in self.arrays] if few else self.arrays
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
-            values = [_rows(array, kept, units) for array, kept in zip(self.arrays, self.kept, strict=True)]
+            values = [
+                _rows(opened(array), kept, units, copied=not few) for array, kept in zip(arrays, self.kept, strict=True)
+            ]
             if self.shuffle is not None:
                 # seeded by the place of the block, so that every pass sees the same shuffle
                 rng = np.random.default_rng([self.shuffle, self.layer, first])
                 values = [_rotated(part, rng) for part in values]
             yield self._prepared(values)
-        for array in self.arrays:
+        for array in arrays if few else ():
             hand_back(array)
 
     def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -265,8 +280,10 @@ class _RunMeans:
         return out
 
 
-def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: slice) -> np.ndarray:
+def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: slice, *, copied: bool) -> np.ndarray:
     values = np.asarray(array[:, units], dtype=np.float32)
+    if copied and place_of(values):
+        values = np.array(values)  # a view of a map would hold its file open
     return values if kept.all() else values[kept]  # a mask always copies, which whole runs need not
 
 
