@@ -101,7 +101,10 @@ def test_files_that_were_put_together_are_seen_by_their_second_mark(file: Path) 
         ('a,b\n1,"' + "y" * 140_000 + '"\n', r"line 2: a cell has more than 131,072 characters"),
         ("a,b,a\n1,2,3\n", r"has two columns of the name 'a'; rename or delete one"),
         ("a,b,\n1,x, y\n", r"line 2 has ' y' in column 3, which has no name"),
-        ("a;b\n1;2\n", r"has the columns a;b; it needs a and b, and lacks a, b .*separated by commas, these by semicolons"),
+        (
+            "a;b\n1;2\n",
+            r"has the columns a;b; it needs a and b, and lacks a, b .*separated by commas, these by semicolons",
+        ),
     ],
 )
 def test_a_table_that_would_lose_text_is_refused(file: Path, text: str, message: str) -> None:

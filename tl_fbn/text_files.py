@@ -165,7 +165,9 @@ def delimiter_of(path: Path) -> str:
     return "," if path.suffix.lower() == ".csv" else "\t"
 
 
-def delimited_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def delimited_table(
+    path: Path, needed: Sequence[str], *, delimiter: str | None = None
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The names of a table's columns, and for every row the number of its first line and its cells.
 
     A quoted cell may hold delimiters, quotation marks (doubled) and line breaks, which become line feeds. A column
@@ -175,12 +177,13 @@ def delimited_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[
     Args:
         path: A table in UTF-8 with a header line, whose cells :func:`delimiter_of` separates.
         needed: Names of columns that the table must have; others are passed on too.
+        delimiter: What separates cells; None leaves that to :func:`delimiter_of`.
 
     Raises:
         InputError: The bytes are no UTF-8, a column is missing or named twice, a row has another number of cells than
             the header, or the quoting is broken. The message names the line.
     """
-    delimiter = delimiter_of(path)
+    delimiter = delimiter or delimiter_of(path)
     rows = list(_raw_rows(path, delimiter))
     columns = [name for _, cells in rows[:1] for name in cells]
     _check_header(path, columns, needed, delimiter)
@@ -271,8 +274,7 @@ def _check_header(path: Path, columns: list[str], needed: Sequence[str], delimit
         # a table with another delimiter is one column
         other = next((one for one in _DELIMITER_WORDS if len(columns) == 1 and one in columns[0]), None)
         hint = (
-            f" (cells of a {path.suffix or 'file without an ending'} are separated by {_DELIMITER_WORDS[delimiter]}s, "
-            f"these by {_DELIMITER_WORDS[other]}s)"
+            f" (its cells should be separated by {_DELIMITER_WORDS[delimiter]}s, not by {_DELIMITER_WORDS[other]}s)"
             if other
             else ""
         )
