@@ -126,5 +126,5 @@ def test_masked_values_are_refused_or_become_what_is_asked() -> None:
 
 def test_doubled_columns_are_named() -> None:
     refuse_doubled_columns(["a", "b", 1], "it")
-    with pytest.raises(InputError, match="the table has two columns of the name 'a'; rename or drop one"):
+    with pytest.raises(InputError, match="the table: two columns have the name 'a'; rename or drop one"):
         refuse_doubled_columns(["a", "b", "a"], "the table")

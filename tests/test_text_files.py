@@ -103,7 +103,7 @@ def test_files_that_were_put_together_are_seen_by_their_second_mark(file: Path) 
         ("a,b,\n1,x, y\n", r"line 2 has ' y' in column 3, which has no name"),
         (
             "a;b\n1;2\n",
-            r"has the columns a;b; it needs a and b, and lacks a, b .*separated by commas, these by semicolons",
+            r"has the columns a;b; it needs a and b, and lacks a, b \(its cells should be separated by commas, not by semi",
         ),
     ],
 )

@@ -151,7 +151,7 @@ def refuse_doubled_columns(columns: Iterable[Any], where: str) -> None:
     seen = set()
     for name in columns:
         if name in seen:
-            raise InputError(f"{where} has two columns of the name {name!r}; rename or drop one of them")
+            raise InputError(f"{where}: two columns have the name {name!r}; rename or drop one of them")
         seen.add(name)
 
 

@@ -179,5 +179,5 @@ def test_a_map_holds_real_numbers_of_its_own() -> None:
 def test_a_table_with_two_columns_of_values_is_refused() -> None:
     table = UnitMap(TOY, np.arange(10.0), "t").to_dataframe()
     table["again"] = -table["value"]
-    with pytest.raises(InputError, match="the table has two columns of the name 'value'"):
+    with pytest.raises(InputError, match="the table: two columns have the name 'value'"):
         UnitMap.from_dataframe(table.rename(columns={"again": "value"}), TOY, kind="t")

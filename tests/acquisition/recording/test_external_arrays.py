@@ -205,11 +205,11 @@ def test_what_holds_no_real_numbers_is_named_by_run_and_layer(array: Any, messag
         ({"events": event(onset=1e30)}, r"events of run 1 reach row 1000000000000000019884624838656, the run has 8"),
         (
             {"events": [all_events()[0], all_events()[1].rename(columns={"duration": "onset"}).assign(duration=4)]},
-            r"the events of run 1 has two columns of the name 'onset'",
+            r"the events of run 1: two columns have the name 'onset'",
         ),
         (
             {"rows": [all_rows()[0], all_rows()[1].rename(columns={"topic": "prompt"})]},
-            r"the row table of run 1 has two columns of the name 'prompt'",
+            r"the row table of run 1: two columns have the name 'prompt'",
         ),
     ],
 )

@@ -175,7 +175,8 @@ def checked_events(table: pd.DataFrame, where: str, lines: Sequence[int] | None 
         if wrong.any():
             at = int(np.argmax(wrong))
             raise InputError(
-                f"{_place(where, at, lines)} has the {name} {table[name].tolist()[at]!r}; give a number that is not negative"
+                f"{_place(where, at, lines)} has the {name} {table[name].tolist()[at]!r}; give a number that is not "
+                "negative"
             )
         table[name] = numbers
     names = pd.Series(table["trial_type"])
@@ -192,7 +193,8 @@ def checked_events(table: pd.DataFrame, where: str, lines: Sequence[int] | None 
         at = int(np.argmax(early)) + 1
         how = "starts before the event above it" if starts[at] < starts[at - 1] else "overlaps the event above it"
         raise InputError(
-            f"{_place(where, at, lines)} {how}; blocks follow one another: sort events by onset, and let none begin in another"
+            f"{_place(where, at, lines)} {how}; blocks follow one another: sort events by onset, and let none begin in "
+            "another"
         )
     return _with_whole_times(table)
 

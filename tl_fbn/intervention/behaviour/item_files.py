@@ -218,7 +218,7 @@ def _item_with_right_first(
     prompt: Text, alternatives: Sequence[Text], right: int, texts: tuple[str, ...]
 ) -> BatteryItem:
     """The item with the right alternative moved to the front, and its place in the source."""
-    # white space around an alternative is not scored
+    # alternatives that differ by the white space around them are one
     bare = [one.strip() if isinstance(one, str) else one for one in alternatives]
     if bare.count(bare[right]) > 1:
         raise InputError(f"the right alternative {alternatives[right]!r} is offered twice, so it cannot win")
@@ -280,8 +280,8 @@ def _only_meaning(answer: Any, place: int, by: str, texts: Sequence[str], text: 
     """The place that an answer names by its letter or as a number, unless it is the text of another alternative."""
     if text in texts and texts.index(text) != place:
         raise InputError(
-            f"its answer {answer!r} is the text of the alternative in place {texts.index(text)} and the {by} of that in "
-            f"place {place}; give the alternatives labels, or the text exactly, in quotation marks"
+            f"its answer {answer!r} is the text of the alternative in place {texts.index(text)} and the {by} of the "
+            f"one in place {place}; give the alternatives labels, or the text exactly, in quotation marks"
         )
     return place
 
