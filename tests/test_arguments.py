@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from tl_fbn.arguments import as_integer, number_array, refuse_doubled_columns, token_ids, whole_number
+from tl_fbn.arguments import (
+    as_integer,
+    layer_numbers,
+    number_array,
+    numbers_of_column,
+    refuse_doubled_columns,
+    token_ids,
+    whole_number,
+)
 from tl_fbn.errors import InputError, InputTypeError
 
 NO_INTEGERS = [
@@ -128,3 +136,36 @@ def test_doubled_columns_are_named() -> None:
     refuse_doubled_columns(["a", "b", 1], "it")
     with pytest.raises(InputError, match="the table: two columns have the name 'a'; rename or drop one"):
         refuse_doubled_columns(["a", "b", "a"], "the table")
+
+
+def test_layers_are_given_once_as_integers() -> None:
+    for given in ([0, 2], (0, 2), {0, 2}, range(0, 4, 2), np.array([0, 2]), torch.tensor([0, 2])):
+        assert layer_numbers(given, "layers") == (0, 2)
+    assert layer_numbers([], "layers") == ()
+    for given in ([True], [1.0], ["1"], np.array([True, False])):
+        with pytest.raises(InputTypeError, match=r"layers holds .*, no number of a layer; .*np\.flatnonzero\(mask\)"):
+            layer_numbers(given, "layers")
+    for given in (1, "01", None, {0: 1}):
+        with pytest.raises(InputTypeError, match=r"layers=.* is no list of layers"):
+            layer_numbers(given, "layers")
+    with pytest.raises(InputError, match="layers names layer 1 twice"):
+        layer_numbers([1, 0, 1], "layers")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        ([1, 2.5, None], [1, 2.5, np.nan]),
+        (["1", " 2.5", "x"], [1, 2.5, np.nan]),
+        (pd.array([1, None], dtype="Int64"), [1, np.nan]),
+        ([True, False], [np.nan, np.nan]),
+        ([True, 2], [np.nan, 2]),
+        ([1 + 1j, 2], [np.nan, np.nan]),
+        (pd.to_datetime(["2020-01-01"]), [np.nan]),
+        (pd.to_datetime(["2020-01-01"]).tz_localize("UTC"), [np.nan]),
+        (pd.to_timedelta([1], unit="s"), [np.nan]),
+        ([pd.Timestamp("2020-01-01"), np.timedelta64(1, "s"), 3], [np.nan, np.nan, 3]),
+    ],
+)
+def test_columns_hold_the_numbers_that_they_say(cells: Any, numbers: list[float]) -> None:
+    np.testing.assert_array_equal(numbers_of_column(pd.Series(cells)), numbers)

@@ -1,4 +1,4 @@
-"""Numbers that a user hands in: whole numbers, token ids, indices of units, and arrays or tensors of numbers.
+"""Numbers that a user hands in: whole numbers, token ids, layers, columns of tables, and arrays or tensors of numbers.
 
 Python and numpy turn much into a number without a word: ``int(3.7)`` is 3, ``True`` is 1 (so that a mask looks like
 indices of units 0 and 1), ``int("3")`` is 3, an array of a masked array has lost its mask, and a complex array its
@@ -9,13 +9,18 @@ refuses the rest with an :class:`~tl_fbn.errors.InputError`. torch is not import
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+import pandas as pd
+from jaxtyping import Float, Shaped
 
 from tl_fbn.errors import InputError, InputTypeError
+
+# what pandas turns into numbers: booleans into 0 and 1, dates into nanoseconds
+_NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating, datetime, timedelta, np.datetime64, np.timedelta64)
 
 
 def whole_number(value: Any, name: str, *, least: int | None = None, most: int | None = None) -> int:
@@ -77,7 +82,7 @@ def token_ids(given: Any, what: str) -> tuple[int, ...]:
         InputError: An id is negative.
     """
     listed = given.tolist() if hasattr(given, "tolist") else given
-    if isinstance(listed, (str, bytes, Mapping)) or not isinstance(listed, Iterable):
+    if isinstance(listed, (str, bytes, Mapping, Set)) or not isinstance(listed, Iterable):
         raise InputTypeError(f"{what} is {_short(given)}, no list of token ids; give integers")
     found = []
     for place, one in enumerate(listed):
@@ -91,6 +96,55 @@ def token_ids(given: Any, what: str) -> tuple[int, ...]:
             raise InputError(f"{what} has the token id {number} in place {place}; token ids are integers from 0")
         found.append(number)
     return tuple(found)
+
+
+def layer_numbers(given: Any, name: str) -> tuple[int, ...]:
+    """Numbers of layers as a tuple of integers, or an error; whether the layers exist is for the caller to say.
+
+    >>> layer_numbers(np.array([0, 2]), "layers")
+    (0, 2)
+
+    Args:
+        given: A list, tuple, set, array or tensor of integers, each once.
+        name: What the numbers are, for the message: the name of the argument.
+
+    Raises:
+        InputTypeError: It is no list, or an entry is no integer: a float, or a boolean of a mask.
+        InputError: A layer comes twice, as in a mask of 0 and 1.
+    """
+    listed = given.tolist() if hasattr(given, "tolist") else given
+    if isinstance(listed, (str, bytes, Mapping)) or not isinstance(listed, Iterable):
+        raise InputTypeError(f"{name}={_short(given)} is no list of layers; give numbers from 0, such as [0, 1]")
+    found: list[int] = []
+    for one in listed:
+        number = as_integer(one)
+        if number is None:
+            raise InputTypeError(
+                f"{name} holds {_short(one)}, no number of a layer; give integers from 0 (of a mask, "
+                "np.flatnonzero(mask))"
+            )
+        if number in found:
+            raise InputError(
+                f"{name} names layer {number} twice; give each layer once (of a mask, np.flatnonzero(mask))"
+            )
+        found.append(number)
+    return tuple(found)
+
+
+def numbers_of_column(column: pd.Series) -> Float[np.ndarray, " line"]:
+    """A column of a table as floats: NaN for what is missing and for what is no number.
+
+    pandas alone reads a date as nanoseconds, True as 1 and of a complex number the real part.
+
+    Args:
+        column: The column, of numbers or of texts that are numbers.
+    """
+    if column.dtype.kind in "bcMm":
+        return np.full(len(column), np.nan)
+    if column.dtype == object:  # cells of many types
+        plain = [np.nan if isinstance(one, _NO_NUMBERS) else one for one in column]
+        column = pd.Series(plain, dtype=object)
+    return pd.Series(pd.to_numeric(column, errors="coerce")).to_numpy(np.float64, na_value=np.nan)
 
 
 def number_array(given: Any, what: str, *, masked: float | None = None) -> Shaped[np.ndarray, "..."]:

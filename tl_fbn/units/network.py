@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
-from tl_fbn.arguments import as_integer, number_array
+from tl_fbn.arguments import as_integer, layer_numbers, number_array
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -153,9 +153,11 @@ class Network(Result, step="networks", picture="layer_profile"):
 
         Raises:
             InputIndexError: There is no such layer.
+            InputTypeError: An entry is no integer: a float, or a boolean of a mask.
+            InputError: A layer comes twice, as in a mask of 0 and 1.
         """
         in_layers = np.zeros(self.space.n_units, dtype=bool)
-        for layer in layers:
+        for layer in layer_numbers(layers, "layers"):
             in_layers[self.space.layer_slice(layer)] = True
         return replace(self, members=self.members & in_layers)
 

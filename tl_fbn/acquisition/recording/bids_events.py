@@ -35,7 +35,7 @@ import pandas as pd
 from tl_fbn import files
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import refuse_doubled_columns
+from tl_fbn.arguments import numbers_of_column, refuse_doubled_columns
 from tl_fbn.errors import InputError
 from tl_fbn.text_files import delimited_table, json_file
 
@@ -170,7 +170,7 @@ def checked_events(table: pd.DataFrame, where: str, lines: Sequence[int] | None 
     ].reset_index(drop=True)
     for name in ("onset", "duration"):
         # what is no number becomes NaN, which is not finite either
-        numbers = pd.Series(pd.to_numeric(table[name], errors="coerce")).to_numpy(np.float64, na_value=np.nan)
+        numbers = numbers_of_column(table[name])
         wrong = ~(np.isfinite(numbers) & (numbers >= 0))
         if wrong.any():
             at = int(np.argmax(wrong))

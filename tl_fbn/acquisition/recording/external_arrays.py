@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
-from tl_fbn.arguments import number_array, refuse_doubled_columns
+from tl_fbn.arguments import number_array, numbers_of_column, refuse_doubled_columns
 from tl_fbn.errors import InputError
 
 _REQUIRED_COLUMNS = ("onset", "duration", "trial_type")
@@ -155,7 +155,7 @@ def _check_events(table: pd.DataFrame, run: int, n_rows: int) -> pd.DataFrame:
     if missing:
         raise InputError(f"events of run {run} lack {', '.join(missing)}; columns: onset, duration (rows), trial_type")
     # (block, 2) onsets and durations; what is no number becomes NaN, and NaN % 1 is not 0
-    times = table[["onset", "duration"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    times = np.stack([numbers_of_column(table[name]) for name in ("onset", "duration")], axis=1)
     if (times % 1 != 0).any() or (times[:, 1] < 1).any() or bool(np.any(table["trial_type"].isna().to_numpy())):
         raise InputError(
             f"events of run {run} need whole numbers of rows (a duration of at least 1) and a trial_type in every "

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tl_fbn.arguments import as_integer, whole_number
+from tl_fbn.arguments import as_integer, token_ids, whole_number
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
 from tl_fbn.text_files import json_value, text_lines
@@ -201,7 +201,7 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     if len(given) != 3:
         raise InputError(f"it has {len(given)} parts")
     prompt, alternatives, answer = given
-    alternatives = [one if isinstance(one, str) else tuple(one) for one in alternatives]
+    alternatives = [one if isinstance(one, str) else token_ids(one, "an alternative") for one in alternatives]
     if len(alternatives) < 2:
         raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
     # token ids have no text or letter: the right one is named by its place
@@ -211,7 +211,8 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
         if len(strings) == len(alternatives)
         else _checked_place(answer, len(alternatives))
     )
-    return _item_with_right_first(prompt if isinstance(prompt, str) else tuple(prompt), alternatives, right, ())
+    prompt = prompt if isinstance(prompt, str) else token_ids(prompt, "its prompt")
+    return _item_with_right_first(prompt, alternatives, right, ())
 
 
 def _item_with_right_first(
