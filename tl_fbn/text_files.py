@@ -279,7 +279,7 @@ def _check_header(path: Path, columns: list[str], needed: Sequence[str], delimit
             else ""
         )
         raise InputError(
-            f"{path} has the columns {', '.join(columns) or 'none'}; it needs {needed_words}, and lacks "
+            f"{path} has the columns {', '.join(columns)[:200] or 'none'}; it needs {needed_words}, and lacks "
             f"{', '.join(missing)}{hint}"
         )
     if doubled := [name for place, name in enumerate(columns) if name and name in columns[:place]]:

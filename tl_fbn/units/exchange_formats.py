@@ -88,9 +88,12 @@ def parsed(source: Any) -> Any:
     else:
         return source
     try:
-        return json_value(text)
+        value = json_value(text)
     except InputError as error:
         raise InputError(f"{where} is no JSON ({error}); give what to_json wrote, or {_FORMS}") from error
+    if not isinstance(value, (dict, list)):
+        raise InputError(f"{where} holds {str(value)[:60]}, no object or list; give what to_json wrote, or {_FORMS}")
+    return value
 
 
 def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:

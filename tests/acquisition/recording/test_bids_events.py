@@ -147,6 +147,13 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"task-x_events\.json is no JSON .* or give row_seconds="):
         fbn.read_events(path)
     assert fbn.read_events(path, row_seconds=1).equals(EVENTS)
+    for text in ("[1]", "null", "2"):
+        (tmp_path / "task-x_events.json").write_text(text)
+        with pytest.raises(InputError, match=r"task-x_events\.json holds no JSON object"):
+            fbn.read_events(path)
+    (tmp_path / "task-x_events.json").write_text('{"RowSeconds": 2, "RowSeconds": 4}')
+    with pytest.raises(InputError, match="the name 'RowSeconds' comes twice"):
+        fbn.read_events(path)
     (tmp_path / "task-x_events.json").write_text('{"RowSeconds": "two"}')
     with pytest.raises(ValueError, match=r"row_seconds='two' is no length"):
         fbn.read_events(path)

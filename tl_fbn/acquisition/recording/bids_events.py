@@ -279,7 +279,9 @@ def _row_seconds_of_sidecar(path: Path) -> Any:
     for sidecar in (own, shared):
         if sidecar.is_file():
             about = json_file(sidecar, "mend it, or give row_seconds=")
-            if isinstance(about, dict) and "RowSeconds" in about:
+            if not isinstance(about, dict):
+                raise InputError(f"{sidecar} holds no JSON object, as sidecars do; mend it, or give row_seconds=")
+            if "RowSeconds" in about:
                 return about["RowSeconds"]
     return 1.0
 
