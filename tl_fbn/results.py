@@ -21,6 +21,7 @@ What it does not do: look into subfolders, unless a subfolder is itself a record
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
+from tl_fbn.text_files import delimited_table, read_text
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 
@@ -107,7 +109,14 @@ def _load_unguarded(path: Path) -> Any:
         return _load_folder(path)
     if path.suffix.lower() in TABLES and path.is_file():
         try:
-            return pd.read_csv(path, sep=TABLES[path.suffix.lower()])
+            text = read_text(path)
+            delimited_table(path, ())  # raises for what pandas would shift, rename or fill up
+            # a condition may be called None or NA, which pandas takes for missing
+            missing = ["", "n/a", "nan", "NaN"]
+            delimiter = TABLES[path.suffix.lower()]
+            return pd.read_csv(io.StringIO(text), sep=delimiter, keep_default_na=False, na_values=missing)
+        except InputError:
+            raise
         except ValueError as error:  # pandas' own errors are ValueErrors
             raise InputError(
                 f"{path} is no table ({error}); give a .csv or .tsv with a line of column names"

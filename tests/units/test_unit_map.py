@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.units import QUICK, TOY, each_unit, space_of
+from tl_fbn.errors import InputError
 from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
 from tl_fbn.units.unit_map import _number_of_units
 
@@ -152,3 +154,30 @@ def test_map_comes_back_from_its_file(tmp_path: Path, dtype: type[np.floating]) 
     assert loaded.values.tobytes() == values.tobytes()
     assert (loaded.space, loaded.space.model, loaded.space.weights) == (space, "töy", "ab")
     assert (loaded.kind, loaded.provenance) == ("z", {"method": "glm", "seed": 3})
+
+
+def test_masked_units_have_no_value() -> None:
+    given = np.ma.array(np.arange(10.0), mask=np.arange(10) == 9)
+    scores = UnitMap(TOY, given, "t")
+    assert math.isnan(scores.values[9])
+    assert scores.top(1).indices.tolist() == [8]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_map_holds_real_numbers_of_its_own() -> None:
+    values = np.arange(10.0)
+    scores = UnitMap(TOY, values, "t")
+    values[:] = 0
+    assert scores.values.tolist() == list(range(10))
+    tensor = torch.arange(10.0, requires_grad=True)
+    assert UnitMap(TOY, tensor, "t").values.tolist() == UnitMap(TOY, tensor.bfloat16(), "t").values.tolist()
+    for bad in (values + 1j, values.astype(str), values.astype(object), values.astype("datetime64[D]")):
+        with pytest.raises(InputError, match="the values of a map has the type"):
+            UnitMap(TOY, bad, "t")
+
+
+def test_a_table_with_two_columns_of_values_is_refused() -> None:
+    table = UnitMap(TOY, np.arange(10.0), "t").to_dataframe()
+    table["again"] = -table["value"]
+    with pytest.raises(InputError, match="the table: two columns have the name 'value'"):
+        UnitMap.from_dataframe(table.rename(columns={"again": "value"}), TOY, kind="t")

@@ -21,7 +21,6 @@ the lines at the top: else they are demonstrations of the chats that neurons wer
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +31,9 @@ import numpy as np
 
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.acquisition.model.contexts import render
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.text_files import delimited_rows, json_lines
+from tl_fbn.text_files import delimited_rows, json_file, json_lines
 from tl_fbn.units import html_table
 
 InstructionPlace = Literal["first", "every", "system"]
@@ -119,6 +119,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     readers = {".json": _natural_instructions, ".jsonl": _lines, ".csv": _table, ".tsv": _table}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} ends with {path.suffix or 'nothing'}; endings that can be read: {', '.join(readers)}")
+    n = None if n is None else whole_number(n, "n", least=0)
     found = []
     for where, row in readers[path.suffix.lower()](path):
         example = _example(row, f"{path}, {where}")
@@ -171,6 +172,8 @@ def few_shot_chats(
             chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
+    n = None if n is None else whole_number(n, "n", least=0)
+    whole_number(n_shots, "n_shots")
     rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
     if n_shots < 0 or len(rows) < n_shots + 1:
         raise InputError(f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}")
@@ -221,7 +224,7 @@ def _example(row: Any, where: str) -> Example:
         return row
     if isinstance(row, Mapping):
         row = (row.get("instruction") or "", row.get("input"), row.get("output"))
-    elif len(row) and isinstance(row[0], Mapping):
+    elif isinstance(row, Sequence) and len(row) and isinstance(row[0], Mapping):
         chat = as_chat(row)
         if [role for role, _ in chat] != ["user", "assistant"]:
             raise InputError(
@@ -231,6 +234,7 @@ def _example(row: Any, where: str) -> Example:
     # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)
+        or not isinstance(row, Sequence)
         or len(row) != 3
         or not all(isinstance(part, str) for part in row)
         or not (row[1] and row[2])
@@ -243,17 +247,17 @@ def _example(row: Any, where: str) -> Example:
 
 def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and fields of every instance of a Natural-Instructions task."""
-    try:
-        task = json.loads(path.read_text(encoding="utf-8"))
-        definition = task["Definition"]
-        instances = task["Instances"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is no Natural-Instructions task ({error!r}); it has a Definition and Instances"
-        ) from error
+    allowed = "a task of Natural Instructions is an object with a Definition (text) and Instances (a list of objects)"
+    task = json_file(path, allowed)
+    definition, instances = (task.get("Definition"), task.get("Instances")) if isinstance(task, dict) else (None, None)
     # Definition is a text or a list of texts, output a text or a list of right answers
-    instruction = definition if isinstance(definition, str) else "\n".join(definition)
+    texts = [definition] if isinstance(definition, str) else definition
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts) or not isinstance(instances, list):
+        raise InputError(f"{path} is no Natural-Instructions task: it has no Definition or no Instances; {allowed}")
+    instruction = "\n".join(texts)
     for number, instance in enumerate(instances):
+        if not isinstance(instance, dict):
+            raise InputError(f"{path}, instance {number} is {type(instance).__name__}; each has an input and an output")
         output = instance.get("output")
         first = output[0] if isinstance(output, list) and output else output
         yield f"instance {number}", {"instruction": instruction, "input": instance.get("input"), "output": first}

@@ -13,7 +13,7 @@ is tested on the prompts that it was found on. No model is run here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,9 @@ from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.arguments import as_integer, token_ids
 from tl_fbn.attribution.cross_entropy import LossItem
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, InputTypeError
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> No
             raise InputError(
                 f"item {number} is {str(item)[:60]!r}; an item is a chat, a string or a list of token ids, not empty"
             )
+        if not isinstance(item, str) and not isinstance(item[0], (Mapping, tuple)):
+            token_ids(item, f"item {number}")  # raises for what is none
     if positions is not None and len(positions) != len(items):
         raise InputError(f"positions has {len(positions)} entries for {len(items)} items; give one a item")
     if positions is not None and tokens != "special":
@@ -176,11 +179,14 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
 
 def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
     """The positions given for item ``number`` of ``n`` tokens as one or two lists, without position 0."""
-    entries = [_plain(entry) for entry in _plain(positions)]
-    nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
+    entries = _plain(positions)
+    if isinstance(entries, (str, Mapping)) or not isinstance(entries, Iterable):
+        raise InputTypeError(f"positions of item {number} are {entries!r}; give a list of positions, or two lists")
+    entries = [_plain(entry) for entry in entries]
+    nested = bool(entries) and isinstance(entries[0], (list, tuple, range))
     if nested and len(entries) > 2:
         raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
-    groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
+    groups = [_whole_positions(group, n, number) for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
@@ -193,6 +199,26 @@ def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
             f"to {n - 1}"
         )
     return groups
+
+
+def _whole_positions(group: Any, n: int, number: int) -> list[int]:
+    """The positions of one list as integers; masks are refused, whose entries would be positions 0 and 1."""
+    if not isinstance(group, (list, tuple, range)):
+        raise InputTypeError(f"positions of item {number} mix lists and {group!r}; give one list, or two lists")
+    found = [as_integer(at) for at in group]
+    if None in found:
+        raise InputTypeError(
+            f"positions of item {number} hold {group[found.index(None)]!r}; positions are integers (of a mask, "
+            "np.flatnonzero(mask))"
+        )
+    whole = [at for at in found if at is not None]
+    if len(set(whole)) < len(whole):
+        twice = next(at for place, at in enumerate(whole) if at in whole[:place])
+        raise InputError(
+            f"positions of item {number} name position {twice} of its {n} tokens twice; give each once (of a mask, "
+            "np.flatnonzero(mask))"
+        )
+    return whole
 
 
 def _digests(layout: TokenLayout, bos: int | None) -> set[str]:

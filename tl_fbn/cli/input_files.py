@@ -60,6 +60,8 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
     for where, line in _numbered_lines(Path(source), _PROMPT_LINE):
         if not isinstance(line, dict) or not isinstance(line.get("condition"), str) or not line["condition"]:
             raise InputError(f"{where} names no condition; {_PROMPT_LINE}")
+        if "messages" in line and "prompt" in line:
+            raise InputError(f"{where} has a prompt and messages, of which only one can be shown; {_PROMPT_LINE}")
         if "messages" in line:
             prompt: Any = _checked_messages(line["messages"], where, _PROMPT_LINE)
         else:
@@ -94,6 +96,8 @@ def read_chats(source: str, n: int | None = None) -> list[Any]:
     found: list[Any] = []
     # the four forms of a line: an object with messages or with text, a list of messages, a string
     for where, line in _numbered_lines(Path(source), _CHAT_LINE):
+        if isinstance(line, dict) and "messages" in line and "text" in line:
+            raise InputError(f"{where} has a text and messages, of which only one can be read; {_CHAT_LINE}")
         if isinstance(line, dict) and "messages" in line:
             line = line["messages"]
         elif isinstance(line, dict) and isinstance(line.get("text"), str):

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, InputKeyError
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -75,14 +76,16 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         for name, network in self.networks.items():
             self.space.require_same(network.space, f"put network {name!r} into an atlas:")
         # what was measured has one entry a network; noise_iq alone has one a decomposition
-        for what, array, shape in (
-            ("maps", self.maps, (len(self.networks), self.space.n_units)),
-            ("stability", self.stability, (len(self.networks),)),
-            ("stability_p", self.stability_p, (len(self.networks),)),
-            ("explained", self.explained, (len(self.networks),)),
-        ):
-            if array is not None and array.shape != shape:
-                raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+        shapes = dict.fromkeys(_ARRAY_FIELDS, (len(self.networks),)) | {
+            "maps": (len(self.networks), self.space.n_units),
+            "noise_iq": None,
+        }
+        for what, shape in shapes.items():
+            if getattr(self, what) is not None:
+                array = number_array(getattr(self, what), f"{what} of this atlas", masked=np.nan)
+                if shape is not None and array.shape != shape:
+                    raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+                object.__setattr__(self, what, array)
         # a network's own name is the one that the atlas gives it, so that pictures and tables agree
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 

@@ -6,7 +6,6 @@ Units are numbered twice: within their layer, from 0, and *flat* over all layers
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from tl_fbn.arguments import as_integer, whole_number
 from tl_fbn.errors import InputError, InputIndexError
 
 Provenance = Mapping[str, Any]
@@ -69,9 +69,8 @@ class UnitSpace:
     weights: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        widths = tuple(
-            operator.index(width) for width in self.widths
-        )  # numpy integers become plain ones, 4.0 is refused
+        # numpy integers become plain ones; 4.0 and True are refused
+        widths = tuple(whole_number(width, f"width of layer {layer}") for layer, width in enumerate(self.widths))
         if not widths or min(widths) < 0 or sum(widths) == 0:
             raise InputError(f"widths {self.widths} describe no units; give the number of units of every layer")
         object.__setattr__(self, "widths", widths)
@@ -106,10 +105,11 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such layer.
         """
-        if not 0 <= layer < self.n_layers:
-            raise InputIndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
+        number = as_integer(layer)  # True is no layer 1, nor 1.0
+        if number is None or not 0 <= number < self.n_layers:
+            raise InputIndexError(f"layer {layer!r} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
         offsets = self.offsets
-        return slice(offsets[layer], offsets[layer + 1])
+        return slice(offsets[number], offsets[number + 1])
 
     def locate(self, index: int) -> tuple[int, int]:
         """The layer of a unit, and its number within the layer.
@@ -120,11 +120,12 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such unit.
         """
-        if not 0 <= index < self.n_units:
-            raise InputIndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
+        number = as_integer(index)
+        if number is None or not 0 <= number < self.n_units:
+            raise InputIndexError(f"unit {index!r} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
         # side="right": layers of width 0 start where the next layer does, and the last to start there has the unit
-        layer = int(np.searchsorted(self.offsets, index, side="right")) - 1
-        return layer, int(index) - self.offsets[layer]
+        layer = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        return layer, number - self.offsets[layer]
 
     def index(self, layer: int, unit: int) -> int:
         """The flat index of a unit.
@@ -137,11 +138,12 @@ class UnitSpace:
             InputIndexError: There is no such layer, or no such unit in it.
         """
         span = self.layer_slice(layer)
-        if not 0 <= unit < span.stop - span.start:
+        number = as_integer(unit)
+        if number is None or not 0 <= number < span.stop - span.start:
             raise InputIndexError(
-                f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit} is none of them"
+                f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit!r} is none of them"
             )
-        return span.start + int(unit)
+        return span.start + number
 
     def about(self) -> dict[str, Any]:
         """The space as values that JSON can hold; :meth:`from_about` reads them."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from tl_fbn.arguments import number_array, refuse_doubled_columns
 from tl_fbn.errors import InputError
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
@@ -61,7 +62,8 @@ class UnitMap(Result, step="scores", picture="unit_map"):
     _settings_ = ("kind",)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
+        # masked units have no value; a copy, as whoever made the array may write to it
+        values = np.array(number_array(self.values, "the values of a map", masked=np.nan))
         if not np.issubdtype(values.dtype, np.floating):
             values = values.astype(np.float64)
         if values.shape != (self.space.n_units,):
@@ -174,6 +176,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
                 a value is no number; without a space, a layer or unit is missing. The message names the line, counted
                 from 0.
         """
+        refuse_doubled_columns(table.columns, "the table")
         layers, units, values = frame_columns(table, value)
         if space is None:
             space = UnitSpace(site, complete_widths(layers, units))

@@ -84,8 +84,9 @@ def test_without_a_row_table(tmp_path: Path) -> None:
 def test_mean_is_over_all_rows_in_double_precision(recording: Recording) -> None:
     together = np.concatenate([np.concatenate(run, axis=1) for run in arrays()])
     np.testing.assert_allclose(recording.mean(), together.mean(0, dtype=np.float64), rtol=1e-12)
-    big = Recording.from_arrays([[np.array([[16777217.0], [16777219.0], [16777221.0]])]], events=[blocks(["a"], 3)])
-    assert big.mean()[0] == np.array([16777216, 16777220, 16777220]).mean()  # what float32 stores, exactly averaged
+    large = np.array([[16777216], [16777220], [16777220]], np.float32)
+    big = Recording.from_arrays([[large]], events=[blocks(["a"], 3)])
+    assert big.mean()[0] == large.mean(dtype=np.float64)  # what float32 stores, exactly averaged
 
 
 # Keys

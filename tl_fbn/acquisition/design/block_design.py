@@ -31,13 +31,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeGuard
 
 import pandas as pd
 
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
+from tl_fbn.arguments import token_ids
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
@@ -334,7 +335,9 @@ def _distinct_prompts(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
         elif isinstance(prompt, Iterable):
             items = tuple(prompt)
             is_messages = bool(items) and isinstance(items[0], Mapping)
-            hashable = _chat_from_messages(name, items) if is_messages else tuple(map(int, items))
+            where = f"a prompt of condition {name!r}"
+            ids = items if isinstance(prompt, Iterator) else prompt
+            hashable = _chat_from_messages(name, items) if is_messages else token_ids(ids, where)
             empty = not hashable
         else:
             raise InputError(

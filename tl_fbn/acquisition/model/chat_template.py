@@ -40,6 +40,7 @@ from tl_fbn.acquisition.design.block_design import Chat
 from tl_fbn.acquisition.model.contexts import beginning, render
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.arguments import token_ids
 from tl_fbn.errors import InputError
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
@@ -129,13 +130,13 @@ class Layouts:
             item: A chat, a string, or token ids, whose kinds are unknown.
 
         Raises:
-            InputError: A chat or string cannot be laid out with this tokenizer.
+            InputError: A chat or string cannot be laid out with this tokenizer, or token ids are no integers.
         """
         if isinstance(item, str):
             return self._of_string(item)
-        if len(item) and isinstance(item[0], (Mapping, tuple)):
+        if isinstance(item, Sequence) and len(item) and isinstance(item[0], (Mapping, tuple)):
             return self._of_chat(as_chat(cast("Sequence[Any]", item)))
-        ids = tuple(int(token) for token in cast("Sequence[int]", item))
+        ids = token_ids(item, "the text")
         return TokenLayout(ids, tuple(str(i) for i in ids), ("",) * len(ids), np.zeros(len(ids), dtype=int))
 
     def _of_chat(self, chat: Chat) -> TokenLayout:

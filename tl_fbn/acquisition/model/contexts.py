@@ -14,9 +14,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from tl_fbn.acquisition.design.block_design import BlockDesign, Chat, Prompt, is_chat, prompt_digest, too_few_prompts
+from tl_fbn.arguments import token_ids
 from tl_fbn.errors import InputError
 
 
@@ -82,10 +83,11 @@ def encode(
         d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it counts as none. None if unknown.
 
     Raises:
-        InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a chat template.
+        InputError: A string or chat without a tokenizer, a chat for a tokenizer without a chat template, or token ids
+            that are no integers.
     """
     if not isinstance(prompt, str) and not is_chat(prompt):
-        return tuple(map(int, cast("Sequence[int]", prompt)))
+        return token_ids(prompt, "the prompt")
     if tokenizer is None:
         kind = "string" if isinstance(prompt, str) else "chat"
         raise InputError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")

@@ -27,7 +27,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import store
-from tl_fbn.acquisition.recording.external_arrays import check_arrays
+from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays, stored_array
+from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import open_runs, write_runs
@@ -93,7 +94,7 @@ class Recording(Result, Sequence, step="recording"):
     @classmethod
     def from_arrays(
         cls,
-        activations: Sequence[Sequence[np.ndarray]],
+        activations: Sequence[Sequence[Any]],
         *,
         events: Sequence[pd.DataFrame],
         rows: Sequence[pd.DataFrame] | None = None,
@@ -108,7 +109,7 @@ class Recording(Result, Sequence, step="recording"):
         Recording in memory: 1 runs, 128 rows, external mlp.neurons (2 layers of 5, 7); conditions sort, reverse
 
         Args:
-            activations: A list (run) of lists (layer) of arrays (row, unit), finite; they are stored as float32. Layers
+            activations: A list (run) of lists (layer) of arrays or tensors (row, unit), finite; kept as float32. Layers
                 have the same units in every run; a layer of which nothing was recorded has an array of 0 columns.
             events: For every run a table of its blocks with the columns ``onset`` (first row, from 0) and ``duration``
                 (number of rows), both whole numbers of rows, and ``trial_type`` (the condition).
@@ -122,10 +123,10 @@ class Recording(Result, Sequence, step="recording"):
             The recording: opened from ``path`` if that was given, else in memory.
 
         Raises:
-            InputError: Shapes, tables or values do not fit together (the message names run and layer), or the folder
-                holds another recording.
+            InputError: Shapes, tables or values do not fit together, a value is masked or no real number, float32 would
+                blur how a unit varies (messages name run and layer), or the folder holds another recording.
         """
-        arrays = [[np.asarray(layer) for layer in run] for run in activations]  # arrays[run][layer] is (row, unit)
+        arrays = arrays_of(activations)  # arrays[run][layer] is (row, unit)
         tables = check_arrays(arrays, events, rows)
         space = UnitSpace(site, tuple(layer.shape[1] for layer in arrays[0]), model)
         # The key is a digest of all that is stored: equal activations, events and row tables have equal keys.
@@ -144,7 +145,8 @@ class Recording(Result, Sequence, step="recording"):
         }
         runs = []
         for run, (event_table, row_table) in zip(arrays, tables, strict=True):
-            stored = [np.ascontiguousarray(layer, np.float32) for layer in run]
+            # what is written at once needs no copy
+            stored = [stored_array(layer) if path is None else np.ascontiguousarray(layer, np.float32) for layer in run]
             layers = {number: read_only_view(layer) for number, layer in enumerate(stored) if layer.shape[1]}
             runs.append(Run(space, layers, {"key": about["key"]}, None, {"events": event_table, "rows": row_table}))
         recording = cls((space,), (tuple(runs),), about)

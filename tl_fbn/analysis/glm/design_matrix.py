@@ -318,7 +318,9 @@ def one_per_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recordi
             raise InputError(f"the design of run {number} has no columns; give at least one regressor")
         if matrix.columns.duplicated().any():
             raise InputError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
-        if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
+        numeric = pd.api.types.is_numeric_dtype
+        complex_ = pd.api.types.is_complex_dtype  # a cast to floats would keep the real part
+        if words := [str(name) for name in matrix if not numeric(matrix[name]) or complex_(matrix[name])]:
             raise InputError(
                 f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
             )

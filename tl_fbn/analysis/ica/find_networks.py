@@ -50,6 +50,7 @@ from tl_fbn.analysis.ica.icasso import (
 from tl_fbn.analysis.ica.membership import MembershipRule, cut
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.units import Atlas, Network, UnitSpace
 
@@ -153,8 +154,7 @@ def find_networks(
             f"find_networks decomposes a recording; got {type(recording).__name__}. "
             "Scan first, or use Recording.from_arrays"
         )
-    if n_components != int(n_components):
-        raise InputError(f"n_components={n_components} is no whole number")
+    n_components = whole_number(n_components, "n_components")
     _check_options(recording, n_components, across_layers, n_restarts, drop_first, clip)
     n_null = -(-20 // n_components) if n_null is None else n_null  # 20 noise networks: a p of .05 can be reached
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))

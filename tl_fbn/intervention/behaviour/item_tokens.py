@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
+from tl_fbn.arguments import token_ids
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
 
@@ -238,8 +239,8 @@ def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | 
     if isinstance(alternative, str) != isinstance(prompt, str) and prompt:
         raise InputError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
     if not isinstance(alternative, str):
-        before = () if not prompt else tuple(int(token) for token in prompt)
-        ids = (*before, *(int(token) for token in alternative))
+        before = token_ids(prompt, "a prompt") if prompt else ()
+        ids = (*before, *token_ids(alternative, "an answer or alternative"))
         return _checked_sequence(ids, max(len(before), 1), alternative)
     if not prompt:
         return _checked_sequence(encode(tokenizer, alternative, d_vocab=d_vocab), 1, alternative)
@@ -277,7 +278,7 @@ def item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
         if isinstance(alternative, str):
             whole.append(f"{item.prompt} {alternative}" if item.prompt else alternative)
         else:
-            whole.append((*(int(token) for token in item.prompt), *alternative) if item.prompt else alternative)
+            whole.append((*token_ids(item.prompt, "a prompt"), *alternative) if item.prompt else alternative)
         for text in whole:
             found.add(prompt_digest(text))
             if tokenizer is not None or not isinstance(text, str):

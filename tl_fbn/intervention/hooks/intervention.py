@@ -30,6 +30,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
+from tl_fbn.arguments import layer_numbers
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
@@ -173,17 +174,18 @@ def layer_edits(
     """
     _check_space(site.space, network)
     # a layer may exist in the model and yet have no unit at this site (a mixture of experts at mlp.neurons)
-    unknown = [layer for layer in layers or () if layer not in site.hook_names]
+    chosen = None if layers is None else layer_numbers(layers, "layers")
+    unknown = [layer for layer in chosen or () if layer not in site.hook_names]
     if unknown:
         raise InputError(
-            f"layers={list(layers or ())} names {unknown}, which have no units at {site.space.describe()}; "
+            f"layers={list(chosen or ())} names {unknown}, which have no units at {site.space.describe()}; "
             f"layers: {', '.join(map(str, site.hook_names))}"
         )
     edits = {}
     for layer, name in site.hook_names.items():
         members = np.flatnonzero(network.members[network.space.layer_slice(layer)])
         # no hook where there is nothing to change: an empty network leaves the model bit-identical
-        if members.size and (layers is None or layer in layers):
+        if members.size and (chosen is None or layer in chosen):
             # at attn.heads a unit is a head, so the width of the layer is its number of heads
             n_heads = site.space.widths[layer] if site.space.site == HEADS else 0
             edits[name] = LayerEdit(op, members, values(layer, members), where=at, lines=lines, n_heads=n_heads)

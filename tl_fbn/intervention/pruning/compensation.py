@@ -37,6 +37,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.forward_passes import Enough
+from tl_fbn.arguments import token_ids
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.units import Network
@@ -164,7 +165,11 @@ def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int)
         )
     tokenizer = tokenizer_of(model)
     vocabulary = host.vocabulary_size(model)
-    sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]
+    given = [
+        one if isinstance(one, str) else token_ids(one, f"prompt {number} of compensate=")
+        for number, one in enumerate(prompts)
+    ]
+    sequences = [encode(tokenizer, one, d_vocab=vocabulary) for one in given]
     context = host.context_length(model) or max(map(len, sequences))
     for number, sequence in enumerate(sequences):
         if not 0 < len(sequence) <= context:
