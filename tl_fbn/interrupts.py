@@ -1,22 +1,20 @@
-"""Interrupts wait while something is put on or taken off, so that ^C never leaves half of it behind.
+"""^C waits while something is put on or taken off, so that it never leaves half of it behind.
 
 A ``with`` block may change what outlives it: hooks on a model, whether its parameters require a gradient. Python calls
-the handler of a signal between almost any two instructions of the main thread, and the handler of ^C raises an error
-there. If that is inside ``__enter__``, no ``__exit__`` follows; if it is inside ``__exit__``, even before its first
-line, the rest of it never runs. ``try`` and ``finally`` alone cannot help: they are entered too late.
+the handler of ^C between almost any two instructions of the main thread, and the handler raises an error there. If that
+is inside ``__enter__``, no ``__exit__`` follows; if it is inside ``__exit__``, even before its first line, the rest of
+it never runs. ``try`` and ``finally`` alone cannot help: they are entered too late.
 
-While such a block is open, a gate therefore stands in for each signal's handler. It looks where the main thread was
-when the signal came. Anywhere else than in this file's own functions, and what they call, it passes the signal on at
-once: the body of a block is interrupted as ever. Inside them it notes the signal, which is passed on when the work is
-done: after everything was taken off again, if the block was being entered or left. Only handlers that are written in
-Python have gates, and they get their places back when the block ends.
+While a block of this file is open, a :class:`_Gate` therefore stands in for the handler of ^C. It looks where the main
+thread was. In ``__enter__`` or ``__exit__`` of :class:`Uninterrupted`, or in anything that they called, it notes the
+interrupt, and these two pass it on as their last act: when nothing has been put on, or everything has been taken off.
+Anywhere else it passes the interrupt on at once, so that the body of a block is interrupted as ever.
 
-:class:`Uninterrupted` is such a ``with`` block, :func:`uninterrupted` makes one of a function, and :func:`unbroken` is
-for work that is no block.
+:class:`Uninterrupted` is such a block, :func:`uninterrupted` makes one of a function, and :func:`unbroken` is for work
+that is no block. Other threads need no gate, because Python calls handlers in the main thread only.
 
-Cost: some 50 microseconds a block. What it does not do: hold back what other threads raise in this one
-(``PyThreadState_SetAsyncExc``), SIGKILL, or a handler that is written in C. Other threads need no gates, because
-Python runs handlers in the main thread only.
+Cost: some 20 microseconds a block. What it does not do: hold back other signals than that of ^C (a handler of SIGTERM
+or SIGALRM that raises an error), or an error that a thread raises in another.
 """
 
 from __future__ import annotations
@@ -32,37 +30,39 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Entered = TypeVar("Entered")
+Handler = Callable[[int, FrameType | None], Any]
 
-# the signals for which people write handlers, as far as this system has them
-_NAMES = ("INT", "TERM", "ALRM", "HUP", "USR1", "USR2", "QUIT", "VTALRM", "PROF", "CHLD", "XCPU", "BREAK")
-_SIGNALS = tuple(getattr(signal, f"SIG{name}") for name in _NAMES if hasattr(signal, f"SIG{name}"))
-# names of the functions below that must run to their end, and the globals by which their frames are known
-_FUNCTIONS_AT_WORK = {"__enter__", "__exit__", "run_unbroken"}
-_GLOBALS = globals()
-# (handler, signal) of signals that came while such a function ran; handlers belong to the process, and so does this.
-# Only the main thread touches it, and it is empty whenever no such function runs
-_waiting: list[tuple[Callable[[int, FrameType | None], Any], int]] = []
+# The handler to which an interrupt is still to be passed on, if one came. Handlers belong to the process, and so does
+# this; only the main thread touches it, and it is empty whenever that thread is in no __enter__ or __exit__
+_waiting: list[Handler] = []
 
 
-class Gate:
-    """Stands in for the handler of a signal.
+class _Gate:
+    """Stands in for the handler of ^C.
 
     Args:
         handler: The handler, which is called at once or when the work is done.
     """
 
-    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+    def __init__(self, handler: Handler) -> None:
         self.handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        if _is_at_work(frame):
-            _waiting.append((self.handler, number))
-            return None
+        while frame is not None:
+            if frame.f_code in _CODES_AT_WORK:
+                _waiting[:] = [self.handler]
+                return None
+            frame = frame.f_back
         return self.handler(number, frame)
+
+    def open(self) -> None:
+        """Give the handler its place back, unless somebody has taken that since."""
+        if _in_main_thread() and signal.getsignal(signal.SIGINT) is self:
+            signal.signal(signal.SIGINT, self.handler)
 
 
 class Uninterrupted(AbstractContextManager[Entered], Generic[Entered]):
-    """A ``with`` block that no interrupt enters or leaves by half; it may be entered again, also inside itself.
+    """A ``with`` block that ^C never enters or leaves by half; it may be entered again, also inside itself.
 
     Its classes say in ``_put_on`` what entering does.
     """
@@ -71,55 +71,53 @@ class Uninterrupted(AbstractContextManager[Entered], Generic[Entered]):
         """Do what the block is for.
 
         Args:
-            undo: Takes what must be done at the end, the last first; each step belongs there before, or in the same
-                call as, what it undoes. All of it is also done where this function raises an error.
+            undo: Takes what must be done at the end, the last first. It is also done where this function raises an
+                error, so that a step belongs there before, or in the same call as, what it undoes.
 
         Returns:
             What ``with ... as`` gives.
         """
         raise NotImplementedError
 
+    @functools.cached_property
+    def _undos(self) -> list[ExitStack]:
+        """What each open ``with`` must undo, innermost last; a stack, because a block may be entered several times."""
+        return []
+
     def __enter__(self) -> Entered:
-        delivers = _delivers(sys._getframe(1))
-        gates = _Gates()
         undo = ExitStack()
-        # innermost last: a block may be entered several times
-        entered = vars(self).setdefault("_entered", [])
         try:
-            if delivers:
-                gates.shut()
+            if _in_main_thread():
+                handler = signal.getsignal(signal.SIGINT)
+                # an open block around this one has its gate there; SIG_IGN and handlers written in C raise no error
+                if callable(handler) and not isinstance(handler, _Gate):
+                    gate = _Gate(handler)
+                    undo.callback(gate.open)
+                    signal.signal(signal.SIGINT, gate)
             value = self._put_on(undo)
-            entered.append((undo, gates))
+            undo.callback(self._undos.pop)
+            self._undos.append(undo)
             # Python looks for signals after calls: none can come between the last look at the list and the body
-            while delivers and _waiting:
-                _deliver()
+            while _in_main_thread() and _waiting:
+                _pass_on()
         except BaseException:
             try:
-                if entered and entered[-1][0] is undo:
-                    entered.pop()
                 undo.close()
             finally:
-                gates.open()
-                while delivers and _waiting:
-                    _deliver()
+                while _in_main_thread() and _waiting:
+                    _pass_on()
             raise
         return value
 
     def __exit__(self, *exception: Any) -> None:
-        undo, gates = vars(self)["_entered"].pop()
-        delivers = False
         try:
-            try:
-                delivers = _delivers(sys._getframe(1))
-                # again: for handlers that the body has put there since
-                if delivers:
-                    gates.shut()
-            finally:
-                undo.close()
+            self._undos[-1].close()
         finally:
-            gates.open()
-            while delivers and _waiting:
-                _deliver()
+            while _in_main_thread() and _waiting:
+                _pass_on()
+
+
+_CODES_AT_WORK = (Uninterrupted.__enter__.__code__, Uninterrupted.__exit__.__code__)
 
 
 class _FunctionBlock(Uninterrupted[Entered]):
@@ -162,76 +160,24 @@ def uninterrupted(
 
 
 def unbroken(function: Callable[Given, Entered]) -> Callable[Given, Entered]:
-    """Decorator: the function runs to its end once it has begun, and interrupts are passed on after that.
+    """Decorator: the function runs to its end once it has begun, and ^C is passed on after that.
 
     Args:
         function: The function; it should be short.
     """
 
     @functools.wraps(function)
-    def run_unbroken(*args: Given.args, **kwargs: Given.kwargs) -> Entered:
-        delivers = _delivers(sys._getframe(1))
-        gates = _Gates()
-        try:
-            if delivers:
-                gates.shut()
-            return function(*args, **kwargs)
-        finally:
-            gates.open()
-            while delivers and _waiting:
-                _deliver()
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Entered:
+        with _FunctionBlock(lambda _: function(*args, **kwargs)) as value:
+            return value
 
-    return run_unbroken
+    return run
 
 
-class _Gates:
-    """The gates that one block has put before handlers."""
-
-    def __init__(self) -> None:
-        self._shut: dict[int, Gate] = {}
-
-    def shut(self) -> None:
-        """Put a gate before every handler that is written in Python and has none."""
-        for number in _SIGNALS:
-            handler = signal.getsignal(number)
-            # neither callable: the system's own handling, and a handler written in C
-            if callable(handler) and not isinstance(handler, Gate):
-                # noted first: an interrupt by a signal that has no gate yet must find those that have
-                gate = self._shut[number] = Gate(handler)
-                signal.signal(number, gate)
-
-    def open(self) -> None:
-        """Give the handlers their places back, unless somebody has taken those since."""
-        if not self._shut or threading.current_thread() is not threading.main_thread():
-            return
-        number, gate = self._shut.popitem()
-        try:
-            if signal.getsignal(number) is gate:
-                signal.signal(number, gate.handler)
-        finally:
-            # also where the handler, back in its place, raises an error at once
-            self.open()
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
-def _is_at_work(frame: FrameType | None) -> bool:
-    """Whether a frame is that of a function of this file that must run to its end, or of something it called."""
-    while frame is not None:
-        if frame.f_globals is _GLOBALS and frame.f_code.co_name in _FUNCTIONS_AT_WORK:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _delivers(caller: FrameType) -> bool:
-    """Whether a function of this file, when it ends, passes on what came: the outermost one of the main thread."""
-    return threading.current_thread() is threading.main_thread() and not _is_at_work(caller)
-
-
-def _deliver() -> None:
-    """Call the handlers of all signals that wait, also where one of them raises an error."""
-    handler, number = _waiting.pop(0)
-    try:
-        handler(number, sys._getframe(1))
-    finally:
-        if _waiting:
-            _deliver()
+def _pass_on() -> None:
+    """Call the handler to which an interrupt is still to be passed on."""
+    _waiting.pop()(signal.SIGINT, sys._getframe(1))

@@ -14,9 +14,8 @@ Where the prompt ends and what the model writes begins is known from the first o
 3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
 
 A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
-method behind: neither where an interrupt falls into this (:mod:`tl_fbn.interrupts`), nor on a copy of the model. One
-whose leases were lost without being closed takes itself off at the next pass. Threads do not see each other's passes.
-Cost: microseconds a pass.
+method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`). Threads do not see each other's passes. Cost: microseconds
+a pass.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ import functools
 import inspect
 import operator
 import threading
-import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import refuse_copy
 from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.interrupts import unbroken, uninterrupted
 
@@ -63,46 +62,36 @@ class Reader:
     def __init__(self, entry_module: Any) -> None:
         self._entry_module = weakref.ref(entry_module)
         self._state = _ThreadState()
-        self._listeners: list[_Listener] = []  # one for each lease
+        self._listeners: list[int] = []  # id() of the model as its user holds it, once for each lease
         self._handles: list[Any] = []  # of torch's hooks on the entry module
         # (id of the model, object, name of the method, (attribute before or None, replacement))
         self._replaced_methods: list[tuple[int, Any, str, Any]] = []
         self._pad_token: int | None = None
         self._argument_names: list[str] = []  # of the entry module's forward, for arguments that are given by position
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
-        """A new reader: a copy of the model, hooks included, must not report to the reader of the original.
-
-        Nobody holds a lease on it, so that it takes itself off.
-        """
-        entry_module = self._entry_module()
-        twin = memo[id(self)] = Reader(memo.get(id(entry_module), entry_module))
-        return twin
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        # a copy of the model would report to this reader, whose hooks nobody would take off it
+        refuse_copy("an intervention on some positions")
 
     @property
     def now(self) -> Reading | None:
         """The innermost running pass of this thread; None where none runs."""
         return self._state.passes[-1] if self._state.passes else None
 
-    def open(self, listener: _Listener, model: Any) -> None:
+    def open(self, model: Any) -> None:
         """Begin to listen for one more lease; the first puts the hooks on.
 
         Args:
-            listener: The lease's entry, by which it is closed.
             model: The model as its user holds it: a bridge, a Hugging Face model inside one, or a HookedTransformer.
         """
         entry_module: Any = self._entry_module()
-        known = [one.model_id for one in self._listeners]
-        self._listeners.append(listener)
-        if not known:
-            # a copied model brings hooks along that nobody has a handle of
-            self._take_off_hooks()
+        if not self._listeners:
             self._pad_token = getattr(tokenizer_of(model), "pad_token_id", None)
             self._argument_names = list(inspect.signature(type(entry_module).forward).parameters)[1:]
             # a HookedTransformer: its generate calls self.forward, which torch's hooks on the module do not see
             if entry_module is model:
                 self._handles = [entry_module.register_forward_pre_hook(self._mark)]
-                self._replace_method(model, model, "forward", _FollowedForward(self, model, model.forward))
+                self._replace_method(model, model, "forward", self._followed_forward(model.forward))
                 if isinstance(getattr(model, "embed", None), torch.nn.Module):
                     self._handles.append(model.embed.register_forward_pre_hook(self._take_embedded_ids))
             else:
@@ -110,31 +99,31 @@ class Reader:
                     entry_module.register_forward_pre_hook(self._begin_pass, with_kwargs=True),
                     entry_module.register_forward_hook(self._end_pass, always_call=True),
                 ]
-        if id(model) not in known:
+        if id(model) not in self._listeners:
             # of the entry module once, and of every wrapper around it that is held by a user
-            for owner in (model,) if entry_module is model or known else (model, entry_module):
+            for owner in (model,) if entry_module is model or self._listeners else (model, entry_module):
                 for name in _GENERATE_METHODS:
                     if callable(getattr(type(owner), name, owner.__dict__.get(name))):
                         self._replace_method(
                             model, owner, name, _FollowedGenerate(self, owner, name, getattr(owner, name))
                         )
+        self._listeners.append(id(model))
 
     @unbroken
-    def close(self, listener: _Listener) -> None:
+    def close(self, model_id: int) -> None:
         """Stop listening for one lease; the last takes the hooks off.
 
         Args:
-            listener: The entry that :meth:`open` was given.
+            model_id: ``id()`` of the model that :meth:`open` was given.
         """
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-        if listener.model_id in (one.model_id for one in self._listeners):
+        self._listeners.remove(model_id)
+        if model_id in self._listeners:
             return
         # while others listen, only the methods of this user's own wrapper are put back
         still_needed = [
             one
             for one in self._replaced_methods
-            if self._listeners and (one[0] != listener.model_id or one[1] is self._entry_module())
+            if self._listeners and (one[0] != model_id or one[1] is self._entry_module())
         ]
         for entry in self._replaced_methods:
             _, owner, name, (before, replacement) = entry
@@ -145,38 +134,19 @@ class Reader:
                 object.__setattr__(owner, name, before)
         self._replaced_methods = still_needed
         if not self._listeners:
-            self._take_off_hooks()
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
             self._state = _ThreadState()
-
-    def _take_off_hooks(self) -> None:
-        """Take every hook of this reader off; a reader that was copied with its model has no handles of them."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        entry_module: Any = self._entry_module()
-        for hooks in (entry_module._forward_pre_hooks, entry_module._forward_hooks) if entry_module is not None else ():
-            for number in [number for number, hook in hooks.items() if getattr(hook, "__self__", None) is self]:
-                del hooks[number]
-
-    def _has_listeners(self) -> bool:
-        """Whether anybody holds a lease; leases that were lost without being closed are closed now."""
-        for listener in [one for one in self._listeners if one.lease() is None]:
-            self.close(listener)
-        if not self._listeners:
-            self._take_off_hooks()
-        return bool(self._listeners)
 
     def _replace_method(self, model: HookedModel, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         self._replaced_methods.append((id(model), owner, name, (owner.__dict__.get(name), replacement)))
         object.__setattr__(owner, name, replacement)  # past torch's own __setattr__
 
     def _mark(self, *_: Any) -> None:
-        """A hook by which :func:`_reader_of` finds this reader where no other hook is on the module."""
-        self._has_listeners()
+        """A hook that does nothing; :func:`_reader_of` finds this reader by it where no other hook is on the module."""
 
     def _begin_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._has_listeners():
-            return
         # all arguments by name, and among them whatever carries the texts
         known = dict(zip(self._argument_names, args, strict=False)) | kwargs
         given = next((known[name] for name in ("input_ids", "inputs_embeds", "input") if name in known), None)
@@ -205,29 +175,40 @@ class Reader:
         if self.now is not None and self.now.ids is None and args and isinstance(args[0], torch.Tensor):
             self.now.ids = args[0] if args[0].ndim == 2 else args[0][None]
 
+    def _followed_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def read(*args: Any, **kwargs: Any) -> Any:
+            passes = self._state.passes
+            n = len(passes)
+            try:
+                self._begin_pass(None, args, kwargs)
+                return forward(*args, **kwargs)
+            finally:
+                # no call, after which Python would look for ^C
+                del passes[n:]
 
-class _FollowedForward:
-    """The ``forward`` of a HookedTransformer, which tells the reader when a pass begins and ends."""
+        return read
 
-    def __init__(self, reader: Reader, owner: Any, call: Callable[..., Any]) -> None:
-        self._reader = reader
-        self._owner = owner
-        self._call = call
-        functools.update_wrapper(self, call)
+    def while_writing(self, scope: list[int], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function whose first pass reads the prompt, and in which all later columns are written by the model.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        passes = self._reader._state.passes
-        n = len(passes)
+        Args:
+            scope: A list that keeps the number of columns of the prompt; empty before the first pass.
+            call: The function.
+            *args: Its arguments.
+            **kwargs: Its arguments by name.
+
+        Returns:
+            What the function returns.
+        """
+        writing = self._state.writing
+        n = len(writing)
         try:
-            self._reader._begin_pass(None, args, kwargs)
-            return self._call(*args, **kwargs)
+            writing.append(scope)
+            return call(*args, **kwargs)
         finally:
-            # one instruction, before which Python looks for no signal
-            del passes[n:]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """The plain method of the copied model, which no reader follows."""
-        return _plain_method(self, self._owner, "forward", memo)
+            # no call, after which Python would look for ^C
+            del writing[n:]
 
 
 class _FollowedGenerate:
@@ -243,54 +224,17 @@ class _FollowedGenerate:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._name == "generate_stream":
             return self._stream(self._call(*args, **kwargs))
-        return self._while_writing([], self._call, *args, **kwargs)
+        return self._reader.while_writing([], self._call, *args, **kwargs)
 
     def _stream(self, tokens: Iterator[Any]) -> Iterator[Any]:
         scope: list[int] = []
         while True:
             # only while the next token is made: between tokens the user may call the model for other ends
             try:
-                token = self._while_writing(scope, next, tokens)
+                token = self._reader.while_writing(scope, next, tokens)
             except StopIteration:
                 return
             yield token
-
-    def _while_writing(self, scope: list[int], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function whose first pass reads the prompt, and in which all later columns are written by the model.
-
-        ``scope`` keeps the number of columns of the prompt; it is empty before the first pass.
-        """
-        writing = self._reader._state.writing
-        n = len(writing)
-        try:
-            writing.append(scope)
-            return call(*args, **kwargs)
-        finally:
-            # one instruction, before which Python looks for no signal
-            del writing[n:]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """The plain method of the copied model, which no reader follows."""
-        return _plain_method(self, self._owner, self._name, memo)
-
-
-def _plain_method(followed: Any, owner: Any, name: str, memo: dict[int, Any]) -> Any:
-    """A method of a copied model as its class has it; the followed one itself where only that is copied."""
-    twin = memo.get(id(owner))
-    return followed if twin is None else types.MethodType(getattr(type(twin), name), twin)
-
-
-class _Listener:
-    """A lease as its reader knows it.
-
-    Args:
-        model: The model as its user holds it.
-        lease: The lease, which may be lost without being closed.
-    """
-
-    def __init__(self, model: HookedModel, lease: Lease) -> None:
-        self.model_id = id(model)
-        self.lease = weakref.ref(lease)
 
 
 class Lease:
@@ -303,9 +247,8 @@ class Lease:
 
     def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
-        listener = _Listener(model, self)
-        self.close = weakref.finalize(self, reader.close, listener)
-        reader.open(listener, model)
+        reader.open(model)
+        self.close = weakref.finalize(self, reader.close, id(model))
 
 
 @unbroken
@@ -334,17 +277,16 @@ def declared(
     reader = _reader_of(model)
     if reader is None:
         return nullcontext()
-    return _declaring(reader, None if prompt is None else torch.as_tensor(prompt))
+    return _declaring(reader._state.declared, None if prompt is None else torch.as_tensor(prompt))
 
 
 @uninterrupted
-def _declaring(undo: ExitStack, reader: Reader, prompt: torch.Tensor | None) -> None:
+def _declaring(
+    undo: ExitStack, declarations: list[tuple[torch.Tensor | None, bool]], prompt: torch.Tensor | None
+) -> None:
     """Inside the body, passes have prompts that end where the caller says; ``prompt`` is as in :func:`declared`."""
-    declared_now = reader._state.declared
-    # what is undone is of this body, and of any inside it that an interrupt cut off
-    undo.callback(operator.delitem, declared_now, slice(len(declared_now), None))
-    # texts stand in an order of this package's choosing
-    declared_now.append((prompt, True))
+    undo.callback(operator.delitem, declarations, slice(len(declarations), None))
+    declarations.append((prompt, True))
 
 
 def _entry_module_of(model: HookedModel) -> Any:

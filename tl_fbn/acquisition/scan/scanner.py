@@ -161,7 +161,7 @@ class Scanner:
         n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
-    @serves_one_thread("a scan", lambda scanner, *_, **__: scanner.model)
+    @serves_one_thread("a scan")
     def scan(
         self,
         design: BlockDesign,

@@ -262,7 +262,7 @@ class Battery:
             self._digest_cache[:] = [tokenizer, found]
         return self._digest_cache[1]
 
-    @serves_one_thread("scoring", lambda _, model, **__: model)
+    @serves_one_thread("scoring")
     @torch.no_grad()
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.

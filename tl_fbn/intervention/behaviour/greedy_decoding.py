@@ -27,7 +27,7 @@ from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Decoder, DecodingMode, decoding_mode
 
 
-@serves_one_thread("free answers", lambda model, *_, **__: model)
+@serves_one_thread("free answers")
 @torch.no_grad()
 def write(
     model: HookedModel,

@@ -75,7 +75,7 @@ class HarnessEvaluation(TableResult, step="answers"):
         return f"HarnessEvaluation of {tasks} tasks under {self.table['intervention'].nunique()} states"
 
 
-@serves_one_thread("a benchmark", lambda model, *_, **__: model)
+@serves_one_thread("a benchmark")
 def evaluate_harness(
     model: HookedModel,
     tasks: str | Sequence[Any],

@@ -2,10 +2,10 @@
 
 An :class:`Intervention` holds one :class:`~tl_fbn.intervention.hooks.layer_edit.LayerEdit` for each layer in which its
 network has members. Entering it attaches these edits through the model's own ``hooks(...)``; leaving it takes exactly
-those off again, also when the body raises, and an interrupt waits until all are on or off (:mod:`tl_fbn.interrupts`).
+those off again, also when the body raises, and ^C waits until all are on or off (:mod:`tl_fbn.interrupts`).
 Interventions may be nested: they act in the order in which they were entered, and each sees what the one before left.
-The same intervention may be entered again, also inside itself. Meanwhile the model serves this thread only, and a copy
-of it is free of the block (:mod:`tl_fbn.acquisition.model.model_lock`).
+The same intervention may be entered again, also inside itself. Meanwhile the model serves this thread only and refuses
+to be copied (:mod:`tl_fbn.acquisition.model.model_lock`).
 
 Layers without a member get no hook, so that an empty network leaves every activation bit-identical. For people who
 call ``model.hooks(...)`` themselves, ``.fwd_hooks(model)`` is the list of hooks; lists of several interventions may be
@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tl_fbn.acquisition.model.attached_hooks import attach, leave_trace
 from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import claim
@@ -94,12 +93,11 @@ class Intervention(Uninterrupted["Intervention"]):
         return {name: edit.leased(lease) for name, edit in self.edits.items()}, lease
 
     def _put_on(self, undo: ExitStack) -> Intervention:
-        use = claim(undo, self.model, self.description)
+        claim(undo, self.model, self.description)
         edits, lease = self._edits_and_lease(self.model)
         if lease is not None:
             undo.callback(lease.close)
-            leave_trace(undo, use, lease.reader)
-        attach(undo, self.model, list(edits.items()), use)
+        undo.enter_context(self.model.hooks(fwd_hooks=list(edits.items())))
         return self
 
     def __repr__(self) -> str:

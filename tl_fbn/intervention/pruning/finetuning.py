@@ -17,7 +17,7 @@ the down projection. The other entries of these matrices are kept as they are in
   optimiser (torch calls a hook after each), and at the end of the block, these entries are therefore written back from
   a copy.
 
-When the block ends, also by an exception or an interrupt (:mod:`tl_fbn.interrupts`), hooks are taken off, and
+When the block ends, also by an exception or ^C (:mod:`tl_fbn.interrupts`), hooks are taken off, and
 ``requires_grad`` and ``.grad`` of every parameter are what they were before. The network's weights keep what they
 learned. Meanwhile the model serves this thread only (:mod:`tl_fbn.acquisition.model.model_lock`).
 
@@ -35,7 +35,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -141,15 +140,11 @@ class NetworkTraining(Uninterrupted["NetworkTraining"]):
     def _put_on(self, undo: ExitStack) -> NetworkTraining:
         if self._slabs:
             raise RuntimeError("this block is open already; call fbn.only_network(model, network) again for another")
-        use = claim(undo, self.model, "fine-tuning")
+        claim(undo, self.model, "fine-tuning")
         slabs = _slabs_of_network(self.model, self.network)
-        required = [(parameter, parameter.requires_grad) for parameter in _all_parameters(self.model)]
-        mend = partial(_require_gradients_of_copy, required)
-        undo.callback(use.mends_of_copies.remove, mend)
-        use.mends_of_copies.append(mend)
         # done last, when the other entries were written back
         undo.callback(self._slabs.clear)
-        for parameter, _ in required:
+        for parameter in _all_parameters(self.model):
             undo.callback(_give_back_gradient, parameter, parameter.requires_grad, parameter.grad)
             parameter.requires_grad_(False)
             parameter.grad = None  # an optimiser steps wherever there is a gradient, also an old one
@@ -175,13 +170,6 @@ class NetworkTraining(Uninterrupted["NetworkTraining"]):
 def _give_back_gradient(parameter: torch.nn.Parameter, required: bool, gradient: torch.Tensor | None) -> None:
     parameter.requires_grad_(required)
     parameter.grad = gradient
-
-
-def _require_gradients_of_copy(required: list[tuple[torch.nn.Parameter, bool]], memo: dict[int, Any]) -> None:
-    """Give the parameters of a copied model (``memo`` is deepcopy's) the flags they have outside the block."""
-    for parameter, flag in required:
-        if id(parameter) in memo:
-            memo[id(parameter)].requires_grad_(flag)
 
 
 def only_network(model: HookedModel, network: Network) -> NetworkTraining:
