@@ -1,19 +1,17 @@
-"""Interrupts at any moment in every block that changes a model: what is left behind? ``python -m tests.faults.interrupted``
+"""^C in every block that changes a model: what is left behind? ``python -m tests.faults.interrupted random 1000``
 
-``random N``: N signals at random moments of a loop of blocks, all blocks in turn. The even ones are SIGINT, sent by
-another process; the odd ones SIGALRM, by the system's timer, with a handler that raises an error as that of ^C does.
+``random N``: N times SIGINT, sent by another process, at random moments of a loop of one block, all blocks in turn.
 
-``steps N``: ^C at N instructions of each block, counted in Python's own; half of them in the files that put things on
-and take them off.
+``steps N``: ^C at N of the instructions at which each block is being entered or left, as Python's tracing counts them.
 
-What was found is printed as JSON: how many interrupts there were, how many never came through, and what each of those
-that left something behind left.
+What was found is printed as JSON: how many interrupts there were, how many never came through, how many fell into a
+finaliser (where Python prints an error and goes on), and what each of those that left something behind left.
 """
 
 from __future__ import annotations
 
-import copy
 import json
+import os
 import random
 import signal
 import subprocess
@@ -22,20 +20,21 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import optimizer
 
 import tl_fbn as fbn
 from tests.helpers.designs import small_design
 from tests.helpers.interventions import IDS, llama_bridge, network_of, random_reference
 from tl_fbn import interrupts
-from tl_fbn.acquisition.model.forward_context import declared, listen
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.foreign_hooks import watching
-from tl_fbn.intervention.pruning.finetuning import only_network
+from tl_fbn.acquisition.model.forward_context import declared, listen
 
 Block = Callable[[], Any]
 POSITIONS = {
@@ -50,12 +49,9 @@ POSITIONS = {
 SENDER = """
 import os, sys, time
 for line in sys.stdin:
-    pid, seconds = line.split()
-    time.sleep(float(seconds))
-    os.kill(int(pid), 2)
+    time.sleep(float(line))
+    os.kill(int(sys.argv[1]), 2)
 """
-# files whose every instruction is tried sooner than those of the host
-NEAR = ("interrupts.py", "contextlib.py", "intervention.py", "forward_context.py", "attached_hooks.py", "model_lock.py")
 
 
 class SpecialTokens:
@@ -72,31 +68,26 @@ def blocks_of(model: Any, folder: Path) -> dict[str, Block]:
     design = small_design(n_runs=1)
     scanner = fbn.Scanner(model, batch_size=4)
     battery = fbn.Battery.from_pairs({"a": [((1, 2), (3,)), ((4, 5, 6), (7,))]})
-    verbs = {
-        "inhibit": lambda at: fbn.inhibit(model, network, positions=at),
-        "amplify": lambda at: fbn.amplify(model, network, gain=2.0, positions=at),
-        "retain": lambda at: fbn.retain(model, network, positions=at),
-        "clamp": lambda at: fbn.clamp(model, network, low=0.0, positions=at),
-    }
 
-    def with_pass(made: Any) -> Block:
-        def block() -> None:
-            with made, torch.no_grad():
-                model(IDS[:1, :4])
+    def look(tensor: Any, hook: Any) -> None:
+        pass
 
-        return block
-
-    def empty(made: Any) -> Block:
+    def around(made: AbstractContextManager[Any], body: Block = lambda: None) -> Block:
         def block() -> None:
             with made:
-                pass
+                body()
 
         return block
 
-    blocks = {f"{verb}, {name}": with_pass(make(at)) for verb, make in verbs.items() for name, at in POSITIONS.items()}
-    resampled = fbn.inhibit(model, network, method="resample", reference=reference)
-    blocks["inhibit, resample"] = with_pass(resampled)
+    def one_pass() -> None:
+        with torch.no_grad():
+            model(IDS[:1, :4])
+
+    def written() -> None:
+        model.generate(IDS[:1, :3], max_new_tokens=2, do_sample=False, stop_at_eos=False, verbose=False)
+
     last = fbn.inhibit(model, network, positions="last")
+    resampled = fbn.inhibit(model, network, method="resample", reference=reference)
 
     def made_anew() -> None:
         with fbn.amplify(model, network, gain=2.0, positions="last"):
@@ -106,139 +97,132 @@ def blocks_of(model: Any, folder: Path) -> dict[str, Block]:
         with last, resampled, last:
             pass
 
-    def written() -> None:
-        with fbn.inhibit(model, network, positions="generated"):
-            model.generate(IDS[:1, :3], max_new_tokens=2, do_sample=False, stop_at_eos=False, verbose=False)
-
-    def hooks_of_ones_own() -> None:
-        hooks = last.fwd_hooks()
-        del hooks
-
     def read() -> None:
         lease = listen(model)
-        with declared(model, [2]), torch.no_grad():
-            model(IDS[:1, :4])
-        lease.close()
-
-    def watched() -> None:
-        with watching(model, allowed=False):
-            pass
+        try:
+            with declared(model, [2]):
+                one_pass()
+        finally:
+            lease.close()
 
     def scanned() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as path:
             scanner.scan(design, path, progress=False)
 
     def streamed() -> None:
-        list(scanner.stream(design, progress=False).sums([np.ones((1, 100))[:, :n] for n in [n_rows]]))
+        list(scanner.stream(design, progress=False).sums([np.ones((1, n_rows))]))
 
     n_rows = scanner.plan(design).n_rows
-    blocks |= {
-        "empty": empty(last),
+    verbs = {
+        "inhibit": lambda at: fbn.inhibit(model, network, positions=at),
+        "amplify": lambda at: fbn.amplify(model, network, gain=2.0, positions=at),
+        "retain": lambda at: fbn.retain(model, network, positions=at),
+        "clamp": lambda at: fbn.clamp(model, network, low=0.0, positions=at),
+    }
+    model.tokenizer = SpecialTokens()  # for this line only: a scan asks more of a tokenizer
+    blocks = {
+        f"{verb}, {name}{', a pass' if body is one_pass else ''}": around(make(at), body)
+        for verb, make in verbs.items()
+        for name, at in POSITIONS.items()
+        for body in (lambda: None, one_pass)
+    }
+    model.tokenizer = None
+    return blocks | {
+        "inhibit, resample": around(resampled, one_pass),
         "made anew": made_anew,
         "nested": nested,
-        "generate": written,
-        "fwd_hooks": hooks_of_ones_own,
+        "generate": around(fbn.inhibit(model, network, positions="generated"), written),
+        "fwd_hooks": lambda: last.fwd_hooks() and None,
         "reader": read,
-        "only_network": empty(only_network(model, network)),
-        "watching": watched,
+        "only_network": around(fbn.only_network(model, network)),
+        "hooked": around(hooked(model, [("blocks.0.mlp.hook_post", look)], "a test")),
+        "watching": around(watching(model, allowed=False)),
         "scan": scanned,
         "stream": streamed,
         "cgvst": lambda: fbn.cgvst(model, [[1, 2, 3, 4]], positions=[[1, 2]], progress=False),
         "battery": lambda: battery.score(model),
     }
-    return blocks
 
 
 def state_of(model: Any) -> dict[str, Any]:
     """All that a block might leave behind, by what it is called."""
     modules = {id(one): one for root in (model, model.original_model) for one in root.modules()}.values()
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "fwd_hooks", "bwd_hooks")
     parameters = [p for root in (model, model.original_model) for p in root.parameters()]
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
-        "hooks": [list(getattr(one, kind, ())) for one in modules for kind in kinds],
-        "functions": [list(one._forward_hooks.values()) for one in modules],
+        "hooks": [dict(getattr(one, kind)) for one in modules for kind in kinds],
+        "hooks of the host": [len(getattr(one, kind, ())) for one in modules for kind in ("fwd_hooks", "bwd_hooks")],
         "attributes": [sorted(vars(one)) for one in (model, model.original_model)],
         "context level": getattr(model, "context_level", None),
         "requires_grad": [p.requires_grad for p in parameters],
         "grad": [p.grad is None for p in parameters],
         "hooks of parameters": [len(p._backward_hooks or ()) for p in parameters],
-        "hooks of optimisers": len(torch.optim.optimizer._global_optimizer_post_hooks),
+        "hooks of optimisers": len(optimizer._global_optimizer_post_hooks),
         "gradients on": torch.is_grad_enabled(),
-        "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)],
-        "signals waiting": len(getattr(interrupts, "_waiting", ())),
+        "handler": signal.getsignal(signal.SIGINT),
+        "interrupts waiting": list(interrupts._waiting),
     }
 
 
 def left_behind(model: Any, before: dict[str, Any]) -> list[str]:
     """Names of what is not as it was."""
     after = state_of(model)
-    if after["hooks"] != before["hooks"]:
-        # a reader whose lease was lost, not closed, takes itself off at the next pass
-        with torch.no_grad():
-            model.original_model(IDS[:1, :2])
-        after = state_of(model)
     return [name for name in before if after[name] != before[name]]
 
 
 @contextmanager
-def sender() -> Iterator[Callable[[int, float], None]]:
-    """A function that has a signal of a trial sent to this process after so many seconds."""
-    process = subprocess.Popen([sys.executable, "-c", SENDER], stdin=subprocess.PIPE, text=True, bufsize=1)
+def sender() -> Iterator[Callable[[float], None]]:
+    """A function that has SIGINT sent to this process after so many seconds."""
+    process = subprocess.Popen([sys.executable, "-c", SENDER, str(os.getpid())], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
-
-    def send(trial: int, seconds: float) -> None:
-        if trial % 2:
-            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
-        else:
-            print(f"{__import__('os').getpid()} {seconds:.6f}", file=process.stdin)
-
-    try:
-        yield send
-    finally:
-        process.stdin.close()
-        process.wait()
+    with process.stdin as line:
+        yield lambda seconds: print(f"{seconds:.6f}", file=line, flush=True)
+    process.wait()
 
 
-def struck_at_random(blocks: dict[str, Block], model: Any, n: int) -> tuple[int, Counter[str]]:
-    """How many of n interrupts never came through, and what the others left behind."""
+def struck_at_random(
+    blocks: dict[str, Block], model: Any, n: int, unraisable: list[str]
+) -> tuple[int, int, Counter[str]]:
+    """How many interrupts there were, how many never came through, and what the others left behind."""
     rng = random.Random(0)
     lost, left = 0, Counter[str]()
     took = {}
     for name, block in blocks.items():
+        block()
         started = time.monotonic()
         block()
         took[name] = time.monotonic() - started
     before = state_of(model)
     with sender() as send:
         for trial in range(n):
-            name = list(blocks)[trial // 2 % len(blocks)]
+            name = list(blocks)[trial % len(blocks)]
+            n_unraisable = len(unraisable)
             try:
-                send(trial, rng.uniform(0, 2) * took[name])
+                send(0.001 + rng.uniform(0, 2) * took[name])
                 until = time.monotonic() + 5
-                while time.monotonic() < until:
+                while time.monotonic() < until and len(unraisable) == n_unraisable:
                     blocks[name]()
-                lost += 1
+                lost += len(unraisable) == n_unraisable
             except KeyboardInterrupt:
                 pass
             left.update(f"{name}: {what}" for what in left_behind(model, before))
-    return lost, left
+    return n, lost, left
 
 
 class Stepper:
-    """A trace function that counts Python's instructions, and interrupts at one of them."""
+    """A trace function that counts instructions while blocks are entered and left, and interrupts at one of them."""
 
-    def __init__(self, at: int | None = None) -> None:
+    def __init__(self, at: int = 0) -> None:
         self.at = at
         self.n = 0
-        self.near: list[int] = []
 
     def __call__(self, frame: Any, event: str, argument: Any) -> Any:
+        at_work = frame.f_code in interrupts._CODES_AT_WORK or (frame.f_back is not None and frame.f_back.f_trace)
+        if event == "call" and not at_work:
+            return None
         frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
         if event in ("call", "opcode"):
             self.n += 1
-            if self.at is None and frame.f_code.co_filename.endswith(NEAR):
-                self.near.append(self.n)
             if self.n == self.at:
                 signal.raise_signal(signal.SIGINT)
         return self
@@ -255,7 +239,9 @@ class Stepper:
         return False
 
 
-def struck_at_steps(blocks: dict[str, Block], model: Any, n: int) -> tuple[int, int, Counter[str]]:
+def struck_at_steps(
+    blocks: dict[str, Block], model: Any, n: int, unraisable: list[str]
+) -> tuple[int, int, Counter[str]]:
     """How many interrupts there were, how many never came through, and what the others left behind."""
     rng = random.Random(0)
     trials, lost, left = 0, 0, Counter[str]()
@@ -264,30 +250,27 @@ def struck_at_steps(blocks: dict[str, Block], model: Any, n: int) -> tuple[int, 
         before = state_of(model)
         counted = Stepper()
         counted.run(block)
-        near = rng.sample(counted.near, min(n - n // 2, len(counted.near)))
-        for at in [*near, *rng.sample(range(1, counted.n + 1), min(n // 2, counted.n))]:
+        for at in rng.sample(range(1, counted.n + 1), min(n, counted.n)):
             trials += 1
-            lost += not Stepper(at).run(block)
-            left.update(f"{name}, step {at}: {what}" for what in left_behind(model, before))
+            n_unraisable = len(unraisable)
+            lost += not Stepper(at).run(block) and len(unraisable) == n_unraisable
+            left.update(f"{name}, step {at} of {counted.n}: {what}" for what in left_behind(model, before))
     return trials, lost, left
 
 
 def main(how: str, n: int, *only: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
-    signal.signal(signal.SIGALRM, lambda *_: signal.default_int_handler(*_))
     unraisable: list[str] = []
     sys.unraisablehook = lambda error: unraisable.append(f"{error.exc_type.__name__} in {error.object!r}")
     torch.set_num_threads(1)
     model = llama_bridge()
-    model.tokenizer = SpecialTokens()
+    model.add_hook("blocks.1.mlp.hook_post", lambda tensor, hook: None)  # the user's own, which stays
     with tempfile.TemporaryDirectory() as folder:
         blocks = blocks_of(model, Path(folder))
         blocks = {name: block for name, block in blocks.items() if not only or name in only}
-        if how == "random":
-            lost, left = struck_at_random(blocks, model, n)
-        else:
-            n, lost, left = struck_at_steps(blocks, model, n)
-    seen = {"blocks": len(blocks), "interrupts": n, "lost": lost, "unraisable": unraisable, "left": copy.copy(left)}
+        strike = {"random": struck_at_random, "steps": struck_at_steps}[how]
+        n, lost, left = strike(blocks, model, n, unraisable)
+    seen = {"blocks": len(blocks), "interrupts": n, "lost": lost, "in finalisers": unraisable, "left": left}
     print(json.dumps(seen, indent=1))
 
 
