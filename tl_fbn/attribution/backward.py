@@ -32,7 +32,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel, inner_model
-from tl_fbn.acquisition.model.model_lock import claim
+from tl_fbn.acquisition.model.model_lock import claim, keep_gradient_mode
 from tl_fbn.attribution.cross_entropy import LossItem, losses_of, wide
 from tl_fbn.errors import InputError
 from tl_fbn.interrupts import uninterrupted
@@ -89,7 +89,7 @@ def propagate(
     """
     backward = _BackwardPass(model, dict(points), take, dict(watch or {}), see, edit)
     # a caller may be in inference mode or no_grad, where no graph is built
-    with torch.inference_mode(False), torch.enable_grad(), frozen(model):
+    with frozen(model), torch.inference_mode(False), torch.enable_grad():
         losses = backward.forward(items)
         if ready is not None:
             ready()
@@ -219,6 +219,7 @@ def frozen(undo: ExitStack, model: HookedModel) -> None:
         model: The model whose parameters are frozen.
     """
     claim(undo, model, "a backward pass")
+    keep_gradient_mode(undo)
     for parameter in model.parameters():
         if parameter.requires_grad:
             undo.callback(parameter.requires_grad_, True)

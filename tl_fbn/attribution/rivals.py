@@ -355,7 +355,7 @@ def _patched(
 
     # clean activations first, then the pass with gradients over the corrupted prompts
     hooks = [(name, partial(keep, layer=layer)) for layer, name in points.items()]
-    with torch.no_grad(), hooked(model, hooks, "attribution patching"):
+    with hooked(model, hooks, "attribution patching"), torch.no_grad():
         host.forward(model, ids, mask)
     propagate(model, [item for _, item in pairs], points, take)
     return effects

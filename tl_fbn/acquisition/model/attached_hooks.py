@@ -2,7 +2,7 @@
 
 All hooks go on through the host's own ``model.hooks(...)``, so that its lists know them. What is added here:
 
-- ^C waits until all are on, or all are off (:mod:`tl_fbn.interrupts`).
+- ^C waits until all are on, or all are off (:mod:`tl_fbn.interrupts`); ``torch.no_grad()`` belongs inside the block.
 - The model serves one thread meanwhile (:mod:`tl_fbn.acquisition.model.model_lock`). A hook that only reads would take
   another thread's pass for its own; there it raises an error, in the other thread, and takes nothing.
 """
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.model_lock import claim
+from tl_fbn.acquisition.model.model_lock import claim, keep_gradient_mode
 from tl_fbn.errors import InputError
 from tl_fbn.interrupts import uninterrupted
 
@@ -36,6 +36,7 @@ def hooked(
         InputError: The model serves another thread.
     """
     claim(undo, model, purpose)
+    keep_gradient_mode(undo)
     here = threading.current_thread()
     undo.enter_context(model.hooks(fwd_hooks=[(name, _InOneThread(function, here)) for name, function in fwd_hooks]))
 

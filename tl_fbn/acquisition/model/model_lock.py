@@ -24,6 +24,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+import torch
+
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model
 from tl_fbn.errors import InputError
@@ -112,6 +114,18 @@ def serving(undo: ExitStack, model: HookedModel, purpose: str) -> None:
         purpose: What it is used for, in words.
     """
     claim(undo, model, purpose)
+    keep_gradient_mode(undo)
+
+
+def keep_gradient_mode(undo: ExitStack) -> None:
+    """Switch gradients on or off again, as they are now, when ``undo`` is done.
+
+    For bodies of this package that use ``torch.no_grad()``, which ^C may leave by half: gradients then stay off.
+
+    Args:
+        undo: Takes what switches them.
+    """
+    undo.callback(torch.set_grad_enabled, torch.is_grad_enabled())
 
 
 def serves_one_thread(purpose: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:

@@ -254,7 +254,7 @@ def _probed_width(model: HookedModel, name: str) -> int:
     # what varies with the prompt is the axis of positions; all that follows it is units
     shapes: list[tuple[int, ...]] = []
     look = [(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]
-    with torch.no_grad(), hooked(model, look, "a look at its hooks"):
+    with hooked(model, look, "a look at its hooks"), torch.no_grad():
         for n_tokens in (2, 3):
             model(torch.zeros(1, n_tokens, dtype=torch.long, device=host.model_device(model)))
     if (

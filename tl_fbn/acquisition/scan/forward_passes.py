@@ -35,6 +35,7 @@ from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.errors import InputError
@@ -144,6 +145,7 @@ class Passes:
     mode: DecodingMode = "reread"
     carry: bool = False
 
+    @serves_one_thread("a scan")
     @torch.no_grad()
     def read(self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm) -> None:
         """Read one run.

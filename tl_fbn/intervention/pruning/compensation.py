@@ -152,7 +152,7 @@ def _sum_of_batch(
         if stops:
             raise Enough
 
-    with torch.no_grad(), hooked(model, [*hooks, (tap.hook_name, add_up)], "pruning"), suppress(Enough):
+    with hooked(model, [*hooks, (tap.hook_name, add_up)], "pruning"), torch.no_grad(), suppress(Enough):
         host.forward(model, ids, mask)
     return total
 

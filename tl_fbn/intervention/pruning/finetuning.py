@@ -93,8 +93,7 @@ class Slab:
     def restore(self) -> None:
         """Write back the entries that may not change."""
         # in place: optimiser and model go on holding the same parameter
-        with torch.no_grad():
-            self.parameter.index_copy_(self.axis, self.fixed, self.values)
+        self.parameter.detach().index_copy_(self.axis, self.fixed, self.values)
 
 
 @dataclass(eq=False)
