@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import tl_fbn as fbn
 from tests.helpers.designs import small_design
@@ -157,7 +157,7 @@ def state_of(model: Any) -> dict[str, Any]:
         "requires_grad": [p.requires_grad for p in parameters],
         "grad": [p.grad is None for p in parameters],
         "hooks of parameters": [len(p._backward_hooks or ()) for p in parameters],
-        "hooks of optimisers": len(optimizer._global_optimizer_post_hooks),
+        "hooks of optimisers": len(_global_optimizer_post_hooks),
         "gradients on": torch.is_grad_enabled(),
         "handler": signal.getsignal(signal.SIGINT),
         "interrupts waiting": list(interrupts._waiting),

@@ -30,7 +30,7 @@ def error_in_thread(act: Callable[[], Any]) -> BaseException | None:
     def run() -> None:
         try:
             act()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             raised.append(error)
 
     thread = threading.Thread(target=run, name="other")
@@ -133,7 +133,7 @@ def test_a_model_is_not_copied_inside_a_block(model, name):
     before = model(IDS)
     with COPIED[name](model):
         for whole in (model, model.original_model):
-            with pytest.raises(fbn.InputError, match="cannot be copied now.*Copy it before the `with` block"):
+            with pytest.raises(fbn.InputError, match=r"cannot be copied now.*Copy it before the `with` block"):
                 copy.deepcopy(whole)
     twin = copy.deepcopy(model)
     assert module_hooks(twin) == 0
@@ -143,7 +143,7 @@ def test_a_model_is_not_copied_inside_a_block(model, name):
 
 def test_nor_while_a_list_of_its_hooks_is_kept(model):
     hooks = fbn.inhibit(model, network_of(model), positions="last").fwd_hooks()
-    with pytest.raises(fbn.InputError, match="cannot be copied now.*del them first"):
+    with pytest.raises(fbn.InputError, match=r"cannot be copied now.*del them first"):
         copy.deepcopy(model)
     del hooks
     assert module_hooks(copy.deepcopy(model)) == 0

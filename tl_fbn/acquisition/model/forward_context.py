@@ -195,8 +195,8 @@ class Reader:
         Args:
             scope: A list that keeps the number of columns of the prompt; empty before the first pass.
             call: The function.
-            *args: Its arguments.
-            **kwargs: Its arguments by name.
+            *args: Arguments that the function is called with.
+            **kwargs: Arguments that the function is called with, by name.
 
         Returns:
             What the function returns.
