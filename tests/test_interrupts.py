@@ -198,7 +198,7 @@ def test_an_unbroken_function_runs_to_its_end():
     with pytest.raises(KeyboardInterrupt):
         work("done")
     assert log == ["done"]
-    assert unbroken(str)(3) == "3"
+    assert unbroken(lambda number: number + 1)(2) == 3
 
 
 def test_another_thread_takes_no_interrupt_of_the_main_one():
