@@ -38,6 +38,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
@@ -354,7 +355,8 @@ def _patched(
         effects[layer] = -per_item(gradient, difference).double().cpu().numpy()
 
     # clean activations first, then the pass with gradients over the corrupted prompts
-    with torch.no_grad(), model.hooks(fwd_hooks=[(name, partial(keep, layer=layer)) for layer, name in points.items()]):
+    hooks = [(name, partial(keep, layer=layer)) for layer, name in points.items()]
+    with hooked(model, hooks, "attribution patching"), torch.no_grad():
         host.forward(model, ids, mask)
     propagate(model, [item for _, item in pairs], points, take)
     return effects

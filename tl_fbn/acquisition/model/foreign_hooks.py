@@ -10,8 +10,7 @@ What it does not do: see an edit in place of an inference tensor, which has no v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -19,33 +18,34 @@ import torch
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.errors import InputError
+from tl_fbn.interrupts import uninterrupted
 
 
-@contextmanager
-def watching(model: HookedModel, *, allowed: bool) -> Iterator[None]:
+@uninterrupted
+def watching(undo: ExitStack, model: HookedModel, *, allowed: bool) -> None:
     """Raise an error if a forward hook that is not of this package changes an activation while the body runs.
 
     Args:
+        undo: Takes what puts the user's hooks back as they were.
         model: The model.
         allowed: True where the user has named what the hooks do (``hooks_id``): nothing is then checked.
 
     Raises:
         InputError: A hook changed an activation; the message names the hook point.
     """
-    wrapped: list[tuple[dict[int, Any], int, Any]] = []
-    if not allowed:
-        for name, point in model.hook_dict.items():
-            for number, function in host.functions_on(point).items():
-                hook = point._forward_hooks[number]
-                if not isinstance(function, host.Edit) and not hasattr(hook, "_tl_fbn_watch"):
-                    wrapped.append((point._forward_hooks, number, hook))
-                    point._forward_hooks[number] = _raising_on_change(hook, name)
-    try:
-        yield
-    finally:
-        for hooks, number, function in wrapped:
-            if number in hooks:  # the body may have removed it
-                hooks[number] = function
+    if allowed:
+        return
+    for name, point in model.hook_dict.items():
+        for number, function in host.functions_on(point).items():
+            hook = point._forward_hooks[number]
+            if not isinstance(function, host.Edit) and not hasattr(hook, "_tl_fbn_watch"):
+                undo.callback(_put_back, point._forward_hooks, number, hook)
+                point._forward_hooks[number] = _raising_on_change(hook, name)
+
+
+def _put_back(hooks: dict[int, Any], number: int, hook: Any) -> None:
+    if number in hooks:  # the body may have removed it
+        hooks[number] = hook
 
 
 def _raising_on_change(function: Any, name: str) -> Any:

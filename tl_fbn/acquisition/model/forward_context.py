@@ -14,25 +14,28 @@ Where the prompt ends and what the model writes begins is known from the first o
 3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
 
 A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
-method behind. Threads do not see each other's passes. Cost: microseconds a pass.
+method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`). Threads do not see each other's passes. Cost: microseconds
+a pass.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import threading
-import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import refuse_copy
 from tl_fbn.acquisition.model.pass_tokens import Reading
+from tl_fbn.interrupts import unbroken, uninterrupted
 
 _MAX_NESTED_PASSES = 8  # a hook may call the model; more records than this are left over from interrupted passes
 _GENERATE_METHODS = ("generate", "generate_stream", "hf_generate")
@@ -66,13 +69,9 @@ class Reader:
         self._pad_token: int | None = None
         self._argument_names: list[str] = []  # of the entry module's forward, for arguments that are given by position
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
-        """A new reader: a copy of the model, hooks included, must not report to the reader of the original."""
-        entry_module = self._entry_module()
-        twin = memo[id(self)] = Reader(memo.get(id(entry_module), entry_module))
-        twin._pad_token = self._pad_token
-        twin._argument_names = self._argument_names
-        return twin
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        # a copy of the model would report to this reader, whose hooks nobody would take off it
+        refuse_copy("an intervention on some positions")
 
     @property
     def now(self) -> Reading | None:
@@ -110,6 +109,7 @@ class Reader:
                         )
         self._listeners.append(id(model))
 
+    @unbroken
     def close(self, model_id: int) -> None:
         """Stop listening for one lease; the last takes the hooks off.
 
@@ -178,40 +178,37 @@ class Reader:
     def _followed_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
         def read(*args: Any, **kwargs: Any) -> Any:
-            self._begin_pass(None, args, kwargs)
+            passes = self._state.passes
+            n = len(passes)
             try:
+                self._begin_pass(None, args, kwargs)
                 return forward(*args, **kwargs)
             finally:
-                self._end_pass(None, args, None)
+                # no call, after which Python would look for ^C
+                del passes[n:]
 
         return read
 
-    @contextmanager
-    def writing(self, scope: list[int]) -> Iterator[None]:
-        """Inside the body, the first pass reads the prompt and all later columns are written by the model.
+    def while_writing(self, scope: list[int], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function whose first pass reads the prompt, and in which all later columns are written by the model.
 
         Args:
             scope: A list that keeps the number of columns of the prompt; empty before the first pass.
-        """
-        self._state.writing.append(scope)
-        try:
-            yield
-        finally:
-            self._state.writing.pop()
+            call: The function.
+            *args: Arguments that the function is called with.
+            **kwargs: Arguments that the function is called with, by name.
 
-    @contextmanager
-    def declaring(self, prompt: torch.Tensor | None, is_sorted: bool) -> Iterator[None]:
-        """Inside the body, passes have prompts that end where the caller says.
-
-        Args:
-            prompt: (batch,) first column after each prompt; None where all that is read is prompt.
-            is_sorted: Whether texts stand in an order of this package's choosing.
+        Returns:
+            What the function returns.
         """
-        self._state.declared.append((prompt, is_sorted))
+        writing = self._state.writing
+        n = len(writing)
         try:
-            yield
+            writing.append(scope)
+            return call(*args, **kwargs)
         finally:
-            self._state.declared.pop()
+            # no call, after which Python would look for ^C
+            del writing[n:]
 
 
 class _FollowedGenerate:
@@ -227,24 +224,17 @@ class _FollowedGenerate:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._name == "generate_stream":
             return self._stream(self._call(*args, **kwargs))
-        with self._reader.writing([]):
-            return self._call(*args, **kwargs)
+        return self._reader.while_writing([], self._call, *args, **kwargs)
 
     def _stream(self, tokens: Iterator[Any]) -> Iterator[Any]:
         scope: list[int] = []
         while True:
             # only while the next token is made: between tokens the user may call the model for other ends
-            with self._reader.writing(scope):
-                try:
-                    token = next(tokens)
-                except StopIteration:
-                    return
+            try:
+                token = self._reader.while_writing(scope, next, tokens)
+            except StopIteration:
+                return
             yield token
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """The plain method of the copied model, which no reader follows."""
-        twin = memo.get(id(self._owner))
-        return self if twin is None else types.MethodType(getattr(type(twin), self._name), twin)
 
 
 class Lease:
@@ -261,6 +251,7 @@ class Lease:
         self.close = weakref.finalize(self, reader.close, id(model))
 
 
+@unbroken
 def listen(model: HookedModel) -> Lease:
     """Follow the passes of a model for as long as the returned lease is held.
 
@@ -270,8 +261,9 @@ def listen(model: HookedModel) -> Lease:
     return Lease(_reader_of(model) or Reader(_entry_module_of(model)), model)
 
 
-@contextmanager
-def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
+def declared(
+    model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None
+) -> AbstractContextManager[None]:
     """Inside the body, the model reads texts whose prompts end where the caller says.
 
     It also declares that the texts stand in an order of this package's choosing. Nothing happens where nobody listens
@@ -284,10 +276,17 @@ def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " bat
     """
     reader = _reader_of(model)
     if reader is None:
-        yield
-        return
-    with reader.declaring(None if prompt is None else torch.as_tensor(prompt), True):
-        yield
+        return nullcontext()
+    return _declaring(reader._state.declared, None if prompt is None else torch.as_tensor(prompt))
+
+
+@uninterrupted
+def _declaring(
+    undo: ExitStack, declarations: list[tuple[torch.Tensor | None, bool]], prompt: torch.Tensor | None
+) -> None:
+    """Inside the body, passes have prompts that end where the caller says; ``prompt`` is as in :func:`declared`."""
+    undo.callback(operator.delitem, declarations, slice(len(declarations), None))
+    declarations.append((prompt, True))
 
 
 def _entry_module_of(model: HookedModel) -> Any:

@@ -42,6 +42,7 @@ from einops import rearrange
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.arguments import layer_numbers
 from tl_fbn.errors import InputError
@@ -255,7 +256,8 @@ def _probed_width(model: HookedModel, name: str) -> int:
     """Number of units of a hook, from passes of two and of three tokens: only the axis of positions may differ."""
     # what varies with the prompt is the axis of positions; all that follows it is units
     shapes: list[tuple[int, ...]] = []
-    with torch.no_grad(), model.hooks(fwd_hooks=[(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]):
+    look = [(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]
+    with hooked(model, look, "a look at its hooks"), torch.no_grad():
         for n_tokens in (2, 3):
             model(torch.zeros(1, n_tokens, dtype=torch.long, device=host.model_device(model)))
     if (

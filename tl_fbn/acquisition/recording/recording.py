@@ -28,7 +28,6 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays, stored_array
-from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import open_runs, write_runs

@@ -31,9 +31,11 @@ from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.errors import InputError
@@ -143,6 +145,7 @@ class Passes:
     mode: DecodingMode = "reread"
     carry: bool = False
 
+    @serves_one_thread("a scan")
     @torch.no_grad()
     def read(self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm) -> None:
         """Read one run.
@@ -202,7 +205,7 @@ class Passes:
         device = host.model_device(self.model)
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
         # declared: all that is read is prompt, for interventions that act on some phases only
-        with self.model.hooks(fwd_hooks=hooks), declared(self.model, None):
+        with hooked(self.model, hooks, "a scan"), declared(self.model, None):
             for batch in self._batches(contexts):
                 chunk = _chunk_of(contexts, batch)
                 # real: flat indices of real tokens in (batch pos), in the order of chunk.rows
@@ -271,7 +274,7 @@ class Passes:
         logits = decoder.feed([context.ids for context in chunk.contexts])
         cached = self.mode != "reread"
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps] if cached else []
-        with self.model.hooks(fwd_hooks=hooks):
+        with hooked(self.model, hooks, "a scan"):
             for step in range(n_steps):
                 chosen = self.chooser.choose(logits, draws[:, step])
                 self._note_tokens(chunk, step, chosen, logits, words)
@@ -319,7 +322,7 @@ class Passes:
 
         ids, mask, _ = host.pad_batch(decoder.texts, host.model_device(self.model))
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
-        with self.model.hooks(fwd_hooks=hooks), declared(self.model, decoder.prompt):
+        with hooked(self.model, hooks, "a scan"), declared(self.model, decoder.prompt):
             host.forward(self.model, ids, mask)
         _require_all_fired(fired, self.taps)
 

@@ -38,6 +38,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context, present
 from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, DecodingMode, decoding_mode
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.recording import store
@@ -160,6 +161,7 @@ class Scanner:
         n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
+    @serves_one_thread("a scan")
     def scan(
         self,
         design: BlockDesign,

@@ -36,6 +36,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
@@ -261,6 +262,7 @@ class Battery:
             self._digest_cache[:] = [tokenizer, found]
         return self._digest_cache[1]
 
+    @serves_one_thread("scoring")
     @torch.no_grad()
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.

@@ -32,6 +32,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
@@ -152,7 +153,7 @@ def _sum_of_batch(
         if stops:
             raise Enough
 
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, (tap.hook_name, add_up)]), suppress(Enough):
+    with hooked(model, [*hooks, (tap.hook_name, add_up)], "pruning"), torch.no_grad(), suppress(Enough):
         host.forward(model, ids, mask)
     return total
 

@@ -40,6 +40,7 @@ import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
@@ -141,7 +142,7 @@ def prune(
     # 4. the small model must equal the intact one with the same units held at zero, or at their means
     with torch.no_grad():
         heads_off = inhibit(model, no_heads).fwd_hooks() if no_heads is not None else []
-        with model.hooks(fwd_hooks=[*held_at(model, removed, means), *heads_off]):
+        with hooked(model, [*held_at(model, removed, means), *heads_off], "pruning"):
             wanted = model(ids)
         difference = require_same_logits(logits_of(small, ids), wanted, _message_if_not_equal(model))
     kept = ~removed
