@@ -12,6 +12,7 @@ newer format version is refused.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -146,3 +147,42 @@ def _plain(value: Any) -> Any:
     raise InputTypeError(
         f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts"
     )
+
+
+def create_atomically(path: Path, data: bytes) -> bool:
+    """Write a file that must be new, so that of several writers one succeeds, and no reader sees half of it.
+
+    Args:
+        path: The file; missing parent folders are made.
+        data: The whole content.
+
+    Returns:
+        True, or False if there is such a file already, which is left as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        write_atomically(temporary, data)
+        # a second name for the file: unlike a rename, it never replaces a file that is there
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES):
+            raise
+        return _create_without_links(path, data)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _create_without_links(path: Path, data: bytes) -> bool:
+    """:func:`create_atomically` on a file system without hard links: who makes the file first writes it."""
+    try:
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True

@@ -30,14 +30,14 @@ def write_runs(path: Path, about: Mapping[str, Any], runs: Sequence[Run]) -> Non
     Raises:
         InputError: The folder holds a recording with another key.
     """
-    if (path / store.ABOUT).exists():
+    # the description first: from then on the folder belongs to this recording, and a broken write can be gone on with.
+    # Of two recordings that are written to one new folder at the same time, one makes it and the other is refused
+    if not store.create_about(path, about):
         existing = store.read_about(path)
         if existing["key"] != str(about["key"]):
             raise InputError(
                 f"{path} already holds another recording (key {existing['key'][:12]}); give another folder or delete it"
             )
-    # the description first: from then on the folder belongs to this recording, and a broken write can be gone on with
-    store.write_about(path, about)
     for number, run in enumerate(runs):
         claim = store.claim(path, number, wait=True)
         assert claim is not None  # None is the answer of a claim that does not wait

@@ -221,6 +221,11 @@ def write_about(path: Path, about: Mapping[str, Any]) -> None:
     files.write_atomically(path / ABOUT, _json_bytes({"format": FORMAT_VERSION, **about}))
 
 
+def create_about(path: Path, about: Mapping[str, Any]) -> bool:
+    """Write ``recording.json`` to a folder that has none; False if another process was first, whose file stays."""
+    return files.create_atomically(path / ABOUT, _json_bytes({"format": FORMAT_VERSION, **about}))
+
+
 def read_about(path: Path) -> dict[str, Any]:
     """The description of the recording in a folder, ``recording.json``.
 
