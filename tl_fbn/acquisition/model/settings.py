@@ -46,6 +46,7 @@ _NO_MATTER = re.compile(
 _COUNTS = re.compile(r"window|top_?k|group|head|layer_idx|rotary|repeat|chunk|span|bits|zero_point|expert|factor|norm")
 # hooks and functions of these are part of the model as it was loaded, not of what a user did to it
 LIBRARIES = ("torch", "transformers", "transformer_lens", "accelerate", "peft", "kernels", "bitsandbytes", "torchao")
+_CHECKERS = ("jaxtyping", "beartype")
 _SKIPPED_CLASSES = ("HookPoint",)  # they carry activations and compute nothing
 _SCALARS = (bool, int, float, str, torch.dtype)
 _OWN_ATTRIBUTES = frozenset(vars(torch.nn.Module()))  # what every module has
@@ -84,7 +85,11 @@ def defined_in(function: Any) -> str:
     # __module__ can be copied from another function (functools.wraps); the globals are those of the code
     names = getattr(function, "__globals__", None)
     if names is not None:
-        return str(names.get("__name__", ""))
+        name = str(names.get("__name__", ""))
+        # checkers of annotations wrap a function and add nothing to what it computes
+        if name.split(".")[0] in _CHECKERS and hasattr(function, "__wrapped__"):
+            return defined_in(function.__wrapped__)
+        return name
     return str(getattr(function, "__module__", None) or type(function).__module__)
 
 
