@@ -38,6 +38,8 @@ def write_runs(path: Path, about: Mapping[str, Any], runs: Sequence[Run]) -> Non
             raise InputError(
                 f"{path} already holds another recording (key {existing['key'][:12]}); give another folder or delete it"
             )
+        # the same content may be described anew, with other notes or more runs
+        store.write_about(path, about)
     for number, run in enumerate(runs):
         claim = store.claim(path, number, wait=True)
         assert claim is not None  # None is the answer of a claim that does not wait

@@ -166,7 +166,7 @@ def refuse_other(
     Raises:
         InputError: It is another; the message names the fields that differ.
     """
-    stored = about["fields"]
+    stored, fields = about["fields"], json.loads(json.dumps(fields))  # both as a file has them: tuples are lists there
     # a field that only one of them has differs too: another version of the package may have other fields
     names = [name for name in sorted({*fields, *stored}) if stored.get(name) != fields.get(name)]
     there, here = stored.get("computes"), fields.get("computes")
