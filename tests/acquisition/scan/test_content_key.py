@@ -86,7 +86,7 @@ def test_the_tokenizer_is_content(demo_model) -> None:
         assert key_of(demo_model, design) == before  # the same words
         demo_model.tokenizer.add_tokens(["another"])
         assert key_of(demo_model, design) == before  # no row of the recording has it
-        demo_model.tokenizer.add_special_tokens({"pad_token": demo_model.tokenizer.convert_ids_to_tokens(5)})
+        demo_model.tokenizer.add_special_tokens({"pad_token": demo_model.tokenizer.convert_ids_to_tokens(6)})
         assert key_of(demo_model, design) != before  # the row table flags special tokens
     finally:
         demo_model.tokenizer = tokenizer

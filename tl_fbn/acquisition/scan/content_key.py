@@ -99,9 +99,17 @@ def description(
             "tokens_per_block": design.tokens_per_block,
             "unit": "row = one token" if pool is None else f"row = one prompt ({pool})",
         },
-        "versions": versions(),
-        "probe": dict(state.fingerprint.numbers),
+        **beside_a_key(state),
     }
+
+
+def beside_a_key(state: ModelState) -> dict[str, Any]:
+    """What is kept beside a key, and is no part of it, to compare the model with itself later.
+
+    Args:
+        state: The model when the key was made.
+    """
+    return {"versions": versions(), "probe": dict(state.fingerprint.numbers)}
 
 
 def _generation_fields(model: HookedModel, design: BlockDesign) -> dict[str, Any] | None:

@@ -34,8 +34,10 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.foreign_hooks import placed_hooks, watching
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.model_state import ModelState
+from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -260,12 +262,17 @@ def lesion_study(
         "controls": list(controls),
         "reference": None if reference is None else reference.key,
     }
-    if path is not None and host.foreign_hooks(model):
-        raise InputError(
-            "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take "
-            "them off, or leave path= out"
-        )
-    folder = None if path is None else Unfinished(path, identity_of_study(model, networks, rivals, battery, settings))
+    folder = None
+    if path is not None:
+        foreign = [one.name for one in placed_hooks(model) if one.is_foreign]
+        if foreign:
+            raise InputError(
+                f"hooks that are not ours are on the model (on {foreign[0]}), and what they do cannot be told from a "
+                "folder of results; take them off, or leave path= out"
+            )
+        state = ModelState.of(model, resolve_site(model, space.site).taps)
+        identity = identity_of_study(state, networks, rivals, battery, settings, batch_size=batch_size)
+        folder = Unfinished(path, identity, state)
     total = len(chosen) + len(networks) * len(controls) * n_controls
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 
@@ -329,8 +336,9 @@ def lesion_study(
 def _scores_under_lesion(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Item-level scores under one lesion of a part; for the first, which is no control, also what its monitors say."""
     model, battery, batch_size, lesions = bundle
-    with lesions[number]():
+    with lesions[number](), watching(model, allowed=True) as watch:
         scores = battery.score(model, batch_size=batch_size)
+        watch.check()
     return by_item(scores), {} if number else _monitor_notes(battery, scores)
 
 
