@@ -74,8 +74,8 @@ class ModelState:
         changed = self._changes(seconds > PROBE_SHARE * self.seconds)
         if changed:
             raise InputError(
-                f"the model changed while it was read ({'; '.join(changed)}), so that what was read since belongs to no "
-                "one model and is not kept. Change a model before or after, and call again"
+                f"the model changed while it was read ({'; '.join(changed)}), so that what was read since belongs to "
+                "no one model and is not kept. Change a model before or after, and call again"
             )
 
     def _changes(self, reads_probe: bool) -> list[str]:

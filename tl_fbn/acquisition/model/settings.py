@@ -18,6 +18,7 @@ and what code does beyond that shows in the numbers of a pass (:mod:`tl_fbn.acqu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -109,10 +110,8 @@ def _of_torch(model: HookedModel) -> Settings:
 def _matmul_precision() -> str:
     """How exact products of float32 are, on any device: the least exact of what the interfaces of PyTorch say."""
     said = []
-    try:
+    with contextlib.suppress(RuntimeError):  # the newer interface, below, was used instead
         said.append(torch.get_float32_matmul_precision())
-    except RuntimeError:  # the newer interface, below, was used instead
-        pass
     for backend in ("cuda", "mkldnn"):
         matmul = getattr(getattr(torch.backends, backend, None), "matmul", None)
         said.append(str(getattr(matmul, "fp32_precision", "none")))
@@ -124,7 +123,8 @@ def _matmul_precision() -> str:
 def _of_config(prefix: str, config: Any) -> Settings:
     """The settings of a configuration object."""
     entries = vars(config).items() if hasattr(config, "__dict__") else ()
-    values = ((name, _in_words(value)) for name, value in entries if not _NO_MATTER.search(name) and "dtype" not in name)
+    chosen = [(name, value) for name, value in entries if not _NO_MATTER.search(name) and "dtype" not in name]
+    values = ((name, _in_words(value)) for name, value in chosen)
     return {f"{prefix}.{name}": _in_short([("", value)]) for name, value in values if value is not None}
 
 
@@ -178,7 +178,8 @@ def _in_words(value: Any) -> str | None:
 def _function_in_words(function: Any) -> str:
     """A function as text: of a library by its name, of a user's by its code and the values it was made with."""
     if isinstance(function, functools.partial):
-        bound = [_in_words(value) or type(value).__qualname__ for value in (*function.args, *function.keywords.values())]
+        given = (*function.args, *function.keywords.values())
+        bound = [_in_words(value) or type(value).__qualname__ for value in given]
         return f"{_function_in_words(function.func)} {bound}"
     function = getattr(function, "__func__", function)
     name = f"{defined_in(function)}.{getattr(function, '__qualname__', type(function).__qualname__)}"

@@ -35,7 +35,6 @@ from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
-
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy")  # whose versions stand beside a key
 
 

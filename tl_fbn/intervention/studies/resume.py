@@ -24,7 +24,10 @@ from typing import Any
 import numpy as np
 
 from tl_fbn import files
+from tl_fbn.acquisition.model.foreign_hooks import placed_hooks
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_state import ModelState
+from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
@@ -129,6 +132,42 @@ def _read_description(path: Path) -> dict[str, Any] | None:
             "this one"
         )
     return None
+
+
+def study_folder(
+    path: str | os.PathLike,
+    model: HookedModel,
+    networks: Mapping[str, Network],
+    rivals: Mapping[str, Mapping[str, Network]],
+    battery: Battery,
+    settings: Mapping[str, Any],
+    *,
+    batch_size: int,
+) -> Unfinished:
+    """The folder that keeps a lesion study.
+
+    Args:
+        path: The folder; it is made if there is none.
+        model: The model, under the interventions that the whole study is made under.
+        networks: Names to the source networks, all of one unit space.
+        rivals: Name of a rival to networks by the name of their source network.
+        battery: The tasks.
+        settings: Other settings of the study that change its results.
+        batch_size: Number of items in a forward pass.
+
+    Raises:
+        InputError: Hooks of the user's are on the model, or the folder holds something else.
+    """
+    foreign = [one.name for one in placed_hooks(model) if one.is_foreign]
+    if foreign:
+        raise InputError(
+            f"hooks that are not ours are on the model (on {foreign[0]}), and what they do cannot be told from a "
+            "folder of results; take them off, or leave path= out"
+        )
+    site = next(iter(networks.values())).space.site
+    state = ModelState.of(model, resolve_site(model, site).taps)
+    identity = identity_of_study(state, networks, rivals, battery, settings, batch_size=batch_size)
+    return Unfinished(path, identity, state)
 
 
 def identity_of_study(
