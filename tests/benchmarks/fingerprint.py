@@ -42,7 +42,9 @@ def main() -> None:
     probe = seconds_of(lambda: fingerprint(model, taps), 20)
     state = ModelState.of(model, taps)
     compared = seconds_of(state.require_unchanged, 20)
-    print(f"fingerprint {probe:.4f} s, comparison before a commit {compared:.4f} s, scan of {rows:,} rows {whole:.3f} s")
+    print(
+        f"fingerprint {probe:.4f} s, comparison before a commit {compared:.4f} s, scan of {rows:,} rows {whole:.3f} s"
+    )
     print(f"share of the scan: fingerprint {probe / whole:.2%}, with the comparison {(probe + compared) / whole:.2%}")
 
 

@@ -187,7 +187,9 @@ MATTERS: dict[str, tuple[Callable[[], Any], Change]] = {
     "a patched function of a library": (llama, lambda m: mock.patch.object(modeling_llama, "rotate_half", torch.neg)),
     "a patched method of a class": (
         llama,
-        lambda m: mock.patch.object(modeling_llama.LlamaMLP, "forward", lambda self, x: self.down_proj(self.up_proj(x))),
+        lambda m: mock.patch.object(
+            modeling_llama.LlamaMLP, "forward", lambda self, x: self.down_proj(self.up_proj(x))
+        ),
     ),
     "use_attn_result": (gpt2, lambda m: setattr(m.cfg, "use_attn_result", True)),
     "autocast": (llama, lambda m: torch.autocast("cpu", dtype=torch.bfloat16)),

@@ -32,7 +32,7 @@ def write_runs(path: Path, about: Mapping[str, Any], runs: Sequence[Run]) -> Non
     """
     # the description first: from then on the folder belongs to this recording, and a broken write can be gone on with.
     # Of two recordings that are written to one new folder at the same time, one makes it and the other is refused
-    if not store.create_about(path, about):
+    if not store.write_about(path, about, new=True):
         existing = store.read_about(path)
         if existing["key"] != str(about["key"]):
             raise InputError(

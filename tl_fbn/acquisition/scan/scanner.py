@@ -205,8 +205,8 @@ class Scanner:
         if not missing:
             return Recording.open(path)
         require_room(path, self._n_bytes([runs[number] for number in missing]))
-        if not (path / store.ABOUT).exists() and not store.create_about(
-            path, keys.description(state, design, runs, fields, self.spaces)
+        if not (path / store.ABOUT).exists() and not store.write_about(
+            path, keys.description(state, design, runs, fields, self.spaces), new=True
         ):
             # another process made the folder meanwhile, for this recording or for another
             key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)

@@ -148,9 +148,7 @@ def retention_curve(
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
-    silence = silencer(
-        model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights
-    )
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
     for n in tried:

@@ -285,9 +285,7 @@ def validate_scores(
     sham = {
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
-    silence = silencer(
-        model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights
-    )
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
     with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
 

@@ -181,9 +181,7 @@ def token_ablation(
     named = battery.select(list(chats))  # refuses a task without items
     own = {task: battery.select([task]) for task in named.tasks}
     before = battery.score(model, batch_size=batch_size)
-    silence = silencer(
-        model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights
-    )
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
     with tqdm(total=total, desc="token ablation", unit="pass", disable=not progress) as bar:
