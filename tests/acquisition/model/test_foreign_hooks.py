@@ -142,7 +142,7 @@ def test_a_watch_sees_hooks_and_interventions_that_come_or_go() -> None:
     with watching(model, allowed=False) as watch:
         model(IDS)
         watch.check()
-        with fbn.inhibit(model, network), pytest.raises(ValueError, match="0 edits .* at the beginning, 1 are now"):
+        with fbn.inhibit(model, network), pytest.raises(ValueError, match=r"0 edits .* at the beginning, 1 are now"):
             watch.check()
     with watching(model, allowed=False) as watch:
         with fbn.inhibit(model, network):
@@ -152,7 +152,7 @@ def test_a_watch_sees_hooks_and_interventions_that_come_or_go() -> None:
     with (
         watching(model, allowed=False) as watch,
         model.hooks(fwd_hooks=[(POINT, replacing)]),
-        pytest.raises(ValueError, match="was put on .* unwatched"),
+        pytest.raises(ValueError, match=r"was put on .* unwatched"),
     ):
         watch.check()
     with fbn.inhibit(model, network), watching(model, allowed=False) as watch:

@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.foreign_hooks import muted
+from tl_fbn.acquisition.model.foreign_hooks import muted, watching
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.settings import settings_of
 from tl_fbn.acquisition.model.sites import Tap
@@ -89,6 +89,9 @@ def fingerprint(model: HookedModel, taps: Sequence[Tap]) -> Fingerprint:
     Args:
         model: The model; interventions and hooks that are on it do not matter.
         taps: The hook points whose activations are looked at, beside the logits.
+
+    Raises:
+        InputError: Another thread entered or left an intervention meanwhile.
     """
     ids = torch.tensor([probe_ids(model)], device=host.model_device(model))
     caught: dict[str, torch.Tensor] = {}
@@ -97,8 +100,10 @@ def fingerprint(model: HookedModel, taps: Sequence[Tap]) -> Fingerprint:
         caught[tap.hook_name] = tap.read(tensor)[0].detach().clone()
 
     hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in taps]
-    with torch.no_grad(), muted(model, foreign=True), model.hooks(fwd_hooks=hooks):
-        logits = model(ids, return_type="logits")
+    with torch.no_grad(), muted(model, foreign=True), watching(model, allowed=True) as watch:
+        with model.hooks(fwd_hooks=hooks):
+            logits = model(ids, return_type="logits")
+        watch.check()  # an intervention that another thread entered meanwhile is not muted
     caught["logits"] = getattr(logits, "logits", logits)[0].detach()
     rows = {name: values.double().cpu().numpy() for name, values in caught.items()}
     types = tuple(str(values.dtype).removeprefix("torch.") for values in caught.values())

@@ -177,13 +177,17 @@ def watching(model: HookedModel, *, allowed: bool) -> Iterator[Watch]:
     watch = Watch(model, _edits_among(placed), None if allowed else {(id(one.hooks), one.number) for one in foreign})
     points = list(model.hook_dict.values())
     with _replaced(foreign, _raising_on_change):
+        outer = [point.__dict__.get(host.FIRED) for point in points]  # of a watch around this one
         for point in points:
             point.__dict__[host.FIRED] = watch.fired
         try:
             yield watch
         finally:
-            for point in points:
-                point.__dict__.pop(host.FIRED, None)
+            for point, fired in zip(points, outer, strict=True):
+                if fired is None:
+                    point.__dict__.pop(host.FIRED, None)
+                else:
+                    point.__dict__[host.FIRED] = fired
 
 
 @torch.no_grad()
