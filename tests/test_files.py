@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,26 @@ def test_file_and_folders_are_on_the_disk_before_a_save_returns(
     hidden = events[1]
     assert hidden.startswith(".file.") and hidden.endswith(".part")
     assert events == [tmp_path.name, hidden, "renamed to file", "new"]
+
+
+# A file that must be new
+
+
+def test_of_several_writers_of_a_new_file_one_makes_it_and_no_other_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: files.create_atomically(path, b"%d" % n * 10_000), range(8)))
+    assert made.count(True) == 1
+    assert path.read_bytes() == b"%d" % made.index(True) * 10_000
+    assert [one.name for one in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_new_file_where_the_disk_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuses)
+    assert files.create_atomically(tmp_path / "a", b"first")
+    assert not files.create_atomically(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]

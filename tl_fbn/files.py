@@ -42,6 +42,8 @@ _HASH_PIECE_BYTES = 1 << 20  # a file is hashed in pieces of 1 MiB, so that it n
 _ERRORS_OF_A_FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 # what asking for a folder's names to be brought to the disk raises where a system has no such thing
 _NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EOPNOTSUPP)
+# what asking for a second name of a file raises where a file system has no hard links
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -55,6 +57,36 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: The disk is full (the message names the file and says what to do), or the file cannot be written; what
             was there before is unchanged.
     """
+    _write(path, data, os.replace)
+
+
+def create_atomically(path: Path, data: bytes) -> bool:
+    """Write a file that must be new, so that of several writers one succeeds, and no reader sees half of it.
+
+    Args:
+        path: The file; missing parent folders are made.
+        data: The whole content.
+
+    Returns:
+        True, or False if there is such a file already, which is left as it is.
+
+    Raises:
+        OSError: The disk is full, or the file cannot be written.
+    """
+    try:
+        # a second name for the hidden file: unlike a rename, it never replaces a file that is there
+        _write(path, data, os.link)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_without_links(path, data)
+    return True
+
+
+def _write(path: Path, data: bytes, give_name: Callable[[Path, Path], Any]) -> None:
+    """Write a hidden file beside a path, bring it to the disk, and give it its name."""
     what = f"{path} could not be saved, as the disk is full or a quota is used up"
     with full_disk_named(what, "what was there before is unchanged: make room and save again"):
         make_folder(path.parent)
@@ -63,9 +95,21 @@ def write_atomically(path: Path, data: bytes) -> None:
             with open(hidden, "xb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())  # before it is renamed: a crash must not leave an empty file at the path
-            os.replace(hidden, path)
+                os.fsync(file.fileno())  # before it has its name: a crash must not leave an empty file at the path
+            give_name(hidden, path)
             sync_folder(path.parent)
+
+
+def _create_without_links(path: Path, data: bytes) -> bool:
+    """:func:`create_atomically` on a file system without hard links: who makes the file first writes it."""
+    try:
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True
 
 
 def make_folder(path: Path) -> None:

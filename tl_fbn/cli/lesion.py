@@ -108,6 +108,10 @@ def command(
             help="Folder of a recording of the same units, for methods other than zero and for activity controls.",
         ),
     ] = None,
+    allow_other_weights: Annotated[
+        bool,
+        typer.Option("--allow-other-weights", help="Also take a reference of other weights than the model's."),
+    ] = False,
     site: SiteOption = None,
     positions: Annotated[
         str,
@@ -190,6 +194,7 @@ def command(
             reference=recording,
             positions=positions,
             seed=seed,
+            allow_other_weights=allow_other_weights,
         )
         # an intervention that cannot be made is refused before anything is written
         for one in networks.values():
@@ -207,6 +212,7 @@ def command(
             tasks,
             method=method,  # pyright: ignore[reportArgumentType]
             reference=recording,
+            allow_other_weights=allow_other_weights,
             positions=positions,
             metric=metric,
             path=parts,

@@ -54,6 +54,10 @@ def command(
             help="Folder of a recording; the mean contribution of removed units comes back as a bias, instead of zero.",
         ),
     ] = None,
+    allow_other_weights: Annotated[
+        bool,
+        typer.Option("--allow-other-weights", help="Also take a recording of other weights than the model's."),
+    ] = False,
     protect_first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of layers at the beginning that stay whole.")
     ] = 0,
@@ -122,6 +126,7 @@ def command(
             remove=given if remove and not heads else None,
             heads=None if not heads else ~given if remove else given,
             compensate=recording,
+            allow_other_weights=allow_other_weights,
             protect_first=protect_first,
             protect_last=protect_last,
             progress=console.bars,

@@ -18,9 +18,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
-import xxhash
 
+from tl_fbn.acquisition.model.hidden_weights import bit_sum, lasting_frequencies, packed_weights, tensor_digest
 from tl_fbn.errors import InputError, InputTypeError
+
+FIRED = "_tl_fbn_fired"  # attribute of a hook point, while it is watched: the digests of the edits that acted there
+_SMALL = 64 << 20  # bytes of weights that one thread has hashed before others have started
 
 if TYPE_CHECKING:
 
@@ -160,35 +163,63 @@ def end_tokens(model: HookedModel) -> list[int]:
 
 
 def weights_digest(model: HookedModel) -> str:
-    """Digest of every parameter and buffer: equal for equal weights, on any device.
+    """Digest of every parameter and buffer, and of weights kept elsewhere: equal for equal weights, on any device.
 
     It is computed at every call: edits in place through ``.data`` do not show in PyTorch's version counters, so that a
     remembered digest could be wrong. XXH3 (128 bits) reads each tensor at about the speed of memory; the digest is
-    the SHA-256 of names, shapes, types and these.
+    the SHA-256 of names, shapes, types and these. A buffer that passes write, as some rotary embeddings do, counts with
+    the values that belong to the model (:mod:`tl_fbn.acquisition.model.hidden_weights`).
 
     Args:
         model: The model.
     """
     named = list(_named_tensors(model))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(_xxh3, (tensor for _, tensor in named)))
+    if sum(tensor.nbytes for _, tensor in named) < _SMALL:
+        digests = [tensor_digest(tensor) for _, tensor in named]
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            digests = list(pool.map(tensor_digest, (tensor for _, tensor in named)))
     lines = [
         f"{name} {tuple(tensor.shape)} {tensor.dtype} {digest}"
         for (name, tensor), digest in zip(named, digests, strict=True)
     ]
+    lines += [f"{name} {digest}" for name, digest in packed_weights(model)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _xxh3(tensor: torch.Tensor) -> str:
-    # as bytes, because numpy has no bfloat16
-    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return xxhash.xxh3_128_hexdigest(data.numpy().data)
+def weights_checksum(model: HookedModel) -> str:
+    """What shows within a process whether weights changed: the digest on a CPU, sums of their bits on other devices.
+
+    Weights on a GPU are not moved for it. Weights that accelerate keeps elsewhere do not count.
+
+    Args:
+        model: The model.
+    """
+    if is_on_cpu(model):
+        return weights_digest(model)
+    lasting = lasting_frequencies(model)
+    sums = [bit_sum(lasting.get(id(tensor), tensor)) for tensor in _tensors_of(model) if not tensor.is_meta]
+    # one transfer a device, not one a tensor
+    by_device = {device: [one for one in sums if one.device == device] for device in {one.device for one in sums}}
+    counts = {str(device): torch.stack(own).tolist() for device, own in by_device.items()}
+    return hashlib.sha256(str(sorted(counts.items())).encode()).hexdigest()
+
+
+def is_on_cpu(model: HookedModel) -> bool:
+    """Whether all weights are in main memory."""
+    return all(tensor.device.type == "cpu" for tensor in _tensors_of(model))
+
+
+def _tensors_of(model: Any) -> list[torch.Tensor]:
+    return [*model.parameters(), *(model.buffers() if hasattr(model, "buffers") else ())]
 
 
 def _named_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Name and values of every parameter and buffer, wherever the values are kept."""
     owners: dict[int, tuple[Any, str]] = {}  # id() of a tensor to its module and its name there; filled if needed
+    lasting = lasting_frequencies(model)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        tensor = lasting.get(id(tensor), tensor)
         if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
             owners = owners or {
                 id(own): (module, leaf)
@@ -261,8 +292,12 @@ def unwrapped(function: Any) -> Any:
 
 
 def active_edits(model: HookedModel) -> list[str]:
-    """Hook point and digest of every intervention of this package on the model, in the order in which they act."""
-    return [f"{name} {function.digest}" for name, function in fwd_hook_functions(model) if isinstance(function, Edit)]
+    """Hook point and digest of every intervention of this package on the model, in the order in which they act.
+
+    One that changes nothing, as a gain of 1 does, is not listed.
+    """
+    edits = [(name, one) for name, one in fwd_hook_functions(model) if isinstance(one, Edit)]
+    return [f"{name} {edit.digest}" for name, edit in edits if not getattr(edit, "changes_nothing", False)]
 
 
 def foreign_hooks(model: HookedModel) -> list[tuple[str, Any]]:

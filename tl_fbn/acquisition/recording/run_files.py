@@ -104,14 +104,16 @@ def write_runs(path: Path, about: Mapping[str, Any], runs: Sequence[Run]) -> Non
     """
     dtype = _dtype_of(runs)
     about = {**_about_of_one_site(about, runs[0].space, dtype), "n_runs": len(runs)}
-    if (path / store.ABOUT).exists():
+    # the description first: from then on the folder belongs to this recording, and a broken write can be gone on with.
+    # Of two recordings that are written to one new folder at the same time, one makes it and the other is refused
+    if not store.write_about(path, about, new=True):
         existing = store.read_about(path)
         if existing["key"] != str(about["key"]):
             raise InputError(
                 f"{path} already holds another recording (key {existing['key'][:12]}); give another folder or delete it"
             )
-    # the description first: from then on the folder belongs to this recording, and a broken write can be gone on with
-    store.write_about(path, about)
+        # the same content may be described anew, with other notes or more runs
+        store.write_about(path, about)
     for number, run in enumerate(runs):
         claim = store.claim(path, number, wait=True)
         assert claim is not None  # None is the answer of a claim that does not wait

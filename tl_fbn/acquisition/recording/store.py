@@ -224,9 +224,10 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
     return True
 
 
-def write_about(path: Path, about: Mapping[str, Any]) -> None:
-    """Write ``recording.json``, the description of a recording, to its folder."""
-    files.write_atomically(path / ABOUT, descriptions.description_bytes(about))
+def write_about(path: Path, about: Mapping[str, Any], *, new: bool = False) -> bool:
+    """Write ``recording.json`` to a folder; where it must be new, False if there is one already, which stays."""
+    write = files.create_atomically if new else files.write_atomically
+    return write(path / ABOUT, descriptions.description_bytes(about)) is not False
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ of a prompt is not predicted by anything, and has neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -134,6 +134,7 @@ class Passes:
             prompts.
         mode: How written tokens are decoded: ``"padded"``, ``"equal"`` or ``"reread"``.
         carry: True where a run is one growing context; only for tokens that the model writes.
+        after_batch: Called behind every batch, to look whether the model is still what it was; None calls nothing.
     """
 
     model: HookedModel
@@ -144,6 +145,7 @@ class Passes:
     chooser: Chooser | None = None
     mode: DecodingMode = "reread"
     carry: bool = False
+    after_batch: Callable[[], None] | None = None
 
     @serves_one_thread("a scan")
     @torch.no_grad()
@@ -216,6 +218,8 @@ class Passes:
                 except Enough:
                     logits = None
                 _require_all_fired(state["fired"], self.taps)
+                if self.after_batch is not None:
+                    self.after_batch()
                 if logits is not None:
                     for i, context in enumerate(chunk.contexts):
                         # the logits behind the last token predict nothing that was read
@@ -280,6 +284,8 @@ class Passes:
                 self._note_tokens(chunk, step, chosen, logits, words)
                 # reading the token gives its activations; the last one is read for them alone
                 logits = decoder.feed([[int(token)] for token in chosen])
+        if self.after_batch is not None:
+            self.after_batch()
         if not cached:
             self._reread_texts(chunk, decoder, sink)
             return

@@ -40,7 +40,7 @@ from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
-from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests
+from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests, tokenizer_state
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
@@ -370,7 +370,8 @@ class Battery:
         tokenizer = tokenizer_of(model)
         n_ctx = host.context_length(model)
         d_vocab = host.vocabulary_size(model)
-        settings = [batch_size, n_ctx, d_vocab]
+        # a tokenizer's settings can be changed in place
+        settings = [batch_size, n_ctx, d_vocab, tokenizer_state(tokenizer)]
         cache = self._sequence_cache
         if not (cache and cache[0] is tokenizer and cache[1] == settings):
             sequences = [

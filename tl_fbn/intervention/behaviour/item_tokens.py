@@ -12,6 +12,8 @@ stand among all, and turns sums over sequences back into results of items, witho
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -206,6 +208,31 @@ class PreparedSequences:
             layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
             cursor = layouts[name].span.stop
         return cls(counts, [SequenceBatch.of(sequences, group, offsets) for group in groups], layouts)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the token ids of every sequence and of where its scored tokens begin."""
+        found: dict[int, list[int]] = {}
+        for batch in self.batches:
+            starts = batch.starts.tolist()
+            for number, ids, start in zip(batch.sequences, batch.ids.tolist(), starts, strict=True):
+                found[number] = [start, *ids[: start + int(self.counts[number])]]
+        return hashlib.sha256(json.dumps([found[number] for number in sorted(found)]).encode()).hexdigest()
+
+
+def tokenizer_state(tokenizer: Any) -> list[Any]:
+    """What decides how a tokenizer splits texts, but for its vocabulary, of which only the size is here.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer; None where there is none.
+    """
+    if tokenizer is None:
+        return []
+    flags = [getattr(tokenizer, name, None) for name in ("add_bos_token", "add_eos_token", "add_prefix_space")]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [getattr(backend, name, None) for name in ("normalizer", "pre_tokenizer", "post_processor")]
+    states = [part.__getstate__() if part is not None else None for part in parts]
+    return [len(tokenizer), sorted(map(str, tokenizer.special_tokens_map.items())), flags, states]
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:

@@ -46,6 +46,7 @@ from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
+from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.pruning import head_surgery
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.checkpoint import equip
@@ -66,6 +67,7 @@ def prune(
     remove: Network | None = None,
     heads: Network | None = None,
     compensate: Recording | Sequence[Any] | None = None,
+    allow_other_weights: bool = False,
     protect_first: int = 0,
     protect_last: int = 0,
     probe: Sequence[Sequence[int]] | torch.Tensor | None = None,
@@ -95,6 +97,8 @@ def prune(
             ``mlp.neurons`` gives the means of the intact model. A list of prompts (strings, or lists of token ids)
             gives means that are measured now, with earlier layers pruned and compensated, as in the paper. None for no
             compensation: removed neurons count as 0.
+        allow_other_weights: True takes a recording for ``compensate`` of other weights than this model's, which is an
+            error otherwise.
         protect_first: Number of layers at the beginning that stay whole (paper: 3).
         protect_last: Number of layers at the end that stay whole (paper: 2).
         probe: Token ids (batch, pos) on which the logits are checked; by default two sequences of random tokens.
@@ -117,6 +121,8 @@ def prune(
     surgery.require_bridge(model, "prune")
     host.require_eval(model, "prune")
     space = resolve_site(model, NEURONS).space
+    if isinstance(compensate, Recording):
+        require_same_weights(model, compensate, allow_other_weights=allow_other_weights, argument="compensate")
     protected = protected_layers(space.n_layers, protect_first, protect_last)
     removed = _removed_neurons(space, keep, remove, heads is not None, protected)
     no_heads = None if heads is None else _removed_heads(model, heads, protected)

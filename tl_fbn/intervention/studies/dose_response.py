@@ -48,7 +48,8 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.interventions import silencer, strengthened
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.hooks.replacements import ReplacementMethod, standard_deviation
+from tl_fbn.intervention.hooks.references import spread_of
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies import study_prose as prose
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.item_statistics import (
@@ -230,6 +231,7 @@ def dose_response(
     n_controls: int = 20,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     positions: Positions = "all",
     metric: str | None = None,
     n_bootstrap: int = 1000,
@@ -262,6 +264,7 @@ def dose_response(
         method: What silenced units are given instead of their activations (``sizes`` only): ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for ``adds_sd`` and for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`).
         metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
@@ -285,7 +288,8 @@ def dose_response(
         own = [network.top(float(size), name=name) for size in doses]
         # top units of a map that is shuffled within layers: as many in each layer, and nested like the map's own
         sham = [[one.top(float(size)) for size in doses] for one in _shuffled_maps(network, n_controls, seed)]
-        silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
+        given = {"reference": reference, "allow_other_weights": allow_other_weights}
+        silence = silencer(model, method=method, positions=positions, seed=seed, **given)
     else:
         if method != "zero":
             raise InputError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
@@ -293,7 +297,7 @@ def dose_response(
         own = [network] * len(doses)
         silence = None
         sham = [[control] * len(doses) for control in sham_networks(network, n_controls, seed=seed)]
-    spread = spread_of(reference, own[0]) if kind == "add_sd" else None
+    spread = spread_of(model, reference, own[0], allow_other_weights) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     discovery = check_disjoint(own[-1], battery, tokenizer_of(model), name)
     untouched = battery.score(model, batch_size=batch_size)
@@ -340,26 +344,10 @@ def amplifier(
         model: A TransformerLens model in eval mode.
         kind: ``"gain"`` (times an amount), ``"add"`` (plus an amount) or ``"add_sd"`` (plus as many standard
             deviations).
-        spread: (unit,) standard deviation of every unit, for ``"add_sd"``, from :func:`spread_of`.
+        spread: (unit,) standard deviation of every unit, for ``"add_sd"``, from :func:`.spread_of`.
         positions: The tokens that are touched (:mod:`.positions`).
     """
     return lambda network, amount: strengthened(model, network, kind, amount, spread=spread, positions=positions)
-
-
-def spread_of(reference: Recording | None, network: Network) -> Float[np.ndarray, " unit"]:
-    """Standard deviation of every unit over a recording.
-
-    Args:
-        reference: The recording; None is refused.
-        network: The network whose units the recording must have.
-
-    Raises:
-        InputError: No recording, or one of other units.
-    """
-    if reference is None:
-        raise InputError(f"adds_sd= needs reference=, a recording of {network.space.describe()}")
-    network.space.require_same(reference.space, "take the reference for")
-    return standard_deviation(reference)
 
 
 def _chosen_doses(

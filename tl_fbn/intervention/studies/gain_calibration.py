@@ -53,8 +53,9 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
+from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
-from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, spread_of
+from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
 from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, metric_of, spans
 from tl_fbn.units import Network
@@ -156,6 +157,7 @@ def calibrate_gain(
     n_controls: int = 100,
     metric: str = "log_likelihood",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     positions: Positions = "all",
     n_bootstrap: int = 1000,
     batch_size: int = 128,
@@ -191,6 +193,7 @@ def calibrate_gain(
         n_controls: Number of matched random networks; p cannot be below 1 / (1 + n_controls).
         metric: What the target is scored by: ``"log_likelihood"`` (nats a token, finer) or ``"exact_match"``.
         reference: A recording of the same units on other prompts; needed by ``adds_sd``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`).
         n_bootstrap: Number of times the items are resampled for the intervals.
@@ -221,7 +224,7 @@ def calibrate_gain(
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     metric_of(battery.select([target]), metric)  # refuses a metric that the target does not have
     kind, amounts = _candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
-    spread = spread_of(reference, network) if kind == "add_sd" else None
+    spread = spread_of(model, reference, network, allow_other_weights) if kind == "add_sd" else None
     discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
     # step 1: the target first, so that its items decide how shared prompts are split
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)

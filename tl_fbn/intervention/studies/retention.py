@@ -101,6 +101,7 @@ def retention_curve(
     n_controls: int = 10,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     batch_size: int = 128,
     progress: bool = True,
 ) -> Retention:
@@ -126,6 +127,7 @@ def retention_curve(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
 
@@ -146,7 +148,7 @@ def retention_curve(
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
     for n in tried:

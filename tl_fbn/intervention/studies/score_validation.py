@@ -223,6 +223,7 @@ def validate_scores(
     n_null: int = 1000,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     metric: str = "log_likelihood",
     batch_size: int = 256,
     progress: bool = True,
@@ -256,6 +257,7 @@ def validate_scores(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
@@ -283,7 +285,7 @@ def validate_scores(
     sham = {
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
     with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
 

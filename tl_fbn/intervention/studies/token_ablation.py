@@ -118,6 +118,7 @@ def token_ablation(
     metric: str = "exact_match",
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     n_bootstrap: int = 1000,
     batch_size: int = 64,
     progress: bool = True,
@@ -157,6 +158,7 @@ def token_ablation(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         n_bootstrap: Number of times the items are resampled for the intervals.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
@@ -179,7 +181,7 @@ def token_ablation(
     named = battery.select(list(chats))  # refuses a task without items
     own = {task: battery.select([task]) for task in named.tasks}
     before = battery.score(model, batch_size=batch_size)
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
     with tqdm(total=total, desc="token ablation", unit="pass", disable=not progress) as bar:
