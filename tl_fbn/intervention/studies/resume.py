@@ -115,8 +115,10 @@ def identity_of_study(
     Returns:
         JSON-serialisable fields, the digests of large contents among them.
     """
+    tokens = battery.scored_tokens(model)
     tasks = [
-        [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
+        [name, task.kind, [len(item.alternatives) for item in task.items], tokens[name]]
+        for name, task in battery.tasks.items()
     ]
     rival_networks = [(f"{rival}/{name}", one) for rival, of in rivals.items() for name, one in of.items()]
     lesioned = [
