@@ -42,6 +42,7 @@ from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, t
 from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, item_digests
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.behaviour.parsers import Parser
+from tl_fbn.intervention.behaviour.tasks import PER_LENGTH
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
@@ -99,7 +100,7 @@ class Battery:
             prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
 
         Raises:
-            InputError: A prompt without an answer, or a prompt or answer that is neither string nor token ids.
+            InputError: A prompt without an answer, or either is neither string nor token ids.
         """
         return cls(pair_tasks(tasks, delimiter), prepend_bos=prepend_bos)
 
@@ -108,7 +109,7 @@ class Battery:
         """A battery of passages, measured by their log-likelihood and perplexity.
 
         Args:
-            tasks: Name to passages, as strings or as tuples of token ids.
+            tasks: Name to passages, as strings or token ids.
             prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
         """
         return cls(text_tasks(tasks), prepend_bos=prepend_bos)
@@ -237,8 +238,7 @@ class Battery:
         Args:
             names: Names of the tasks, in the order they shall have; a name that the battery lacks is an InputError.
         """
-        unknown = [name for name in names if name not in self.tasks]
-        if unknown:
+        if unknown := [name for name in names if name not in self.tasks]:
             raise InputError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
         return self._of({name: self.tasks[name] for name in names})
 
@@ -280,8 +280,7 @@ class Battery:
             model: The model that would be scored.
 
         Returns:
-            Name of a task to lists of the token ids of prompt and alternative together and the index of the first
-            scored one, in the order of items and alternatives.
+            Name of a task to pairs of the token ids of prompt and alternative and the index of the first scored one.
         """
         # in whatever batches they were prepared last: batches do not matter here
         prepared = self._prepared(model, self._sequence_cache[1][0] if self._sequence_cache else 128)
@@ -301,8 +300,7 @@ class Battery:
             Name of a task to its :class:`.tasks.Scores`.
 
         Raises:
-            InputError: The model is in training mode, or an item is longer than its context or has tokens outside its
-                vocabulary.
+            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
         host.require_eval(model, "a battery")
         prepared = self._prepared(model, batch_size)
@@ -318,15 +316,14 @@ class Battery:
 
         Returns:
             One line a task: task, exact_match, log_likelihood (nats), n (items), chance, majority, constant, parsed,
-            repetition, flag (:mod:`.output_checks` defines these six) and perplexity (NaN but for texts). Where a task
-            is a choice, also exact_match_per_token and exact_match_per_character (NaN but for choices).
+            repetition, flag (:mod:`.output_checks` defines these six), perplexity (NaN but for texts) and, where a task
+            is a choice, exact_match_per_token and exact_match_per_character (NaN but for choices).
 
         Raises:
-            InputError: The model is in training mode, or an item is longer than its context.
+            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
         scores = self.score(model, batch_size=batch_size)
-        has_choices = any(task.kind == "choice" for task in self.tasks.values())
-        per_length = ("exact_match_per_token", "exact_match_per_character") if has_choices else ()
+        per_length = PER_LENGTH if any(task.kind == "choice" for task in self.tasks.values()) else ()
         lines = [
             {
                 "task": name,
@@ -380,8 +377,7 @@ class Battery:
     def _prepared(self, model: HookedModel, batch_size: int) -> PreparedSequences:
         """Sequences and padded batches, made once for a tokenizer, model size and batch size."""
         tokenizer = tokenizer_of(model)
-        n_ctx = host.context_length(model)
-        d_vocab = host.vocabulary_size(model)
+        n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
         prepend_bos = host.prepends_bos(model, self.prepend_bos)
         settings = [batch_size, n_ctx, d_vocab, prepend_bos]
         cache = self._sequence_cache

@@ -35,6 +35,7 @@ from tl_fbn.errors import InputError
 
 Text = str | tuple[int, ...]
 TaskKind = Literal["answer", "choice", "text"]
+PER_LENGTH = ("exact_match_per_token", "exact_match_per_character")  # metrics of choices, beside exact_match
 OCCURRENCES = 4  # items an answer, on average, from which a task's set of answers counts as closed
 
 
@@ -235,4 +236,6 @@ class Scores:
 
 def _right_wins(values: Float[np.ndarray, "choice alternative"]) -> Bool[np.ndarray, " choice"]:
     """Whether the first value of a line is above all others; a tie is lost, and a NaN wins nothing."""
-    return (values[:, :1] > values[:, 1:]).all(1) & ~np.isnan(values).any(1) if values.size else np.zeros(0, dtype=bool)
+    if not values.size:
+        return np.zeros(0, dtype=bool)
+    return np.asarray((values[:, :1] > values[:, 1:]).all(1) & ~np.isnan(values).any(1))
