@@ -40,7 +40,7 @@ def test_a_question_that_is_in_the_rows_twice_is_not_among_its_own_demonstration
         for chat in fbn.few_shot_chats(rows, n_shots=3, seed=seed):
             asked = [m["content"].removeprefix("Add.\n").strip() for m in chat if m["role"] == "user"]
             assert len(asked) == len(set(asked)) == 4
-    with pytest.raises(ValueError, match="4 shots .* need at least 5 rows; got 9, 4 of them with different questions"):
+    with pytest.raises(ValueError, match=r"4 shots .* need at least 5 rows; got 9, 4 of them with different questions"):
         fbn.few_shot_chats(rows, n_shots=4, seed=0)
 
 

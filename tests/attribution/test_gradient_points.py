@@ -19,5 +19,5 @@ def test_the_up_projection_of_gated_and_ungated_models() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="site must be"):
         gradient_points(tiny_model(), "attn.out")
-    with pytest.raises(ValueError, match="layer 7 of .* has no hook at its MLP's input"):
+    with pytest.raises(ValueError, match=r"layer 7 of .* has no hook at its MLP's input"):
         mlp_inputs(tiny_model(), [7])

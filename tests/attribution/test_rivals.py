@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.gradients import GROUPS, IDS, planted_model, relative
-from tests.helpers.models import bridged, tiny_llama, tiny_model
-from tests.oracle.architectures import architecture
+from tests.helpers.models import tiny_model
 from tests.oracle.weight_gradients import DOWN, rough, weight_gradients
 
 FLAT = [sorted(at for group in groups for at in group) for groups in GROUPS]

@@ -35,9 +35,9 @@ ENDINGS = [
     ("use `x`", True),
     ("« oui »", True),
     ("“yes”", True),
-    ("café", True),
+    ("un café", True),
     ("{a: 1}", True),
-    ("привет", True),
+    ("всем привет", True),
     # white space at the end
     ("Answer: ", False),
     ("Lily was happy.\n", False),
@@ -57,9 +57,9 @@ ENDINGS = [
     ("name_", False),
     ("#", False),
     # scripts that set no spaces between words
-    ("天气", False),
+    ("我说：天气", False),
     ("今天天气很好。", False),
-    ("これは", False),
+    ("答え：これは", False),
     # chat markers
     ("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n", False),
 ]
@@ -118,6 +118,17 @@ def test_a_delimiter_is_taken_as_it_is(host, bos):
         found = fbn.Battery.from_pairs({"t": pairs}, delimiter=delimiter).score(host.bridge)["t"].log_likelihood
         expected = [np.mean(after(host, bos, prompt, f"{prompt}{delimiter}Hello")) for prompt, _ in ENDINGS]
         np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_a_text_whose_answer_is_in_its_first_token_is_refused():
+    # nothing stands before the first token, so nothing predicts it: its likelihood would be that of half an answer
+    host = pair(learned("word pieces", ["ab abcd ab abcd"]), "neox")
+    battery = fbn.Battery.from_pairs({"t": [("ab", "cd")]}, delimiter="")
+    with pytest.raises(fbn.errors.InputError, match=r"item 0 of task 't': .* merge into the first token of all"):
+        battery.score(host.bridge)
+    begun = fbn.Battery.from_pairs({"t": [("ab", "cd")]}, delimiter="", prepend_bos=True).score(host.bridge)["t"]
+    expected = scored(host, ids_of(host, [SPECIALS.index("<s>")], "abcd"), 1)
+    np.testing.assert_allclose(begun.log_likelihood, [np.mean(expected)], atol=2e-4)
 
 
 def test_choices_get_the_likelihoods_of_their_alternatives(host, bos):

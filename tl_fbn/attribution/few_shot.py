@@ -15,9 +15,9 @@ rows to find neurons and the second to test them, and leave out chats of more th
 goes is not in their released code: putting it into the first turn is the choice of this package. So is the number of
 turns: with five shots and the question there are six.
 
-Demonstrations are drawn anew for every chat, from all rows given that ask something else: a question that is in the rows
-twice is never shown among its own demonstrations, nor is any other twice in one chat. Rows for a test have to be set aside before, as in
-the lines at the top: else they are demonstrations of the chats that neurons were found on.
+Demonstrations are drawn anew for every chat, from all rows given that ask something else: a question that is in the
+rows twice is never shown among its own demonstrations, and none is shown twice in one chat. Rows for a test have to be
+set aside before, as in the lines at the top: else they are demonstrations of the chats that neurons were found on.
 """
 
 from __future__ import annotations

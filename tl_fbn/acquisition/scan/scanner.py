@@ -82,10 +82,8 @@ class Scanner:
         surprisal: True records the surprisal of each token, minus the logarithm of the probability that the model gave
             it, in nats. False saves the time of the unembedding, unless the entropy is asked for.
         entropy: True records the entropy of the model's prediction of each token, in nats.
-        prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
-            None does as the host does (``model.cfg.default_prepend_bos``).
-        chat_template_kwargs: Variables of the tokenizer's chat template for prompts that are chats, such as
-            ``{"enable_thinking": False}``; None gives none.
+        prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
+        chat_template_kwargs: Variables of the tokenizer's chat template by name; None gives none.
 
     Raises:
         InputTypeError: The model cannot be hooked; the message says what it lacks.
@@ -120,8 +118,8 @@ class Scanner:
         self.dtype: Dtype = dtype
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
-        variables = chat_template_kwargs
-        self._as_text = {"prepend_bos": host.prepends_bos(model, prepend_bos), "chat_template_kwargs": variables}
+        host.prepends_bos(model, prepend_bos)  # what cannot be done is an error here already
+        self.prepend_bos, self.chat_template_kwargs = prepend_bos, chat_template_kwargs
         self._hooks_known_to_only_read: list[Any] = []  # functions of the user's, seen to change nothing in a pass
         self._decoding_mode: DecodingMode | None = None  # found by trying, when first needed
 
@@ -254,7 +252,9 @@ class Scanner:
 
     def _contexts_of_runs(self, design: BlockDesign) -> list[list[Context]]:
         limits = {"n_ctx": host.context_length(self.model), "d_vocab": host.vocabulary_size(self.model)}
-        return present(design, host.tokenizer_of(self.model), **limits, **self._as_text)
+        bos = host.prepends_bos(self.model, self.prepend_bos)
+        variables = self.chat_template_kwargs
+        return present(design, host.tokenizer_of(self.model), **limits, prepend_bos=bos, chat_template_kwargs=variables)
 
     def _forward_passes(self, design: BlockDesign, *, scored: bool = True) -> Passes:
         taps = [tap for site in self._sites for tap in site.taps]
