@@ -57,9 +57,9 @@ ENDINGS = [
     ("name_", False),
     ("#", False),
     # scripts that set no spaces between words
-    ("我说：天气", False),
+    ("我说。天气", False),
     ("今天天气很好。", False),
-    ("答え：これは", False),
+    ("答え。これは", False),
     # chat markers
     ("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n", False),
 ]
