@@ -7,12 +7,17 @@ prompts are parted from their answers by a space is written down by hand.
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import tl_fbn as fbn
+from tests.helpers.cli import ENVIRONMENT
+from tests.helpers.paths import ROOT
 from tests.helpers.tokenizer_families import FAMILIES, SPECIALS, learned, log_probabilities, pair
 
 # 40 ends of prompts, and whether one space belongs between each and an answer that brings none
@@ -207,3 +212,10 @@ def test_written_answers_go_on_from_the_prompt_as_given(host, bos):
                     break
                 out.append(token)
         assert text == host.tokenizer.decode(out).strip(), prompt
+
+
+def test_every_door_has_the_same_check_of_what_a_prompt_is():
+    command = [sys.executable, "-m", "tests.faults.doors"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, check=True)
+    found = json.loads(done.stdout)
+    assert (found["let_in"], found["raw"]) == ([], []) and found["tried"] > 500

@@ -31,6 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
 from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.errors import InputError, one_of
@@ -174,7 +175,7 @@ def few_shot_chats(
             chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
-    rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
+    rows = [_example(row, f"example {number}") for number, row in enumerate(checked_prompts(examples, "examples"))]
     n_questions = len(set(map(_question, rows)))
     if n_shots < 0 or n_questions < n_shots + 1:
         repeated = f", {n_questions} of them with different questions" if n_questions < len(rows) else ""
@@ -247,7 +248,7 @@ def _example(row: Any, where: str) -> Example:
         return row
     if isinstance(row, Mapping):
         row = (row.get("instruction") or "", row.get("input"), row.get("output"))
-    elif len(row) and isinstance(row[0], Mapping):
+    elif isinstance(row, Sequence) and len(row) and isinstance(row[0], Mapping):
         chat = as_chat(row)
         if [role for role, _ in chat] != ["user", "assistant"]:
             raise InputError(
@@ -257,6 +258,7 @@ def _example(row: Any, where: str) -> Example:
     # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)
+        or not isinstance(row, Sequence)
         or len(row) != 3
         or not all(isinstance(part, str) for part in row)
         or not (row[1] and row[2])

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -327,7 +327,7 @@ def _distinct_prompts(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
     for number, given in enumerate(checked_prompts(prompts, f"condition {name!r}")):
         if not isinstance(given, Iterable):  # the commonest slip: one list of token ids for a list of such lists
             raise InputError(f"condition {name!r} contains {given!r}; {ALLOWED}, a condition a list of them")
-        if (isinstance(given, str) and not given.strip()) or (isinstance(given, Sized) and not len(given)):
+        if (isinstance(given, str) and not given.strip()) or (isinstance(given, (list, tuple)) and not given):
             raise InputError(
                 f"condition {name!r} contains an empty prompt; every prompt needs at least one token (prompt {number})"
             )

@@ -75,7 +75,7 @@ def chat_tasks(tasks: Mapping[str, Sequence[Any]], layouts: Layouts) -> dict[str
     made = {}
     for name, chats in tasks.items():
         items = []
-        for number, chat in enumerate(chats):
+        for number, chat in enumerate(checked_prompts(chats, f"task {name!r}")):
             messages = checked_chat(chat, f"chat {number} of task {name!r}")
             if len(messages) < 2 or messages[-1][0] != "assistant":
                 raise InputError(
