@@ -17,8 +17,9 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.cli import ENVIRONMENT
-from tests.helpers.paths import ROOT
-from tests.helpers.tokenizer_families import FAMILIES, SPECIALS, learned, log_probabilities, pair
+from tests.helpers.paths import ROOT, SHARED
+from tests.helpers.tokenizer_families import FAMILIES, SPECIALS, Pair, learned, log_probabilities, pair
+from tl_fbn.acquisition.design.block_design import prompt_digest
 
 # 40 ends of prompts, and whether one space belongs between each and an answer that brings none
 ENDINGS = [
@@ -219,3 +220,103 @@ def test_every_door_has_the_same_check_of_what_a_prompt_is():
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, check=True)
     found = json.loads(done.stdout)
     assert (found["let_in"], found["raw"]) == ([], []) and found["tried"] > 500
+
+
+@pytest.mark.skipif(not (SHARED / "models" / "stories260K").is_dir(), reason="shared models are not beside the tests")
+def test_what_a_real_model_says_of_texts_as_given():
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
+    path = str(SHARED / "models" / "stories260K")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    model = TransformerBridge.boot_transformers(path, device="cpu")
+    known = {('Tom said, "', "Hello"): -0.82, ("Lily was happy.\n", "She"): -2.74}
+    found = fbn.Battery.from_pairs({"t": list(known)}).score(model)["t"].log_likelihood
+    for value, ((prompt, answer), stated) in zip(found, known.items(), strict=True):
+        host, bos = Pair(plain, model, tokenizer), [tokenizer.bos_token_id]
+        assert value == pytest.approx(np.mean(after(host, bos, prompt, prompt + answer)), abs=1e-4)
+        assert value == pytest.approx(stated, abs=0.006)
+
+
+@pytest.fixture(scope="module")
+def neox():
+    """A host of an architecture whose models were trained without a beginning-of-text token, though there is one."""
+    return pair(learned("bytes", ["the cat sat on the mat"]), "neox")
+
+
+def test_no_door_puts_in_front_what_the_host_does_not(neox, tmp_path):
+    text = "the cat sat on the mat"
+    bare = tuple(neox.tokenizer(text, add_special_tokens=False)["input_ids"])
+    begun = (SPECIALS.index("<s>"), *bare)
+    design = fbn.block_design({"a": [text, f"{text} "]}, seed=0, n_runs=1, n_cycles=1, tokens_per_block=len(bare))
+    network = fbn.attribution.random_scores(neox.bridge, seed=0).top(5)
+    assert neox.bridge.cfg.default_prepend_bos is False
+    for asked, expected in ((None, bare), (False, bare), (True, begun)):
+        scanner = fbn.Scanner(neox.bridge, prepend_bos=asked)
+        rows = scanner.scan(design, tmp_path / str(asked), progress=False).runs[0].rows
+        assert tuple(rows.token_id)[: len(bare)] == expected[: len(bare)]
+        assert fbn.token_layout(neox.bridge, text, prepend_bos=asked).ids == expected
+        (passage,) = fbn.Battery.from_texts({"t": [text]}, prepend_bos=asked).scored_tokens(neox.bridge)["t"]
+        assert tuple(passage[0]) == expected
+        as_text, as_ids = (
+            fbn.attribution.taylor(neox.bridge, [one], tokens="all", prepend_bos=asked, progress=False).values
+            for one in (text, expected)
+        )
+        assert np.array_equal(as_text, as_ids)
+        options = {"answers": [(30, 31)], "positions": "all", "prepend_bos": asked, "progress": False}
+        as_text, as_ids = (
+            fbn.attribution.attribution_patching(neox.bridge, [one], [other], **options).values
+            for one, other in ((text, text.replace("mat", "cat")), (expected, expected[:-1] + expected[-5:-4]))
+        )
+        assert as_text.shape == as_ids.shape
+    small = [fbn.prune(neox.bridge, remove=network, compensate=[one], progress=False) for one in (text, bare)]
+    ids = torch.tensor([begun])
+    assert torch.equal(small[0](ids), small[1](ids)) and small[0].cfg.default_prepend_bos is False
+
+
+def test_the_key_of_a_recording_knows_it(neox, tmp_path):
+    design = fbn.block_design({"a": ["the cat sat on the mat"]}, seed=0, n_runs=1, n_cycles=1, tokens_per_block=4)
+    fbn.Scanner(neox.bridge).scan(design, tmp_path / "r", progress=False)
+    fbn.Scanner(neox.bridge, prepend_bos=False).scan(design, tmp_path / "r", progress=False)
+    with pytest.raises(fbn.errors.InputError, match="holds a different recording .*tokens"):
+        fbn.Scanner(neox.bridge, prepend_bos=True).scan(design, tmp_path / "r", progress=False)
+    # the host is asked at every scan, not when a scanner is made
+    scanner = fbn.Scanner(neox.bridge)
+    neox.bridge.cfg.default_prepend_bos = True
+    try:
+        with pytest.raises(fbn.errors.InputError, match="holds a different recording .*tokens"):
+            scanner.scan(design, tmp_path / "r", progress=False)
+    finally:
+        neox.bridge.cfg.default_prepend_bos = False
+
+
+def test_a_study_is_not_continued_with_other_texts(neox, tmp_path):
+    network = {"n": fbn.attribution.random_scores(neox.bridge, seed=0).top(5)}
+    pairs = {"t": [("the cat", "sat"), ("the mat", "sat")]}
+    options = {"n_controls": 2, "seed": 0, "progress": False, "path": tmp_path / "s"}
+    first = fbn.lesion_study(neox.bridge, network, fbn.Battery.from_pairs(pairs), **options)
+    assert np.array_equal(
+        fbn.lesion_study(neox.bridge, network, fbn.Battery.from_pairs(pairs), **options).drops(), first.drops()
+    )
+    for other in ({"delimiter": ""}, {"prepend_bos": True}):
+        with pytest.raises(fbn.errors.InputError, match="tasks"):
+            fbn.lesion_study(neox.bridge, network, fbn.Battery.from_pairs(pairs, **other), **options)
+
+
+def test_written_answers_say_how_they_were_written(neox, tmp_path):
+    battery = fbn.Battery.from_pairs({"t": [("the cat", "sat")]}, prepend_bos=True)
+    answers = battery.respond(neox.bridge, max_new_tokens=3, stop=("\n",), progress=False)
+    said = "greedy, at most 3 tokens, up to a special token or '\\n'"
+    assert answers.provenance["decoding"] == said and answers.provenance["prepend_bos"] is True
+    answers.save(tmp_path / "answers.safetensors")
+    again = fbn.load(tmp_path / "answers.safetensors")
+    assert again.provenance == answers.provenance and f"Decoding: {said}." in again._methods_()[0]
+
+
+def test_the_digests_of_an_item_are_those_of_the_text_that_is_scored():
+    battery = fbn.Battery.from_pairs({"t": [('Tom said, "', "Hello"), ("A:", "4")]})
+    assert {prompt_digest('Tom said, "Hello'), prompt_digest("A: 4"), prompt_digest("A:")} <= battery.digests()["t"]
+    assert prompt_digest('Tom said, " Hello') not in battery.digests()["t"]
+    joined = fbn.Battery.from_pairs({"t": [("A:", "4")]}, delimiter="").digests()["t"]
+    assert prompt_digest("A:4") in joined and prompt_digest("A: 4") not in joined

@@ -197,15 +197,18 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
 def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
     """The positions given for item ``number`` of ``n`` tokens as one or two lists, without position 0."""
     entries = [_plain(entry) for entry in _plain(positions)]
-    nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
+    nested = bool(entries) and isinstance(entries[0], (list, tuple))
     if nested and len(entries) > 2:
         raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
-    groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
+    groups = [list(group) for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
+        # True is an int in Python, and a mask is no list of positions
+        if isinstance(at, (bool, np.bool_)) or not isinstance(at, (int, np.integer)):
+            raise InputError(f"position {at!r} of item {number} is no whole number; positions are 1 to {n - 1}")
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
     # nothing predicts the first token; a group of which nothing is left has no mean
-    groups = [[at for at in group if at] for group in groups]
+    groups = [[int(at) for at in group if at] for group in groups]
     groups = [group for group in groups if group]
     if not groups:
         raise InputError(
