@@ -209,7 +209,7 @@ def test_written_answers_go_on_from_the_prompt_as_given(host, bos):
         with torch.no_grad():
             for _ in range(4):
                 token = int(host.plain(torch.tensor([[*ids, *out]])).logits[0, -1].argmax())
-                if token in host.tokenizer.all_special_ids:
+                if token in set(host.tokenizer.all_special_ids) - {host.tokenizer.unk_token_id}:
                     break
                 out.append(token)
         assert text == host.tokenizer.decode(out).strip(), prompt
@@ -242,14 +242,17 @@ def test_what_a_real_model_says_of_texts_as_given():
 @pytest.fixture(scope="module")
 def neox():
     """A host of an architecture whose models were trained without a beginning-of-text token, though there is one."""
-    return pair(learned("bytes", ["the cat sat on the mat"]), "neox")
+    return pair(learned("bytes", ["-"]), "neox")  # one token a character
 
 
 def test_no_door_puts_in_front_what_the_host_does_not(neox, tmp_path):
     text = "the cat sat on the mat"
     bare = tuple(neox.tokenizer(text, add_special_tokens=False)["input_ids"])
+    back = tuple(neox.tokenizer(text[::-1], add_special_tokens=False)["input_ids"])
     begun = (SPECIALS.index("<s>"), *bare)
-    design = fbn.block_design({"a": [text, f"{text} "]}, seed=0, n_runs=1, n_cycles=1, tokens_per_block=len(bare))
+    design = fbn.block_design(
+        {"a": [text], "b": [f"{text} "]}, seed=0, n_runs=1, n_cycles=1, tokens_per_block=len(bare)
+    )
     network = fbn.attribution.random_scores(neox.bridge, seed=0).top(5)
     assert neox.bridge.cfg.default_prepend_bos is False
     for asked, expected in ((None, bare), (False, bare), (True, begun)):
@@ -267,25 +270,31 @@ def test_no_door_puts_in_front_what_the_host_does_not(neox, tmp_path):
         options = {"answers": [(30, 31)], "positions": "all", "prepend_bos": asked, "progress": False}
         as_text, as_ids = (
             fbn.attribution.attribution_patching(neox.bridge, [one], [other], **options).values
-            for one, other in ((text, text.replace("mat", "cat")), (expected, expected[:-1] + expected[-5:-4]))
+            for one, other in ((text, text[::-1]), (expected, (*expected[: len(expected) - len(back)], *back)))
         )
-        assert as_text.shape == as_ids.shape
+        assert np.array_equal(as_text, as_ids)
     small = [fbn.prune(neox.bridge, remove=network, compensate=[one], progress=False) for one in (text, bare)]
     ids = torch.tensor([begun])
     assert torch.equal(small[0](ids), small[1](ids)) and small[0].cfg.default_prepend_bos is False
 
 
 def test_the_key_of_a_recording_knows_it(neox, tmp_path):
-    design = fbn.block_design({"a": ["the cat sat on the mat"]}, seed=0, n_runs=1, n_cycles=1, tokens_per_block=4)
+    design = fbn.block_design(
+        {"a": ["the cat sat on the mat"], "b": ["on the mat sat the cat"]},
+        seed=0,
+        n_runs=1,
+        n_cycles=1,
+        tokens_per_block=4,
+    )
     fbn.Scanner(neox.bridge).scan(design, tmp_path / "r", progress=False)
     fbn.Scanner(neox.bridge, prepend_bos=False).scan(design, tmp_path / "r", progress=False)
-    with pytest.raises(fbn.errors.InputError, match="holds a different recording .*tokens"):
+    with pytest.raises(fbn.errors.InputError, match=r"holds a different recording .*tokens"):
         fbn.Scanner(neox.bridge, prepend_bos=True).scan(design, tmp_path / "r", progress=False)
     # the host is asked at every scan, not when a scanner is made
     scanner = fbn.Scanner(neox.bridge)
     neox.bridge.cfg.default_prepend_bos = True
     try:
-        with pytest.raises(fbn.errors.InputError, match="holds a different recording .*tokens"):
+        with pytest.raises(fbn.errors.InputError, match=r"holds a different recording .*tokens"):
             scanner.scan(design, tmp_path / "r", progress=False)
     finally:
         neox.bridge.cfg.default_prepend_bos = False
@@ -300,7 +309,7 @@ def test_a_study_is_not_continued_with_other_texts(neox, tmp_path):
         fbn.lesion_study(neox.bridge, network, fbn.Battery.from_pairs(pairs), **options).drops(), first.drops()
     )
     for other in ({"delimiter": ""}, {"prepend_bos": True}):
-        with pytest.raises(fbn.errors.InputError, match="tasks"):
+        with pytest.raises(fbn.errors.InputError, match="battery"):
             fbn.lesion_study(neox.bridge, network, fbn.Battery.from_pairs(pairs, **other), **options)
 
 

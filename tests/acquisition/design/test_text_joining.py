@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from tl_fbn.acquisition.design.text_joining import checked_delimiter, joined
@@ -41,4 +43,4 @@ def test_a_delimiter_goes_between_whatever_they_are():
     assert joined("a ", " b", " -> ") == "a  ->  b"
     assert joined("", "b", " ") == "b"  # nothing stands before a text without a prompt
     with pytest.raises(ValueError, match=r"delimiter=3 must be a string .*, or None"):
-        checked_delimiter(3)  # type: ignore[arg-type]
+        inspect.unwrap(checked_delimiter)(3)

@@ -27,10 +27,6 @@ def test_a_delimiter_belongs_to_the_item():
     (item,) = with_delimiter(tasks, "\n")["t"].items
     assert item.whole("b") == "a\nb" and tasks["t"].items[0].whole("b") == "a b"
     assert fbn.Battery.from_pairs({"t": [("a", "b")]}, delimiter="").tasks["t"].items[0].whole("b") == "ab"
-    with pytest.raises(fbn.errors.InputError, match="delimiter=1 must be a string"):
-        with_delimiter(tasks, 1)  # type: ignore[arg-type]
-    with pytest.raises(fbn.errors.InputError, match="delimiter=1 must be a string"):
-        fbn.Battery.from_pairs({"t": [("a", "b")]}, delimiter=1)  # type: ignore[arg-type]
 
 
 def test_the_answer_of_a_chat_is_that_of_its_last_turn():

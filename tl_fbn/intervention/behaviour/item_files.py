@@ -29,9 +29,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tl_fbn.acquisition.design.prompt_forms import checked_ids, checked_prompts
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text, checked_part
 from tl_fbn.text_files import text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
@@ -183,10 +183,7 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     if len(given) != 3:
         raise InputError(f"it has {len(given)} parts")
     prompt, alternatives, answer = given
-    alternatives = [
-        one if isinstance(one, str) else checked_ids(one, "an alternative")
-        for one in checked_prompts(alternatives, "its list of alternatives")
-    ]
+    alternatives = [checked_part(one, "an alternative") for one in checked_prompts(alternatives, "its alternatives")]
     if len(alternatives) < 2:
         raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
     # token ids have no text or letter: the right one is named by its place
@@ -196,7 +193,7 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
         if len(strings) == len(alternatives)
         else _checked_place(answer, len(alternatives))
     )
-    return _item_with_right_first(prompt, alternatives, right, ())
+    return _item_with_right_first(checked_part(prompt, "the prompt"), alternatives, right, ())
 
 
 def _item_with_right_first(

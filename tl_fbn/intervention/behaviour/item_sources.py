@@ -14,7 +14,7 @@ from tl_fbn.acquisition.design.prompt_forms import checked_chat, checked_prompts
 from tl_fbn.acquisition.design.text_joining import checked_delimiter
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, checked_part
 
 
 def pair_tasks(tasks: Mapping[str, Sequence[Any]], delimiter: str | None) -> dict[str, Task]:
@@ -109,6 +109,7 @@ def with_delimiter(tasks: Mapping[str, Task], delimiter: str | None) -> dict[str
 def _item(task: str, number: int, prompt: Any, alternatives: Sequence[Any], delimiter: str | None) -> BatteryItem:
     """An item, or an error that names it."""
     try:
-        return BatteryItem(prompt, tuple(alternatives), delimiter=delimiter)
+        checked = tuple(checked_part(one, "an answer or alternative") for one in alternatives)
+        return BatteryItem(checked_part(prompt, "the prompt"), checked, delimiter=delimiter)
     except InputError as error:
         raise InputError(f"item {number} of task {task!r}: {error}") from error

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -64,8 +64,8 @@ class BatteryItem:
 
     def __post_init__(self) -> None:
         # frozen: what is set here is the same value in the one form in which it is kept
-        object.__setattr__(self, "prompt", _checked_text(self.prompt, "the prompt"))
-        alternatives = tuple(_checked_text(one, "an answer or alternative") for one in self.alternatives)
+        object.__setattr__(self, "prompt", checked_part(self.prompt, "the prompt"))
+        alternatives = tuple(checked_part(one, "an answer or alternative") for one in self.alternatives)
         object.__setattr__(self, "alternatives", alternatives)
         checked_delimiter(self.delimiter)
 
@@ -150,11 +150,19 @@ class Task:
         return different if len(different) * OCCURRENCES <= len(self.items) else ()
 
 
-def _checked_text(given: Text, what: str) -> Text:
-    """A string, or token ids as a tuple; either may be empty."""
-    if isinstance(given, str):
-        return checked_text(given, what) if given else ""
-    return checked_ids(given, what) if not isinstance(given, (list, tuple)) or given else ()
+def checked_part(given: Any, what: str) -> Text:
+    """A prompt or alternative as a string, or as a tuple of token ids; either may be empty.
+
+    Args:
+        given: What was given as one.
+        what: What it is called in messages.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(given, (str, list, tuple)) and not given:
+        return "" if isinstance(given, str) else ()
+    return checked_text(given, what) if isinstance(given, str) else checked_ids(given, what)
 
 
 def _no_tokens() -> np.ndarray:
