@@ -8,8 +8,8 @@ import pytest
 
 from tl_fbn.acquisition.design.text_joining import checked_delimiter, joined
 
-SPACED = ["a", "A:", "5", "1.", "so…", "(a)", "[a]", "{a}", "”", "»", 'He said "no"', "`x`", "the boys'", "cafe\u0301", "да", "ab,", "50%", "5‰"]  # fmt: skip
-BARE = ["", " ", "a ", "a\n", "a\t", "a\u3000", "a\u00a0", "“", "«", 'said "', "`", "(", "[", "{", "a-", "—", "/", "\\", "_", "=", "+", "<", ">", "|", "#", "$", "天", "。", "」", "の", "ー", "ไทย", "ລາວ", "မြန်မာ", "ខ្មែរ", "བོད"]  # fmt: skip
+SPACED = ["a", "A:", "5", "1.", "so…", "(a)", "[a]", "{a}", "”", "»", 'He said "no"', "`x`", "the boys'", "cafe\u0301", "да", "한국어", "ab,", "50%", "5‰"]  # fmt: skip
+BARE = ["", " ", "a ", "a\n", "a\t", "a\u3000", "a\u00a0", "“", "«", 'said "', "`", "(", "[", "{", "a-", "—", "/", "\\", "_", "=", "+", "<", ">", "|", "#", "$", "天", "。", "」", "』", "】", "》", "、", "ｶ", "の", "ー", "ไทย", "ລາວ", "မြန်မာ", "ខ្មែរ", "བོད"]  # fmt: skip
 
 
 @pytest.mark.parametrize("prompt", SPACED)
@@ -33,7 +33,7 @@ def test_neither_text_is_changed(prompt):
 
 
 def test_quotation_marks_are_paired_by_line():
-    assert joined('"a"\n"b', "c") == '"a"\n"bc'
+    assert joined('"a"\n"', "c") == '"a"\n"c'
     assert joined('"a\nb"', "c") == '"a\nb"c'  # the mark of the line before is not looked at
     assert joined('"a" "', "c") == '"a" "c' and joined('"a"', "c") == '"a" c'
     assert joined("say '", "c") == "say 'c" and joined("it.'", "c") == "it.' c"

@@ -22,9 +22,8 @@ import unicodedata
 from tl_fbn.errors import InputError
 
 _CLOSING = frozenset(".,:;?!%…‰")
-# beginnings of the names of characters of scripts that are written without spaces, and of the marks used with them
-_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
-_UNSPACED = tuple(f"{one} " for one in (*_SCRIPTS, "IDEOGRAPHIC", "FULLWIDTH", "KATAKANA-HIRAGANA"))
+# beginnings of the names of characters of scripts that are written without spaces, beside those of full width
+_UNSPACED = ("THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "HALFWIDTH KATAKANA ")
 
 
 def joined(prompt: str, answer: str, delimiter: str | None = None) -> str:
@@ -76,7 +75,10 @@ def _ends_a_word(text: str) -> bool:
     """Whether a text ends in a letter, a digit or a closing mark of a script that sets words apart by spaces."""
     last = text[-1]
     base = next((one for one in reversed(text) if not unicodedata.combining(one)), last)  # an accent is no letter
-    if unicodedata.name(base, "").startswith(_UNSPACED):
+    name = unicodedata.name(base, "")
+    # Chinese and Japanese characters and marks are of full width; so is Korean, which sets words apart
+    wide = unicodedata.east_asian_width(base) in "WF" and not name.startswith("HANGUL ")
+    if wide or name.startswith(_UNSPACED):
         return False
     if last in '"`':
         return text.rpartition("\n")[2].count(last) % 2 == 0
