@@ -15,8 +15,9 @@ rows to find neurons and the second to test them, and leave out chats of more th
 goes is not in their released code: putting it into the first turn is the choice of this package. So is the number of
 turns: with five shots and the question there are six.
 
-Demonstrations are drawn anew for every chat, from all rows given. Rows for a test have to be set aside before, as in
-the lines at the top: else they are demonstrations of the chats that neurons were found on.
+Demonstrations are drawn anew for every chat, from all rows given that ask something else: a question that is in the
+rows twice is never shown among its own demonstrations, and none is shown twice in one chat. Rows for a test have to be
+set aside before, as in the lines at the top: else they are demonstrations of the chats that neurons were found on.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.acquisition.model.chat_template import as_chat
-from tl_fbn.acquisition.model.contexts import render
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.text_files import delimited_rows, json_file, json_lines
@@ -139,6 +141,7 @@ def few_shot_chats(
     tokenizer: Any = None,
     bos_eos: bool = True,
     max_tokens: int | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> Chats:
     """One chat for every row: other rows as demonstrations, then the row and its answer.
 
@@ -153,7 +156,7 @@ def few_shot_chats(
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
             triple of these three, or a chat of one turn (user, assistant), which has no instruction.
         seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
-        n_shots: Number of demonstrations of a chat, drawn without replacement from the other rows.
+        n_shots: Number of demonstrations of a chat, drawn without replacement from the rows with other questions.
         n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
             demonstrations.
         instruction: Where the instruction goes: ``"first"`` puts it before the first input, ``"every"`` before every
@@ -163,6 +166,7 @@ def few_shot_chats(
             them, for :func:`tl_fbn.cgvst` with ``bos_eos=False``.
         max_tokens: Largest number of tokens of a chat; longer chats are left out and counted in ``.about``. None keeps
             chats of any length.
+        chat_template_kwargs: Variables of the tokenizer's chat template with which tokens are counted; None gives none.
 
     Returns:
         A sequence of chats, with the settings and the number of chats left out as its ``about``.
@@ -174,9 +178,13 @@ def few_shot_chats(
     one_of(instruction, InstructionPlace, "instruction")
     n = None if n is None else whole_number(n, "n", least=0)
     whole_number(n_shots, "n_shots")
-    rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
-    if n_shots < 0 or len(rows) < n_shots + 1:
-        raise InputError(f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}")
+    rows = [_example(row, f"example {number}") for number, row in enumerate(checked_prompts(examples, "examples"))]
+    n_questions = len(set(map(_question, rows)))
+    if n_shots < 0 or n_questions < n_shots + 1:
+        repeated = f", {n_questions} of them with different questions" if n_questions < len(rows) else ""
+        raise InputError(
+            f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}{repeated}"
+        )
     if max_tokens is not None and tokenizer is None:
         raise InputError("max_tokens= counts tokens; give tokenizer=model.tokenizer too")
     rng = np.random.default_rng(seed)
@@ -185,10 +193,9 @@ def few_shot_chats(
     for number, row in enumerate(rows[:n]):
         # drawn among the other rows: numbers from the row's own on are shifted by one, to step over it. The draw is
         # made also for chats that turn out too long, so that max_tokens does not change the others
-        others = rng.permutation(len(rows) - 1)[:n_shots]
-        shots = [rows[other + (other >= number)] for other in others]
-        chat = _chat([*shots, row], instruction)
-        if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos) > max_tokens:
+        others = [rows[other + (other >= number)] for other in rng.permutation(len(rows) - 1)]
+        chat = _chat([*_first_others(others, row, n_shots), row], instruction)
+        if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos, chat_template_kwargs) > max_tokens:
             skipped += 1
             continue
         made.append(chat)
@@ -199,6 +206,25 @@ def few_shot_chats(
         )
     about = {"n_shots": n_shots, "seed": seed, "instruction": instruction}
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
+
+
+def _question(row: Example) -> tuple[str, str]:
+    """What a row asks, apart from white space at the ends."""
+    return row.instruction.strip(), row.input.strip()
+
+
+def _first_others(rows: Sequence[Example], asked: Example, n: int) -> list[Example]:
+    """The first rows that ask something else than this one, and each something else than those before it."""
+    # a question that stands among its own demonstrations with its answer is no test of anything
+    seen = {_question(asked)}
+    found: list[Example] = []
+    for row in rows:
+        if len(found) == n:
+            break
+        if _question(row) not in seen:
+            seen.add(_question(row))
+            found.append(row)
+    return found
 
 
 def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
@@ -212,10 +238,11 @@ def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
     return chat
 
 
-def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool) -> int:
+def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool, variables: TemplateVariables) -> int:
     """Number of tokens of a chat as the tokenizer's chat template writes it."""
+    text = render(tokenizer, as_chat(chat), bos_eos=bos_eos, variables=variables)
     # the template writes the special tokens itself; the tokenizer must not add its own
-    return len(tokenizer(render(tokenizer, as_chat(chat), bos_eos=bos_eos), add_special_tokens=False)["input_ids"])
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _example(row: Any, where: str) -> Example:

@@ -14,6 +14,7 @@ import typer
 
 from tl_fbn.cli import input_files, result_files
 from tl_fbn.cli.console import Console, table
+from tl_fbn.cli.escapes import EXPLAINED, unescaped
 from tl_fbn.cli.models import load_model
 from tl_fbn.cli.options import (
     BatchSizeOption,
@@ -74,7 +75,16 @@ def command(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:".',
+            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:"; '
+            f"{EXPLAINED}.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Stands between prompt and answer, whatever they are; by default one space, where the prompt ends in "
+            f"a letter, digit or closing mark and neither brings white space. {EXPLAINED}.",
         ),
     ] = None,
     scored: Annotated[
@@ -172,7 +182,13 @@ def command(
     with console.working():
         networks, folder = result_files.load_networks(network, only or ())
         tasks = input_files.read_battery(
-            battery, n=items, tasks=task or (), format=format, template=template, scored=scored
+            battery,
+            n=items,
+            tasks=task or (),
+            format=format,
+            template=None if template is None else unescaped(template),
+            scored=scored,
+            delimiter=None if delimiter is None else unescaped(delimiter),
         )
         recording = None
         if reference is not None:

@@ -52,18 +52,17 @@ def load_model(name: str, *, dtype: str = "float32", device: str | None = None, 
 
     from tl_fbn import demo
 
-    # TransformerLens takes a folder for a name
-    source = str(demo.weights_folder()) if name == "demo" else name
     try:
         with loading(progress and name != "demo"):
-            model = TransformerBridge.boot_transformers(source, dtype=getattr(torch, dtype), device=device)
+            if name == "demo":
+                return demo.load_model(device, dtype=dtype)
+            # TransformerLens takes a folder for a name
+            model = TransformerBridge.boot_transformers(name, dtype=getattr(torch, dtype), device=device)
     except (OSError, ValueError, RuntimeError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"TransformerLens cannot load {name!r} ({first_line}); give a model name or a folder it can load"
         ) from error
-    if name == "demo":
-        model.cfg.model_name = "tl_fbn-demo"  # not the path of the weights, which differs between machines
     return model.eval()
 
 

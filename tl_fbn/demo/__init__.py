@@ -29,7 +29,7 @@ def weights_folder() -> Path:
     return Path(str(resources.files("tl_fbn.demo").joinpath("weights")))
 
 
-def load_model(device: str = "cpu") -> Any:
+def load_model(device: str | None = "cpu", *, dtype: str = "float32") -> Any:
     """The embedded model as a TransformerLens bridge in eval mode; nothing is downloaded.
 
     >>> small = fbn.demo.load_model()
@@ -37,15 +37,20 @@ def load_model(device: str = "cpu") -> Any:
     ('tl_fbn-demo', 3, 96, 384, 94)
 
     Args:
-        device: The device that holds the model, as PyTorch names it: ``"cpu"`` or ``"cuda"``.
+        device: The device that holds the model, as PyTorch names it: ``"cpu"`` or ``"cuda"``; None lets TransformerLens
+            choose.
+        dtype: Number type of weights and activations: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Returns:
         A ``TransformerBridge``: 3 layers, 96 dimensions, 384 MLP neurons a layer, a vocabulary of 94 words.
     """
+    import torch
     from transformer_lens.model_bridge import TransformerBridge
 
-    model = TransformerBridge.boot_transformers(str(weights_folder()), device=device)
+    model = TransformerBridge.boot_transformers(str(weights_folder()), device=device, dtype=getattr(torch, dtype))
     model.cfg.model_name = "tl_fbn-demo"  # not the path of the folder, which differs between machines
+    # others of its architecture (Pythia's) were trained without a beginning-of-text token; this one was with it
+    model.cfg.default_prepend_bos = True
     return model.eval()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -236,3 +237,26 @@ def test_the_mask_is_left_out_where_nothing_is_padded() -> None:
     assert calls[0] == {"return_type": "logits"}
     assert calls[1]["return_type"] is None
     assert calls[1]["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_beginning_of_text_is_put_where_the_host_puts_one_or_as_asked(demo_model: Any) -> None:
+    class Model:
+        def __init__(self, tokenizer: Any = None, **settings: Any) -> None:
+            self.cfg, self.tokenizer = SimpleNamespace(**settings), tokenizer
+
+    known = SimpleNamespace(bos_token_id=1)
+    assert host.prepends_bos(Model(default_prepend_bos=True)) and host.prepends_bos(Model())  # a host that does not say
+    assert not host.prepends_bos(Model(default_prepend_bos=False))
+    assert host.prepends_bos(Model(known, default_prepend_bos=False, d_vocab=5), True)
+    assert not host.prepends_bos(Model(known, default_prepend_bos=True), False)
+    assert host.prepends_bos(known)  # a tokenizer alone
+    for given in (Model(), Model(SimpleNamespace(bos_token_id=None)), Model(known, d_vocab=1)):
+        with pytest.raises(ValueError, match="prepend_bos=True, but the tokenizer has no beginning-of-text token"):
+            host.prepends_bos(given, True)
+    with pytest.raises(ValueError, match="must be True, False, or None to do as the host does"):
+        inspect.unwrap(host.prepends_bos)(Model(), 1)
+    # the embedded model was trained with one, though others of its architecture were not
+    assert host.prepends_bos(demo_model)
+    made = Model(default_prepend_bos=True)
+    host.follow_settings(made, Model(default_prepend_bos=False))
+    assert made.cfg.default_prepend_bos is False

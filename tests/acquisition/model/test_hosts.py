@@ -16,7 +16,7 @@ import tl_fbn as fbn
 from tests.helpers.designs import small_design
 from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model.sites import HEADS, SITES, by_head, resolve_site
-from tl_fbn.attribution.cgvst import gradient_points, mlp_inputs
+from tl_fbn.attribution.gradient_points import gradient_points, mlp_inputs
 
 try:
     from transformer_lens import HookedTransformer, HookedTransformerConfig

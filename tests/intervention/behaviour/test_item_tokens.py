@@ -80,13 +80,12 @@ def test_digests_name_prompt_answers_both_and_further_texts():
 
 def test_items_are_prepared_anew_where_the_tokenizer_was_changed_in_place(demo_model) -> None:
     battery = fbn.Battery.from_pairs({"t": [("sort : b a", "a b")]})
-    before = battery._prepared(demo_model, 8).digest
-    assert battery._prepared(demo_model, 4).digest == before
+    before = battery.scored_tokens(demo_model)
     backend = demo_model.tokenizer.backend_tokenizer
     normalizer = backend.normalizer
     try:
         backend.normalizer = normalizers.Replace("a", "b")
-        assert battery._prepared(demo_model, 8).digest != before
+        assert battery.scored_tokens(demo_model) != before
     finally:
         backend.normalizer = normalizer
-    assert battery._prepared(demo_model, 8).digest == before
+    assert battery.scored_tokens(demo_model) == before

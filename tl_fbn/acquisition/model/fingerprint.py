@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.foreign_hooks import muted, watching
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.settings import settings_of
@@ -100,8 +101,8 @@ def fingerprint(model: HookedModel, taps: Sequence[Tap]) -> Fingerprint:
         caught[tap.hook_name] = tap.read(tensor)[0].detach().clone()
 
     hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in taps]
-    with torch.no_grad(), muted(model, foreign=True), watching(model, allowed=True) as watch:
-        with model.hooks(fwd_hooks=hooks):
+    with muted(model, foreign=True), watching(model, allowed=True) as watch:
+        with hooked(model, hooks, "a fingerprint"), torch.no_grad():
             logits = model(ids, return_type="logits")
         watch.check()  # an intervention that another thread entered meanwhile is not muted
     caught["logits"] = getattr(logits, "logits", logits)[0].detach()

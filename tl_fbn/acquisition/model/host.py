@@ -151,6 +151,46 @@ def vocabulary_size(model: HookedModel) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
+def prepends_bos(model: HookedModel, asked: bool | None = None) -> bool:
+    """Whether the beginning-of-text token is put before strings: as asked, else as the host does.
+
+    TransformerLens knows which architectures were trained without one (``cfg.default_prepend_bos``). A host that does
+    not say gets one.
+
+    Args:
+        model: The model, or its tokenizer alone, which does not say.
+        asked: What the caller's ``prepend_bos=`` says; None follows the host.
+
+    Raises:
+        InputError: ``asked`` is no truth value, or True where the tokenizer has no such token that the model knows.
+    """
+    if asked is None:
+        return bool(getattr(getattr(model, "cfg", None), "default_prepend_bos", True))
+    if not isinstance(asked, bool):
+        raise InputError(f"prepend_bos={asked!r} must be True, False, or None to do as the host does")
+    if asked:
+        tokenizer = getattr(model, "tokenizer", model)
+        bos = getattr(tokenizer, "bos_token_id", None)
+        size = vocabulary_size(model) if hasattr(model, "cfg") else None
+        if bos is None or (size is not None and bos >= size):
+            raise InputError(
+                "prepend_bos=True, but the tokenizer has no beginning-of-text token that the model knows; leave it "
+                "out, or set tokenizer.bos_token"
+            )
+    return asked
+
+
+def follow_settings(made: Any, model: HookedModel) -> None:
+    """Give a bridge that was made of another the settings that an architecture decides and a user may have changed.
+
+    Args:
+        made: The new bridge.
+        model: The model that it was made of.
+    """
+    # an adapter sets it anew for its architecture whenever a bridge is built
+    made.cfg.default_prepend_bos = prepends_bos(model)
+
+
 def end_tokens(model: HookedModel) -> list[int]:
     """Ids of the tokens that end a text, of the tokenizer and of the model's configurations together; ascending."""
     tokenizer = tokenizer_of(model)

@@ -84,6 +84,8 @@ class Scanner:
         surprisal: True records the surprisal of each token, minus the logarithm of the probability that the model gave
             it, in nats. False saves the time of the unembedding, unless the entropy is asked for.
         entropy: True records the entropy of the model's prediction of each token, in nats.
+        prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
+        chat_template_kwargs: Variables of the tokenizer's chat template by name; None gives none.
 
     Raises:
         InputTypeError: The model cannot be hooked; the message says what it lacks.
@@ -101,6 +103,8 @@ class Scanner:
         batch_size: int = 8,
         surprisal: bool = True,
         entropy: bool = False,
+        prepend_bos: bool | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} runs nothing; give at least 1")
@@ -116,6 +120,8 @@ class Scanner:
         self.dtype: Dtype = dtype
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
+        host.prepends_bos(model, prepend_bos)  # what cannot be done is an error here already
+        self.prepend_bos, self.chat_template_kwargs = prepend_bos, chat_template_kwargs
         # found by trying, when first needed, with the settings of the model that it was found for
         self._decoding_mode: tuple[Mapping[str, str], DecodingMode] | None = None
 
@@ -261,10 +267,10 @@ class Scanner:
         return ModelState.of(self.model, [tap for site in self._sites for tap in site.taps])
 
     def _contexts_of_runs(self, design: BlockDesign) -> list[list[Context]]:
-        tokenizer = getattr(self.model, "tokenizer", None)
-        return present(
-            design, tokenizer, n_ctx=host.context_length(self.model), d_vocab=host.vocabulary_size(self.model)
-        )
+        limits = {"n_ctx": host.context_length(self.model), "d_vocab": host.vocabulary_size(self.model)}
+        bos = host.prepends_bos(self.model, self.prepend_bos)
+        variables = self.chat_template_kwargs
+        return present(design, host.tokenizer_of(self.model), **limits, prepend_bos=bos, chat_template_kwargs=variables)
 
     def _forward_passes(self, design: BlockDesign, state: ModelState, *, scored: bool = True) -> Passes:
         taps = [tap for site in self._sites for tap in site.taps]

@@ -36,7 +36,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour import output_checks, parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
-from tl_fbn.intervention.behaviour.item_tokens import padded
+from tl_fbn.intervention.behaviour.item_tokens import check_ids, padded
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.units import html_frame
@@ -199,6 +199,7 @@ def respond(
     parser: Parser | Mapping[str, Parser] | None = None,
     batch_size: int = 64,
     progress: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Responses:
     """Let the model answer every item, greedily, under whatever hooks are on it: :meth:`tl_fbn.Battery.respond`.
 
@@ -210,9 +211,12 @@ def respond(
         parser: Finds the label in a text: one parser for all tasks, a mapping of task to parser, or None.
         batch_size: Number of prompts that are continued together.
         progress: Whether to show a progress bar.
+        prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
+            None does as the host does.
 
     Raises:
-        InputError: The model has no tokenizer, a task has nothing to write after, or a prompt is too long.
+        InputError: The model has no tokenizer, a task has nothing to write after, or a prompt is too long or has tokens
+            outside the vocabulary.
     """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
@@ -226,7 +230,12 @@ def respond(
     for task in tasks.values():
         _require_questions(task, len(task.items))
     # the prompts of all tasks together, so that batches are full
-    prompts = [_prompt_ids(model, name, item, max_new_tokens) for name, task in tasks.items() for item in task.items]
+    with_bos = host.prepends_bos(model, prepend_bos)
+    prompts = [
+        _prompt_ids(model, f"item {number} of task {name!r}", item, max_new_tokens, with_bos)
+        for name, task in tasks.items()
+        for number, item in enumerate(task.items)
+    ]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
     texts = {}
     loop = {}
@@ -237,25 +246,33 @@ def respond(
         texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in written_for_task]
         loop[name] = output_checks.loops(padded(written_for_task))  # of tokens, before they become text
     spelled = {name: _with_answers_as_text(task, tokenizer) for name, task in tasks.items()}
-    return judge(spelled, texts, parser=parser, loop=loop)
+    ends = " or ".join(["a special token", *map(repr, stop)])
+    decoding = {
+        "decoding": f"greedy, at most {max_new_tokens} tokens, up to {ends}",
+        "max_new_tokens": max_new_tokens,
+        "stop": list(stop),
+        "prepend_bos": with_bos,
+        "model": host.model_label(model),
+    }
+    return replace(judge(spelled, texts, parser=parser, loop=loop), provenance=decoding)
 
 
-def _prompt_ids(model: HookedModel, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
-    """Token ids of an item's prompt, unless there is none or prompt and answer exceed the context."""
+def _prompt_ids(
+    model: HookedModel, where: str, item: BatteryItem, max_new_tokens: int, prepend_bos: bool
+) -> tuple[int, ...]:
+    """Token ids of an item's prompt as it is given, unless there is none or prompt and answer exceed the context."""
     if not item.prompt:
         raise InputError(
-            f"task {task!r} has items without a prompt, such as minimal pairs, which nothing can be written after; "
+            f"{where} is one of the items without a prompt, such as minimal pairs, which nothing can be written after; "
             "select other tasks"
         )
-    # a space at the end would be a token of its own; the model writes the space before its answer itself
-    prompt = item.prompt.rstrip() if isinstance(item.prompt, str) else item.prompt
-    ids = encode(tokenizer_of(model), prompt, d_vocab=host.vocabulary_size(model))
-    n_ctx = host.context_length(model)
-    if n_ctx is not None and len(ids) + max_new_tokens > n_ctx:
-        raise InputError(
-            f"an item of task {task!r} has {len(ids)} tokens and {max_new_tokens} to write, the model's context holds "
-            f"{n_ctx}; shorten or drop it, or give fewer max_new_tokens"
-        )
+    prompt = item.prompt
+    if isinstance(prompt, str) and item.delimiter is not None:
+        # spaces before an answer are part of its first token, which the model writes itself
+        prompt = f"{prompt}{item.delimiter.rstrip(' ')}"
+    d_vocab = host.vocabulary_size(model)
+    ids = encode(tokenizer_of(model), prompt, d_vocab=d_vocab, prepend_bos=prepend_bos)
+    check_ids(ids, where, host.context_length(model), d_vocab, max_new_tokens)
     return ids
 
 

@@ -30,9 +30,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tl_fbn.arguments import as_integer, token_ids, whole_number
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
+from tl_fbn.arguments import as_integer, whole_number
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text, checked_part
 from tl_fbn.text_files import json_value, text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
@@ -115,7 +116,7 @@ def choice_tasks(
     made = {}
     for name, given in tasks.items():
         items = []
-        for number, one in enumerate(given):
+        for number, one in enumerate(checked_prompts(given, f"task {name!r}")):
             try:
                 items.append(
                     _choice_of_mapping(one, template, scored) if isinstance(one, Mapping) else _choice_of_tuple(one)
@@ -201,7 +202,7 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     if len(given) != 3:
         raise InputError(f"it has {len(given)} parts")
     prompt, alternatives, answer = given
-    alternatives = [one if isinstance(one, str) else token_ids(one, "an alternative") for one in alternatives]
+    alternatives = [checked_part(one, "an alternative") for one in checked_prompts(alternatives, "its alternatives")]
     if len(alternatives) < 2:
         raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
     # token ids have no text or letter: the right one is named by its place
@@ -211,8 +212,7 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
         if len(strings) == len(alternatives)
         else _checked_place(answer, len(alternatives))
     )
-    prompt = prompt if isinstance(prompt, str) else token_ids(prompt, "its prompt")
-    return _item_with_right_first(prompt, alternatives, right, ())
+    return _item_with_right_first(checked_part(prompt, "the prompt"), alternatives, right, ())
 
 
 def _item_with_right_first(

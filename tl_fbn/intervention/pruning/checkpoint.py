@@ -34,6 +34,7 @@ import numpy as np
 import torch
 
 from tl_fbn import files
+from tl_fbn.acquisition.model import host
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
@@ -97,6 +98,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         "architecture": small.adapter.cfg.architecture,
         "class": type(plain.model).__name__,
         "model_name": small.cfg.model_name,
+        "prepend_bos": host.prepends_bos(small),
     }
     with files.full_disk_named(f"{folder} has no room for the pruned model", "make room and save again"):
         plain.model.save_pretrained(folder)
@@ -174,6 +176,8 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     small = build_bridge_from_module(
         inner, about["architecture"], hf_config=inner.config, tokenizer=tokenizer, model_name=about["model_name"]
     )
+    # a folder of an earlier version does not say: as the architecture has it
+    small.cfg.default_prepend_bos = bool(about.get("prepend_bos", host.prepends_bos(small)))
     small.eval()
     small.pruned = PruneReport._unpack_(arrays, about["report"])
     equip(small)

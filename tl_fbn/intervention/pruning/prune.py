@@ -238,6 +238,7 @@ def _bridge_around(
         settings.n_heads = layout.n_heads
         settings.n_key_value_heads = layout.n_groups
     small = build_bridge_from_module(plain.model, model.adapter.cfg.architecture, tl_config=settings)
+    host.follow_settings(small, model)
     small.tokenizer = model.tokenizer
     small.train(model.original_model.training)
     return small

@@ -301,6 +301,7 @@ def untrained(model: HookedModel, *, seed: int) -> Any:
             made = build_bridge_from_module(
                 fresh.eval(), type(inner).__name__, hf_config=inner.config, tokenizer=tokenizer_of(model)
             )
+            host.follow_settings(made, model)
             return made.eval()
         if hasattr(type(model), "boot_native") and inner is not None and not hasattr(inner, "config"):
             import copy

@@ -314,7 +314,7 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
                     "battery.select"
                 )
             half[name] = Task(name, task.kind, items)
-    return Battery(halves[0]), Battery(halves[1])
+    return tuple(Battery(half, prepend_bos=battery.prepend_bos) for half in halves)  # pyright: ignore[reportReturnType]
 
 
 def _unsplittable_part(item: BatteryItem) -> Text:

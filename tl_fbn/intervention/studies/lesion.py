@@ -270,7 +270,7 @@ def lesion_study(
     }
     folder = None
     if path is not None:
-        folder = study_folder(path, model, networks, rivals, battery, settings, batch_size=batch_size)
+        folder = study_folder(path, model, networks, rivals, battery, settings)
     total = len(chosen) + len(networks) * len(controls) * n_controls
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 

@@ -141,8 +141,6 @@ def study_folder(
     rivals: Mapping[str, Mapping[str, Network]],
     battery: Battery,
     settings: Mapping[str, Any],
-    *,
-    batch_size: int,
 ) -> Unfinished:
     """The folder that keeps a lesion study.
 
@@ -153,7 +151,6 @@ def study_folder(
         rivals: Name of a rival to networks by the name of their source network.
         battery: The tasks.
         settings: Other settings of the study that change its results.
-        batch_size: Number of items in a forward pass.
 
     Raises:
         InputError: Hooks of the user's are on the model, or the folder holds something else.
@@ -166,7 +163,7 @@ def study_folder(
         )
     site = next(iter(networks.values())).space.site
     state = ModelState.of(model, resolve_site(model, site).taps)
-    identity = identity_of_study(state, networks, rivals, battery, settings, batch_size=batch_size)
+    identity = identity_of_study(state, networks, rivals, battery, settings)
     return Unfinished(path, identity, state)
 
 
@@ -176,8 +173,6 @@ def identity_of_study(
     rivals: Mapping[str, Mapping[str, Network]],
     battery: Battery,
     settings: Mapping[str, Any],
-    *,
-    batch_size: int,
 ) -> dict[str, Any]:
     """What decides whether two lesion studies are the same; a folder that was begun with other values is refused.
 
@@ -187,14 +182,14 @@ def identity_of_study(
         rivals: Name of a rival to networks by the name of their source network.
         battery: The tasks, which are known by the tokens of their items.
         settings: Other settings of the study that change its results.
-        batch_size: Number of items in a forward pass, with which the battery's items are prepared; no part of what is
-            compared.
 
     Returns:
         JSON-serialisable fields, the digests of large contents among them.
     """
+    tokens = battery.scored_tokens(state.model)
     tasks = [
-        [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
+        [name, task.kind, [len(item.alternatives) for item in task.items], tokens[name]]
+        for name, task in battery.tasks.items()
     ]
     rival_networks = [(f"{rival}/{name}", one) for rival, of in rivals.items() for name, one in of.items()]
     lesioned = [
@@ -206,7 +201,6 @@ def identity_of_study(
         "computes": state.fingerprint.fields,
         "interventions": state.edits,
         "battery": keys.digest(tasks),
-        "tokens": battery._prepared(state.model, batch_size).digest,
         "networks": lesioned,
         **settings,
     }

@@ -45,6 +45,7 @@ _MEASURED_ENTRIES = {
     "n_items",
     "skipped_as_too_long",
     "scored_positions",
+    "preamble_share",
     "discovery",
     "tau",
     "removed_share",
