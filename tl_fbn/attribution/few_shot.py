@@ -152,7 +152,8 @@ def few_shot_chats(
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
             triple of these three, or a chat of one turn (user, assistant), which has no instruction.
         seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
-        n_shots: Number of demonstrations of a chat, drawn without replacement from the other rows.
+        n_shots: Number of demonstrations of a chat, drawn without replacement from the other rows; a row with the
+            instruction and the input of the question itself is no demonstration of it.
         n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
             demonstrations.
         instruction: Where the instruction goes: ``"first"`` puts it before the first input, ``"every"`` before every
@@ -167,8 +168,8 @@ def few_shot_chats(
         A sequence of chats, with the settings and the number of chats left out as its ``about``.
 
     Raises:
-        InputError: Too few rows for the shots, a row that is none of these, ``max_tokens`` without a tokenizer, or no
-            chat short enough.
+        InputError: Too few rows of other questions for the shots, a row that is none of these, ``max_tokens`` without
+            a tokenizer, or no chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
     rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
@@ -182,8 +183,16 @@ def few_shot_chats(
     for number, row in enumerate(rows[:n]):
         # drawn among the other rows: numbers from the row's own on are shifted by one, to step over it. The draw is
         # made also for chats that turn out too long, so that max_tokens does not change the others
-        others = rng.permutation(len(rows) - 1)[:n_shots]
-        shots = [rows[other + (other >= number)] for other in others]
+        others = rng.permutation(len(rows) - 1)
+        # a row that asks the same would give the answer away
+        others = [rows[other + (other >= number)] for other in others.tolist()]
+        shots = [other for other in others if not _asks_the_same(other, row)][:n_shots]
+        if len(shots) < n_shots:
+            raise InputError(
+                f"example {number} asks what {len(others) - len(shots)} of the other {len(others)} rows ask too, which "
+                f"leaves {len(shots)} of the {n_shots} demonstrations that a chat needs; give rows with other inputs, "
+                "or fewer shots"
+            )
         chat = _chat([*shots, row], instruction)
         if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos) > max_tokens:
             skipped += 1
@@ -196,6 +205,11 @@ def few_shot_chats(
         )
     about = {"n_shots": n_shots, "seed": seed, "instruction": instruction}
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
+
+
+def _asks_the_same(one: Example, other: Example) -> bool:
+    """Whether two rows have the same instruction and input, white space at their ends aside."""
+    return one.instruction.strip() == other.instruction.strip() and one.input.strip() == other.input.strip()
 
 
 def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:

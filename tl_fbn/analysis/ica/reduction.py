@@ -220,16 +220,23 @@ class _Layer:
         n_rows = sum(int(kept.sum()) for kept in self.kept)
         n_units = self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
+        shifts = self._shifts(n_units)
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
             values = [_rows(array, kept, units) for array, kept in zip(self.arrays, self.kept, strict=True)]
-            if self.shuffle is not None:
-                # seeded by the place of the block, so that every pass sees the same shuffle
-                rng = np.random.default_rng([self.shuffle, self.layer, first])
-                values = [_rotated(part, rng) for part in values]
+            if shifts is not None:
+                values = [_rotated(part, by[units]) for part, by in zip(values, shifts, strict=True)]
             yield self._prepared(values)
         for array in self.arrays:
             hand_back(array)
+
+    def _shifts(self, n_units: int) -> list[Int[np.ndarray, " unit"]] | None:
+        """For each run by how many rows the course of every unit is rotated; None where nothing is shuffled."""
+        if self.shuffle is None:
+            return None
+        # drawn for the layer as a whole, so that neither passes nor the size of blocks change them
+        rng = np.random.default_rng([self.shuffle, self.layer, 0])
+        return [rng.integers(max(int(kept.sum()), 1), size=n_units) for kept in self.kept]
 
     def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
         preparation = self.preparation
@@ -270,11 +277,11 @@ def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: 
     return values if kept.all() else values[kept]  # a mask always copies, which whole runs need not
 
 
-def _rotated(values: Float[np.ndarray, "row unit"], rng: np.random.Generator) -> Float[np.ndarray, "row unit"]:
+def _rotated(values: Float[np.ndarray, "row unit"], shift: Int[np.ndarray, " unit"]) -> Float[np.ndarray, "row unit"]:
     """Every column rotated in time by an amount of its own."""
     n = len(values)
     # row t of unit u becomes row (t + shift of u) modulo n
-    return np.take_along_axis(values, (np.arange(n)[:, None] + rng.integers(n, size=values.shape[1])) % n, 0)
+    return np.take_along_axis(values, (np.arange(n)[:, None] + shift) % max(n, 1), 0)
 
 
 def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:
