@@ -131,7 +131,8 @@ def concordance(
         known = a.known & b.known
         if not known.any():
             raise InputError(f"no unit has a value both in {name_a!r} and in {name_b!r}; compare other maps")
-        compared = UnitSpace("compared", tuple(np.bincount(spaces[0].layer_of[known], minlength=spaces[0].n_layers)))
+        widths = np.bincount(spaces[0].layer_of[known], minlength=spaces[0].n_layers)
+        compared = UnitSpace("compared", tuple(widths.tolist()))
         # rows are centred and of norm 1, so that their products are Pearson's correlations: (map of a, map of b)
         rows_a, rows_b = (rows_of_norm_one(one.values[:, known]) for one in (a, b))
         r = rows_a @ rows_b.T
