@@ -72,7 +72,7 @@ def intervals_in_words(provenance: Mapping[str, Any]) -> str:
         provenance: Settings of a study; its ``n_bootstrap`` is the number of draws.
     """
     return (
-        "of shares of right answers by Agresti and Coull, of their changes by Bonett and Price, of log-likelihood by "
+        "of shares of right answers by Wilson, of their changes by Tango, of log-likelihood by "
         f"bootstraps of Student's t, {provenance.get('n_bootstrap', NOT_RECORDED)} draws"
     )
 
