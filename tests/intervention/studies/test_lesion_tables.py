@@ -30,11 +30,10 @@ def test_intervals_are_of_the_kind_of_score_and_mcnemar_is_statsmodels(study):
     table = study.to_dataframe().set_index(["network", "task"])
     before, after = study.baseline_items[:20, 0], study.lesioned_items[0, :20, 0]
     line = table.loc[("task", "task")]
-    # all 20 items are lost: with one that gains and one that loses the mean is 20 / 22, the mean square 1
-    centre = 20 / 22
+    # all 20 items are lost: (n d)^2 = z^2 n (1 - D) (1 + D) with d = 1 - D has the root D = (n - z^2) / (n + z^2)
     assert (before - after).tolist() == [1.0] * 20
-    half = stats.norm.ppf(0.975) * np.sqrt((1 - centre**2) / 22)
-    np.testing.assert_allclose([line["low"], line["high"]], [centre - half, min(centre + half, 1)])
+    squared = stats.norm.ppf(0.975) ** 2
+    np.testing.assert_allclose([line["low"], line["high"]], [(20 - squared) / (20 + squared), 1])
     assert line["low"] <= line["drop"] <= line["high"]
     counts = [[((before == a) & (after == b)).sum() for b in (1, 0)] for a in (1, 0)]
     assert line["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)

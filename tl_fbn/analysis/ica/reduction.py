@@ -114,19 +114,21 @@ def reduce_recording(
     preparation: Preparation,
     seed: int,
     n_iter: int = 1,
+    n_extra: int = _EXTRA_COMPONENTS,
     runs: Sequence[int] | None = None,
     shuffle: int | None = None,
 ) -> Reduced:
-    """The leading singular triples of a recording: those asked for, and ten more where there are any.
+    """The leading singular triples of a recording: those asked for, and some more where there are any.
 
     Args:
         recording: Activations of one site.
-        n_components: Number of components that are needed; ten more are kept, as far as there are any.
+        n_components: Number of components that are needed.
         layers: Numbers of the layers that are decomposed, in the order in which the maps hold them.
         spatial: Whether every row is centred over units too.
         preparation: What is done to the activations first.
         seed: Seed of the random sketch; the same seed gives the same components.
         n_iter: Number of refinements of the sketch; each reads the recording once more.
+        n_extra: Number of components that are kept beside those needed, as far as there are any.
         runs: Numbers of the runs that are decomposed; None for all of them.
         shuffle: Seed of a shuffle: every unit's course is rotated in time by an amount of its own within each run, so
             that units keep their spread and autocorrelation and lose each other. None leaves courses as they are.
@@ -147,7 +149,7 @@ def reduce_recording(
             f"there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
             "Record more, or ask for fewer networks"
         )
-    size = min(n_components + _EXTRA_COMPONENTS, possible)  # L, columns of the sketch
+    size = min(n_components + n_extra, possible)  # L, columns of the sketch
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
     parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
