@@ -153,7 +153,7 @@ def test_joined_names_are_new() -> None:
     with pytest.raises(
         ValueError, match=r"condition 'sort' in phase 'answer' and condition 'sort_answer'.* 'sort_answer'"
     ):
-        fbn.fit_glm(recording, phases=lambda rows: (["question"] * 5 + ["answer"] * 5) * 4)
+        fbn.fit_glm(recording, phases=lambda rows: ([""] * 5 + ["answer"] * 5) * 4)
 
 
 def test_a_statistic_of_many_t_is_as_before() -> None:

@@ -54,7 +54,7 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
             f'contrast {expression!r} cannot be read; write e.g. "task - rest" or "(a + b) / 2 - c", a name that is no '
             "identifier in backticks, and numbers and sums that are not too long"
         ) from error
-    extreme = [f"{weight:g}" for weight in weights.values() if not _SMALLEST <= abs(weight) <= 1 / _SMALLEST]
+    extreme = [repr(weight) for weight in weights.values() if not _SMALLEST <= abs(weight) <= 1 / _SMALLEST]
     if extreme:
         raise InputError(
             f"contrast {expression!r} has the weight {extreme[0]}; magnitudes of {_SMALLEST:g} to {1 / _SMALLEST:g} "

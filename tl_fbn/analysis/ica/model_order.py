@@ -12,7 +12,7 @@ truth: look at the picture, ``fbn.plot.component_choice``.
 
 Units: variances are shares of the total, Iq has none. Cost: one ICA with restarts for every candidate, and one
 reduction for every shuffle. The directions that are compared come from a random sketch of 64 columns, or twice as many
-until one of them is no longer above chance: how many are does not depend on the candidates.
+until one of them is no longer above chance, up to 256: how many are does not depend on candidates below that.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tl_fbn.units.result import Arrays, Described, Result
 _STABLE_IQ = 0.8  # Iq above which a network counts as stable
 _MIN_SHARE_STABLE = 0.75  # of the networks of a candidate, for it to be proposed
 _N_DIRECTIONS = 64  # whose variances are compared first
+_MOST_DIRECTIONS = 256  # beyond which only a larger candidate makes it worth while to look
 _BEYOND = 10  # directions that are kept beyond the largest candidate
 
 
@@ -204,7 +205,7 @@ def choose_components(
         "preparation": preparation,
         "seed": seed,
     }
-    shares = _shares_of_variance(recording, n_null, shared)
+    shares = _shares_of_variance(recording, n_null, max(_MOST_DIRECTIONS, tried[-1] + _BEYOND), shared)
     # those that are asked about are kept, and all that are above chance
     size = max(tried[-1], _n_above(shares[0], shares[1:])) + _BEYOND
     shares = shares[:, :size]
@@ -213,7 +214,7 @@ def choose_components(
 
 
 def _shares_of_variance(
-    recording: Recording, n_null: int, shared: Mapping[str, Any]
+    recording: Recording, n_null: int, most: int, shared: Mapping[str, Any]
 ) -> Float[np.ndarray, "data component"]:
     """Shares of variance of the leading directions of the data, then of every shuffle, as far as chance reaches."""
     n = _N_DIRECTIONS
@@ -225,9 +226,9 @@ def _shares_of_variance(
         size = min(len(one.singular) for one in found)  # directions that all of them have
         shares = np.array([np.square(one.singular[:size]) / one.total for one in found])  # of variance: s^2 / total
         # all above chance: there may be more, unless the data have no more directions
-        if size < n or _n_above(shares[0], shares[1:]) < size:
+        if size < n or n == most or _n_above(shares[0], shares[1:]) < size:
             return shares
-        n *= 2
+        n = min(2 * n, most)
 
 
 def _n_above(variance: Float[np.ndarray, " component"], shuffled: Float[np.ndarray, "shuffle component"]) -> int:

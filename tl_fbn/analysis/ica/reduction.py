@@ -80,6 +80,8 @@ class Reduced:
         right: (component, unit) maps, orthonormal, in float32; centred over units where the analysis is spatial.
         run_of: (row,) number of the run that each row is of.
         total: Sum of squares of the centred matrix; ``singular**2 / total`` are shares of variance.
+        shares: (component, component) where singular values are not of the data: the share of the data's variance that
+            a map with coordinates c of norm 1 holds is ``c @ shares @ c``. None where they are.
     """
 
     left: Float[np.ndarray, "row component"]
@@ -87,6 +89,7 @@ class Reduced:
     right: Float[np.ndarray, "component unit"]
     run_of: Int[np.ndarray, " row"]
     total: float
+    shares: Float[np.ndarray, "component component"] | None = None
 
     @property
     def n_rows(self) -> int:
