@@ -34,6 +34,18 @@ def test_every_row_is_asked_once_and_never_demonstrated_to_itself() -> None:
     assert repr(chats) == "8 chats of 3 shots and a question"
 
 
+def test_a_question_is_no_demonstration_of_itself_where_rows_repeat() -> None:
+    rows = [("Add.", "1 1", "2")] * 4 + [("Add.", " 1 1", "2"), ("Add.", "2 1", "3"), ("Add.", "3 1", "4")]
+    for seed in range(20):
+        for chat in fbn.few_shot_chats(rows, n_shots=2, seed=seed):
+            asked = [m["content"].removeprefix("Add.\n").strip() for m in chat if m["role"] == "user"]
+            assert asked.count(asked[-1]) == 1
+    with pytest.raises(ValueError, match="example 0 asks what 4 of the other 6 rows ask too, which leaves 2 of the 3"):
+        fbn.few_shot_chats(rows, n_shots=3, seed=0)
+    other_task = [("Add.", "1 1", "2"), ("Multiply.", "1 1", "1")]  # the same input under another instruction
+    assert len(fbn.few_shot_chats(other_task, n_shots=1, seed=0)) == 2
+
+
 def test_where_the_instruction_goes() -> None:
     every = fbn.few_shot_chats(ROWS, n_shots=1, seed=0, instruction="every", n=2)
     assert len(every) == 2 and all(m["content"].startswith("Add.\n") for m in every[0] if m["role"] == "user")
