@@ -183,4 +183,4 @@ class _MapsOfMethod:
     @property
     def known(self) -> Bool[np.ndarray, " unit"]:
         """(unit,) True for units that have a value (NaN is none: the unit never varies, or a score rules it out)."""
-        return ~np.isnan(self.values).any(0)
+        return np.asarray(~np.isnan(self.values).any(0))
