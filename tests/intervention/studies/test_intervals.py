@@ -85,7 +85,7 @@ def test_nothing_is_said_of_nothing() -> None:
         intervals.of_change(np.zeros(0)),
         intervals.of_change(np.array([np.nan])),
         intervals.of_mean(np.array([3.0]), draws),
-        intervals.of_mean(np.array([1.0, -np.inf]), draws),
+        intervals.of_mean(np.array([1.0, -np.inf]), np.repeat(draws, 2, axis=1)),
     ):
         assert np.isnan(found).all()
 
