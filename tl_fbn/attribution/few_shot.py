@@ -172,8 +172,8 @@ def few_shot_chats(
         A sequence of chats, with the settings and the number of chats left out as its ``about``.
 
     Raises:
-        InputError: Too few rows for the shots, a row that is none of these, ``max_tokens`` without a tokenizer, or no
-            chat short enough.
+        InputError: Too few rows of other questions for the shots, a row that is none of these, ``max_tokens`` without
+            a tokenizer, or no chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
     n = None if n is None else whole_number(n, "n", least=0)

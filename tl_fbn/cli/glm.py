@@ -318,9 +318,10 @@ def _test_contrast(
             **rule, two_sided=two_sided, min_effect=min_effect, name=name
         )
     statistic = contrast.f if isinstance(expression, list) else contrast.t  # pyright: ignore[reportAttributeAccessIssue]
-    # units that never vary have no finite statistic, and are not tested
-    tested = int(np.isfinite(statistic.values).sum())
-    p = contrast.p.values[np.isfinite(statistic.values)]
+    # units that never vary have no statistic, and are not tested
+    known = ~np.isnan(statistic.values)
+    tested = int(known.sum())
+    p = contrast.p.values[known]
     return found | {
         "network": None,
         "_network": network,

@@ -52,6 +52,16 @@ def test_rotated_units_keep_their_variance_and_lose_each_other() -> None:
     assert alone.singular[0] < 0.5 * whole.singular[0]
 
 
+def test_shuffles_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    recording, _, _ = planted(3, noise=0.1)
+    options = {"layers": list(recording[0].layers), "spatial": True, "preparation": Preparation(), "seed": 0}
+    whole = reduce_recording(recording, 3, shuffle=1, **options)
+    monkeypatch.setattr(reduction, "_BLOCK_BYTES", 4 * 480 * 70)  # several blocks a layer
+    by_blocks = reduce_recording(recording, 3, shuffle=1, **options)
+    np.testing.assert_allclose(by_blocks.singular, whole.singular, rtol=1e-4)
+    np.testing.assert_allclose(np.abs((by_blocks.right[:3] * whole.right[:3]).sum(1)), 1, atol=1e-3)
+
+
 def test_rows_left_out_are_the_first_of_each_context() -> None:
     recording, _, _ = planted(2, rows=40, n_runs=1)
     assert kept_rows(recording, 0)[0].all()

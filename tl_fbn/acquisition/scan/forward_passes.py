@@ -247,8 +247,8 @@ class Passes:
             )
             return surprisal.cpu().numpy(), entropy
         log_probs = logits.float().log_softmax(-1)
-        # H = -sum p log p over the vocabulary
-        entropy = -(log_probs.exp() * log_probs).sum(-1).cpu().numpy()
+        # H = -sum p log p over the vocabulary; a token that is ruled out (logit -inf) adds 0, where 0 * -inf is NaN
+        entropy = torch.special.entr(log_probs.exp()).sum(-1).cpu().numpy()
         return -log_probs.gather(-1, following[:, None])[:, 0].cpu().numpy(), entropy
 
     def _write_into_one_context(

@@ -165,8 +165,9 @@ class GLMFit(Result, step="fit"):
                 skipped,
                 about,
                 found.variance,
+                found.varies,
             )
-        f = f_statistic(found.effects, found.covariance)
+        f = f_statistic(found.effects, found.covariance, found.varies)
         return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about)
 
     def estimable(self, expressions: Sequence[str]) -> tuple[list[dict[str, float]], list[int], dict[int, str]]:

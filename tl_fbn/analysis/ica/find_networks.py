@@ -282,10 +282,12 @@ def _decompose(
     bar.update()
     # Sum of squares of course times map, c the coordinates of a map in V: |U S c'|^2 = sum_k (s_k c_k)^2 in a spatial
     # analysis; in a temporal one courses are orthonormal and c holds the singular values already.
-    weight = np.square(coordinates * (reduced.singular[:n] if settings.spatial else 1.0)).sum(1)
+    weight = np.square(coordinates * (reduced.singular[:n] if settings.spatial else 1.0)).sum(1) / reduced.total
+    if reduced.shares is not None:  # maps that runs share: singular values say how well, and not how much of the data
+        weight = np.einsum("nc,cd,nd->n", coordinates, reduced.shares[:n, :n], coordinates)
     order = np.argsort(-weight, kind="stable")
     coordinates = coordinates[order]
-    explained = weight[order] / reduced.total
+    explained = weight[order]
     unit_vectors = coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
     maps = unit_vectors.astype(np.float32) @ reduced.right[:n]
     maps = (maps - maps.mean(1, keepdims=True)) / maps.std(1, keepdims=True)

@@ -83,6 +83,8 @@ class Reduced:
         right: (component, unit) maps, orthonormal, in float32; centred over units where the analysis is spatial.
         run_of: (row,) number of the run that each row is of.
         total: Sum of squares of the centred matrix; ``singular**2 / total`` are shares of variance.
+        shares: (component, component) where singular values are not of the data: the share of the data's variance that
+            a map with coordinates c of norm 1 holds is ``c @ shares @ c``. None where they are.
     """
 
     left: Float[np.ndarray, "row component"]
@@ -90,6 +92,7 @@ class Reduced:
     right: Float[np.ndarray, "component unit"]
     run_of: Int[np.ndarray, " row"]
     total: float
+    shares: Float[np.ndarray, "component component"] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -117,19 +120,21 @@ def reduce_recording(
     preparation: Preparation,
     seed: int,
     n_iter: int = 1,
+    n_extra: int = _EXTRA_COMPONENTS,
     runs: Sequence[int] | None = None,
     shuffle: int | None = None,
 ) -> Reduced:
-    """The leading singular triples of a recording: those asked for, and ten more where there are any.
+    """The leading singular triples of a recording: those asked for, and some more where there are any.
 
     Args:
         recording: Activations of one site.
-        n_components: Number of components that are needed; ten more are kept, as far as there are any.
+        n_components: Number of components that are needed.
         layers: Numbers of the layers that are decomposed, in the order in which the maps hold them.
         spatial: Whether every row is centred over units too.
         preparation: What is done to the activations first.
         seed: Seed of the random sketch; the same seed gives the same components.
         n_iter: Number of refinements of the sketch; each reads the recording once more.
+        n_extra: Number of components that are kept beside those needed, as far as there are any.
         runs: Numbers of the runs that are decomposed; None for all of them.
         shuffle: Seed of a shuffle: every unit's course is rotated in time by an amount of its own within each run, so
             that units keep their spread and autocorrelation and lose each other. None leaves courses as they are.
@@ -150,7 +155,7 @@ def reduce_recording(
             f"there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
             "Record more, or ask for fewer networks"
         )
-    size = min(n_components + _EXTRA_COMPONENTS, possible)  # L, columns of the sketch
+    size = min(n_components + n_extra, possible)  # L, columns of the sketch
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
     parts = [
@@ -233,18 +238,25 @@ class _Layer:
         # few runs are mapped once, and their blocks are views; of many each is mapped for its own part of a block
         few = len(self.arrays) <= _RUNS_HELD_OPEN
         arrays: Sequence[Any] = [opened(array) for array in self.arrays] if few else self.arrays
+        shifts = self._shifts(n_units)
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
             values = [
                 _rows(opened(array), kept, units, copied=not few) for array, kept in zip(arrays, self.kept, strict=True)
             ]
-            if self.shuffle is not None:
-                # seeded by the place of the block, so that every pass sees the same shuffle
-                rng = np.random.default_rng([self.shuffle, self.layer, first])
-                values = [_rotated(part, rng) for part in values]
+            if shifts is not None:
+                values = [_rotated(part, by[units]) for part, by in zip(values, shifts, strict=True)]
             yield self._prepared(values)
         for array in arrays if few else ():
             hand_back(array)
+
+    def _shifts(self, n_units: int) -> list[Int[np.ndarray, " unit"]] | None:
+        """For each run by how many rows the course of every unit is rotated; None where nothing is shuffled."""
+        if self.shuffle is None:
+            return None
+        # drawn for the layer as a whole, so that neither passes nor the size of blocks change them
+        rng = np.random.default_rng([self.shuffle, self.layer, 0])
+        return [rng.integers(max(int(kept.sum()), 1), size=n_units) for kept in self.kept]
 
     def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
         preparation = self.preparation
@@ -287,11 +299,11 @@ def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: 
     return values if kept.all() else values[kept]  # a mask always copies, which whole runs need not
 
 
-def _rotated(values: Float[np.ndarray, "row unit"], rng: np.random.Generator) -> Float[np.ndarray, "row unit"]:
+def _rotated(values: Float[np.ndarray, "row unit"], shift: Int[np.ndarray, " unit"]) -> Float[np.ndarray, "row unit"]:
     """Every column rotated in time by an amount of its own."""
     n = len(values)
     # row t of unit u becomes row (t + shift of u) modulo n
-    return np.take_along_axis(values, (np.arange(n)[:, None] + rng.integers(n, size=values.shape[1])) % n, 0)
+    return np.take_along_axis(values, (np.arange(n)[:, None] + shift) % max(n, 1), 0)
 
 
 def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:

@@ -95,7 +95,8 @@ def reliability(
     stacked = np.concatenate(list(maps.values()))
     r = np.corrcoef(stacked)
     n = max(1, int(top * stacked.shape[1]))
-    masks = np.array([top_mask(one, n) for one in stacked], dtype=float)
+    layers = next(iter(recordings.values())).space.layer_of
+    masks = np.array([top_mask(one, n, layers=layers) for one in stacked], dtype=float)
     dice = masks @ masks.T / n  # 2 |A and B| / (|A| + |B|), where all networks have n units
     lines = []
     for i, (task, runs) in enumerate(maps.items()):

@@ -72,7 +72,10 @@ def specific_scores(
         # also computed where maps stay as they are: an empty one is an error either way
         scale = float(np.nanmean(np.abs(one.values)))
         if not np.isfinite(scale) or scale == 0:
-            raise InputError(f"the map of {name!r} has no finite value other than 0; there is nothing to contrast")
+            raise InputError(
+                f"the map of {name!r} has infinite values, or none other than 0, so that it cannot be scaled; leave it "
+                "out, or give it finite values"
+            )
         values.append(one.values / scale if normalize else one.values)
     stacked = np.array(values)  # (task, unit)
     found = {}

@@ -85,13 +85,21 @@ def require_same_logits(found: torch.Tensor, wanted: torch.Tensor, otherwise: st
     Raises:
         InputError: The difference is larger than rounding, or is no number.
     """
-    difference = float((found.double() - wanted.double()).abs().max())
+    # logits that are equal differ by 0, also where both are -inf: a token that the model rules out
+    apart = (found.double() - wanted.double()).abs()
+    difference = float(torch.where(found == wanted, 0.0, apart).max())
     # 8 eps decides in half precision, 1e-4 in float32; both relative where logits are larger than 1
-    limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, float(wanted.double().abs().max()))
+    limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, _largest_finite(wanted))
     # "not <=" and not ">": a difference of nan is an error, too
     if not difference <= limit:
         raise InputError(f"{otherwise} (logits differ by {difference:.2g}, allowed {limit:.2g})")
     return difference
+
+
+def _largest_finite(logits: torch.Tensor) -> float:
+    """The largest magnitude of the logits that are finite; 0 where none is."""
+    finite = logits[logits.isfinite()].double().abs()
+    return float(finite.max()) if finite.numel() else 0.0
 
 
 def not_the_weights(model: HookedModel) -> str:

@@ -40,7 +40,7 @@ from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
-from tl_fbn.units import Network, UnitMap, UnitSpace
+from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
 
 ControlKind = Literal["random", "activity", "rotated"]
 NEAREST = 0.02  # share of a layer's other units (at least five) among which the stand-in of a member is drawn
@@ -217,7 +217,8 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     Network "lowest of sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
 
     Args:
-        scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken.
+        scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken. A unit
+            without a value (NaN) is never taken.
         network: The network whose number of units in each layer is matched.
 
     Returns:
@@ -232,7 +233,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
         span = network.space.layer_slice(layer)
         # members are sorted behind all others
         values = np.where(network.members[span], np.inf, scores.values[span])
-        members[span.start + np.argsort(values, kind="stable")[:count]] = True
+        members[span] = top_mask(-values, int(count))
     provenance = {key: value for key, value in network.provenance.items() if key == "prompts"}
     about = {"method": "lowest-ranked units, units per layer matched", **provenance}
     # where fewer others than members are left, members were marked too

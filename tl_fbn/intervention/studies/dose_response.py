@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -55,12 +54,13 @@ from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     by_item,
+    change_interval,
     check_disjoint,
     empirical_p,
     metric_of,
     monotonicity,
-    paired_interval,
     resamples,
+    score_interval,
 )
 from tl_fbn.units import Network, UnitMap, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
@@ -128,7 +128,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
                 own = self.items[place, span]
                 p05, median, p95 = np.quantile(self.controls[:, place, number], [0.05, 0.5, 0.95])
                 first = (self.network, float(dose), int(self.units[place]), task, self.metric)
-                interval = paired_interval(own, self._n_bootstrap, seed)
+                interval = score_interval(own, self.metric, resamples(len(own), self._n_bootstrap, seed))
                 lines.append((*first, self.baseline[span].mean(), own.mean(), *interval, median, p05, p95))
         columns = ["network", self.kind, "units", "task", "metric", "baseline", "value", "low", "high"]
         return pd.DataFrame(lines, columns=[*columns, "control_median", "control_p05", "control_p95"])
@@ -147,18 +147,19 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
             curves = self.items[:, span]
             # an item is drawn with its whole curve, so that its scores at different doses stay together
             picks = resamples(len(before), self._n_bootstrap, seed)
-            drawn = np.array([curves[:, pick].mean(1) - before[pick].mean() for pick in picks])  # (draw, dose)
+            drawn = np.array([curves[:, pick].mean(1) for pick in picks])  # (draw, dose)
             chance = self.controls[:, :, number]
-            statistics: list[float] = []
-            # the area is of changes from the untouched model; ranks are the same with and without them
-            for measure, offset in ((self._area, before.mean()), (partial(monotonicity, distance), 0.0)):
-                own = float(measure(curves.mean(1) - offset))
-                null = measure(chance - offset)
-                low, high = np.quantile(measure(drawn), [0.025, 0.975])
-                # of -own and -null: the share of controls at least as low
-                statistics += [own, low, high, float(np.median(null)), float(empirical_p(-own, -null))]
-            area, low, high, median, p, rho, rho_low, rho_high, _, rho_p = statistics
-            lines.append((task, area, low, high, median, p, rho, rho_low, rho_high, rho_p))
+            # of changes from the untouched model, linear in them: the area of a mean is the mean of the items' areas
+            areas = self._area((curves - before).T)
+            area, null = float(areas.mean()), self._area(chance - before.mean())
+            low, high = change_interval(areas, self.metric, picks)
+            # of -area and -null: the share of controls at least as low
+            found = (area, low, high, float(np.median(null)), float(empirical_p(-area, -null)))
+            # ranks are the same with and without what is taken off; rho is no mean over items, so by percentiles
+            rho = float(monotonicity(distance, curves.mean(1)))
+            rho_low, rho_high = np.quantile(monotonicity(distance, drawn), [0.025, 0.975])
+            rho_p = float(empirical_p(-rho, -monotonicity(distance, chance)))
+            lines.append((task, *found, rho, float(rho_low), float(rho_high), rho_p))
         columns = ["task", "area", "area_low", "area_high", "control_area_median", "p"]
         columns += ["monotonicity", "monotonicity_low", "monotonicity_high", "monotonicity_p"]
         return pd.DataFrame(lines, columns=columns)
@@ -185,8 +186,8 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
             f"Dose and response of {self.network}: {prose.DOSES_IN_WORDS[self.kind]} {doses}{how} at "
             f"{about.get('positions', NOT_RECORDED)} positions, scored by {prose.METRIC_IN_WORDS[self.metric]} on "
             f"{listed(self.tasks)} ({prose.items_in_words(self.counts)}), beside {len(self.controls)} layer-matched "
-            f"random networks; {P_FORMULA}; 95 % bootstrap over items ({about.get('n_bootstrap', NOT_RECORDED)} "
-            f"draws); seed {about.get('seed', NOT_RECORDED)}; discovery prompts: "
+            f"random networks; {P_FORMULA}; 95 % intervals over items ({prose.intervals_in_words(about)}); "
+            f"seed {about.get('seed', NOT_RECORDED)}; discovery prompts: "
             f"{about.get('discovery', NOT_RECORDED)}."
         ]
 

@@ -16,8 +16,8 @@ best of several amounts looks better than it is, and almost any network has a be
    text counts) loses more than ``tolerance`` nats of mean log-likelihood a token there. The allowed candidate with
    the largest mean change of the target is chosen; if none is above 0, the amount that changes nothing is (gain 1,
    add 0), and every held-out change is 0 by construction.
-3. The chosen amount alone is scored on the held-out items: change = mean after - mean before, with a paired bootstrap
-   interval, for the target and for every other task.
+3. The chosen amount alone is scored on the held-out items: change = mean after - mean before, with a paired interval,
+   for the target and for every other task.
 4. p = (1 + matched random networks whose held-out change is as large) / (1 + all). Under ``controls="calibrated"``
    each of them goes through step 2 with the same items, candidates and tolerance, so that the search is part of the
    null, and p is valid for a network that is exchangeable with them (of 650 random networks of a random model under

@@ -38,7 +38,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     task_means,
 )
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
-from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, items_in_words, method_in_words
+from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, intervals_in_words, items_in_words, method_in_words
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -138,7 +138,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """One line a network and task.
 
         Columns: network, task, metric, baseline, lesioned, drop, control_median, control_p95, p, discovery, low and
-        high (95 % paired bootstrap interval of the drop over items), mcnemar_p, chance, majority, constant, parsed,
+        high (95 % interval of the drop over items, paired), mcnemar_p, chance, majority, constant, parsed,
         repetition and flag of the lesioned model. Drops of exact_match are shares of items, those of log_likelihood
         nats a token.
 
@@ -153,7 +153,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
         Columns: network, units, own (drop of its task), other_median and other_worst (drops of the other tasks),
         worst_task, control_median and control_p95 (of the controls' drops on the own task), p, selectivity with low
-        and high, isi. Selectivity is the own drop minus the mean drop of the other tasks, with a 95 % bootstrap
+        and high, isi. Selectivity is the own drop minus the mean drop of the other tasks, with a 95 %
         interval over the items of each task; isi, after RACE (Wang et al. 2026), is max(0, log(own / (mean other +
         .01))).
 
@@ -170,7 +170,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
         The statistic is the interaction: each network's drop on its own task minus its drop on the other's, summed
         over both networks. Its p compares it with the same interaction of the controls, the k-th control of one
-        network paired with the k-th of the other; low and high are its 95 % bootstrap interval over items. ``double``
+        network paired with the k-th of the other; low and high are its 95 % interval over items. ``double``
         is true where p < .01 and, for both networks, the 95 % interval of the drop on the own task lies above that on
         the other's.
 
@@ -251,8 +251,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             f"{about.get('positions', NOT_RECORDED)} positions, one network at a time, while {listed(self.tasks)} "
             f"({items_in_words(self.counts)}) were scored by {METRIC_IN_WORDS[self.metric]}. Beside each network stand "
             f"{kinds} control networks {matched}; {P_FORMULA}, one-sided, for each network and task, not corrected "
-            f"for their number; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % paired bootstraps "
-            f"over items ({about.get('n_bootstrap', NOT_RECORDED)} draws). Prompts on which networks were found are "
+            f"for their number; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over items, "
+            f"paired ({intervals_in_words(about)}). Prompts on which networks were found are "
             f"known and disjoint from the items for {known} of {len(self.discovery)} networks{unknown}. "
             f"{model or f'Model and site are {NOT_RECORDED} in this study.'}"
         ]

@@ -113,8 +113,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         rng = np.random.default_rng(self.provenance["seed"])
         n_null = self.provenance["n_null"]
         n_top = self.provenance["n_recall"]
-        truth = top_mask(self.effects[tried], n_top)
         layers = self.space.layer_of[tried]
+        truth = top_mask(self.effects[tried], n_top, layers=layers, seed=self.provenance["seed"])
         # ranks are centred and of unit length, so that their product is Spearman's correlation
         effect_ranks = _unit_ranks(self.effects[tried])
         shuffled = np.array([_order_within_layers(layers, rng) for _ in range(n_null)])  # the same for all scores
@@ -125,7 +125,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             rho = float(ranks @ effect_ranks)
             # (shuffle,) correlations of the score with its values shuffled within layers
             null = ranks[shuffled] @ effect_ranks
-            found = top_mask(values[tried], n_top)
+            found = top_mask(values[tried], n_top, layers=layers, seed=self.provenance["seed"])
             # by chance: each of the score's units in a layer is one of the layer's strongest with their share of it
             expected = sum(found[layers == one].sum() * truth[layers == one].mean() for one in np.unique(layers))
             sums = values[self.groups].sum(1)
@@ -272,7 +272,7 @@ def validate_scores(
     space, names = _space_and_names(scores, metric)
     battery = battery.select([task])
     tokenizer = tokenizer_of(model)
-    tops = {name: one.top(top) for name, one in scores.items()}
+    tops = {name: one.top(top, seed=seed) for name, one in scores.items()}
     for name, network in tops.items():
         check_disjoint(network, battery, tokenizer, name)
     rng = np.random.default_rng(seed)
@@ -329,7 +329,12 @@ def _space_and_names(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSp
     for name, one in scores.items():
         first.space.require_same(one.space, "compare")
         if not np.isfinite(one.values).all():
-            raise InputError(f"the score {name!r} has values that are not finite; np.nan_to_num them, or leave it out")
+            n = int((~np.isfinite(one.values)).sum())
+            raise InputError(
+                f"the score {name!r} has no finite value for {n:,} of {one.space.n_units:,} units, and every unit is "
+                "ranked here; give a unit that is ruled out (NaN) a value below all others, an infinite one the "
+                "largest finite value, or leave the score out"
+            )
     return first.space, tuple(scores)
 
 

@@ -41,7 +41,13 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p, paired_interval
+from tl_fbn.intervention.studies.item_statistics import (
+    change_interval,
+    check_disjoint,
+    check_metric,
+    empirical_p,
+    resamples,
+)
 from tl_fbn.intervention.studies.study_prose import method_in_words
 from tl_fbn.units import Network, UnitMap
 from tl_fbn.units.prose import NOT_RECORDED, listed
@@ -218,7 +224,7 @@ def token_ablation(
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
                     change = _item_scores(before[task], metric) - _item_scores(after[task], metric)
-                    low, high = paired_interval(change, n_bootstrap, seed)
+                    low, high = change_interval(change, metric, resamples(len(change), n_bootstrap, seed))
                     null = before[task].of(metric) - np.array(chance)
                     # p: share of controls that cost the own task as much, the network counted among them
                     p = float(empirical_p(drops[task], null))
