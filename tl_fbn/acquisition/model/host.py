@@ -219,7 +219,7 @@ def _named_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     owners: dict[int, tuple[Any, str]] = {}  # id() of a tensor to its module and its name there; filled if needed
     lasting = lasting_frequencies(model)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        tensor = lasting.get(id(tensor), tensor)
+        tensor = lasting[id(tensor)] if id(tensor) in lasting else tensor
         if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
             owners = owners or {
                 id(own): (module, leaf)
