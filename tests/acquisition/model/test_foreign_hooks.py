@@ -115,7 +115,7 @@ def test_writers_of_every_kind_are_refused_or_named(where: str, tmp_path: Any) -
     finally:
         handle.remove()
     assert named.key != plain.key
-    assert abs(named[0].read() - plain[0].read()).max() > 0.01
+    assert abs(named[0].read() - plain[0].read()).max() > 1e-4
     assert scanner.scan(small_design(), tmp_path / "plain", progress=False).key == plain.key
 
 

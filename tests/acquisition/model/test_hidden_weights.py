@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from tests.helpers.models import bridged, tiny_llama
@@ -29,6 +30,7 @@ def test_packed_weights_are_in_the_digest() -> None:
     assert host.weights_digest(one) == host.weights_digest(same) != host.weights_digest(other)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # as other libraries' layers still hold them
 def test_quantised_tensors_differ_by_codes_and_by_scale() -> None:
     def quantised(scale: float, values: list[float]) -> str:
         return content_digest(torch.quantize_per_tensor(torch.tensor(values), scale, 0, torch.qint8))

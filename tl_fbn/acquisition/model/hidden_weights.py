@@ -67,8 +67,9 @@ def tensor_digest(tensor: torch.Tensor) -> str:
             tensor.q_zero_point() if tensor.qscheme() == torch.per_tensor_affine else tensor.q_per_channel_zero_points()
         )
         return content_digest((tensor.int_repr(), scales, zeros))
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "__tensor_flatten__"):
-        names, context = tensor.__tensor_flatten__()  # of a subclass: the plain tensors inside
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and flatten is not None:
+        names, context = flatten()  # of a subclass: the plain tensors inside
         return content_digest((*(getattr(tensor, name) for name in names), str(context)))
     # as bytes, because numpy has no bfloat16
     data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -125,8 +126,9 @@ def lasting_frequencies(model: Any) -> dict[int, torch.Tensor]:
         # one type, or one for each kind of layer, whose buffers then begin with its name
         by_prefix = {f"{name}_": kind for name, kind in kinds.items()} if isinstance(kinds, dict) else {"": kinds}
         for prefix, kind in by_prefix.items():
-            written = module._buffers.get(f"{prefix}inv_freq") if isinstance(kind, str) else None
+            written = module._buffers.get(f"{prefix}inv_freq")
             lasting = getattr(module, f"{prefix}original_inv_freq", None)
-            if written is not None and lasting is not None and ("dynamic" in kind or kind == "longrope"):
+            is_written_anew = isinstance(kind, str) and ("dynamic" in kind or kind == "longrope")
+            if written is not None and lasting is not None and is_written_anew:
                 found[id(written)] = lasting
     return found

@@ -258,7 +258,8 @@ def _named_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Name and values of every parameter and buffer, wherever the values are kept."""
     owners: dict[int, tuple[Any, str]] = {}  # id() of a tensor to its module and its name there; filled if needed
     lasting = lasting_frequencies(model)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    named: list[tuple[str, torch.Tensor]] = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in named:
         tensor = lasting.get(id(tensor), tensor)
         if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
             owners = owners or {

@@ -184,7 +184,9 @@ def refuse_other(
         differing += _differing_settings(about, there, here) + _differing_numbers(about, fingerprint)
     elif "computes" in names and not there:
         differing = [said for name, said in zip(names, differing, strict=True) if name != "computes"]
-        differing.append("what the model computes: not known there, an earlier version did not keep it")
+        differing.append(
+            "what the model computes: not known there, as an earlier version did not keep it; what is there still opens"
+        )
     if differing:
         raise InputError(
             f"{path} holds a different recording ({'; '.join(differing)}); give another folder, or delete that one"
