@@ -131,14 +131,15 @@ def layer_numbers(given: Any, name: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def numbers_of_column(column: pd.Series) -> Float[np.ndarray, " line"]:
+def numbers_of_column(given: Any) -> Float[np.ndarray, " line"]:
     """A column of a table as floats: NaN for what is missing and for what is no number.
 
     pandas alone reads a date as nanoseconds, True as 1 and of a complex number the real part.
 
     Args:
-        column: The column, of numbers or of texts that are numbers.
+        given: The column, of numbers or of texts that are numbers.
     """
+    column = pd.Series(given)
     if column.dtype.kind in "bcMm":
         return np.full(len(column), np.nan)
     if column.dtype == object:  # cells of many types
