@@ -206,8 +206,8 @@ def choose_components(
         "seed": seed,
     }
     shares = _shares_of_variance(recording, n_null, max(_MOST_DIRECTIONS, tried[-1] + _BEYOND), shared)
-    # those that are asked about are kept, and all that are above chance
-    size = max(tried[-1], _n_above(shares[0], shares[1:])) + _BEYOND
+    # those that are asked about are kept, and all that are above chance, with the first that is not
+    size = max(tried[-1] + _BEYOND, _n_above(shares[0], shares[1:]) + 1)
     shares = shares[:, :size]
     about = {**recording.provenance, "method": method, "seed": seed, "n_restarts": n_restarts}
     return ComponentChoice(table, shares[0], shares[1:], about)
