@@ -69,7 +69,7 @@ def test_a_recording_costs_no_open_file_and_one_for_each_run_that_is_held(tmp_pa
     held = [run.layer(layer) for one in (recording, *again) for run in one for layer in run.layers]
     assert len(list(Path("/proc/self/fd").iterdir())) - before == 12
     assert again[2][11].layer(29)[3, 2] == 29
-    del held
+    del held, recording, again
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
