@@ -13,8 +13,8 @@ Anywhere else it passes the interrupt on at once, so that the body of a block is
 :class:`Uninterrupted` is such a block, :func:`uninterrupted` makes one of a function, and :func:`unbroken` is for work
 that is no block. Other threads need no gate, because Python calls handlers in the main thread only.
 
-Cost: some tens of microseconds a block. What it does not do: hold back other signals than that of ^C (a handler of SIGTERM
-or SIGALRM that raises an error), or an error that a thread raises in another.
+Cost: some tens of microseconds a block. What it does not do: hold back other signals than that of ^C (a handler of
+SIGTERM or SIGALRM that raises an error), or an error that a thread raises in another.
 """
 
 from __future__ import annotations
