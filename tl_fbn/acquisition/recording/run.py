@@ -55,7 +55,7 @@ class Run:
     """
 
     space: UnitSpace
-    layers: Mapping[int, Float[np.ndarray, "row unit"] | HalfArray] | StoredTensors
+    layers: Mapping[int, Float[np.ndarray, "row unit"] | HalfArray]
     about: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
