@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -41,6 +42,7 @@ def rewrite_header(data: Path, **changes: Any) -> None:
 
 
 def test_a_run_knows_its_tensors_without_an_open_file(folder: Path) -> None:
+    gc.collect()
     before = len(list(Path("/proc/self/fd").iterdir()))
     about, tensors = committed_run.open_run(folder, WIDTHS)
     assert tensors.n_rows == about["n_rows"] == N_ROWS
