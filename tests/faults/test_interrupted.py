@@ -18,7 +18,7 @@ def found(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-FEW = ("inhibit, last", "retain, generated, a pass", "nested", "fwd_hooks", "reader", "only_network", "watching")
+FEW = ("inhibit, last", "retain, generated, a pass", "nested", "reader", "only_network", "watching")
 
 
 @pytest.mark.parametrize(("how", "n"), [("random", "42"), ("steps", "12")])

@@ -14,7 +14,8 @@ Where the prompt ends and what the model writes begins is known from the first o
 3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
 
 A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
-method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`). Threads do not see each other's passes. Cost: microseconds
+method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`); only a lease that is lost, not closed, just when ^C comes
+may leave the reader's hooks, which read and change nothing. Threads do not see each other's passes. Cost: microseconds
 a pass.
 """
 
