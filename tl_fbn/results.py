@@ -32,6 +32,7 @@ import tl_fbn
 from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
@@ -69,6 +70,7 @@ class SavedResults(dict[str, Any]):
         return html_table(f"{len(self)} saved results", ("name", "kind", "what"), lines)
 
 
+@checked
 def load(path: str | os.PathLike) -> Any:
     """Load any result from its file; the file says which class it is of.
 
@@ -161,6 +163,7 @@ def result_names() -> list[str]:
     return sorted(found)
 
 
+@checked
 def load_results(folder: str | os.PathLike) -> SavedResults:
     """Load every result in a folder: recordings, networks, scores, lesion studies, pruned models, tables.
 

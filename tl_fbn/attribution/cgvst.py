@@ -46,6 +46,7 @@ from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Groups, Tokens
+from tl_fbn.arguments import checked
 from tl_fbn.attribution.aggregation import Aggregate, ItemScores, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
@@ -79,6 +80,7 @@ class ScoreOptions(TextOptions, total=False):
     seed: int | None
 
 
+@checked
 def cgvst(
     model: HookedModel,
     items: Items,
@@ -167,6 +169,7 @@ def cgvst(
     return UnitMap(work.space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", provenance)
 
 
+@checked
 def item_scores(
     model: HookedModel,
     items: Items,

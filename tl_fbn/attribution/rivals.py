@@ -43,6 +43,7 @@ from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Tokens
+from tl_fbn.arguments import checked
 from tl_fbn.attribution.aggregation import Aggregate, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cgvst import TextOptions, cgvst, gradient_points
@@ -63,6 +64,7 @@ class RivalOptions(TextOptions, total=False):
     progress: bool
 
 
+@checked
 def gradient_x_activation(
     model: HookedModel,
     items: Items,
@@ -109,6 +111,7 @@ def gradient_x_activation(
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
+@checked
 def taylor(
     model: HookedModel,
     items: Items,
@@ -149,6 +152,7 @@ def taylor(
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
 
 
+@checked
 def integrated_gradients(
     model: HookedModel,
     items: Items,
@@ -248,6 +252,7 @@ def _scaled(layer: int, tensor: torch.Tensor, scale: float) -> torch.Tensor:
     return tensor * scale
 
 
+@checked
 def attribution_patching(
     model: HookedModel,
     clean: Sequence[Text],
@@ -377,6 +382,7 @@ def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...]
     return whole[len(ids)]
 
 
+@checked
 def random_scores(model: HookedModel, *, seed: int) -> UnitMap:
     """Uniform noise over a model's MLP neurons: what a score must beat.
 

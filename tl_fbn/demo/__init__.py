@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.acquisition.design.stimuli import formal
+from tl_fbn.arguments import checked
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery
@@ -29,6 +30,7 @@ def weights_folder() -> Path:
     return Path(str(resources.files("tl_fbn.demo").joinpath("weights")))
 
 
+@checked
 def load_model(device: str = "cpu") -> Any:
     """The embedded model as a TransformerLens bridge in eval mode; nothing is downloaded.
 
@@ -49,6 +51,7 @@ def load_model(device: str = "cpu") -> Any:
     return model.eval()
 
 
+@checked
 def battery(*, n: int = 100, seed: int = 0) -> Battery:
     """The seven tasks of the embedded model, with items that it has never seen and :func:`tl_fbn.prompts` never gives.
 

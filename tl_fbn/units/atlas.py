@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputKeyError
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -31,6 +32,7 @@ from tl_fbn.units.space import Provenance, UnitSpace
 _ARRAY_FIELDS = ("maps", "stability", "stability_p", "explained", "noise_iq")  # each an array, or None if not measured
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_profile"):
     """Named networks of one space, in order, with the maps they were thresholded from.
@@ -87,6 +89,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
     @classmethod
+    @checked
     def from_networks(cls, networks: Mapping[str, Network]) -> Atlas:
         """An atlas of networks of any origin, without maps.
 
@@ -114,6 +117,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     def __len__(self) -> int:
         return len(self.networks)
 
+    @checked
     def rename(self, names: Mapping[str, str]) -> Atlas:
         """The same atlas with some of its networks renamed.
 
@@ -134,6 +138,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             )
         return replace(self, networks=renamed)
 
+    @checked
     def union(self, names: Sequence[str] | None = None, *, name: str = "union") -> Network:
         """The units that are in any of several networks (the union mask of Liu et al. 2025).
 
@@ -204,6 +209,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         arrays |= {} if noise is None else {"noise_iq": np.array(noise, dtype=float)}
         return arrays, {**about, "converged": origin.pop("converged", None), "provenance": origin}
 
+    @checked
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The networks as plain JSON, which needs no tl_fbn to read: units by layer, and stability if it was measured.
 
@@ -225,6 +231,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return exchange.written(about, path)
 
     @classmethod
+    @checked
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, names: Sequence[str] | None = None) -> Atlas:
         """An atlas from JSON, or from lists, arrays or tensors of units that somebody released.
 

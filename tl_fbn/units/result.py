@@ -41,6 +41,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn import files
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.space import Provenance, UnitSpace
@@ -112,6 +113,7 @@ class Result:
         """The numbers of the result as a table, one line a case."""
         raise NotImplementedError(f"{type(self).__name__} has no to_dataframe")
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file; an existing file is replaced, whole or not at all.
 
@@ -122,6 +124,7 @@ class Result:
         files.write_result(path, type(self).__name__, arrays, about)
 
     @classmethod
+    @checked
     def load(cls: type[AnyResult], path: str | os.PathLike) -> AnyResult:
         """Load what :meth:`save` saved.
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError
 
 Provenance = Mapping[str, Any]
@@ -48,6 +49,7 @@ def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
     return {"of": parts, **pooled_prompts(one.provenance for one in networks.values())}
 
 
+@checked
 @dataclass(frozen=True)
 class UnitSpace:
     """The units of one site of a model: the name of the site, and the number of units in every layer.
@@ -148,6 +150,7 @@ class UnitSpace:
         return {"site": self.site, "widths": list(self.widths), "model": self.model, "weights": self.weights}
 
     @classmethod
+    @checked
     def from_about(cls, about: Mapping[str, Any]) -> UnitSpace:
         """The space from the values that :meth:`about` gave.
 
@@ -165,6 +168,7 @@ class UnitSpace:
         """The space in words, as ``gpt2 mlp.neurons (12 x 3072)``."""
         return f"{self.model} {self.site} ({shape_words(self.widths)})"
 
+    @checked
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:
         """Raise an error unless another space is equal to this one.
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
@@ -34,6 +35,7 @@ SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correl
 """Kinds of maps in which a large negative value means as much as a large positive one."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class UnitMap(Result, step="scores", picture="unit_map"):
     """One number for every unit, and what kind of number it is.
@@ -80,6 +82,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         """For every layer its (unit,) values, as views of :attr:`values`."""
         return [self.values[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
+    @checked
     def top(
         self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False, name: str | None = None
     ) -> Network:
@@ -144,6 +147,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         )
 
     @classmethod
+    @checked
     def from_dataframe(
         cls,
         table: pd.DataFrame,

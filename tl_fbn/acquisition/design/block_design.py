@@ -38,6 +38,7 @@ from typing import Any, Literal, TypeGuard
 import pandas as pd
 
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
@@ -115,6 +116,7 @@ class BlockDesign(Result, step="design"):
         """Number of rows, over all runs; a row is one token position."""
         return self.n_blocks * self.tokens_per_block
 
+    @checked
     def events(self, run: int) -> pd.DataFrame:
         """The blocks of one run as a table of events.
 
@@ -182,6 +184,7 @@ class BlockDesign(Result, step="design"):
         return html_table(repr(self), ("run", "blocks"), rows)
 
 
+@checked
 def block_design(
     conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]] | Sequence[Sequence[Mapping[str, str]]]],
     *,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.text_files import delimited_rows
 
 
+@checked
 def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read conditions and prompts from a table with the columns ``condition`` and ``prompt``.
 

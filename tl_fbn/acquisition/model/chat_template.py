@@ -40,12 +40,14 @@ from tl_fbn.acquisition.design.block_design import Chat
 from tl_fbn.acquisition.model.contexts import beginning, render
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
 Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
 
 
+@checked
 def token_layout(
     model: HookedModel,
     item: Item,

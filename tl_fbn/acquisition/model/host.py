@@ -15,11 +15,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 import xxhash
 
+from tl_fbn.arguments import Kind
 from tl_fbn.errors import InputError, InputTypeError
 
 if TYPE_CHECKING:
@@ -45,7 +46,15 @@ if TYPE_CHECKING:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
-    HookedModel = Any  # at run time require_model refuses what is no model, with a message for users
+    # at run time a model is what can be hooked, whatever its class; tl_fbn.arguments reads the kind
+    HookedModel = Annotated[
+        Any,
+        Kind(
+            lambda value: not _lacking(value),
+            "a TransformerLens model",
+            says=lambda value: _refusal(value, _lacking(value)),
+        ),
+    ]
 
 
 @runtime_checkable
@@ -67,12 +76,22 @@ def require_model(model: HookedModel) -> None:
     Raises:
         InputTypeError: It lacks something of :class:`HookedModel`; the message says what.
     """
+    if missing := _lacking(model):
+        raise InputTypeError(_refusal(model, missing))
+
+
+def _lacking(model: Any) -> list[str]:
+    """What a model needs and this one has not."""
     missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
-    if missing or not callable(model):
-        raise InputTypeError(
-            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a "
-            "TransformerLens model, e.g. TransformerBridge.boot_transformers(name)"
-        )
+    return missing or ([] if callable(model) else ["__call__"])
+
+
+def _refusal(model: Any, missing: Sequence[str]) -> str:
+    """The sentence that refuses what is no model."""
+    return (
+        f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing)}); give a TransformerLens model, "
+        "e.g. TransformerBridge.boot_transformers(name)"
+    )
 
 
 def require_eval(model: HookedModel, what: str) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 
 Tokens = Literal["special", "all", "answer", "content", "random"]
@@ -60,6 +61,7 @@ class TokenLayout:
     texts: tuple[str, ...] = ()
     used: tuple[tuple[int, ...], ...] = ()
 
+    @checked
     def positions(self, tokens: Tokens = "special", *, seed: int | None = None) -> list[int]:
         """Positions of one kind of token, ascending, without position 0, which nothing predicts.
 
@@ -97,6 +99,7 @@ class TokenLayout:
             found += rng.choice(in_turn, n, replace=False).tolist()
         return sorted(found)
 
+    @checked
     def grouped(
         self, tokens: Tokens = "special", groups: Groups = "turns", *, seed: int | None = None
     ) -> list[list[int]]:

@@ -32,6 +32,7 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import write_runs
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
@@ -69,6 +70,7 @@ class Recording(Result, Sequence, step="recording"):
     path: Path | None = None
 
     @classmethod
+    @checked
     def open(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; only descriptions are read, no activations.
 
@@ -112,6 +114,7 @@ class Recording(Result, Sequence, step="recording"):
         return cls(spaces, tuple(zip(*runs, strict=True)), about, path)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         activations: Sequence[Sequence[np.ndarray]],
@@ -175,6 +178,7 @@ class Recording(Result, Sequence, step="recording"):
         return Recording.open(Path(path))
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; the name that all results have for it, and the same as :meth:`open`.
 
@@ -190,6 +194,7 @@ class Recording(Result, Sequence, step="recording"):
         """
         return cls.open(path)
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write a recording of one site to a folder; runs of it that are there already are left alone.
 
@@ -226,6 +231,7 @@ class Recording(Result, Sequence, step="recording"):
             )
         return 0
 
+    @checked
     def site(self, name: str) -> Recording:
         """The recording of one site alone, with the same rows, events and row tables; nothing is copied.
 
@@ -243,6 +249,7 @@ class Recording(Result, Sequence, step="recording"):
         index = self.sites.index(name)
         return Recording((self.spaces[index],), (self.runs_of[index],), self.about, self.path)
 
+    @checked
     def pool(self, how: Pool) -> Recording:
         """One row a prompt, in memory: the row of its last token, or the mean of its rows.
 

@@ -28,6 +28,7 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError, one_of
 from tl_fbn.units import Network, UnitSpace
 
@@ -63,6 +64,7 @@ class Run:
         """Number of rows of the run; all its layers have them."""
         return next(iter(self.layers.values())).shape[0]
 
+    @checked
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
         """Activations of one layer, all rows and units.
 
@@ -86,6 +88,7 @@ class Run:
         array = self.layers[layer]
         return array[:] if isinstance(array, HalfArray) else array
 
+    @checked
     def read(
         self,
         *,

@@ -33,6 +33,7 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError, InputKeyError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _HEAD_COUNT_FIELDS = {
 }
 
 
+@checked
 def activation_cache(
     recording: Recording, *, run: int = 0, prompt: int | None = None, model: HookedModel | None = None
 ) -> ActivationCache:

@@ -53,6 +53,7 @@ from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import UnitSpace
 
@@ -88,6 +89,7 @@ class Scanner:
         InputError: The model has no such site or layer, or an option is none of those offered.
     """
 
+    @checked
     def __init__(
         self,
         model: HookedModel,
@@ -138,6 +140,7 @@ class Scanner:
             )
         return self.spaces[0]
 
+    @checked
     def plan(self, design: BlockDesign, path: str | os.PathLike | None = None) -> Plan:
         """Count the rows, units and bytes of a scan; the model does not run.
 
@@ -160,6 +163,7 @@ class Scanner:
         n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
+    @checked
     def scan(
         self,
         design: BlockDesign,
@@ -212,6 +216,7 @@ class Scanner:
         store.sweep_locks(path)
         return Recording.open(path)
 
+    @checked
     def stream(self, design: BlockDesign, *, hooks_id: str | None = None, progress: bool = True) -> Stream:
         """Feed an analysis while the model runs, and store nothing.
 

@@ -45,6 +45,7 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 
 Drift = Literal["cosine", "polynomial", "none"]
@@ -71,6 +72,7 @@ class DesignOptions(TypedDict, total=False):
     degree: int | None
 
 
+@checked
 def design_matrix(
     run: Run | StreamRun,
     *,
@@ -150,6 +152,7 @@ def design_matrix(
     return pd.DataFrame(columns | added)
 
 
+@checked
 def from_token(token: str, label: str) -> Phases:
     """Phases of chat prompts: the rows from a special token on, up to the next special token, get a label.
 

@@ -21,10 +21,12 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import is_estimable
+from tl_fbn.arguments import checked
 
 _IMPLIED = 1e10  # a variance inflation factor beyond this is infinite but for rounding
 
 
+@checked
 def vif(design: pd.DataFrame) -> pd.Series:
     """Variance inflation factor of every column, centred; a constant column has none (NaN).
 
@@ -81,6 +83,7 @@ def correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray
     return np.clip((centred / sizes).T @ (centred / sizes), -1, 1)
 
 
+@checked
 def efficiency(design: pd.DataFrame, expression: str) -> float:
     """Efficiency of a contrast, 0 where the design cannot estimate it.
 

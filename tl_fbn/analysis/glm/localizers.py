@@ -27,12 +27,14 @@ from jaxtyping import Float
 from scipy import special, stats
 
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either, one_of
 from tl_fbn.units import UnitMap
 
 Pool = Literal["last", "mean"]
 
 
+@checked
 def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "last", absolute: bool = True) -> UnitMap:
     """Welch's t between the prompts of two conditions, with one number for each prompt and unit.
 
@@ -76,6 +78,7 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
     return _localizer_map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
 
 
+@checked
 def activation_difference(recording: Recording, condition: str, other: str) -> UnitMap:
     """Mean activation in one condition minus that in another, over rows.
 
@@ -99,6 +102,7 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
     )
 
 
+@checked
 def lape(
     recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95, condition: str | None = None
 ) -> UnitMap:

@@ -22,6 +22,7 @@ import pandas as pd
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, longest_cycle
 from tl_fbn.analysis.glm.efficiency import efficiency
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units.result import TableResult
 
@@ -60,6 +61,7 @@ class OrderSearch(TableResult, step="design"):
         return f"OrderSearch of {len(self)} designs: efficiency {best:.3g}, median {efficiencies.median():.3g}"
 
 
+@checked
 def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: int = 50, seed: int) -> OrderSearch:
     """Draw several designs of one size and keep the one that estimates a contrast most efficiently.
 

@@ -46,6 +46,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.prose import NOT_RECORDED
@@ -119,6 +120,7 @@ class PermutationTest(Result, step="contrast"):
         above = len(extremes) - np.searchsorted(np.sort(extremes), np.nan_to_num(t, nan=-np.inf) * (1 - 1e-5), "left")
         return (1.0 + above) / (1.0 + len(extremes))
 
+    @checked
     def threshold(
         self,
         *,
@@ -210,6 +212,7 @@ class PermutationTest(Result, step="contrast"):
         return html_table(repr(self), ("layer", "unit", "t", "p"), rows)
 
 
+@checked
 def max_t(
     recording: Recording | Streamed | GLMFit,
     expression: str,

@@ -50,6 +50,7 @@ from tl_fbn.analysis.ica.icasso import (
 from tl_fbn.analysis.ica.membership import MembershipRule, cut
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.units import Atlas, Network, UnitSpace
 
@@ -75,6 +76,7 @@ class NetworkOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def find_networks(
     recording: Recording,
     n_components: int,

@@ -31,6 +31,7 @@ from jaxtyping import Float
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, rows_of_norm_one, shuffle_within_layers
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 from tl_fbn.units.prose import P_FORMULA
@@ -81,6 +82,7 @@ class Concordance(TableResult, step="comparison", picture="concordance"):
         )
 
 
+@checked
 def concordance(
     maps: Mapping[str, UnitMap | Atlas], *, seed: int, top: float = 0.05, n_null: int = 1000
 ) -> Concordance:

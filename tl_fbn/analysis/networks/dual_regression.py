@@ -32,6 +32,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
 from tl_fbn.units.result import Result
@@ -113,6 +114,7 @@ class SampleMaps(Result, step="comparison"):
         )
 
 
+@checked
 def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "run") -> SampleMaps:
     """The maps of an atlas in every sample of a recording.
 

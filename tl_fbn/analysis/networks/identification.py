@@ -47,6 +47,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
@@ -141,6 +142,7 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
         return html_table(repr(self), ("true", *self.tasks), rows)
 
 
+@checked
 def identify_task(
     recordings: Mapping[str, Recording],
     *,

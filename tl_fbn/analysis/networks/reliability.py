@@ -31,6 +31,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.identification import origins, run_maps
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.units import top_mask
 from tl_fbn.units.result import TableResult
@@ -62,6 +63,7 @@ class Reliability(TableResult, step="comparison"):
         return f"Reliability of {len(self)} tasks: ICC(2,1) {icc.min():.2f} to {icc.max():.2f}"
 
 
+@checked
 def reliability(
     recordings: Mapping[str, Recording],
     *,

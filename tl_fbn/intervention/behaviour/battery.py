@@ -36,6 +36,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
@@ -49,6 +50,7 @@ from tl_fbn.intervention.behaviour.tasks import Text as Text
 from tl_fbn.units import html_table
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Battery:
     """Named tasks, each with items that have right answers.
@@ -74,6 +76,7 @@ class Battery:
             raise InputError("a battery needs at least one task; got none")
 
     @classmethod
+    @checked
     def from_pairs(cls, tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]]) -> Battery:
         """A battery of prompts that each have one right answer, or a list of answers any of which will do.
 
@@ -100,6 +103,7 @@ class Battery:
         return cls(made)
 
     @classmethod
+    @checked
     def from_texts(cls, tasks: Mapping[str, Sequence[Text]]) -> Battery:
         """A battery of passages, measured by their log-likelihood and perplexity.
 
@@ -112,6 +116,7 @@ class Battery:
         return cls(made)
 
     @classmethod
+    @checked
     def from_chats(cls, tasks: Mapping[str, Sequence[Any]], model: HookedModel, *, bos_eos: bool = True) -> Battery:
         """A battery of chats, each ending with the assistant's right answer, which is what is scored.
 
@@ -146,6 +151,7 @@ class Battery:
         return cls(made)
 
     @classmethod
+    @checked
     def from_choices(
         cls,
         tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]],
@@ -175,6 +181,7 @@ class Battery:
         return cls(choice_tasks(tasks, template=template, scored=scored))
 
     @classmethod
+    @checked
     def from_jsonl(
         cls,
         path: str | os.PathLike,
@@ -203,6 +210,7 @@ class Battery:
         """
         return cls(read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored))
 
+    @checked
     def limit(self, n: int) -> Battery:
         """The first items of every task.
 
@@ -223,6 +231,7 @@ class Battery:
             raise InputError(f"both batteries have a task {', '.join(both)}; give one of them another name=")
         return Battery({**self.tasks, **other.tasks})
 
+    @checked
     def select(self, names: Sequence[str]) -> Battery:
         """A battery of some of the tasks.
 
@@ -234,6 +243,7 @@ class Battery:
             raise InputError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
         return Battery({name: self.tasks[name] for name in names})
 
+    @checked
     def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
         """Number of tokens, padding included, of every forward pass that :meth:`score` makes.
 
@@ -243,6 +253,7 @@ class Battery:
         """
         return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
 
+    @checked
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
         """Digests of every task's prompts, alone and with each answer: what a network must not have been found on.
 
@@ -262,6 +273,7 @@ class Battery:
         return self._digest_cache[1]
 
     @torch.no_grad()
+    @checked
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.
 
@@ -300,6 +312,7 @@ class Battery:
             name: layout.scores(hits, likelihoods, counts, predictions) for name, layout in prepared.layouts.items()
         }
 
+    @checked
     def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
         """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
@@ -328,6 +341,7 @@ class Battery:
         ]
         return pd.DataFrame(lines)
 
+    @checked
     def respond(
         self,
         model: HookedModel,

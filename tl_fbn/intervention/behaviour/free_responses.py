@@ -33,6 +33,7 @@ from jaxtyping import Bool
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour import output_checks, parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
@@ -136,6 +137,7 @@ class Responses(Result, step="answers"):
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def judge(
     tasks: Mapping[str, Task],
     texts: Mapping[str, Sequence[str]],

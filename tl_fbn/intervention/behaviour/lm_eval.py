@@ -30,6 +30,7 @@ import torch
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, MissingPackageError
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import TableResult
@@ -74,6 +75,7 @@ class HarnessEvaluation(TableResult, step="answers"):
         return f"HarnessEvaluation of {tasks} tasks under {self.table['intervention'].nunique()} states"
 
 
+@checked
 def evaluate_harness(
     model: HookedModel,
     tasks: str | Sequence[Any],

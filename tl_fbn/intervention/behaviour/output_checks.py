@@ -47,6 +47,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import stats
 
+from tl_fbn.arguments import checked
 from tl_fbn.intervention.behaviour.tasks import Scores, Task
 
 CONSTANT = 0.9  # share of the outputs
@@ -76,6 +77,7 @@ class Monitors:
     flag: str
 
 
+@checked
 def monitor(task: Task, scores: Scores) -> Monitors:
     """Whether a model still answers a task, or gives one output, no answer, or loops.
 

@@ -30,6 +30,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
@@ -64,6 +65,7 @@ class Intervention(AbstractContextManager["Intervention"]):
     # what each open `with` must undo, innermost last; a stack, because one intervention may be entered several times
     _open_contexts: list[tuple[AbstractContextManager[Any], Lease | None]] = field(default_factory=list, repr=False)
 
+    @checked
     def fwd_hooks(self, model: HookedModel | None = None) -> list[tuple[str, Callable[..., Any]]]:
         """The edits as hooks of your own, for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``.
 

@@ -44,6 +44,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.intervention import (
     Intervention,
@@ -57,6 +58,7 @@ from tl_fbn.intervention.hooks.replacements import Replacement, ReplacementMetho
 from tl_fbn.units import Network
 
 
+@checked
 def inhibit(
     model: HookedModel,
     network: Network,
@@ -155,6 +157,7 @@ class _Silencer:
         return Intervention(self.model, network, f"inhibit ({self.method}{positions_in_words(self.at)})", edits)
 
 
+@checked
 def amplify(
     model: HookedModel,
     network: Network,
@@ -239,6 +242,7 @@ def strengthened(
     return intervention_with_values(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
 
 
+@checked
 def clamp(
     model: HookedModel,
     network: Network,
@@ -314,6 +318,7 @@ def clamp(
     return intervention_with_values(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
 
 
+@checked
 def retain(
     model: HookedModel,
     network: Network,

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 
 from tl_fbn import files
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
@@ -111,6 +112,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         )
 
 
+@checked
 def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     """Load what ``small.save_pretrained(folder)`` wrote, as a bridge with the widths that it had.
 

@@ -42,6 +42,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import fits, resolve_site
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.units import Network
@@ -177,6 +178,7 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
         return f"Fine-tuning only {self.network!r}"
 
 
+@checked
 def only_network(model: HookedModel, network: Network) -> NetworkTraining:
     """Let only a network's weights learn, while a block of code runs; any training loop can be that code.
 

@@ -43,6 +43,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
 from tl_fbn.intervention.pruning import head_surgery
@@ -58,6 +59,7 @@ from tl_fbn.units import Network, UnitSpace
 _CONFIG_WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_dim", "d_ff")
 
 
+@checked
 def prune(
     model: HookedModel,
     keep: Network | None = None,

@@ -36,6 +36,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
@@ -47,6 +48,7 @@ NEAREST = 0.02  # share of a layer's other units (at least five) among which the
 Features = Float[np.ndarray, "feature unit"]
 
 
+@checked
 def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
@@ -119,6 +121,7 @@ def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
     return signed
 
 
+@checked
 def unit_features(model: HookedModel, recording: Recording) -> Features:
     """How large a unit is: its mean \\|activation\\|, and the norm of its outgoing weights.
 
@@ -210,6 +213,7 @@ def balances(
     return differences
 
 
+@checked
 def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
@@ -269,6 +273,7 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
+@checked
 def untrained(model: HookedModel, *, seed: int) -> Any:
     """A model of the same architecture and tokenizer with random weights.
 

@@ -43,6 +43,7 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.intervention import Intervention
@@ -217,6 +218,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def dose_response(
     model: HookedModel,
     network: Network | UnitMap,

@@ -48,6 +48,7 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
@@ -140,6 +141,7 @@ class _CalibrationBench:
         return {id(b): by_item(b.score(self.model, batch_size=self.batch_size)) for b in batteries}
 
 
+@checked
 def calibrate_gain(
     model: HookedModel,
     network: Network,

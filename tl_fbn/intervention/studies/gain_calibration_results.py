@@ -26,6 +26,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
@@ -134,6 +135,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
             )
         return pd.DataFrame(lines)
 
+    @checked
     def held_out(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """The chosen amount on the held-out items, one line a task, the target first.
 
@@ -222,6 +224,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         }
         return pd.DataFrame([line])
 
+    @checked
     def intervention(self, model: HookedModel, *, positions: Positions | None = None) -> Intervention:
         """:func:`.hooks.amplify` with the chosen amount; where that is none, it changes nothing.
 

@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.behaviour.output_checks import monitor
@@ -95,6 +96,7 @@ class LesionPlan:
         return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in asdict(self).items()])
 
 
+@checked
 def plan_lesions(
     model: HookedModel,
     networks: Mapping[str, Network],
@@ -161,6 +163,7 @@ class LesionOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def lesion_study(
     model: HookedModel,
     networks: Mapping[str, Network],

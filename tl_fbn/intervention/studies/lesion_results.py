@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either, one_of
 from tl_fbn.intervention.studies import lesion_tables
 from tl_fbn.intervention.studies.item_statistics import (
@@ -111,6 +112,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Means over the items of each task under each control of the first kind."""
         return self.control_scores[self.control_kind()]
 
+    @checked
     def drops(self, metric: str | None = None) -> Float[np.ndarray, "network task"]:
         """Mean score without a lesion minus mean score while each network is lesioned; above 0 where the lesion harms.
 
@@ -121,6 +123,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         m = self.metric_index(metric)
         return self.baseline[None, :, m] - self.lesioned[:, :, m]
 
+    @checked
     def control_drops(
         self, metric: str | None = None, *, control: str | None = None
     ) -> Float[np.ndarray, "network control task"]:
@@ -134,6 +137,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         m = self.metric_index(metric)
         return self.baseline[None, None, :, m] - self.control_scores[self.control_kind(control)][..., m]
 
+    @checked
     def to_dataframe(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """One line a network and task.
 
@@ -148,6 +152,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.cells(lesion_means(self, metric, control))
 
+    @checked
     def summary(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """One line a network that is named like a task: its own task against the others and against chance.
 
@@ -163,6 +168,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.own_tasks(lesion_means(self, metric, control))
 
+    @checked
     def dissociation(
         self, first: str, second: str, *, metric: str | None = None, control: str | None = None
     ) -> pd.Series:
@@ -185,6 +191,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.dissociation(lesion_means(self, metric, control), first, second)
 
+    @checked
     def dissociations(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """:meth:`dissociation` of every pair of networks named like tasks.
 
@@ -197,6 +204,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.dissociations(lesion_means(self, metric, control))
 
+    @checked
     def equivalence(
         self, margin: float = 0.05, *, metric: str | None = None, control: str | None = None
     ) -> pd.DataFrame:
@@ -217,6 +225,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.equivalence(lesion_means(self, metric, control), margin)
 
+    @checked
     def rivals_table(self, *, metric: str | None = None) -> pd.DataFrame:
         """What other chosen networks do beside each source network, item by item paired with it.
 

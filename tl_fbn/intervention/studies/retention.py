@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
@@ -90,6 +91,7 @@ class Retention(TableResult, step="lesions", picture="retention_curve"):
         return f"Retention ({mode}) of {n_tasks} tasks with {sizes.min()} to {sizes.max()} networks"
 
 
+@checked
 def retention_curve(
     model: HookedModel,
     atlas: Atlas,

@@ -41,6 +41,7 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
@@ -152,6 +153,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             )
         return pd.DataFrame(lines).sort_values("spearman", ascending=False, ignore_index=True)
 
+    @checked
     def best(self, by: str = "spearman") -> str:
         """Name of the score that a column of the table puts first.
 
@@ -208,6 +210,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         return html_frame(repr(self), self.to_dataframe())
 
 
+@checked
 def validate_scores(
     model: HookedModel,
     scores: Mapping[str, UnitMap],

@@ -35,6 +35,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
+from tl_fbn.arguments import checked
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -102,6 +103,7 @@ class TokenAblation(TableResult, step="scores", picture="special_tokens"):
         )
 
 
+@checked
 def token_ablation(
     model: HookedModel,
     chats: Mapping[str, Items],

@@ -36,6 +36,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
@@ -74,6 +75,7 @@ class Report:
         InputTypeError: The title is no string, or a result is of a type that no report can show.
     """
 
+    @checked
     def __init__(
         self,
         title: str,
@@ -149,6 +151,7 @@ class Report:
             "for_papers": self.methods and section.title == methods_section.TITLE,
         }
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file.
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputTypeError
 from tl_fbn.reporting import plot
 from tl_fbn.reporting.plot._theme import Figure
@@ -34,6 +35,7 @@ SHOWABLE = (
 _DISPLAY_METHODS = ("_report_sections_", "to_plotly_json", "to_dataframe", "_repr_html_")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Section:
     """One section of a report.

@@ -30,6 +30,7 @@ from tl_fbn.analysis.glm import multiple_testing as inference
 from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast
 from tl_fbn.analysis.glm.permutation import PermutationTest
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot import _unit_map as maps
@@ -46,6 +47,7 @@ _BLUE = "#2166ac"
 _PALE = "#c8c8c8"
 
 
+@checked
 def contrast(
     contrast: Tested, *, fdr: float | None = 0.05, fwe: float | None = None, title: str | None = None
 ) -> Figure:

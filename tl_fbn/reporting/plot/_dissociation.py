@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
@@ -38,6 +39,7 @@ PARTS = ("networks", "tasks", "metric", "dissociations", "control_drops", "to_da
 FEW = 3  # largest number of pairs that are drawn as lines where ``pairs`` is not given
 
 
+@checked
 def dissociation(
     study: Any,
     *,

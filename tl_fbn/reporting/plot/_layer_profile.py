@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -26,6 +27,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _MOST_MAPS = 16  # a panel each
 
 
+@checked
 def layer_profile(
     networks: Network | UnitMap | Mapping[str, Any],
     *,

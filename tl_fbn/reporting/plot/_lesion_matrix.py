@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -24,6 +25,7 @@ LESION_COLUMNS = ("network", "task", "metric", "baseline", "lesioned", "drop", "
 GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")
 
 
+@checked
 def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
     """What each lesion costs each task and, beside it on the same colour scale, what matched random lesions cost.
 
@@ -104,6 +106,7 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
     return theme.finish(figure, heading, height + 30, min_width=width, paper=theme.NOTHING)
 
 
+@checked
 def amplification(table: pd.DataFrame) -> Figure:
     """Behaviour against gain: a line for each network, a panel for each task and metric.
 

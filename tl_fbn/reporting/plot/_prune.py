@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
@@ -27,6 +28,7 @@ SCORE_COLUMNS = ("task", "exact_match", "log_likelihood")
 BEFORE, AFTER = "#b9b9b9", theme.OKABE_ITO[0]
 
 
+@checked
 def prune(
     report: Any,
     *,

@@ -15,6 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import one_of
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
@@ -25,6 +26,7 @@ RETENTION_COLUMNS += ("control_median", "control_p05", "control_p95")
 WORDS = {"retain": "the first networks alone are kept", "inhibit": "the first networks are silenced"}
 
 
+@checked
 def retention_curve(
     retention: theme.HasTable | pd.DataFrame, *, mode: Literal["retain", "inhibit"] | None = None
 ) -> Figure:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -29,6 +30,7 @@ from tl_fbn.reporting.plot._theme import Figure
 PARTS = ("task", "names", "effects", "top_effects", "provenance", "to_dataframe")
 
 
+@checked
 def score_validation(validation: Any) -> Figure:
     """Every score's rank correlation, recall and joint drop, each beside its chance.
 

@@ -27,6 +27,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import blocks_of
 from tl_fbn.analysis.networks.time_courses import SITE
 from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -39,6 +40,7 @@ _MOST_BLOCKS = 400  # plotly draws each shade as a shape of its own, which is sl
 _ROW_COLUMNS = ("prompt", "position", "token", "condition")  # columns of the table after the row's number
 
 
+@checked
 def time_courses(
     recording: Recording,
     networks: Network | Mapping[str, Network] | None = None,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -28,6 +29,7 @@ ORDER = ("special", "random", "all", "content", "answer")  # the question first,
 ERRORS_IN_INTERVAL = 3.92  # standard errors in a 95 % interval
 
 
+@checked
 def special_tokens(ablation: theme.HasTable | pd.DataFrame) -> Figure:
     """Own task lost to networks found on each set of tokens, beside matched random networks, a panel for each variant.
 

@@ -17,12 +17,14 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 
 
+@checked
 def token_strip(
     layout: TokenLayout, values: Sequence[float] | np.ndarray | None = None, *, unit: str = "value", wrap: int = 90
 ) -> Figure:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -28,6 +29,7 @@ WIDEST = 1500  # units of a layer that are drawn one by one
 BINNED_COLUMNS = 768  # bins of a wider layer, at most: none is narrower than a pixel of a picture of 1,000 pixels
 
 
+@checked
 def unit_map(
     maps: UnitMap | Mapping[str, UnitMap],
     *,

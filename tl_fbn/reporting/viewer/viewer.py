@@ -28,6 +28,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
@@ -112,6 +113,7 @@ class Viewer:
         return html_table(caption, ("network", "units", "course"), lines)
 
 
+@checked
 def view(
     recording: Recording,
     networks: Network | Mapping[str, Network] | None = None,
