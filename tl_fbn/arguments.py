@@ -13,7 +13,7 @@ annotation                   what is taken
                              a number that float64 cannot hold
 ``str``                      text that UTF-8 can write, which a lone surrogate is not
 ``str | os.PathLike``        a path; no null byte in it
-``Literal``                  values of the type of its choices; which one is for the function to say
+``Literal``                  its choices
 a class                      its instances
 ``Sequence``, ``tuple``      lists, tuples, ranges, arrays, columns of tables; no text, set, mapping or iterator. Where
                              the annotation says what items are, these are checked, and the function is given a list
@@ -23,8 +23,8 @@ a class                      its instances
 arrays, ``Any`` and others   not checked here
 ============================ ==========================================================================================
 
-Two names mean the same wherever they stand, and so have one range: a ``seed`` is not negative, a ``batch_size`` is at
-least 1.
+Names that mean the same wherever they stand have one range: a ``seed`` or ``n_null`` is not negative, a ``batch_size``
+is at least 1.
 
 Annotations are read once, at the first call: 10 to 20 microseconds a call on top of what the function does.
 """
@@ -49,7 +49,12 @@ import numpy as np
 from tl_fbn.errors import InputError, InputTypeError, either
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
-_LEAST = {"seed": 0, "batch_size": 1}  # name of an argument to the least number that it takes
+# name of an argument to the least number that it takes: names mean the same wherever they stand
+_LEAST = {
+    **dict.fromkeys(("seed", "n", "n_null", "n_controls", "n_groups", "n_permutations"), 0),
+    **dict.fromkeys(("drop_first", "min_effect", "tol"), 0),
+    **dict.fromkeys(("batch_size", "n_bootstrap", "max_iter"), 1),
+}
 _LARGEST = 2**63 - 1  # what numpy's integers hold
 _LONGEST = 80  # characters of a value in a message
 
@@ -168,7 +173,7 @@ def _accepted(kind: Kind | None, name: str, value: Any) -> Any:
     if not kind.takes(value):
         raise InputTypeError(kind.complaint(name, value))
     least = _LEAST.get(name)
-    if least is not None and isinstance(value, int) and value < least:
+    if least is not None and _is_number(value) and value < least:
         raise InputError(f"{name} must be {least} or more; got {value}")
     return value
 
@@ -215,6 +220,64 @@ def shown(value: Any) -> str:
     return f"{type(value).__name__} of shape {tuple(shape)}" if isinstance(shape, tuple) else type(value).__name__
 
 
+def real_array(value: Any, name: str) -> np.ndarray:
+    """An array of real numbers, of what was given as one.
+
+    Args:
+        value: Numbers as an array, a tensor (also with gradients, or in bfloat16), lists, a column of a table.
+        name: Name of the argument, for the message.
+
+    Returns:
+        The array of numpy, of booleans, whole numbers or floats; shared with what was given where that is possible.
+
+    Raises:
+        InputTypeError: The value holds text, dates, complex numbers or objects, is ragged, or has a mask.
+    """
+    if np.ma.isMaskedArray(value):
+        raise InputTypeError(f"{name} has a mask, which would be lost; fill it, e.g. with values.filled(np.nan)")
+    given = value
+    if hasattr(value, "detach"):  # a tensor; its gradients are of no interest, and numpy has no bfloat16
+        value = value.detach().cpu()
+        value = value.float() if "bfloat16" in str(value.dtype) else value
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError, OverflowError):  # lists of unequal lengths, and other devices' tensors
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise InputTypeError(f"{name} must be an array of real numbers; got {shown(given)}")
+    return array
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number as Python's own, of what was given as one.
+
+    Args:
+        value: The number; numpy's will do, 4.0 and True will not.
+        name: Name of the argument, for the message.
+
+    Raises:
+        InputTypeError: The value is no whole number.
+    """
+    if not _is_whole(value):
+        raise InputTypeError(f"{name} must be a whole number; got {shown(value)}")
+    return operator.index(value)
+
+
+def share(value: Any, name: str) -> float:
+    """A share of something, above 0 and below 1.
+
+    Args:
+        value: The number that was given.
+        name: Name of the argument, for the message.
+
+    Raises:
+        InputError: The number is not between 0 and 1.
+    """
+    if not _is_number(value) or not 0 < value < 1:
+        raise InputError(f"{name} must be a share between 0 and 1, e.g. 0.05 for 5 %; got {shown(value)}")
+    return float(value)
+
+
 def _positional_names(function: Callable[..., Any]) -> list[str]:
     """The names of a function's arguments that may be given by place, in order."""
     by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -246,8 +309,9 @@ def _kind(annotation: Any, *, inside: bool = False) -> Kind | None:
         return _SIMPLE[annotation]
     if origin is Literal:
         choices = get_args(annotation)
-        allowed = tuple({type(one) for one in choices})
-        return Kind(lambda value: isinstance(value, allowed), either(choices))
+        return Kind(
+            lambda value: any(isinstance(value, type(one)) and value == one for one in choices), either(choices)
+        )
     if origin in (Union, types.UnionType):
         parts = get_args(annotation)
         if os.PathLike in parts:

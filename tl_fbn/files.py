@@ -35,6 +35,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         path: The file; missing parent folders are made, an existing file is replaced.
         data: The whole content.
     """
+    require_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -59,6 +60,7 @@ def write_result(
         about: Description that JSON can hold; numbers and arrays of numpy become plain numbers and lists.
     """
     path = Path(path)
+    require_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     described = {"noun": noun, "format": FORMAT_VERSION, "about": about}
     header = {"tl_fbn": json.dumps(described, sort_keys=True, default=_plain)}
@@ -146,3 +148,16 @@ def _plain(value: Any) -> Any:
     raise InputTypeError(
         f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts"
     )
+
+
+def require_name(path: Path) -> None:
+    """Raise an error unless a path can be that of a file to write: ``""``, ``"."`` and ``"/"`` name folders.
+
+    Args:
+        path: The path.
+
+    Raises:
+        InputError: The path has no name.
+    """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is a folder; give the name of a file to write")

@@ -33,7 +33,7 @@ from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 
@@ -60,9 +60,8 @@ class SavedResults(dict[str, Any]):
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name} ({type(result).__name__})" for name, result in self.items())
-        return f"SavedResults, {len(self)}: {listed or 'none'}" + (
-            f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
-        )
+        skipped = f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
+        return visible(f"SavedResults, {len(self)}: {listed or 'none'}{skipped}")
 
     def _repr_html_(self) -> str:
         lines = [(name, type(result).__name__, repr(result)[:160]) for name, result in self.items()]

@@ -225,6 +225,8 @@ def _example(row: Any, where: str) -> Example:
         return row
     if isinstance(row, Mapping):
         row = (row.get("instruction") or "", row.get("input"), row.get("output"))
+    elif not isinstance(row, Sequence):
+        row = (row,)  # no example; told below
     elif len(row) and isinstance(row[0], Mapping):
         chat = as_chat(row)
         if [role for role, _ in chat] != ["user", "assistant"]:

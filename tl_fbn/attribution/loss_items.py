@@ -25,6 +25,7 @@ from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.arguments import shown, whole
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.errors import InputError
 
@@ -176,11 +177,15 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
 
 def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
     """The positions given for item ``number`` of ``n`` tokens as one or two lists, without position 0."""
-    entries = [_plain(entry) for entry in _plain(positions)]
-    nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
+    given = _plain(positions)
+    if isinstance(given, (str, Mapping)) or not isinstance(given, (Sequence, np.ndarray)):
+        raise InputError(f"positions of item {number} are {shown(positions)}; give a list of positions, or two lists")
+    entries = [_plain(entry) for entry in given]
+    nested = bool(entries) and isinstance(entries[0], (list, tuple, range, np.ndarray))
     if nested and len(entries) > 2:
         raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
-    groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
+    name = f"a position of item {number}"
+    groups = [[whole(at, name) for at in group] for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")

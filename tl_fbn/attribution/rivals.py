@@ -297,6 +297,8 @@ def attribution_patching(
             "attribution_patching needs as many clean as corrupted prompts and pairs of answers; "
             f"got {len(clean)}, {len(corrupted)} and {len(answers)}"
         )
+    if not all(isinstance(both, (list, tuple)) and len(both) == 2 for both in answers):
+        raise InputError("answers= holds a (right, wrong) pair for every pair of prompts; some are none")
     host.require_eval(model, "attribution patching")
     tokenizer = tokenizer_of(model)
     d_vocab = host.vocabulary_size(model)

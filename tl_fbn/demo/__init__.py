@@ -46,6 +46,9 @@ def load_model(device: str = "cpu") -> Any:
     """
     from transformer_lens.model_bridge import TransformerBridge
 
+    from tl_fbn.acquisition.model.host import require_device
+
+    require_device(device)
     model = TransformerBridge.boot_transformers(str(weights_folder()), device=device)
     model.cfg.model_name = "tl_fbn-demo"  # not the path of the folder, which differs between machines
     return model.eval()

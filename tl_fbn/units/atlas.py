@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputKeyError
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -83,8 +83,11 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             ("stability_p", self.stability_p, (len(self.networks),)),
             ("explained", self.explained, (len(self.networks),)),
         ):
-            if array is not None and array.shape != shape:
-                raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+            if array is not None:
+                array = real_array(array, what)
+                if array.shape != shape:
+                    raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+                object.__setattr__(self, what, array)
         # a network's own name is the one that the atlas gives it, so that pictures and tables agree
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
@@ -107,7 +110,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return cls(next(iter(networks.values())).space, networks)
 
     def __getitem__(self, name: str) -> Network:
-        if name not in self.networks:
+        if not isinstance(name, str) or name not in self.networks:
             raise InputKeyError(f"no network {name!r} in this atlas; networks: {', '.join(self.networks)}")
         return self.networks[name]
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -64,17 +64,17 @@ class Network(Result, step="networks", picture="layer_profile"):
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        members = np.array(self.members)  # a copy: whoever made the mask may use it again
+        members = np.array(real_array(self.members, "members"))  # a copy: whoever made the mask may use it again
         if members.dtype != np.bool_ or members.shape != (self.space.n_units,):
             raise InputError(
                 f"members of a network in {self.space.describe()} are {self.space.n_units} booleans; got "
                 f"{members.dtype} of shape {members.shape}. Network.from_indices takes indices"
             )
-        given = np.asarray([] if self.signs is None else self.signs, dtype=np.int8)
+        given = real_array([] if self.signs is None else self.signs, "signs")
         signs = given if given.size else np.zeros(members.shape, np.int8)
         if signs.shape != members.shape:
             raise InputError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
-        if ((signs < -1) | (signs > 1)).any():
+        if not np.isin(signs, (-1, 0, 1)).all():
             raise InputError(
                 f"signs are -1, 0 or 1; got {np.setdiff1d(signs, [-1, 0, 1]).tolist()}. np.sign makes them"
             )

@@ -32,6 +32,7 @@ if their layout differed, ``_older_`` converts it. Nothing is pickled.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -42,7 +43,7 @@ import pandas as pd
 
 from tl_fbn import files
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.space import Provenance, UnitSpace
 
@@ -101,6 +102,8 @@ class Result:
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
+        if (own := cls.__dict__.get("__repr__")) is not None:  # names in it are the user's
+            cls.__repr__ = functools.wraps(own)(lambda self: visible(own(self)))
         if step is None:
             return  # a base of others
         one_of(step, Step, "step")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.arguments import checked, whole
+from tl_fbn.errors import InputError, InputIndexError, InputKeyError, visible
 
 Provenance = Mapping[str, Any]
 
@@ -108,6 +108,7 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such layer.
         """
+        layer = whole(layer, "layer")
         if not 0 <= layer < self.n_layers:
             raise InputIndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
         offsets = self.offsets
@@ -122,11 +123,12 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such unit.
         """
+        index = whole(index, "index")
         if not 0 <= index < self.n_units:
             raise InputIndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
         # side="right": layers of width 0 start where the next layer does, and the last to start there has the unit
         layer = int(np.searchsorted(self.offsets, index, side="right")) - 1
-        return layer, int(index) - self.offsets[layer]
+        return layer, index - self.offsets[layer]
 
     def index(self, layer: int, unit: int) -> int:
         """The flat index of a unit.
@@ -139,11 +141,12 @@ class UnitSpace:
             InputIndexError: There is no such layer, or no such unit in it.
         """
         span = self.layer_slice(layer)
+        unit = whole(unit, "unit")
         if not 0 <= unit < span.stop - span.start:
             raise InputIndexError(
                 f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit} is none of them"
             )
-        return span.start + int(unit)
+        return span.start + unit
 
     def about(self) -> dict[str, Any]:
         """The space as values that JSON can hold; :meth:`from_about` reads them."""
@@ -156,8 +159,15 @@ class UnitSpace:
 
         Args:
             about: The keys ``site``, ``widths``, ``model`` and ``weights``.
+
+        Raises:
+            InputKeyError: A key is missing.
         """
-        return cls(about["site"], tuple(about["widths"]), about["model"], about["weights"])
+        if missing := [name for name in ("site", "widths", "model", "weights") if name not in about]:
+            raise InputKeyError(
+                f"the description of a unit space lacks {', '.join(missing)}; UnitSpace.about writes it"
+            )
+        return cls(about["site"], about["widths"], about["model"], about["weights"])
 
     def stated(self) -> dict[str, Any]:
         """The keys that open the JSON of a network: model, site, widths, and the digest of the weights if known."""
@@ -166,7 +176,7 @@ class UnitSpace:
 
     def describe(self) -> str:
         """The space in words, as ``gpt2 mlp.neurons (12 x 3072)``."""
-        return f"{self.model} {self.site} ({shape_words(self.widths)})"
+        return visible(f"{self.model} {self.site} ({shape_words(self.widths)})")
 
     @checked
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
@@ -63,7 +63,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
     _settings_ = ("kind",)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
+        values = real_array(self.values, "values")
         if not np.issubdtype(values.dtype, np.floating):
             values = values.astype(np.float64)
         if values.shape != (self.space.n_units,):

@@ -156,6 +156,22 @@ def model_device(model: HookedModel) -> torch.device:
     return next(model.parameters()).device
 
 
+def require_device(device: str) -> None:
+    """Raise an error unless PyTorch knows a device and this machine has it.
+
+    Args:
+        device: Name of the device, e.g. ``"cpu"`` or ``"cuda:1"``.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or built without it
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"device={device!r} cannot be used ({reason}); give cpu, cuda or cuda:0 ...") from error
+
+
 def context_length(model: HookedModel) -> int | None:
     """Number of tokens that the model's context holds; None where the configuration does not say."""
     return getattr(model.cfg, "n_ctx", None)

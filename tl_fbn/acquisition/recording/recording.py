@@ -32,8 +32,8 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import write_runs
-from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError
+from tl_fbn.arguments import checked, whole
+from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Result
@@ -369,6 +369,8 @@ class Recording(Result, Sequence, step="recording"):
         return sections
 
     def __getitem__(self, index: int) -> Run:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not isinstance(index, slice) and not -len(self) <= whole(index, "run") < len(self):
+            raise InputIndexError(f"run {index} is not in this recording; runs: 0 to {len(self) - 1}")
         return self.runs[index]
 
     def __len__(self) -> int:

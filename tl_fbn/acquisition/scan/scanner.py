@@ -54,7 +54,7 @@ from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.units import UnitSpace
 
 
@@ -211,7 +211,7 @@ class Scanner:
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._forward_passes(design)
-        with tqdm(total=n_rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
+        with tqdm(total=n_rows, desc=visible(f"scan {path.name}"), unit="row", disable=not progress) as bar:
             self._scan_runs(path, missing, runs, design, passes, keys.digest(fields), hooks_id, bar)
         store.sweep_locks(path)
         return Recording.open(path)

@@ -192,7 +192,12 @@ def from_token(token: str, label: str) -> Phases:
 
 
 def _phase_labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
-    labels = np.array([str(label) for label in phases(run.rows)])
+    try:
+        labels = np.array([str(label) for label in phases(run.rows)])
+    except (TypeError, ValueError) as error:  # no function of a table, or one that returns no list
+        raise InputError(
+            f"phases must take the row table and return one label a row; it ended with: {error}"
+        ) from error
     if len(labels) != run.n_rows:
         raise InputError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
     return labels

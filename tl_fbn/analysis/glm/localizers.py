@@ -127,8 +127,11 @@ def lape(
         (unit,) minus the entropy, in nats.
 
     Raises:
-        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
+        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them; ``minimum``
+            is no quantile.
     """
+    if not 0 <= minimum <= 1:
+        raise InputError(f"minimum={minimum} is no quantile; give a number from 0 to 1")
     if condition is not None and condition not in conditions:
         raise InputError(f"condition must be one of those compared, {either(conditions)}; got {condition!r}")
     if len(set(conditions)) < 2:

@@ -31,7 +31,7 @@ from jaxtyping import Float
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, rows_of_norm_one, shuffle_within_layers
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 from tl_fbn.units.prose import P_FORMULA
@@ -116,6 +116,7 @@ def concordance(
     Raises:
         InputError: Fewer than two maps, or maps in different spaces.
     """
+    share(top, "top")
     if len(maps) < 2:
         raise InputError(f"concordance compares at least two maps; got {len(maps)}")
     sources = {name: _MapsOfMethod.from_map_or_atlas(source, top) for name, source in maps.items()}

@@ -47,7 +47,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
@@ -195,6 +195,7 @@ def identify_task(
         InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, a task without
             its network or condition, or prompts that are on both sides of a comparison.
     """
+    share(top, "top")
     one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
         raise InputError(f"identify_task tells tasks apart; got {len(recordings)}")

@@ -31,7 +31,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.identification import origins, run_maps
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError
 from tl_fbn.units import top_mask
 from tl_fbn.units.result import TableResult
@@ -89,7 +89,10 @@ def reliability(
         InputError: A task with fewer than two runs, recordings of different units, or a task that is no condition of
             its recording and has no contrast.
     """
+    share(top, "top")
     maps = run_maps(recordings, contrasts)
+    if not maps:
+        raise InputError("reliability compares runs of at least one task; got no recording")
     if short := [task for task, runs in maps.items() if len(runs) < 2]:
         raise InputError(f"reliability compares runs of one task; {', '.join(short)} has fewer than two")
     # maps of all tasks below each other, (map, unit), and the number of the task that each is of

@@ -37,7 +37,7 @@ from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
 from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests
@@ -399,9 +399,8 @@ class Battery:
         return cache[2]
 
     def __repr__(self) -> str:
-        return f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: " + ", ".join(
-            f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items()
-        )
+        tasks = ", ".join(f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items())
+        return visible(f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: {tasks}")
 
     def _repr_html_(self) -> str:
         rows = [

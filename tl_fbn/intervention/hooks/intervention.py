@@ -31,7 +31,7 @@ from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
 from tl_fbn.intervention.hooks.replacements import Lines
@@ -111,7 +111,7 @@ class Intervention(AbstractContextManager["Intervention"]):
                 lease.close()
 
     def __repr__(self) -> str:
-        return f"{self.description}: {self.network!r}"
+        return visible(f"{self.description}: {self.network!r}")
 
 
 def intervention_with_values(

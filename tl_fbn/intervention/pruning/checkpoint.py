@@ -33,6 +33,7 @@ import numpy as np
 import torch
 
 from tl_fbn import files
+from tl_fbn.acquisition.model import host
 from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
@@ -54,6 +55,7 @@ def equip(small: Any) -> None:
     small.save_pretrained = partial(save_pruned, small)
 
 
+@checked
 def save_pruned(small: Any, folder: str | os.PathLike) -> None:
     """Write a pruned model as a Hugging Face folder; ``small.save_pretrained`` is this function.
 
@@ -141,6 +143,7 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     import transformers
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    host.require_device(device)
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise FileNotFoundError(f"no {FILE} in {folder}; give the folder that small.save_pretrained(folder) was given")

@@ -21,7 +21,7 @@ Source: bias compensation of An et al. (2024, FLAP, AAAI); functional network pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -37,6 +37,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.forward_passes import Enough
+from tl_fbn.arguments import shown
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.units import Network
@@ -162,6 +163,8 @@ def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int)
         raise InputError(
             f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
         )
+    if wrong := [one for one in prompts if not hasattr(one, "__len__") or isinstance(one, (bytes, Mapping, Set))]:
+        raise InputError(f"compensate= holds {shown(wrong[0])}; a prompt is a string or a list of token ids")
     tokenizer = tokenizer_of(model)
     vocabulary = host.vocabulary_size(model)
     sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]

@@ -109,9 +109,10 @@ def prune(
     Raises:
         InputTypeError: The model is no bridge (an old HookedTransformer).
         InputError: Not exactly one of ``keep`` and ``remove`` is given (or ``heads`` alone); the units are of another
-            space; protected layers leave nothing to prune; the model would drop out activations at random; its logits
-            are not those of its Hugging Face weights (hooks, compatibility mode); or the logits of the small model
-            differ from those of the masked one.
+            space; protected layers leave nothing to prune; no neuron is left of a layer of GPT-2's kind, which does not
+            run without any; the model would drop out activations at random; its logits are not those of its Hugging
+            Face weights (hooks, compatibility mode); or the logits of the small model differ from those of the masked
+            one.
 
     Source: functional network pruning, arXiv:2508.05239 (2025); bias from An et al. 2024 (FLAP).
     """
@@ -127,6 +128,7 @@ def prune(
         intact = model(ids)
     plain = surgery.plain_copy(model, [layer for layer, width in enumerate(space.widths) if width])
     require_same_logits(logits_of(plain.model, ids), intact, not_the_weights(model))
+    surgery.require_neurons(plain, [layer for layer, gone in enumerate(removed.by_layer()) if gone.size and gone.all()])
     # 2. neurons: the bias first, because it needs the columns of the down projection that the cut takes away
     means, source = _means_and_source(model, removed, compensate, batch_size, progress)
     for layer, gone in enumerate(removed.by_layer()):

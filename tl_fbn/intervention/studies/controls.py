@@ -36,7 +36,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
@@ -73,8 +73,17 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     Raises:
         InputError: With features, a layer that has fewer other units than members.
     """
-    rng = np.random.default_rng(seed)
     space = network.space
+    if n < 0:
+        raise InputError(f"n={n} controls; give 0 or more")
+    if features is not None:
+        features = real_array(features, "features")
+        if features.ndim != 2 or not len(features) or features.shape[1] != space.n_units:
+            raise InputError(
+                f"features have shape {features.shape}; give (feature, unit) numbers of {space.n_units} units, as "
+                "studies.unit_features does"
+            )
+    rng = np.random.default_rng(seed)
     counts = network.per_layer()
     spans = [space.layer_slice(layer) for layer in range(space.n_layers)]
     # of each layer with members, and each member, the units that may stand for it, nearest first

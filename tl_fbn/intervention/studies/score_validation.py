@@ -42,7 +42,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
@@ -288,7 +288,7 @@ def validate_scores(
     }
     silence = silencer(model, method=method, reference=reference, seed=seed)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
-    with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
+    with tqdm(total=total, desc=visible(f"lesions of {task}"), unit="lesion", disable=not progress) as bar:
 
         def drops(networks: Iterable[Network]) -> Iterator[float]:
             """Score without a lesion minus score under each."""

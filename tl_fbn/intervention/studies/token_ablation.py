@@ -35,7 +35,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, share
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -172,6 +172,7 @@ def token_ablation(
     Raises:
         InputError: Fewer than two tasks, tasks without items in the battery, or items the networks were found on.
     """
+    share(alpha, "alpha")
     one_of(select, Selection, "select")
     check_metric(metric)
     if len(chats) < 2:

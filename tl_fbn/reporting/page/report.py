@@ -37,7 +37,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
 from tl_fbn.reporting.page import provenance as provenance_section
@@ -161,7 +161,7 @@ class Report:
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
-        return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'
+        return visible(f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}')
 
     def _repr_html_(self) -> str:
         lines = [

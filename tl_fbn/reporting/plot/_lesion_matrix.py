@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.arguments import checked
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -170,6 +171,8 @@ def _table_of_metrics(study: theme.HasTable | pd.DataFrame, metrics: Sequence[st
         return study if metrics is None else panels.lines_where(study, study["metric"].isin(list(metrics)))
     if metrics is None:
         return study.to_dataframe()
+    if not metrics:
+        raise InputError("lesion_matrix draws one metric or more; metrics= names none")
     read: Any = study.to_dataframe  # of a lesion study it takes a metric, which HasTable does not know
     return pd.concat([read(metric=metric) for metric in metrics], ignore_index=True)
 

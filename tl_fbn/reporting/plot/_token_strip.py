@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
-from tl_fbn.arguments import checked
+from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
@@ -122,7 +122,7 @@ def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None
         raise InputError("token_strip was given a text without tokens; there is nothing to draw")
     if values is None:
         return table
-    given = np.asarray(values, dtype=float)
+    given = real_array(values, "values").astype(float)
     if given.shape != (len(table),):
         raise InputError(f"token_strip needs one value a token: {len(table)}; got an array of shape {given.shape}")
     return table.assign(value=given)

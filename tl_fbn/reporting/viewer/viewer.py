@@ -29,7 +29,7 @@ from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
 from tl_fbn.units import Network, UnitMap, html_table
@@ -96,7 +96,8 @@ class Viewer:
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
-        return f'Viewer "{self.title}": {self.summary}, {len(self._json) / 1e6:.1f} MB; .save(path) writes the page'
+        size = f"{len(self._json) / 1e6:.1f} MB"
+        return visible(f'Viewer "{self.title}": {self.summary}, {size}; .save(path) writes the page')
 
     def _repr_html_(self) -> str:
         if len(self._json) <= _MAX_CHARACTERS_IN_A_NOTEBOOK:
