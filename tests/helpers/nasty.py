@@ -67,7 +67,7 @@ NASTY: dict[str, Callable[[], Any]] = {
     "a table of text": lambda: pd.DataFrame({"onset": ["a"], "duration": ["b"], "trial_type": ["c"]}),
     "a column": lambda: pd.Series([1.0, 2.0]),
     "a path": lambda: Path("no") / "such" / "file",
-    "a folder": lambda: Path("/"),
+    "a folder": Path,
     "an object": object,
     "a class": lambda: int,
     "a function": lambda: len,
