@@ -46,8 +46,8 @@ from tl_fbn.acquisition.design.stimuli import fields
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance

@@ -32,8 +32,8 @@ import tl_fbn
 from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 

@@ -70,6 +70,6 @@ NASTY: dict[str, Callable[[], Any]] = {
     "a folder": Path,
     "an object": object,
     "a class": lambda: int,
-    "a function": lambda: len,
+    "a function": lambda: lambda *_, **__: None,
     "an object with anything": lambda: SimpleNamespace(cfg=None, space=None, hook_dict=None),
 }

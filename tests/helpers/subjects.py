@@ -154,9 +154,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
             name="x",
             provenance={},
         ),
-        "Network.from_indices": bare(
-            fbn.Network.from_indices, space=space, indices=[1, 2], name="x", provenance=None
-        ),
+        "Network.from_indices": bare(fbn.Network.from_indices, space=space, indices=[1, 2], name="x", provenance=None),
         "Network.restrict": bare(network.restrict, layers=[0]),
         "Network.rename": bare(network.rename, name="x"),
         "Network.to_json": bare(network.to_json, path=folder / "network.json"),
@@ -364,9 +362,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
             how="mean",
         ),
         "dual_regression": bare(fbn.networks.dual_regression, recording=stored, atlas=atlas, samples="run"),
-        "calibrate_fingerprint": bare(
-            fbn.networks.calibrate_fingerprint, related=[0.9, 0.8], unrelated=[0.1, 0.2]
-        ),
+        "calibrate_fingerprint": bare(fbn.networks.calibrate_fingerprint, related=[0.9, 0.8], unrelated=[0.1, 0.2]),
         "fingerprint": bare(
             fbn.networks.fingerprint, first=stored, second=stored, seed=0, n_components=3, atlases=None, n_null=19
         ),
@@ -404,9 +400,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
         "shared_core": bare(fbn.networks.shared_core, networks=networks, at_least=None),
         "specific_scores": bare(fbn.specific_scores, scores=maps, how="difference", normalize=True),
         "task_unique": bare(fbn.networks.task_unique, networks=networks),
-        "time_courses": bare(
-            fbn.networks.time_courses, recording=stored, networks=networks, how="mean", signed=True
-        ),
+        "time_courses": bare(fbn.networks.time_courses, recording=stored, networks=networks, how="mean", signed=True),
         # attribution
         "cgvst": bare(
             fbn.cgvst,
@@ -434,9 +428,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
         ),
         "ItemScores": bare(ItemScores, space=space, values=np.zeros((2, 48)), provenance={}),
         "ItemScores.map": bare(item_scores.map, aggregate="sum_abs"),
-        "ItemScores.split_half": bare(
-            item_scores.split_half, amount=0.1, seed=0, n_splits=3, aggregate="sum_abs"
-        ),
+        "ItemScores.split_half": bare(item_scores.split_half, amount=0.1, seed=0, n_splits=3, aggregate="sum_abs"),
         "attribution_patching": bare(
             fbn.attribution.attribution_patching,
             model=model,
@@ -548,9 +540,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
         "clamp at": bare(used(fbn.clamp), **pairs, at=1.0, positions="all", layers=None),
         "clamp at_sd": bare(used(fbn.clamp), **pairs, at_sd=1.0, reference=stored),
         "clamp bounds": bare(used(fbn.clamp), **pairs, low=-1.0, high=1.0),
-        "retain": bare(
-            used(fbn.retain), **pairs, method="zero", reference=None, positions="all", layers=None, seed=0
-        ),
+        "retain": bare(used(fbn.retain), **pairs, method="zero", reference=None, positions="all", layers=None, seed=0),
         "Intervention.fwd_hooks": bare(fbn.inhibit(model, network).fwd_hooks, model=model),
         # studies
         "lesion_study": bare(
@@ -728,9 +718,7 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
             choice=fbn.choose_components(stored, [2, 3], seed=0, n_restarts=2, progress=False),
             title=None,
         ),
-        "plot.concordance": bare(
-            fbn.plot.concordance, compared=fbn.concordance(maps, seed=0, n_null=20), title=None
-        ),
+        "plot.concordance": bare(fbn.plot.concordance, compared=fbn.concordance(maps, seed=0, n_null=20), title=None),
         "plot.confusion_matrix": bare(fbn.plot.confusion_matrix, identification=made.results()[5], title=None),
         "plot.connectivity": bare(fbn.plot.connectivity, connectivity=made.results()[4], title=None),
         "plot.contrast": bare(fbn.plot.contrast, contrast=contrast, fdr=0.05, fwe=None, title=None),
@@ -747,19 +735,18 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
             fbn.plot.lesion_controls, study=made.study(), tasks=None, metric=None, control=None
         ),
         "plot.lesion_matrix": bare(fbn.plot.lesion_matrix, study=study, metrics=None),
-        "plot.overlap_matrix": bare(
-            fbn.plot.overlap_matrix, networks=networks, seed=None, n_null=20, title=None
-        ),
+        "plot.overlap_matrix": bare(fbn.plot.overlap_matrix, networks=networks, seed=None, n_null=20, title=None),
         "plot.prune": bare(
-            fbn.plot.prune, report=pruned.report if hasattr(pruned, "report") else made.results()[7],
-            before=None, after=None, seconds=None,
+            fbn.plot.prune,
+            report=pruned.report if hasattr(pruned, "report") else made.results()[7],
+            before=None,
+            after=None,
+            seconds=None,
         ),
         "plot.recurrence": bare(fbn.plot.recurrence, recurrence=made.results()[3], title=None),
         "plot.retention_curve": bare(
             fbn.plot.retention_curve,
-            retention=fbn.studies.retention_curve(
-                model, atlas, battery, seed=0, n_controls=2, progress=False
-            ),
+            retention=fbn.studies.retention_curve(model, atlas, battery, seed=0, n_controls=2, progress=False),
             mode=None,
         ),
         "plot.score_validation": bare(fbn.plot.score_validation, validation=made.results()[-1]),

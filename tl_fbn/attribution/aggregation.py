@@ -28,12 +28,13 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, space_in_words
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
+from tl_fbn.values import real_array
 
 Aggregate = Literal["sum_abs", "mean_abs", "abs_mean", "mean", "t"]
 
@@ -125,6 +126,14 @@ class ItemScores(Result, step="scores"):
     space: UnitSpace
     values: Float[np.ndarray, "item unit"]
     provenance: Provenance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = real_array(self.values, "values")
+        if values.ndim != 2 or values.shape[1] != self.space.n_units:
+            raise InputError(
+                f"values of items in {self.space.describe()} need shape (item, {self.space.n_units}); got {values.shape}"
+            )
+        object.__setattr__(self, "values", values.astype(np.result_type(values, np.float16), copy=False))
 
     @checked
     def map(self, aggregate: Aggregate = "sum_abs") -> UnitMap:

@@ -46,12 +46,12 @@ from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Groups, Tokens
-from tl_fbn.arguments import checked
 from tl_fbn.attribution.aggregation import Aggregate, ItemScores, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]

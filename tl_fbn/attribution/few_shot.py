@@ -32,8 +32,8 @@ import numpy as np
 
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.acquisition.model.contexts import render
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.text_files import delimited_rows, json_lines
 from tl_fbn.units import html_table
 

@@ -25,9 +25,10 @@ from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
-from tl_fbn.arguments import shown, whole
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
+from tl_fbn.values import whole
 
 
 @dataclass(frozen=True)

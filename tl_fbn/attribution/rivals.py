@@ -43,14 +43,15 @@ from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Tokens
-from tl_fbn.arguments import checked
 from tl_fbn.attribution.aggregation import Aggregate, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cgvst import TextOptions, cgvst, gradient_points
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
+from tl_fbn.values import whole as whole_number
 
 Text = str | Sequence[int]
 PatchedPositions = Literal["last", "all"]
@@ -367,12 +368,12 @@ def _patched(
 
 
 def _prompt(text: Text) -> str | tuple[int, ...]:
-    return text if isinstance(text, str) else tuple(int(token) for token in text)
+    return text if isinstance(text, str) else tuple(whole_number(token, "a token id") for token in text)
 
 
 def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...], d_vocab: int | None) -> int:
     if not isinstance(answer, str):
-        return int(answer)
+        return whole_number(answer, "an answer as a token id")
     if not isinstance(prompt, str):
         raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
     # tokenised after its prompt: how a tokenizer cuts a word depends on what stands before it

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.acquisition.design.stimuli import formal
-from tl_fbn.arguments import checked
+from tl_fbn.signatures import checked
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputKeyError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.dice import dice_table
@@ -28,6 +28,7 @@ from tl_fbn.units.network import Network
 from tl_fbn.units.prose import space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
 from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.values import real_array
 
 _ARRAY_FIELDS = ("maps", "stability", "stability_p", "explained", "noise_iq")  # each an array, or None if not measured
 

@@ -20,13 +20,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
-from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.html_tables import html_table
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, UnitSpace, pooled_prompts
+from tl_fbn.values import real_array, whole
 
 
 def _no_signs() -> Int8[np.ndarray, " none"]:
@@ -107,8 +108,11 @@ class Network(Result, step="networks", picture="layer_profile"):
             InputIndexError: There is no such unit.
         """
         members = np.zeros(space.n_units, dtype=bool)
-        for index in indices:
-            flat = space.index(*index) if isinstance(index, tuple) else operator.index(index)
+        for place, index in enumerate(indices):
+            if isinstance(index, tuple) and len(index) == 2:
+                flat = space.index(*index)
+            else:
+                flat = whole(index, f"indices[{place}]")
             if not 0 <= flat < members.size:
                 space.locate(flat)  # raises the error that names the space
             members[flat] = True

@@ -42,8 +42,8 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn import files
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.space import Provenance, UnitSpace
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from tl_fbn.arguments import checked, whole
 from tl_fbn.errors import InputError, InputIndexError, InputKeyError, visible
+from tl_fbn.signatures import checked
+from tl_fbn.values import whole
 
 Provenance = Mapping[str, Any]
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
 from tl_fbn.units.prose import space_in_words
@@ -25,6 +25,7 @@ from tl_fbn.units.result import Result
 from tl_fbn.units.score_prose import describe
 from tl_fbn.units.selection_prose import source_in_words
 from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.values import real_array
 
 TOP_UNITS = 20  # number of units in the table of a map's largest values
 CAUTION = (

@@ -38,8 +38,8 @@ from typing import Any, Literal, TypeGuard
 import pandas as pd
 
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import Arrays, Described, Result

@@ -40,8 +40,9 @@ from tl_fbn.acquisition.design.block_design import Chat
 from tl_fbn.acquisition.model.contexts import beginning, render
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
+from tl_fbn.values import whole
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
 Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
@@ -137,7 +138,7 @@ class Layouts:
             return self._of_string(item)
         if len(item) and isinstance(item[0], (Mapping, tuple)):
             return self._of_chat(as_chat(cast("Sequence[Any]", item)))
-        ids = tuple(int(token) for token in cast("Sequence[int]", item))
+        ids = tuple(whole(token, "a token id") for token in cast("Sequence[int]", item))
         return TokenLayout(ids, tuple(str(i) for i in ids), ("",) * len(ids), np.zeros(len(ids), dtype=int))
 
     def _of_chat(self, chat: Chat) -> TokenLayout:
@@ -305,6 +306,8 @@ def as_chat(item: Sequence[Any]) -> Chat:
     Raises:
         InputError: A message without role or content.
     """
+    if isinstance(item, str) or not isinstance(item, Sequence):
+        raise InputError(f"a chat is a list of messages; got {str(item)[:80]}")
     pairs = []
     for message in item:
         if isinstance(message, Mapping):
@@ -313,7 +316,9 @@ def as_chat(item: Sequence[Any]) -> Chat:
                     f"a message of a chat has a role and a content, both strings; got {str(dict(message))[:80]}"
                 )
             pairs.append((message["role"], message["content"]))
-        elif len(message) == 2 and all(isinstance(part, str) for part in message):
+        elif (
+            isinstance(message, (list, tuple)) and len(message) == 2 and all(isinstance(part, str) for part in message)
+        ):
             pairs.append(tuple(message))
         else:
             raise InputError(f"a message of a chat has a role and a content, both strings; got {str(message)[:80]}")

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from tl_fbn.acquisition.design.block_design import BlockDesign, Chat, Prompt, is_chat, prompt_digest, too_few_prompts
 from tl_fbn.errors import InputError
+from tl_fbn.values import whole
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def encode(
         InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a chat template.
     """
     if not isinstance(prompt, str) and not is_chat(prompt):
-        return tuple(map(int, cast("Sequence[int]", prompt)))
+        return tuple(whole(token, "a token id") for token in cast("Sequence[int]", prompt))
     if tokenizer is None:
         kind = "string" if isinstance(prompt, str) else "chat"
         raise InputError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")

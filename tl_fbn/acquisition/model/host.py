@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 import torch
 import xxhash
 
-from tl_fbn.arguments import Kind
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import Kind
 
 if TYPE_CHECKING:
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
-    # at run time a model is what can be hooked, whatever its class; tl_fbn.arguments reads the kind
+    # at run time a model is what can be hooked, whatever its class; tl_fbn.signatures reads the kind
     HookedModel = Annotated[
         Any,
         Kind(

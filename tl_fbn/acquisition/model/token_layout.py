@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Tokens = Literal["special", "all", "answer", "content", "random"]
 Groups = Literal["turns"] | int | None

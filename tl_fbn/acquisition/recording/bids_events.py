@@ -35,8 +35,8 @@ import pandas as pd
 from tl_fbn import files
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 _REQUIRED_COLUMNS = ("onset", "duration", "trial_type")
 _MISSING_CELL = "n/a"

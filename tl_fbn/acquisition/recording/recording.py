@@ -32,12 +32,13 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import write_runs
-from tl_fbn.arguments import checked, whole
 from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
+from tl_fbn.values import whole
 
 
 @dataclass(frozen=True, eq=False)

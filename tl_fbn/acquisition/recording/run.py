@@ -28,9 +28,10 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
+from tl_fbn.values import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ class Run:
 
         Raises:
             InputError: The network is of another unit space.
-            InputIndexError: An index is of no unit.
+            InputIndexError: An index is of no unit or no row.
         """
         # (unit,) True for the units to read, over all layers
         if units is None:
@@ -121,7 +122,7 @@ class Run:
             members = units.members
         else:
             members = Network.from_indices(self.space, units).members
-        chosen_rows = slice(None) if rows is None else rows
+        chosen_rows = slice(None) if rows is None else self._chosen_rows(rows)
         parts = []
         for layer, array in self.layers.items():
             columns = np.flatnonzero(members[self.space.layer_slice(layer)])
@@ -130,11 +131,20 @@ class Run:
             elif columns.size:  # one index for both axes, so that nothing else is read or decoded
                 is_slice = isinstance(chosen_rows, slice)
                 # numpy would pair two lists item by item; np.ix_ makes it take every row at every column
-                index = (chosen_rows, columns) if is_slice else np.ix_(np.asarray(chosen_rows), columns)
+                index = (chosen_rows, columns) if is_slice else np.ix_(chosen_rows, columns)
                 parts.append(array[index])
         if not parts:  # no units: the array still has the rows that were asked for
             return np.empty((len(np.arange(self.n_rows)[chosen_rows]), 0), np.float32)
         return np.concatenate(parts, axis=1)
+
+    def _chosen_rows(self, rows: slice | Sequence[int] | np.ndarray) -> slice | Int[np.ndarray, " some"]:
+        """The rows to read, as numpy takes them; an error for one that is not there."""
+        if isinstance(rows, slice):
+            return slice(*(None if one is None else whole(one, "rows") for one in (rows.start, rows.stop, rows.step)))
+        chosen = np.asarray(rows, dtype=int)
+        if wrong := [row for row in chosen.tolist() if not -self.n_rows <= row < self.n_rows]:
+            raise InputIndexError(f"row {wrong[0]} is not in this run; rows: 0 to {self.n_rows - 1}")
+        return chosen
 
     # A cached property writes to the instance's __dict__, which a frozen dataclass allows.
     @cached_property

@@ -33,8 +33,8 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError, InputKeyError
+from tl_fbn.signatures import checked
 
 if TYPE_CHECKING:
     from transformer_lens import ActivationCache

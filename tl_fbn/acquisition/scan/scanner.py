@@ -53,8 +53,8 @@ from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
 
 

@@ -27,8 +27,8 @@ from scipy import special, stats
 
 from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 

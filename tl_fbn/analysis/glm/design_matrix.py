@@ -45,8 +45,8 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Drift = Literal["cosine", "polynomial", "none"]
 _NUISANCE_NAMES = (  # names that this file and confounds.py give to columns

@@ -21,8 +21,8 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
 from tl_fbn.analysis.glm.run_fit import is_estimable
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 _IMPLIED = 1e10  # a variance inflation factor beyond this is infinite but for rounding
 

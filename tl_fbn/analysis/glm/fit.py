@@ -54,8 +54,8 @@ from tl_fbn.analysis.glm.expressions import check_independent, contrast_weights
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS, Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_frame
 from tl_fbn.units.prose import listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result

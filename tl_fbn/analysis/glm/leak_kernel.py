@@ -35,8 +35,8 @@ from tl_fbn.analysis.glm.design_matrix import design_matrix, leaky
 from tl_fbn.analysis.glm.moments import SHIFT_ROWS, Basis
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import TableResult
 

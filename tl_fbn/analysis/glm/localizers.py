@@ -27,8 +27,8 @@ from jaxtyping import Float
 from scipy import special, stats
 
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 Pool = Literal["last", "mean"]

@@ -22,8 +22,9 @@ import pandas as pd
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, longest_cycle
 from tl_fbn.analysis.glm.efficiency import efficiency
-from tl_fbn.arguments import checked, shown
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
+from tl_fbn.signatures import checked
 from tl_fbn.units.result import TableResult
 
 

@@ -46,8 +46,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result

@@ -50,8 +50,8 @@ from tl_fbn.analysis.ica.icasso import (
 from tl_fbn.analysis.ica.membership import MembershipRule, cut
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 IcaMethod = Literal["spatial", "temporal", "canica"]

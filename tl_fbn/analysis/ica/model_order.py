@@ -30,8 +30,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.find_networks import IcaMethod, find_networks
 from tl_fbn.analysis.ica.reduction import Preparation, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result

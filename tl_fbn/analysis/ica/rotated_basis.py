@@ -19,7 +19,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.fastica import random_start
-from tl_fbn.arguments import checked
+from tl_fbn.signatures import checked
 
 
 @checked

@@ -31,11 +31,12 @@ from jaxtyping import Float
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, rows_of_norm_one, shuffle_within_layers
-from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 from tl_fbn.units.prose import P_FORMULA
 from tl_fbn.units.result import TableResult
+from tl_fbn.values import share
 
 
 @dataclass(frozen=True, eq=False)

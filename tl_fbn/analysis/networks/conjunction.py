@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 from tl_fbn.units.space import pooled_prompts
 

@@ -38,8 +38,8 @@ from sklearn.covariance import ledoit_wolf
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.time_courses import CourseMethod, time_courses
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, html_table
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result

@@ -32,8 +32,8 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
 from tl_fbn.units.result import Result
 

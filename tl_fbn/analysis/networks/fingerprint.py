@@ -45,8 +45,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
 from tl_fbn.analysis.networks.dual_regression import samples_of
 from tl_fbn.analysis.networks.time_courses import time_courses
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, html_table
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result

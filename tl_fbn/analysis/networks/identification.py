@@ -47,12 +47,13 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
-from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, pooled_prompts
+from tl_fbn.values import share
 
 IdentificationMethod = Literal["correlation", "dice", "activation"]
 

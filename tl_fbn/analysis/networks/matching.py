@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, shuffle_within_layers
-from tl_fbn.arguments import checked
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 from tl_fbn.units.result import TableResult
 

@@ -24,7 +24,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from tl_fbn.arguments import checked
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
 from tl_fbn.units.result import Result

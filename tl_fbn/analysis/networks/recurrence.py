@@ -42,8 +42,8 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.find_networks import find_networks
 from tl_fbn.analysis.networks.dual_regression import Samples, dual_regression, samples_of
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, html_table
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
 from tl_fbn.units.result import Result

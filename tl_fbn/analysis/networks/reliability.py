@@ -31,10 +31,11 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.identification import origins, run_maps
-from tl_fbn.arguments import checked, share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import top_mask
 from tl_fbn.units.result import TableResult
+from tl_fbn.values import share
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap
 from tl_fbn.units.result import TableResult
 from tl_fbn.units.space import pooled_origins

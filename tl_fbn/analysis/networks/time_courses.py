@@ -32,8 +32,8 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 CourseMethod = Literal["mean", "regression"]

@@ -36,8 +36,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
-from tl_fbn.arguments import checked
-from tl_fbn.errors import InputError, visible
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
 from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests
@@ -47,6 +46,8 @@ from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
 from tl_fbn.intervention.behaviour.tasks import Text as Text
+from tl_fbn.kinds import shown
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
 
@@ -91,6 +92,8 @@ class Battery:
         """
         made = {}
         for name, pairs in tasks.items():
+            if wrong := [one for one in pairs if isinstance(one, str) or not hasattr(one, "__len__") or len(one) != 2]:
+                raise InputError(f"task {name!r} holds {shown(wrong[0])}; give pairs of a prompt and its answer")
             # an answer that is given twice counts once
             items = [BatteryItem(p, tuple(dict.fromkeys(a)) if isinstance(a, list) else (a,)) for p, a in pairs]
             if any(not item.alternatives for item in items):
@@ -263,6 +266,8 @@ class Battery:
         Returns:
             Name of a task to its digests, which compare with those in the provenance of networks and recordings.
         """
+        if tokenizer is not None and not hasattr(tokenizer, "bos_token_id"):
+            raise InputTypeError(f"tokenizer must be the model's own, or None; got {shown(tokenizer)}")
         # kept, because every network of a study is compared with the same items
         if not (self._digest_cache and self._digest_cache[0] is tokenizer):
             found = {

@@ -33,13 +33,13 @@ from jaxtyping import Bool
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour import output_checks, parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
 from tl_fbn.intervention.behaviour.item_tokens import padded
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result

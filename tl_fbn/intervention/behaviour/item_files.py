@@ -31,6 +31,7 @@ from typing import Any, Literal
 
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
+from tl_fbn.kinds import shown
 from tl_fbn.text_files import text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
@@ -179,8 +180,8 @@ def _choice_of_mapping(fields: Mapping[str, Any], template: str | None, scored: 
 
 def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     """The item of (prompt, alternatives, answer), each prompt and alternative a string or token ids."""
-    if len(given) != 3:
-        raise InputError(f"it has {len(given)} parts")
+    if not isinstance(given, (list, tuple)) or len(given) != 3:
+        raise InputError(f"it is {shown(given)}")
     prompt, alternatives, answer = given
     alternatives = [one if isinstance(one, str) else tuple(one) for one in alternatives]
     if len(alternatives) < 2:

@@ -30,8 +30,8 @@ import torch
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, MissingPackageError
+from tl_fbn.signatures import checked
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import TableResult
 

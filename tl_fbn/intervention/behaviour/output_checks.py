@@ -47,8 +47,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import stats
 
-from tl_fbn.arguments import checked
 from tl_fbn.intervention.behaviour.tasks import Scores, Task
+from tl_fbn.signatures import checked
 
 CONSTANT = 0.9  # share of the outputs
 LONGEST_BLOCK = 8  # tokens

@@ -30,11 +30,11 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, visible
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
 from tl_fbn.intervention.hooks.replacements import Lines
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 

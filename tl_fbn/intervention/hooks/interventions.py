@@ -44,7 +44,6 @@ from jaxtyping import Float
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.intervention import (
     Intervention,
@@ -55,6 +54,7 @@ from tl_fbn.intervention.hooks.intervention import (
 from tl_fbn.intervention.hooks.layer_edit import Op
 from tl_fbn.intervention.hooks.positions import Positions, Where, where
 from tl_fbn.intervention.hooks.replacements import Replacement, ReplacementMethod, standard_deviation
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 

@@ -32,8 +32,8 @@ from jaxtyping import Bool, Shaped
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.pass_tokens import Reading
-from tl_fbn.arguments import shown
 from tl_fbn.errors import InputError, InputTypeError, either
+from tl_fbn.kinds import shown
 
 NamedPositions = Literal["all", "prompt", "generated", "last", "special"]
 Positions = str | Sequence[int] | Shaped[np.ndarray, "..."] | Shaped[torch.Tensor, "..."]

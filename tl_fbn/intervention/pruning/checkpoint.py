@@ -34,11 +34,11 @@ import torch
 
 from tl_fbn import files
 from tl_fbn.acquisition.model import host
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 
 FILE = "tl_fbn_pruned.safetensors"
 # names that architectures give to "this model has biases" in their configs

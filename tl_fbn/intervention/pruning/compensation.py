@@ -21,7 +21,7 @@ Source: bias compensation of An et al. (2024, FLAP, AAAI); functional network pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -37,9 +37,9 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.forward_passes import Enough
-from tl_fbn.arguments import shown
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
+from tl_fbn.kinds import is_sequence, shown
 from tl_fbn.units import Network
 
 # number of a layer to (member,) means of its removed units, in activation units
@@ -163,7 +163,7 @@ def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int)
         raise InputError(
             f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
         )
-    if wrong := [one for one in prompts if not hasattr(one, "__len__") or isinstance(one, (bytes, Mapping, Set))]:
+    if wrong := [one for one in prompts if not is_sequence(one, loose=False) and not isinstance(one, str)]:
         raise InputError(f"compensate= holds {shown(wrong[0])}; a prompt is a string or a list of token ids")
     tokenizer = tokenizer_of(model)
     vocabulary = host.vocabulary_size(model)

@@ -42,9 +42,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import fits, resolve_site
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 

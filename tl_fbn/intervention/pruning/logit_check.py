@@ -21,8 +21,9 @@ from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.arguments import real_array, shown
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
+from tl_fbn.values import real_array
 
 TOLERANCE = 1e-4  # of logits in float32, relative where they are larger than 1
 

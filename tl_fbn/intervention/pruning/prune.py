@@ -43,7 +43,6 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
 from tl_fbn.intervention.pruning import head_surgery
@@ -53,6 +52,7 @@ from tl_fbn.intervention.pruning.compensation import Means, held_at, means_of_re
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_ratio import NEURONS, protected_layers, spread
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 # names that architectures give to the number of neurons of a layer in their configs

@@ -25,9 +25,9 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.acquisition.model.host import HookedModel, blocks_of
 from tl_fbn.acquisition.model.sites import fits, resolve_site
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 NEURONS = "mlp.neurons"

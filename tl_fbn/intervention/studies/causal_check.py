@@ -21,11 +21,11 @@ from collections.abc import Mapping
 from typing import Unpack
 
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.lesion import LesionOptions, lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 

@@ -36,12 +36,13 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace
+from tl_fbn.values import real_array
 
 ControlKind = Literal["random", "activity", "rotated"]
 NEAREST = 0.02  # share of a layer's other units (at least five) among which the stand-in of a member is drawn

@@ -43,7 +43,6 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.intervention import Intervention
@@ -62,6 +61,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     paired_interval,
     resamples,
 )
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Result

@@ -48,7 +48,6 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
@@ -58,6 +57,7 @@ from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, spread_of
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
 from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, check_metric, metric_of, spans
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 # the gains that are tried unless others are asked for

@@ -26,13 +26,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.item_statistics import METRICS, check_metric, empirical_p, paired_interval, spans
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result

@@ -37,7 +37,6 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.behaviour.output_checks import monitor
@@ -57,6 +56,7 @@ from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import Unfinished, identity_of_study
 from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.intervention.studies.workers import in_order
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
 
 Rivals = Mapping[str, Mapping[str, Network]]

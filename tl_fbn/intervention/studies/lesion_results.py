@@ -30,7 +30,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, either, one_of
 from tl_fbn.intervention.studies import lesion_tables
 from tl_fbn.intervention.studies.item_statistics import (
@@ -40,6 +39,7 @@ from tl_fbn.intervention.studies.item_statistics import (
 )
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, items_in_words, method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result

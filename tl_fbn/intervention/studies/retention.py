@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
@@ -33,6 +32,7 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import TableResult

@@ -41,7 +41,6 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
@@ -49,6 +48,7 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result

@@ -35,7 +35,6 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
-from tl_fbn.arguments import checked, share
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -44,9 +43,11 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p, paired_interval
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import TableResult
+from tl_fbn.values import share
 
 Selection = Literal["top", "unique", "specific"]
 # what is compared unless other sets and variants are asked for; both as :func:`tl_fbn.cgvst` defines them
@@ -173,6 +174,8 @@ def token_ablation(
         InputError: Fewer than two tasks, tasks without items in the battery, or items the networks were found on.
     """
     share(alpha, "alpha")
+    if not tokens or not variants:
+        raise InputError("token_ablation compares at least one set of tokens= under one of variants=; got none")
     one_of(select, Selection, "select")
     check_metric(metric)
     if len(chats) < 2:

@@ -36,12 +36,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
 from tl_fbn.reporting.page import provenance as provenance_section
 from tl_fbn.reporting.page.section import Section, require_showable, sections_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
 __all__ = ["Report", "Section"]

@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputTypeError
 from tl_fbn.reporting import plot
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap
 from tl_fbn.units.result import Result
 from tl_fbn.units.unit_map import TOP_UNITS, largest_units

@@ -21,9 +21,9 @@ from jaxtyping import Float
 from tl_fbn.analysis.networks.connectivity import Connectivity
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.recurrence import Recurrence
-from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 CONCORDANCE_COLUMNS = ("a", "b", "correlation", "p_correlation", "dice", "expected", "p_dice")
 

@@ -30,11 +30,11 @@ from tl_fbn.analysis.glm import multiple_testing as inference
 from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast
 from tl_fbn.analysis.glm.permutation import PermutationTest
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot import _unit_map as maps
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 
 Tested = Contrast | FContrast | PermutationTest

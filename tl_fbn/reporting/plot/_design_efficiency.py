@@ -18,10 +18,10 @@ import pandas as pd
 from tl_fbn.analysis.glm.efficiency import efficiency, vif
 from tl_fbn.analysis.glm.expressions import contrast_weights
 from tl_fbn.analysis.glm.fit import GLMFit
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 Designs = pd.DataFrame | GLMFit | Sequence[pd.DataFrame]
 

@@ -18,10 +18,10 @@ from jaxtyping import Float, Float32
 
 from tl_fbn.analysis.glm.efficiency import collinearity_table, correlations, efficiency
 from tl_fbn.analysis.glm.fit import GLMFit
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 _MOST_LINES = 1000  # more lines than a screen has pixels would not be seen
 

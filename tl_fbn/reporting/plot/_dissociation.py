@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 DISSOCIATION_COLUMNS = ("first", "second", "first_own", "first_other", "second_own", "second_other")
 DISSOCIATION_COLUMNS += ("interaction", "low", "high", "p", "double")

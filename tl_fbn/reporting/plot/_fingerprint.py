@@ -18,10 +18,10 @@ from __future__ import annotations
 import numpy as np
 
 from tl_fbn.analysis.networks.fingerprint import Fingerprint
-from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 
 @checked

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a calibration
 PARTS = (

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 
 QUANTILES = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "largest": 1.0}

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 LESION_COLUMNS = ("network", "task", "metric", "baseline", "lesioned", "drop", "control_median", "control_p95", "p")
 GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")

@@ -20,10 +20,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.analysis.networks.overlap import overlap
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 

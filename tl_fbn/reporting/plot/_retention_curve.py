@@ -15,11 +15,11 @@ from typing import Literal
 
 import pandas as pd
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import one_of
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 RETENTION_COLUMNS = ("networks", "units", "share", "task", "metric", "baseline", "value")
 RETENTION_COLUMNS += ("control_median", "control_p05", "control_p95")

@@ -27,10 +27,10 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import blocks_of
 from tl_fbn.analysis.networks.time_courses import SITE
 from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 _MOST_ROWS_ONE_BY_ONE = 2000  # so many are drawn one by one

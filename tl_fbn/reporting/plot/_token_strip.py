@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
-from tl_fbn.arguments import checked, real_array
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
+from tl_fbn.values import real_array
 
 
 @checked

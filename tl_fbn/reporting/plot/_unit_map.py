@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 UnitOrder = Literal["index", "sorted"]

@@ -28,10 +28,10 @@ from typing import Any
 from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, html_table
 
 # a notebook file holds all that it shows, so a page with more data than this is better saved beside it

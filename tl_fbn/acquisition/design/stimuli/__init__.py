@@ -19,8 +19,8 @@ from functools import cache
 from importlib import resources
 
 from tl_fbn.acquisition.design.stimuli import formal
-from tl_fbn.arguments import checked
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 Chat = list[dict[str, str]]
 
