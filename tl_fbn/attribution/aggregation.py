@@ -131,7 +131,7 @@ class ItemScores(Result, step="scores"):
         values = real_array(self.values, "values")
         if values.ndim != 2 or values.shape[1] != self.space.n_units:
             raise InputError(
-                f"values of items in {self.space.describe()} need shape (item, {self.space.n_units}); got {values.shape}"
+                f"values need shape (item, {self.space.n_units}) in {self.space.describe()}; got {values.shape}"
             )
         object.__setattr__(self, "values", values.astype(np.result_type(values, np.float16), copy=False))
 
