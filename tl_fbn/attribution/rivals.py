@@ -314,6 +314,11 @@ def attribution_patching(
                 "a position must be the same in both"
             )
         right, wrong = (_first_token(tokenizer, one, answer, ids, d_vocab) for answer in both)
+        every = (*ids, *changed, right, wrong)
+        if d_vocab is not None and not 0 <= min(every) <= max(every) < d_vocab:
+            raise InputError(
+                f"pair {number} has token ids {min(every)} to {max(every)}, the vocabulary is 0 to {d_vocab - 1}"
+            )
         if right == wrong:
             raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
         last = len(ids) - 1
