@@ -139,7 +139,8 @@ def _resolved(annotation: Any, of: Any) -> Any:
     annotation = getattr(annotation, "__forward_arg__", annotation)  # as entries of a TypedDict hold it
     if not isinstance(annotation, str):
         return Any if annotation is inspect.Parameter.empty else annotation
-    names = getattr(of, "__globals__", None) or vars(inspect.getmodule(of))
+    # a decorator of another package (a type checker's) has other names around it than the function within
+    names = getattr(inspect.unwrap(of), "__globals__", None) or vars(inspect.getmodule(of))
     try:
         return eval(annotation, dict(names))
     except (NameError, AttributeError, TypeError):

@@ -102,6 +102,7 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
             m.scanner.scan, design=m.design, path=m.folder / "scan", hooks_id=None, progress=False, share=(0, 1)
         ),
         "Scanner.stream": Subject.of(m.scanner.stream, design=m.design, hooks_id=None, progress=False),
+        "Stream[]": Subject.of(m.scanner.stream(m.design, progress=False).__getitem__, index=0),
         "Recording.open": Subject.of(fbn.Recording.open, path=m.folder / "recording"),
         "Recording.load": Subject.of(fbn.Recording.load, path=m.folder / "recording"),
         "Recording.save": Subject.of(m.stored.save, path=m.folder / "copy"),
@@ -261,6 +262,7 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
             how="mean",
         ),
         "dual_regression": Subject.of(fbn.networks.dual_regression, recording=m.stored, atlas=m.atlas, samples="run"),
+        "SampleMaps[]": Subject.of(fbn.networks.dual_regression(m.stored, m.atlas).__getitem__, sample=0),
         "calibrate_fingerprint": Subject.of(
             fbn.networks.calibrate_fingerprint, related=[0.9, 0.8], unrelated=[0.1, 0.2]
         ),

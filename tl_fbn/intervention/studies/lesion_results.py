@@ -311,6 +311,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Where the items of each task are among the items of all tasks, one slice a task."""
         return spans(self.counts)
 
+    @checked
     def metric_index(self, metric: str | None = None) -> int:
         """Place of a metric in the last axis of the item-level arrays.
 
@@ -324,6 +325,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         one_of(chosen, METRICS, "metric")
         return METRICS.index(chosen)
 
+    @checked
     def control_kind(self, control: str | None = None) -> str:
         """A kind of control that the study has.
 
@@ -343,6 +345,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Number of times the items were resampled for every interval."""
         return int(self.provenance.get("n_bootstrap", 1000))
 
+    @checked
     def bootstrap_seed(self, task: int) -> list[int]:
         """Seed of the bootstrap draws of a task's items, the same seed for every network.
 
@@ -351,6 +354,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return [int(self.provenance.get("seed", 0)), task]
 
+    @checked
     def rate(self, name: str, task: str) -> float:
         """Exact match that a task gives away for nothing; NaN where it is not known.
 
