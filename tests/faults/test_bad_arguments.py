@@ -22,6 +22,7 @@ import tl_fbn as fbn
 from tests.helpers.materials import Subject
 from tests.helpers.nasty import NASTY
 from tests.helpers.subjects import subjects
+from tl_fbn.errors import MissingPackageError
 
 NAMESPACES = (
     *("analysis.glm", "analysis.ica", "analysis.networks", "attribution", "intervention.behaviour"),
@@ -78,7 +79,7 @@ def test_each_subject_returns(all_subjects: dict[str, Subject]) -> None:
     for name, subject in all_subjects.items():
         try:
             subject.call(**subject.arguments)
-        except fbn.MissingPackageError:  # lm_eval is optional
+        except MissingPackageError:  # lm_eval is optional
             continue
         except Exception as error:
             raise AssertionError(name) from error

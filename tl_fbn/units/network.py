@@ -21,6 +21,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import is_sequence, is_whole, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -84,7 +85,6 @@ class Network(Result, step="networks", picture="layer_profile"):
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
     @classmethod
-    @checked
     def from_indices(
         cls,
         space: UnitSpace,
@@ -106,13 +106,21 @@ class Network(Result, step="networks", picture="layer_profile"):
 
         Raises:
             InputIndexError: There is no such unit.
+            InputTypeError: What is given is no list, or an entry is neither a whole number nor a pair.
         """
         members = np.zeros(space.n_units, dtype=bool)
+        if not is_sequence(indices, loose=True):
+            raise InputTypeError(f"indices must be a list of units; got {shown(indices)}")
         for place, index in enumerate(indices):
             if isinstance(index, tuple) and len(index) == 2:
                 flat = space.index(*index)
             else:
-                flat = whole(index, f"indices[{place}]")
+                if not is_whole(index):
+                    raise InputTypeError(
+                        f"entry {place} of the indices is {shown(index)} ({type(index).__name__}), neither the flat "
+                        "index of a unit nor a tuple (layer, unit)"
+                    )
+                flat = whole(index, "index")
             if not 0 <= flat < members.size:
                 space.locate(flat)  # raises the error that names the space
             members[flat] = True

@@ -146,9 +146,11 @@ class Result:
         """The result that a file describes; an error of unpacking becomes an InputError: the file is damaged."""
         try:
             return cls._unpack_(*cls._older_(arrays, about))
-        except (ValueError, OSError, MemoryError):
+        except (OSError, MemoryError):
             raise
-        except Exception as error:  # a damaged description can raise anything: KeyError, TypeError ...
+        except Exception as error:  # a damaged description can raise anything: KeyError, TypeError, a refused argument
+            if isinstance(error, InputError) and str(path) in str(error):
+                raise  # it names the file already
             raise InputError(
                 f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of "
                 "it"

@@ -168,7 +168,10 @@ class UnitSpace:
             raise InputKeyError(
                 f"the description of a unit space lacks {', '.join(missing)}; UnitSpace.about writes it"
             )
-        return cls(about["site"], about["widths"], about["model"], about["weights"])
+        widths = about["widths"]
+        return cls(
+            about["site"], tuple(widths) if isinstance(widths, list) else widths, about["model"], about["weights"]
+        )
 
     def stated(self) -> dict[str, Any]:
         """The keys that open the JSON of a network: model, site, widths, and the digest of the weights if known."""

@@ -28,7 +28,8 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
-from tl_fbn.errors import InputError, InputIndexError, one_of
+from tl_fbn.errors import InputError, InputIndexError, InputTypeError, one_of
+from tl_fbn.kinds import is_sequence, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 from tl_fbn.values import whole
@@ -89,7 +90,6 @@ class Run:
         array = self.layers[layer]
         return array[:] if isinstance(array, HalfArray) else array
 
-    @checked
     def read(
         self,
         *,
@@ -141,8 +141,14 @@ class Run:
         """The rows to read, as numpy takes them; an error for one that is not there."""
         if isinstance(rows, slice):
             return slice(*(None if one is None else whole(one, "rows") for one in (rows.start, rows.stop, rows.step)))
-        chosen = np.asarray(rows, dtype=int)
-        if wrong := [row for row in chosen.tolist() if not -self.n_rows <= row < self.n_rows]:
+        if not is_sequence(rows, loose=False):
+            raise InputTypeError(f"rows must be a slice or a list of row numbers; got {shown(rows)}")
+        if isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind in "iu":
+            chosen = rows
+        else:
+            chosen = np.array([whole(row, f"rows[{place}]") for place, row in enumerate(rows)], dtype=int)
+        wrong = chosen[(chosen < -self.n_rows) | (chosen >= self.n_rows)]
+        if wrong.size:
             raise InputIndexError(f"row {wrong[0]} is not in this run; rows: 0 to {self.n_rows - 1}")
         return chosen
 
