@@ -114,6 +114,8 @@ def is_whole(value: Any) -> bool:
     """Whether a value is a whole number that 64 bits hold."""
     if isinstance(value, (bool, np.bool_)) or getattr(value, "ndim", 0) or not hasattr(type(value), "__index__"):
         return False
+    if "bool" in str(getattr(value, "dtype", "")):  # a tensor of one
+        return False
     try:
         return -_LARGEST <= operator.index(value) <= _LARGEST
     except (TypeError, ValueError):  # an array or tensor of another type

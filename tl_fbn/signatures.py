@@ -160,9 +160,12 @@ def _kind(annotation: Any, *, inside: bool = False) -> Kind | None:
         return SIMPLE[annotation]
     if origin is Literal:
         choices = get_args(annotation)
-        return Kind(
-            lambda value: any(isinstance(value, type(one)) and value == one for one in choices), either(choices)
-        )
+
+        def is_choice(value: Any) -> bool:  # True is no 1
+            kinds = [type(one) for one in choices if isinstance(one, bool) == isinstance(value, bool)]
+            return isinstance(value, tuple(kinds)) and value in choices
+
+        return Kind(is_choice, either(choices))
     if origin in (Union, types.UnionType):
         parts = get_args(annotation)
         if os.PathLike in parts:
