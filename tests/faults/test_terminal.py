@@ -82,11 +82,12 @@ def test_a_fit_of_hostile_conditions(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.tsv"])
 def test_a_scan_of_hostile_prompts(folder: Path, name: str, tmp_path: Path) -> None:
-    shape = ("--runs", "1", "--cycles", "2", "--tokens", "8")
+    shape = ("--runs", "1", "--cycles", "2", "--tokens-per-block", "8")
     said = output("scan", "demo", folder / name, "-o", tmp_path / EVIL, *shape, "--progress")
     assert r"\x1b[31mred" in said
 
 
+@pytest.mark.slow
 def test_scores_and_lesions_of_hostile_files(folder: Path, tmp_path: Path) -> None:
     output("cgvst", "demo", folder / "chats.jsonl", "-o", tmp_path, "--name", EVIL, "--progress")
     battery = folder / f"{EVIL}.jsonl"
@@ -118,7 +119,7 @@ def test_every_option_and_argument_of_every_command(verb: str, tmp_path: Path, m
     for option in options:
         if option.is_flag:
             output(verb, *arguments, f"{option.opts[0]}={EVIL}", status=2)
-        elif arguments or option.name in ("model", "device", "out"):  # of the demo, the rest would run it
+        elif arguments or option.name in ("model", "device"):  # of the demo, the rest would run it
             output(verb, *arguments, option.opts[0], EVIL, status=2)
 
 
@@ -186,7 +187,7 @@ def test_what_a_notebook_or_a_prompt_shows() -> None:
     for one in shown:
         assert STEERING.search(repr(one)) is None, type(one)
     with pytest.raises(InputError) as refused:
-        network.space.require_same(fbn.UnitSpace("mlp.neurons", (3, 4), EVIL + "2"))
+        network.space.require_same(fbn.UnitSpace("mlp.neurons", (3, 5), EVIL))
     assert STEERING.search(str(refused.value)) is None
 
 
