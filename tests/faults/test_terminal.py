@@ -57,7 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs.append([values])
     events = [blocks([EVIL, "b"] * 6, 10)] * 2
     fbn.Recording.from_arrays(runs, events=events, path=at / "recording", model=EVIL)
-    lines = [{"condition": name, "prompt": f"sort {word} a"} for name in (EVIL, "b") for word in "bcdefghi" * 6]
+    told = {EVIL: "sort", "b": "reverse"}
+    lines = [{"condition": name, "prompt": f"{told[name]} {x} {y}"} for name in told for x in "bcde" for y in "fghi"]
     (at / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     table = "".join(f"{line['condition']}\t{line['prompt']}\n" for line in lines)
     (at / "prompts.tsv").write_text(f"condition\tprompt\n{table}", encoding="utf-8")
@@ -83,7 +84,7 @@ def test_a_fit_of_hostile_conditions(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.tsv"])
 def test_a_scan_of_hostile_prompts(folder: Path, name: str, tmp_path: Path) -> None:
     shape = ("--runs", "1", "--cycles", "2", "--tokens-per-block", "8")
-    said = output("scan", "demo", folder / name, "-o", tmp_path / EVIL, *shape, "--progress")
+    said = output("scan", "demo", folder / name, "-o", tmp_path / EVIL, *shape, "--progress", status=0)
     assert r"\x1b[31mred" in said
 
 
