@@ -98,7 +98,7 @@ def _accepted(kind: Kind | None, name: str, value: Any) -> Any:
         raise InputTypeError(kind.complaint(name, value))
     least = _LEAST.get(name)
     if least is not None and is_number(value) and value < least:
-        raise InputError(f"{name} must be {least} or more; got {value}")
+        raise InputError(f"{name}={value} is out of range; give {least} or more")
     return value
 
 
