@@ -73,7 +73,6 @@ REFUSED = {
     "path": [("3", 3), (r"'a\\x00b'", "a\0b"), ("None", None)],
     "numbers": [("'12'", "12"), ("{1}", {1}), ("DataFrame of shape", pd.DataFrame()), ("3", 3)],
     "pair": [(r"\(1, 'a', 2\)", (1, "a", 2)), ("'ab'", "ab")],
-    "units": [("3", 3), ("'ab'", "ab"), ("{1: 2}", {1: 2})],
     "named": [(r"\[\]", []), ("'a'", "a")],
     "call": [("3", 3)],
     "table": [(r"\[\]", []), ("ndarray of shape", np.zeros(2))],
@@ -109,7 +108,7 @@ def test_arguments_by_place_and_values_come_through_unchanged() -> None:
     assert function(array=array)["array"] is array
     given = [1, 2]
     assert function(numbers=given)["numbers"] is given
-    assert function(units=np.array([1, 2]))["units"] == [1, 2]
+    assert function(units=array)["units"] is array  # what names arrays is for the function to check
     with pytest.raises(InputTypeError, match="whole must be a whole number"):
         function("3")
 

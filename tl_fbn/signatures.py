@@ -173,8 +173,6 @@ def _kind(annotation: Any, *, inside: bool = False) -> Kind | None:
         if float in parts:  # every whole number is a number
             parts = tuple(part for part in parts if part is not int)
         kinds = [_kind(part, inside=inside) for part in parts]
-        if any(kind is not None and kind.listed for kind in kinds):  # an array is as good as the list that it makes
-            kinds = [one for one, part in zip(kinds, parts, strict=True) if not _is_array_annotation(part)]
         known = [kind for kind in kinds if kind is not None]
         return _union(known) if len(known) == len(kinds) else None
     return _kind_of_class(origin or annotation, () if inside else get_args(annotation))

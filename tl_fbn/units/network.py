@@ -85,6 +85,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
     @classmethod
+    @checked
     def from_indices(
         cls,
         space: UnitSpace,

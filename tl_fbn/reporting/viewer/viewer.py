@@ -87,6 +87,7 @@ class Viewer:
             version=_package_version(),
         )
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file.
 
