@@ -16,6 +16,7 @@ from tl_fbn.arguments import (
     number_array,
     numbers_of_column,
     refuse_doubled_columns,
+    share,
     token_ids,
     whole_number,
 )
@@ -169,3 +170,10 @@ def test_layers_are_given_once_as_integers() -> None:
 )
 def test_columns_hold_the_numbers_that_they_say(cells: Any, numbers: list[float]) -> None:
     np.testing.assert_array_equal(numbers_of_column(pd.Series(cells)), numbers)
+
+
+def test_shares():
+    assert share(0.05, "top") == 0.05
+    for wrong in (0, 1, 1.5, -0.1, float("nan"), "x", None):
+        with pytest.raises(InputError, match=r"top must be a share between 0 and 1, e\.g\. 0\.05 for 5 %"):
+            share(wrong, "top")

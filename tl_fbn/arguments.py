@@ -1,4 +1,4 @@
-"""Numbers that a user hands in: whole numbers, token ids, layers, columns of tables, and arrays or tensors of numbers.
+"""Numbers that a user hands in: whole numbers, shares, token ids, layers, columns of tables, arrays and tensors.
 
 Python and numpy turn much into a number without a word: ``int(3.7)`` is 3, ``True`` is 1 (so that a mask looks like
 indices of units 0 and 1), ``int("3")`` is 3, an array of a masked array has lost its mask, and a complex array its
@@ -18,6 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import is_number, shown
 
 # what pandas turns into numbers: booleans into 0 and 1, dates into nanoseconds
 _NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating, datetime, timedelta, np.datetime64, np.timedelta64)
@@ -146,6 +147,21 @@ def numbers_of_column(given: Any) -> Float[np.ndarray, " line"]:
         plain = [np.nan if isinstance(one, _NO_NUMBERS) else one for one in column]
         column = pd.Series(plain, dtype=object)
     return pd.Series(pd.to_numeric(column, errors="coerce")).to_numpy(np.float64, na_value=np.nan)
+
+
+def share(value: Any, name: str) -> float:
+    """A share of something, above 0 and below 1.
+
+    Args:
+        value: The number that was given.
+        name: Name of the argument, for the message.
+
+    Raises:
+        InputError: The number is not between 0 and 1.
+    """
+    if not is_number(value) or not 0 < value < 1:
+        raise InputError(f"{name} must be a share between 0 and 1, e.g. 0.05 for 5 %; got {shown(value)}")
+    return float(value)
 
 
 def number_array(given: Any, what: str, *, masked: float | None = None) -> Shaped[np.ndarray, "..."]:

@@ -87,6 +87,7 @@ def create_atomically(path: Path, data: bytes) -> bool:
 
 def _write(path: Path, data: bytes, give_name: Callable[[Path, Path], Any]) -> None:
     """Write a hidden file beside a path, bring it to the disk, and give it its name."""
+    require_name(path)
     what = f"{path} could not be saved, as the disk is full or a quota is used up"
     with full_disk_named(what, "what was there before is unchanged: make room and save again"):
         make_folder(path.parent)
@@ -195,6 +196,7 @@ def write_result(
     Raises:
         OSError: The disk is full; what was at the path before is unchanged.
     """
+    path = Path(path)
     stored = {name: _as_stored(np.asarray(array)) for name, array in arrays.items()}
     described = {"noun": noun, "format": FORMAT_VERSION, "about": about}
     # as the reader will see it: keys are text, numbers of numpy plain
@@ -311,3 +313,16 @@ def _plain(value: Any) -> Any:
     raise InputTypeError(
         f"a description holds {value!r}, which JSON has no form for; give numbers, strings, lists or dicts"
     )
+
+
+def require_name(path: Path) -> None:
+    """Raise an error unless a path can be that of a file to write: ``""``, ``"."`` and ``"/"`` name folders.
+
+    Args:
+        path: The path.
+
+    Raises:
+        InputError: The path has no name.
+    """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is a folder; give the name of a file to write")

@@ -47,6 +47,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
@@ -101,6 +102,7 @@ class Preset(Result, step="settings"):
         """The paper the settings are from."""
         return {"source": self.source}
 
+    @checked
     def sites(self, model: HookedModel) -> list[str]:
         """The sites of the paper that a model has, in the order of ``site_names``.
 

@@ -33,7 +33,8 @@ import tl_fbn
 from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
+from tl_fbn.signatures import checked
 from tl_fbn.text_files import delimited_table, read_text
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
@@ -61,9 +62,8 @@ class SavedResults(dict[str, Any]):
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name} ({type(result).__name__})" for name, result in self.items())
-        return f"SavedResults, {len(self)}: {listed or 'none'}" + (
-            f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
-        )
+        skipped = f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
+        return visible(f"SavedResults, {len(self)}: {listed or 'none'}{skipped}")
 
     def _repr_html_(self) -> str:
         lines = [(name, type(result).__name__, repr(result)[:160]) for name, result in self.items()]
@@ -71,6 +71,7 @@ class SavedResults(dict[str, Any]):
         return html_table(f"{len(self)} saved results", ("name", "kind", "what"), lines)
 
 
+@checked
 def load(path: str | os.PathLike) -> Any:
     """Load any result from its file; the file says which class it is of.
 
@@ -170,6 +171,7 @@ def result_names() -> list[str]:
     return sorted(found)
 
 
+@checked
 def load_results(folder: str | os.PathLike) -> SavedResults:
     """Load every result in a folder: recordings, networks, scores, lesion studies, pruned models, tables.
 

@@ -128,8 +128,8 @@ def test_seeds_of_draws_are_whole_numbers(seed: object, unchecked: None) -> None
         (10, r"only 9 of toy mlp\.neurons .* have a value \(the others are NaN\)"),
         (1.0, r"top\(1\.0\) is no fraction between 0 and 1; give 0\.05 for 5 %"),
         (0.0, r"no fraction between 0 and 1"),
-        (math.nan, r"no fraction between 0 and 1"),
-        (True, r"top\(True\) names no number of units"),
+        (math.nan, r"amount must be a number; got nan"),
+        (True, r"amount must be a number; got True"),
     ],
 )
 def test_top_of_impossible_amounts(amount: float, message: str) -> None:

@@ -52,6 +52,7 @@ from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.gradient_points import ScoredSite, gradient_points, mlp_inputs
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
@@ -81,6 +82,7 @@ class ScoreOptions(TextOptions, total=False):
     seed: int | None
 
 
+@checked
 def cgvst(
     model: HookedModel,
     items: Items,
@@ -177,6 +179,7 @@ def cgvst(
     return UnitMap(work.space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", provenance)
 
 
+@checked
 def item_scores(
     model: HookedModel,
     items: Items,

@@ -35,6 +35,7 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.text_files import delimited_rows, json_file, json_lines
 from tl_fbn.units import html_table
 
@@ -42,6 +43,7 @@ InstructionPlace = Literal["first", "every", "system"]
 Message = dict[str, str]
 
 
+@checked
 @dataclass(frozen=True)
 class Example:
     """One row of a task: what is to be done, to what, and the right answer.
@@ -93,6 +95,7 @@ class Chats(Sequence[list[Message]]):
         return html_table(f"{self!r}. The first:", ("role", "content"), rows)
 
 
+@checked
 def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n: int | None = None) -> list[Example]:
     """The rows of a task, from a file.
 
@@ -131,6 +134,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     return found[:n]
 
 
+@checked
 def few_shot_chats(
     examples: Sequence[Any],
     *,

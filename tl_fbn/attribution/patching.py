@@ -31,12 +31,14 @@ from tl_fbn.attribution.aggregation import Sums
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 Text = str | Sequence[int]
 PatchedPositions = Literal["last", "all"]
 
 
+@checked
 def attribution_patching(
     model: HookedModel,
     clean: Sequence[Text],
@@ -104,6 +106,11 @@ def attribution_patching(
                 "a position must be the same in both"
             )
         right, wrong = (_first_token(tokenizer, one, answer, ids, delimiter, settings) for answer in both)
+        every = (*ids, *changed, right, wrong)
+        if d_vocab is not None and not 0 <= min(every) <= max(every) < d_vocab:
+            raise InputError(
+                f"pair {number} has token ids {min(every)} to {max(every)}, the vocabulary is 0 to {d_vocab - 1}"
+            )
         if right == wrong:
             raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
         last = len(ids) - 1

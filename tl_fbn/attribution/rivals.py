@@ -46,6 +46,7 @@ from tl_fbn.attribution.cgvst import TextOptions, cgvst
 from tl_fbn.attribution.gradient_points import gradient_points
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 
@@ -57,6 +58,7 @@ class RivalOptions(TextOptions, total=False):
     progress: bool
 
 
+@checked
 def gradient_x_activation(
     model: HookedModel,
     items: Items,
@@ -104,6 +106,7 @@ def gradient_x_activation(
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
+@checked
 def taylor(
     model: HookedModel,
     items: Items,
@@ -145,6 +148,7 @@ def taylor(
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
 
 
+@checked
 def integrated_gradients(
     model: HookedModel,
     items: Items,

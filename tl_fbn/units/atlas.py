@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, InputKeyError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.dice import dice_table
@@ -32,6 +33,7 @@ from tl_fbn.units.space import Provenance, UnitSpace
 _ARRAY_FIELDS = ("maps", "stability", "stability_p", "explained", "noise_iq")  # each an array, or None if not measured
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_profile"):
     """Named networks of one space, in order, with the maps they were thresholded from.
@@ -90,6 +92,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
     @classmethod
+    @checked
     def from_networks(cls, networks: Mapping[str, Network]) -> Atlas:
         """An atlas of networks of any origin, without maps.
 
@@ -107,7 +110,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return cls(next(iter(networks.values())).space, networks)
 
     def __getitem__(self, name: str) -> Network:
-        if name not in self.networks:
+        if not isinstance(name, str) or name not in self.networks:
             raise InputKeyError(f"no network {name!r} in this atlas; networks: {', '.join(self.networks)}")
         return self.networks[name]
 
@@ -117,6 +120,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     def __len__(self) -> int:
         return len(self.networks)
 
+    @checked
     def rename(self, names: Mapping[str, str]) -> Atlas:
         """The same atlas with some of its networks renamed.
 
@@ -137,6 +141,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             )
         return replace(self, networks=renamed)
 
+    @checked
     def union(self, names: Sequence[str] | None = None, *, name: str = "union") -> Network:
         """The units that are in any of several networks (the union mask of Liu et al. 2025).
 
@@ -207,6 +212,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         arrays |= {} if noise is None else {"noise_iq": np.array(noise, dtype=float)}
         return arrays, {**about, "converged": origin.pop("converged", None), "provenance": origin}
 
+    @checked
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The networks as plain JSON, which needs no tl_fbn to read: units by layer, and stability if it was measured.
 
@@ -228,6 +234,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return exchange.written(about, path)
 
     @classmethod
+    @checked
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, names: Sequence[str] | None = None) -> Atlas:
         """An atlas from JSON, or from lists, arrays or tensors of units that somebody released.
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int, Int8
 
 from tl_fbn.arguments import as_integer, layer_numbers, number_array
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.html_tables import html_table
@@ -34,6 +35,7 @@ def _no_signs() -> Int8[np.ndarray, " none"]:
     return np.zeros(0, np.int8)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Network(Result, step="networks", picture="layer_profile"):
     """A named set of units, with set algebra and, where they are known, signs.
@@ -81,6 +83,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
     @classmethod
+    @checked
     def from_indices(
         cls,
         space: UnitSpace,
@@ -145,6 +148,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         """For every layer its (unit,) booleans, as views of :attr:`members`."""
         return [self.members[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
+    @checked
     def restrict(self, *, layers: Iterable[int]) -> Network:
         """The part of the network that lies in some layers; the space stays the same.
 
@@ -161,6 +165,7 @@ class Network(Result, step="networks", picture="layer_profile"):
             in_layers[self.space.layer_slice(layer)] = True
         return replace(self, members=self.members & in_layers)
 
+    @checked
     def rename(self, name: str) -> Network:
         """The same network under another name.
 
@@ -240,6 +245,7 @@ class Network(Result, step="networks", picture="layer_profile"):
             }
         )
 
+    @checked
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The network as plain JSON, which needs no tl_fbn to read: its units by layer, numbered within the layer.
 
@@ -273,6 +279,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         }
 
     @classmethod
+    @checked
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, name: str | None = None) -> Network:
         """A network from JSON, or from lists, arrays or tensors of units that somebody released.
 

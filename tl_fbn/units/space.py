@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Int
 
 from tl_fbn.arguments import as_integer, whole_number
-from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.errors import InputError, InputIndexError, InputKeyError, visible
+from tl_fbn.signatures import checked
 
 Provenance = Mapping[str, Any]
 
@@ -48,6 +49,7 @@ def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
     return {"of": parts, **pooled_prompts(one.provenance for one in networks.values())}
 
 
+@checked
 @dataclass(frozen=True)
 class UnitSpace:
     """The units of one site of a model: the name of the site, and the number of units in every layer.
@@ -150,13 +152,24 @@ class UnitSpace:
         return {"site": self.site, "widths": list(self.widths), "model": self.model, "weights": self.weights}
 
     @classmethod
+    @checked
     def from_about(cls, about: Mapping[str, Any]) -> UnitSpace:
         """The space from the values that :meth:`about` gave.
 
         Args:
             about: The keys ``site``, ``widths``, ``model`` and ``weights``.
+
+        Raises:
+            InputKeyError: A key is missing.
         """
-        return cls(about["site"], tuple(about["widths"]), about["model"], about["weights"])
+        if missing := [name for name in ("site", "widths", "model", "weights") if name not in about]:
+            raise InputKeyError(
+                f"the description of a unit space lacks {', '.join(missing)}; UnitSpace.about writes it"
+            )
+        widths = about["widths"]
+        return cls(
+            about["site"], tuple(widths) if isinstance(widths, list) else widths, about["model"], about["weights"]
+        )
 
     def stated(self) -> dict[str, Any]:
         """The keys that open the JSON of a network: model, site, widths, and the digest of the weights if known."""
@@ -165,8 +178,9 @@ class UnitSpace:
 
     def describe(self) -> str:
         """The space in words, as ``gpt2 mlp.neurons (12 x 3072)``."""
-        return f"{self.model} {self.site} ({shape_words(self.widths)})"
+        return visible(f"{self.model} {self.site} ({shape_words(self.widths)})")
 
+    @checked
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:
         """Raise an error unless another space is equal to this one.
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 
 from tl_fbn.arguments import number_array, refuse_doubled_columns
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
 from tl_fbn.units.prose import space_in_words
@@ -37,6 +38,7 @@ SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correl
 """Kinds of maps in which a large negative value means as much as a large positive one."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class UnitMap(Result, step="scores", picture="unit_map"):
     """One number for every unit, and what kind of number it is.
@@ -84,6 +86,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         """For every layer its (unit,) values, as views of :attr:`values`."""
         return [self.values[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
+    @checked
     def top(
         self,
         amount: int | float,
@@ -193,6 +196,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         )
 
     @classmethod
+    @checked
     def from_dataframe(
         cls,
         table: pd.DataFrame,

@@ -83,6 +83,16 @@ def test_a_layer_may_lose_all_of_its_neurons(model):
     assert fbn.Scanner(small).space.widths == (0, 2)
 
 
+def test_a_layer_of_gpt2_that_would_lose_all_of_its_neurons_is_named():
+    """Its projections (Conv1D) do not run without a neuron, which Linear ones do: no fault of the weights."""
+    model = bridged(tiny_gpt2())
+    space = half(model).space
+    with pytest.raises(fbn.InputError, match=r"no neuron is left of layer 0, .*Conv1D.*; keep at least one neuron"):
+        prune(model, keep=fbn.Network.from_indices(space, [(1, 3), (1, 20)]))
+    with pytest.raises(fbn.InputError, match="no neuron is left of layer 0, 1"):
+        prune(model, keep=fbn.Network.from_indices(space, []))
+
+
 def test_dense_layers_of_mixtures_can_be_pruned(tmp_path):
     mixed = MIXTURES["Qwen3Moe"]
     model = mixed.bridged(mixed.build())

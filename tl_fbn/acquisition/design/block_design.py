@@ -40,6 +40,7 @@ import pandas as pd
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
 from tl_fbn.acquisition.design.prompt_forms import ALLOWED, Prompt, checked_prompt, checked_prompts
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -114,6 +115,7 @@ class BlockDesign(Result, step="design"):
         """Number of rows, over all runs; a row is one token position."""
         return self.n_blocks * self.tokens_per_block
 
+    @checked
     def events(self, run: int) -> pd.DataFrame:
         """The blocks of one run as a table of events.
 
@@ -181,6 +183,7 @@ class BlockDesign(Result, step="design"):
         return html_table(repr(self), ("run", "blocks"), rows)
 
 
+@checked
 def block_design(
     conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]] | Sequence[Sequence[Mapping[str, str]]]],
     *,

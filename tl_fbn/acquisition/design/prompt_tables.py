@@ -12,9 +12,11 @@ import os
 from pathlib import Path
 
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.text_files import delimited_rows, delimiter_of, swallowed_rows
 
 
+@checked
 def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read conditions and prompts from a table with the columns ``condition`` and ``prompt``.
 

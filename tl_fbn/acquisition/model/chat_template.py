@@ -48,11 +48,13 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.template_text import TemplateText, template_text
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
 Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
 
 
+@checked
 def token_layout(
     model: HookedModel,
     item: Item,

@@ -15,12 +15,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 
 from tl_fbn.acquisition.model.hidden_weights import bit_sum, lasting_frequencies, packed_weights, tensor_digest
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import Kind
 
 FIRED = "_tl_fbn_fired"  # attribute of a hook point, while it is watched: the digests of the edits that acted there
 _SMALL = 64 << 20  # bytes of weights that one thread has hashed before others have started
@@ -48,7 +49,15 @@ if TYPE_CHECKING:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
-    HookedModel = Any  # at run time require_model refuses what is no model, with a message for users
+    # at run time a model is what can be hooked, whatever its class; tl_fbn.signatures reads the kind
+    HookedModel = Annotated[
+        Any,
+        Kind(
+            lambda value: not _lacking(value),
+            "a TransformerLens model",
+            says=lambda value: _refusal(value, _lacking(value)),
+        ),
+    ]
 
 
 @runtime_checkable
@@ -70,12 +79,22 @@ def require_model(model: HookedModel) -> None:
     Raises:
         InputTypeError: It lacks something of :class:`HookedModel`; the message says what.
     """
+    if missing := _lacking(model):
+        raise InputTypeError(_refusal(model, missing))
+
+
+def _lacking(model: Any) -> list[str]:
+    """What a model needs and this one has not."""
     missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
-    if missing or not callable(model):
-        raise InputTypeError(
-            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a "
-            "TransformerLens model, e.g. TransformerBridge.boot_transformers(name)"
-        )
+    return missing or ([] if callable(model) else ["__call__"])
+
+
+def _refusal(model: Any, missing: Sequence[str]) -> str:
+    """The sentence that refuses what is no model."""
+    return (
+        f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing)}); give a TransformerLens model, "
+        "e.g. TransformerBridge.boot_transformers(name)"
+    )
 
 
 def require_eval(model: HookedModel, what: str) -> None:
@@ -138,6 +157,22 @@ def model_label(model: HookedModel) -> str:
 def model_device(model: HookedModel) -> torch.device:
     """Where token ids go: the device of the first parameter (the embedding, also on models split over devices)."""
     return next(model.parameters()).device
+
+
+def require_device(device: str) -> None:
+    """Raise an error unless PyTorch knows a device and this machine has it.
+
+    Args:
+        device: Name of the device, e.g. ``"cpu"`` or ``"cuda:1"``.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or built without it
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"device={device!r} cannot be used ({reason}); give cpu, cuda or cuda:0 ...") from error
 
 
 def context_length(model: HookedModel) -> int | None:

@@ -20,6 +20,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Tokens = Literal["special", "all", "answer", "content", "random"]
 Groups = Literal["turns"] | int | None
@@ -61,6 +62,7 @@ class TokenLayout:
     texts: tuple[str, ...] = ()
     used: tuple[tuple[int, ...], ...] = ()
 
+    @checked
     def positions(self, tokens: Tokens = "special", *, seed: int | None = None) -> list[int]:
         """Positions of one kind of token, ascending, without position 0, which nothing predicts.
 
@@ -98,6 +100,7 @@ class TokenLayout:
             found += rng.choice(in_turn, n, replace=False).tolist()
         return sorted(found)
 
+    @checked
     def grouped(
         self, tokens: Tokens = "special", groups: Groups = "turns", *, seed: int | None = None
     ) -> list[list[int]]:

@@ -37,6 +37,7 @@ from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import numbers_of_column, refuse_doubled_columns
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.text_files import delimited_table, json_file
 
 _REQUIRED_COLUMNS = ("onset", "duration", "trial_type")
@@ -45,6 +46,7 @@ _ROUNDING_TOLERANCE = 1e-6  # errors of rounding that are overlooked, in rows or
 _MAX_EXACT_ROWS = 2.0**53  # larger floats skip whole numbers, so that rows could not be told apart
 
 
+@checked
 def write_events(
     source: BlockDesign | Recording | Sequence[pd.DataFrame],
     folder: str | os.PathLike,
@@ -97,6 +99,7 @@ def write_events(
     return paths
 
 
+@checked
 def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = None) -> pd.DataFrame:
     """Read a BIDS events file, from this package or another tool; :meth:`Recording.from_arrays` takes such tables.
 

@@ -31,7 +31,9 @@ from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
 from tl_fbn.acquisition.recording.run_files import open_runs, write_runs
-from tl_fbn.errors import InputError
+from tl_fbn.arguments import whole_number
+from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Result
@@ -68,6 +70,7 @@ class Recording(Result, Sequence, step="recording"):
     path: Path | None = None
 
     @classmethod
+    @checked
     def open(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; only descriptions are read, no activations.
 
@@ -91,6 +94,7 @@ class Recording(Result, Sequence, step="recording"):
         return cls(spaces, runs_of, about, path)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         activations: Sequence[Sequence[Any]],
@@ -155,6 +159,7 @@ class Recording(Result, Sequence, step="recording"):
         return Recording.open(Path(path))
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; the name that all results have for it, and the same as :meth:`open`.
 
@@ -170,6 +175,7 @@ class Recording(Result, Sequence, step="recording"):
         """
         return cls.open(path)
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write a recording of one site to a folder; runs of it that are there already are left alone.
 
@@ -214,6 +220,7 @@ class Recording(Result, Sequence, step="recording"):
             )
         return 0
 
+    @checked
     def site(self, name: str) -> Recording:
         """The recording of one site alone, with the same rows, events and row tables; nothing is copied.
 
@@ -231,6 +238,7 @@ class Recording(Result, Sequence, step="recording"):
         index = self.sites.index(name)
         return Recording((self.spaces[index],), (self.runs_of[index],), self.about, self.path)
 
+    @checked
     def pool(self, how: Pool) -> Recording:
         """One row a prompt, in memory: the row of its last token, or the mean of its rows.
 
@@ -356,6 +364,8 @@ class Recording(Result, Sequence, step="recording"):
         return sections
 
     def __getitem__(self, index: int) -> Run:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not isinstance(index, slice) and not -len(self) <= whole_number(index, "run") < len(self):
+            raise InputIndexError(f"run {index} is not in this recording; runs: 0 to {len(self) - 1}")
         return self.runs[index]
 
     def __len__(self) -> int:

@@ -32,6 +32,7 @@ from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
 from tl_fbn.arguments import as_integer, number_array
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 
@@ -70,6 +71,7 @@ class Run:
         # a run of which no layer was recorded still has its row table
         return next(iter(self.layers.values())).shape[0] if self.layers else len(self.rows)
 
+    @checked
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
         """Activations of one layer, all rows and units.
 

@@ -55,7 +55,8 @@ from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
 
 
@@ -92,6 +93,7 @@ class Scanner:
         InputError: The model has no such site or layer, or an option is none of those offered.
     """
 
+    @checked
     def __init__(
         self,
         model: HookedModel,
@@ -146,6 +148,7 @@ class Scanner:
             )
         return self.spaces[0]
 
+    @checked
     def plan(self, design: BlockDesign, path: str | os.PathLike | None = None) -> Plan:
         """Count the rows, units and bytes of a scan; the model does not run.
 
@@ -169,6 +172,7 @@ class Scanner:
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
     @serves_one_thread("a scan")
+    @checked
     def scan(
         self,
         design: BlockDesign,
@@ -223,11 +227,12 @@ class Scanner:
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._forward_passes(design, state)
-        with tqdm(total=n_rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
+        with tqdm(total=n_rows, desc=visible(f"scan {path.name}"), unit="row", disable=not progress) as bar:
             self._scan_runs(path, missing, runs, design, passes, key, hooks_id, state, bar)
         store.sweep_locks(path)
         return Recording.open(path)
 
+    @checked
     def stream(self, design: BlockDesign, *, hooks_id: str | None = None, progress: bool = True) -> Stream:
         """Feed an analysis while the model runs, and store nothing.
 

@@ -44,7 +44,8 @@ from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Words
 from tl_fbn.acquisition.scan.token_table import row_table
-from tl_fbn.errors import InputError
+from tl_fbn.arguments import whole_number
+from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.units import UnitSpace
 
 
@@ -158,6 +159,8 @@ class Stream(Sequence[StreamRun]):
 
     def __getitem__(self, index: int) -> StreamRun:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What is known of a run; its table is made anew at every access, so that a million rows need not be held."""
+        if not -len(self) <= whole_number(index, "run") < len(self):
+            raise InputIndexError(f"run {index} is not in this stream; runs: 0 to {len(self) - 1}")
         number = range(len(self))[index]  # negative numbers count from the end
         contexts = self.contexts[number]
         words = Words.of(contexts, carry=self.passes.carry)

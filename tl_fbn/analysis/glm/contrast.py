@@ -28,6 +28,7 @@ from scipy import special, stats
 from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 
@@ -136,6 +137,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         """
         return self._map(self._in_sd(self.estimate), "standardized")
 
+    @checked
     def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
         """Lower and upper end of a confidence interval of every unit, not corrected for the number of units.
 
@@ -183,6 +185,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         varies = self.variance_tested > 0
         return np.where(varies, 1.0 / np.sqrt(np.where(varies, self.variance_tested, 1.0)), 0.0)
 
+    @checked
     def threshold(
         self,
         *,

@@ -46,6 +46,7 @@ from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Drift = Literal["cosine", "polynomial", "none"]
 _NUISANCE_NAMES = (  # names that this file and confounds.py give to columns
@@ -71,6 +72,7 @@ class DesignOptions(TypedDict, total=False):
     degree: int | None
 
 
+@checked
 def design_matrix(
     run: Run | StreamRun,
     *,
@@ -160,6 +162,7 @@ def design_matrix(
     return pd.DataFrame(columns | added)
 
 
+@checked
 def from_token(token: str, label: str) -> Phases:
     """Phases of chat prompts: the rows from a special token on, up to the next special token, get a label.
 
@@ -199,7 +202,12 @@ def from_token(token: str, label: str) -> Phases:
 
 
 def _phase_labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
-    labels = np.array([str(label) for label in phases(run.rows)])
+    try:
+        labels = np.array([str(label) for label in phases(run.rows)])
+    except (TypeError, ValueError) as error:  # no function of a table, or one that returns no list
+        raise InputError(
+            f"phases must take the row table and return one label a row; it ended with: {error}"
+        ) from error
     if len(labels) != run.n_rows:
         raise InputError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
     return labels

@@ -24,6 +24,7 @@ from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast import Level
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 
@@ -88,6 +89,7 @@ class FContrast(Result, step="contrast"):
         explained = self.numerator * np.nan_to_num(self.statistic, posinf=np.inf)
         return self._map(multiple_testing.explained_share(explained, self.dof), "partial_r2")
 
+    @checked
     def threshold(
         self,
         *,

@@ -29,11 +29,13 @@ from scipy import special, stats
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.glm.run_fit import ROUNDING
 from tl_fbn.errors import InputError, either, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 Pool = Literal["last", "mean"]
 
 
+@checked
 def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "last", absolute: bool = True) -> UnitMap:
     """Welch's t between the prompts of two conditions, with one number for each prompt and unit.
 
@@ -85,6 +87,7 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
     return _localizer_map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
 
 
+@checked
 def activation_difference(recording: Recording, condition: str, other: str) -> UnitMap:
     """Mean activation in one condition minus that in another, over rows.
 
@@ -108,6 +111,7 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
     )
 
 
+@checked
 def lape(
     recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95, condition: str | None = None
 ) -> UnitMap:
@@ -132,8 +136,11 @@ def lape(
         (unit,) minus the entropy, in nats; NaN for units that are left out.
 
     Raises:
-        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
+        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them; ``minimum``
+            is no quantile.
     """
+    if not 0 <= minimum <= 1:
+        raise InputError(f"minimum={minimum} is no quantile; give a number from 0 to 1")
     if condition is not None and condition not in conditions:
         raise InputError(f"condition must be one of those compared, {either(conditions)}; got {condition!r}")
     if len(set(conditions)) < 2:

@@ -48,6 +48,7 @@ from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
 from tl_fbn.analysis.glm.run_fit import ROUNDING
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result
@@ -122,6 +123,7 @@ class PermutationTest(Result, step="contrast"):
         above = len(extremes) - np.searchsorted(np.sort(reached), own, "left")
         return (1.0 + above) / (1.0 + len(extremes))
 
+    @checked
     def threshold(
         self,
         *,
@@ -213,6 +215,7 @@ class PermutationTest(Result, step="contrast"):
         return html_table(repr(self), ("layer", "unit", "t", "p"), rows)
 
 
+@checked
 def max_t(
     recording: Recording | Streamed | GLMFit,
     expression: str,

@@ -52,6 +52,7 @@ from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, red
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 IcaMethod = Literal["spatial", "temporal", "canica"]
@@ -76,6 +77,7 @@ class NetworkOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def find_networks(
     recording: Recording,
     n_components: int,

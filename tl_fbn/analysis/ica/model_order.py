@@ -31,6 +31,7 @@ from tl_fbn.analysis.ica.find_networks import IcaMethod, find_networks
 from tl_fbn.analysis.ica.reduction import Preparation, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -133,6 +134,7 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
         return html_table(repr(self), tuple(self.table), rows)
 
 
+@checked
 def choose_components(
     recording: Recording,
     candidates: Sequence[int],

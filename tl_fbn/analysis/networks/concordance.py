@@ -31,7 +31,9 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, rows_of_norm_one, shuffle_within_layers
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 from tl_fbn.units.prose import P_FORMULA
 from tl_fbn.units.result import TableResult
@@ -82,6 +84,7 @@ class Concordance(TableResult, step="comparison", picture="concordance"):
         )
 
 
+@checked
 def concordance(
     maps: Mapping[str, UnitMap | Atlas], *, seed: int, top: float = 0.05, n_null: int = 1000
 ) -> Concordance:
@@ -118,6 +121,7 @@ def concordance(
         InputError: Fewer than two maps, maps in different spaces, fewer units with a value than the share asks for, or
             two maps without a unit that has a value in both.
     """
+    share(top, "top")
     if len(maps) < 2:
         raise InputError(f"concordance compares at least two maps; got {len(maps)}")
     sources = {name: _MapsOfMethod.from_map_or_atlas(source, top) for name, source in maps.items()}

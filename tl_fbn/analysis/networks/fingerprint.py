@@ -46,6 +46,7 @@ from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
 from tl_fbn.analysis.networks.dual_regression import samples_of
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, html_table
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result
@@ -142,6 +143,7 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
         return html_table(repr(self), ("a", "b", "correlation"), rows)
 
 
+@checked
 def fingerprint(
     first: Recording,
     second: Recording,
@@ -215,6 +217,7 @@ def fingerprint(
     return Fingerprint(names, correlation, np.array(null), len(pairs), about)
 
 
+@checked
 def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
     """A threshold of the score, and how often it errs on pairs that are known to be related or not.
 

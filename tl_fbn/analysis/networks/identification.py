@@ -47,7 +47,9 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
@@ -142,6 +144,7 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
         return html_table(repr(self), ("true", *self.tasks), rows)
 
 
+@checked
 def identify_task(
     recordings: Mapping[str, Recording],
     *,
@@ -194,6 +197,7 @@ def identify_task(
         InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, a task without
             its network or condition, or prompts that are on both sides of a comparison.
     """
+    share(top, "top")
     one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
         raise InputError(f"identify_task tells tasks apart; got {len(recordings)}")

@@ -31,7 +31,9 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.identification import origins, run_maps
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import top_mask
 from tl_fbn.units.result import TableResult
 
@@ -62,6 +64,7 @@ class Reliability(TableResult, step="comparison"):
         return f"Reliability of {len(self)} tasks: ICC(2,1) {icc.min():.2f} to {icc.max():.2f}"
 
 
+@checked
 def reliability(
     recordings: Mapping[str, Recording],
     *,
@@ -87,7 +90,10 @@ def reliability(
         InputError: A task with fewer than two runs, recordings of different units, or a task that is no condition of
             its recording and has no contrast.
     """
+    share(top, "top")
     maps = run_maps(recordings, contrasts)
+    if not maps:
+        raise InputError("reliability compares runs of at least one task; got no recording")
     if short := [task for task, runs in maps.items() if len(runs) < 2]:
         raise InputError(f"reliability compares runs of one task; {', '.join(short)} has fewer than two")
     # maps of all tasks below each other, (map, unit), and the number of the task that each is of

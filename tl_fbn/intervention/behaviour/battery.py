@@ -36,7 +36,7 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
 from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks, with_delimiter
@@ -49,9 +49,12 @@ from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
 from tl_fbn.intervention.behaviour.tasks import Text as Text
 from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, score_sequences
+from tl_fbn.kinds import shown
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Battery:
     """Named tasks, each with items that have right answers.
@@ -80,6 +83,7 @@ class Battery:
             raise InputError("a battery needs at least one task; got none")
 
     @classmethod
+    @checked
     def from_pairs(
         cls,
         tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]],
@@ -106,6 +110,7 @@ class Battery:
         return cls(pair_tasks(tasks, delimiter), prepend_bos=prepend_bos)
 
     @classmethod
+    @checked
     def from_texts(cls, tasks: Mapping[str, Sequence[Text]], *, prepend_bos: bool | None = None) -> Battery:
         """A battery of passages, measured by their log-likelihood and perplexity.
 
@@ -116,6 +121,7 @@ class Battery:
         return cls(text_tasks(tasks), prepend_bos=prepend_bos)
 
     @classmethod
+    @checked
     def from_chats(
         cls,
         tasks: Mapping[str, Sequence[Any]],
@@ -142,6 +148,7 @@ class Battery:
         return cls(chat_tasks(tasks, Layouts(tokenizer, bos_eos=bos_eos, chat_template_kwargs=chat_template_kwargs)))
 
     @classmethod
+    @checked
     def from_choices(
         cls,
         tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]],
@@ -176,6 +183,7 @@ class Battery:
         return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
 
     @classmethod
+    @checked
     def from_jsonl(
         cls,
         path: str | os.PathLike,
@@ -209,6 +217,7 @@ class Battery:
         made = read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored)
         return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
 
+    @checked
     def limit(self, n: int) -> Battery:
         """The first items of every task.
 
@@ -233,6 +242,7 @@ class Battery:
             )
         return self._of({**self.tasks, **other.tasks})
 
+    @checked
     def select(self, names: Sequence[str]) -> Battery:
         """A battery of some of the tasks.
 
@@ -247,6 +257,7 @@ class Battery:
         """A battery of other tasks with the settings of this one."""
         return Battery(tasks, prepend_bos=self.prepend_bos)
 
+    @checked
     def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
         """Number of tokens, padding included, of every forward pass that :meth:`score` makes.
 
@@ -256,6 +267,7 @@ class Battery:
         """
         return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
 
+    @checked
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
         """Digests of every task's prompts, alone and with each answer: what a network must not have been found on.
 
@@ -265,6 +277,8 @@ class Battery:
         Returns:
             Name of a task to its digests, which compare with those in the provenance of networks and recordings.
         """
+        if tokenizer is not None and not hasattr(tokenizer, "bos_token_id"):
+            raise InputTypeError(f"tokenizer must be the model's own, or None; got {shown(tokenizer)}")
         # kept, because every network of a study is compared with the same items
         if not (self._digest_cache and self._digest_cache[0] is tokenizer):
             found = {
@@ -291,6 +305,7 @@ class Battery:
         }
 
     @serves_one_thread("scoring")
+    @checked
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.
 
@@ -309,6 +324,7 @@ class Battery:
         hits, sums, said = score_sequences(model, prepared)
         return {name: layout.scores(hits, sums, prepared.counts, said) for name, layout in prepared.layouts.items()}
 
+    @checked
     def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
         """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
@@ -340,6 +356,7 @@ class Battery:
         ]
         return pd.DataFrame(lines)
 
+    @checked
     def respond(
         self,
         model: HookedModel,
@@ -391,9 +408,8 @@ class Battery:
         return cache[2]
 
     def __repr__(self) -> str:
-        return f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: " + ", ".join(
-            f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items()
-        )
+        tasks = ", ".join(f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items())
+        return visible(f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: {tasks}")
 
     def _repr_html_(self) -> str:
         rows = [

@@ -39,6 +39,7 @@ from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
 from tl_fbn.intervention.behaviour.item_tokens import check_ids, padded
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -136,6 +137,7 @@ class Responses(Result, step="answers"):
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def judge(
     tasks: Mapping[str, Task],
     texts: Mapping[str, Sequence[str]],
@@ -173,7 +175,11 @@ def judge(
     for name, task in tasks.items():
         _require_questions(task, len(texts[name]))
         given_parser = parser.get(name) if isinstance(parser, Mapping) else parser
-        is_loop = _word_loops(texts[name]) if loop is None else loop[name]
+        is_loop = _word_loops(texts[name]) if loop is None else loop.get(name)
+        if is_loop is None or np.shape(is_loop) != (len(texts[name]),):
+            raise InputError(
+                f"loop= must say of every text of {name} whether it is a loop: {len(texts[name])} booleans"
+            )
         rows_of_task = _judge_task(task, [text.strip() for text in texts[name]], given_parser, is_loop)
         table[name] = _summary_line(task, rows_of_task)
         rows.extend(rows_of_task)
@@ -323,13 +329,24 @@ def _judge_task(
     for item, text, looped in zip(task.items, texts, loop, strict=True):
         # choices whose items differ in their alternatives have a parser an item; open answers have none
         parse = _word_parser(item.alternatives) if parser_of_task is None and task.kind == "choice" else parser_of_task
-        label = parse(text) if parse else None  # None: open answer, or unparsable
+        label = _parsed(parse, text) if parse else None  # None: open answer, or unparsable
         accepted = _accepted_texts(task, item)
         exact = _plain_text(text) in accepted
         right = label is not None and _plain_text(label) in accepted if parse else exact
         answer = str(item.alternatives[0])
         rows.append(_JudgedResponse(task.name, text, answer, label, parse is None, exact, right, bool(looped)))
     return rows
+
+
+def _parsed(parse: Parser, text: str) -> str | None:
+    """The label that a parser finds; an error where it returns something else, or cannot read the text."""
+    try:
+        label = parse(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"parser must take a text and return a label or None; of {text!r} it said: {error}") from error
+    if label is not None and not isinstance(label, str):
+        raise InputError(f"parser must return a label or None; of {text!r} it returned {label!r}")
+    return label
 
 
 def _summary_line(task: Task, rows: list[_JudgedResponse]) -> dict[str, Any]:

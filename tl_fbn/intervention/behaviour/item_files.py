@@ -34,6 +34,7 @@ from tl_fbn.acquisition.design.prompt_forms import checked_prompts
 from tl_fbn.arguments import as_integer, whole_number
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text, checked_part
+from tl_fbn.kinds import shown
 from tl_fbn.text_files import json_value, text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
@@ -199,8 +200,8 @@ def _choice_of_mapping(fields: Mapping[str, Any], template: str | None, scored: 
 
 def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     """The item of (prompt, alternatives, answer), each prompt and alternative a string or token ids."""
-    if len(given) != 3:
-        raise InputError(f"it has {len(given)} parts")
+    if not isinstance(given, (list, tuple)) or len(given) != 3:
+        raise InputError(f"it is {shown(given)}")
     prompt, alternatives, answer = given
     alternatives = [checked_part(one, "an alternative") for one in checked_prompts(alternatives, "its alternatives")]
     if len(alternatives) < 2:

@@ -48,6 +48,7 @@ from jaxtyping import Bool, Int
 from scipy import stats
 
 from tl_fbn.intervention.behaviour.tasks import Scores, Task
+from tl_fbn.signatures import checked
 
 CONSTANT = 0.9  # share of the outputs
 LONGEST_BLOCK = 8  # tokens
@@ -76,6 +77,7 @@ class Monitors:
     flag: str
 
 
+@checked
 def monitor(task: Task, scores: Scores) -> Monitors:
     """Whether a model still answers a task, or gives one output, no answer, or loops.
 

@@ -34,11 +34,12 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import claim
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
 from tl_fbn.arguments import layer_numbers
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
 from tl_fbn.interrupts import Uninterrupted
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
 from tl_fbn.intervention.hooks.replacements import Lines
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 
@@ -67,6 +68,7 @@ class Intervention(Uninterrupted["Intervention"]):
     description: str
     edits: dict[str, LayerEdit]
 
+    @checked
     def fwd_hooks(self, model: HookedModel | None = None) -> list[tuple[str, Callable[..., Any]]]:
         """The edits as hooks of your own, for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``.
 
@@ -102,7 +104,7 @@ class Intervention(Uninterrupted["Intervention"]):
         return self
 
     def __repr__(self) -> str:
-        return f"{self.description}: {self.network!r}"
+        return visible(f"{self.description}: {self.network!r}")
 
 
 def intervention_with_values(

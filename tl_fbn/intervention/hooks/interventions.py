@@ -55,9 +55,11 @@ from tl_fbn.intervention.hooks.layer_edit import Op
 from tl_fbn.intervention.hooks.positions import Positions, Where, where
 from tl_fbn.intervention.hooks.references import require_same_weights, required_reference
 from tl_fbn.intervention.hooks.replacements import Replacement, ReplacementMethod, standard_deviation
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 
+@checked
 def inhibit(
     model: HookedModel,
     network: Network,
@@ -163,6 +165,7 @@ class _Silencer:
         return Intervention(self.model, network, f"inhibit ({self.method}{positions_in_words(self.at)})", edits)
 
 
+@checked
 def amplify(
     model: HookedModel,
     network: Network,
@@ -251,6 +254,7 @@ def strengthened(
     return intervention_with_values(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
 
 
+@checked
 def clamp(
     model: HookedModel,
     network: Network,
@@ -328,6 +332,7 @@ def clamp(
     return intervention_with_values(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
 
 
+@checked
 def retain(
     model: HookedModel,
     network: Network,

@@ -39,6 +39,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 
 FILE = "tl_fbn_pruned.safetensors"
 # names that architectures give to "this model has biases" in their configs
@@ -55,6 +56,7 @@ def equip(small: Any) -> None:
     small.save_pretrained = partial(save_pruned, small)
 
 
+@checked
 def save_pruned(small: Any, folder: str | os.PathLike) -> None:
     """Write a pruned model as a Hugging Face folder; ``small.save_pretrained`` is this function.
 
@@ -117,6 +119,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         )
 
 
+@checked
 def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     """Load what ``small.save_pretrained(folder)`` wrote, as a bridge with the widths that it had.
 
@@ -146,6 +149,7 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     import transformers
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    host.require_device(device)
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise FileNotFoundError(f"no {FILE} in {folder}; give the folder that small.save_pretrained(folder) was given")

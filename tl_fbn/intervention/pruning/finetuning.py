@@ -47,6 +47,7 @@ from tl_fbn.acquisition.model.sites import fits, resolve_site
 from tl_fbn.errors import InputError
 from tl_fbn.interrupts import Uninterrupted
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 
@@ -171,6 +172,7 @@ def _give_back_gradient(parameter: torch.nn.Parameter, required: bool, gradient:
     parameter.grad = gradient
 
 
+@checked
 def only_network(model: HookedModel, network: Network) -> NetworkTraining:
     """Let only a network's weights learn, while a block of code runs; any training loop can be that code.
 

@@ -54,12 +54,14 @@ from tl_fbn.intervention.pruning.compensation import Means, held_at, means_of_re
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_ratio import NEURONS, protected_layers, spread
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 # names that architectures give to the number of neurons of a layer in their configs
 _CONFIG_WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_dim", "d_ff")
 
 
+@checked
 def prune(
     model: HookedModel,
     keep: Network | None = None,
@@ -112,9 +114,10 @@ def prune(
     Raises:
         InputTypeError: The model is no bridge (an old HookedTransformer).
         InputError: Not exactly one of ``keep`` and ``remove`` is given (or ``heads`` alone); the units are of another
-            space; protected layers leave nothing to prune; the model would drop out activations at random; its logits
-            are not those of its Hugging Face weights (hooks, compatibility mode); or the logits of the small model
-            differ from those of the masked one.
+            space; protected layers leave nothing to prune; no neuron is left of a layer of GPT-2's kind, which does not
+            run without any; the model would drop out activations at random; its logits are not those of its Hugging
+            Face weights (hooks, compatibility mode); or the logits of the small model differ from those of the masked
+            one.
 
     Source: functional network pruning, arXiv:2508.05239 (2025); bias from An et al. 2024 (FLAP).
     """
@@ -132,6 +135,7 @@ def prune(
         intact = model(ids)
     plain = surgery.plain_copy(model, [layer for layer, width in enumerate(space.widths) if width])
     require_same_logits(logits_of(plain.model, ids), intact, not_the_weights(model))
+    surgery.require_neurons(plain, [layer for layer, gone in enumerate(removed.by_layer()) if gone.size and gone.all()])
     # 2. neurons: the bias first, because it needs the columns of the down projection that the cut takes away
     means, source = _means_and_source(model, removed, compensate, batch_size, progress)
     for layer, gone in enumerate(removed.by_layer()):

@@ -27,11 +27,13 @@ from tl_fbn.acquisition.model.host import HookedModel, blocks_of
 from tl_fbn.acquisition.model.sites import fits, resolve_site
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 NEURONS = "mlp.neurons"
 
 
+@checked
 def keep_for_ratio(
     model: HookedModel,
     scores: UnitMap | Atlas,

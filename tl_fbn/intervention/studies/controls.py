@@ -36,10 +36,12 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
 
 ControlKind = Literal["random", "activity", "rotated"]
@@ -47,6 +49,7 @@ NEAREST = 0.02  # share of a layer's other units (at least five) among which the
 Features = Float[np.ndarray, "feature unit"]
 
 
+@checked
 def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
@@ -71,8 +74,17 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     Raises:
         InputError: With features, a layer that has fewer other units than members.
     """
-    rng = np.random.default_rng(seed)
     space = network.space
+    if n < 0:
+        raise InputError(f"n={n} controls; give 0 or more")
+    if features is not None:
+        features = number_array(features, "features")
+        if features.ndim != 2 or not len(features) or features.shape[1] != space.n_units:
+            raise InputError(
+                f"features have shape {features.shape}; give (feature, unit) numbers of {space.n_units} units, as "
+                "studies.unit_features does"
+            )
+    rng = np.random.default_rng(seed)
     counts = network.per_layer()
     spans = [space.layer_slice(layer) for layer in range(space.n_layers)]
     # of each layer with members, and each member, the units that may stand for it, nearest first
@@ -119,6 +131,7 @@ def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
     return signed
 
 
+@checked
 def unit_features(model: HookedModel, recording: Recording) -> Features:
     """How large a unit is: its mean \\|activation\\|, and the norm of its outgoing weights.
 
@@ -210,6 +223,7 @@ def balances(
     return differences
 
 
+@checked
 def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
@@ -270,6 +284,7 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
+@checked
 def untrained(model: HookedModel, *, seed: int) -> Any:
     """A model of the same architecture and tokenizer with random weights.
 

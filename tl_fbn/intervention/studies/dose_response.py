@@ -62,6 +62,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     resamples,
     score_interval,
 )
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Result
@@ -219,6 +220,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def dose_response(
     model: HookedModel,
     network: Network | UnitMap,

@@ -48,7 +48,7 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.intervention import Intervention
@@ -57,7 +57,8 @@ from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
-from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, metric_of, spans
+from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, check_metric, metric_of, spans
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 # the gains that are tried unless others are asked for
@@ -141,6 +142,7 @@ class _CalibrationBench:
         return {id(b): by_item(b.score(self.model, batch_size=self.batch_size)) for b in batteries}
 
 
+@checked
 def calibrate_gain(
     model: HookedModel,
     network: Network,
@@ -222,6 +224,7 @@ def calibrate_gain(
     one_of(controls, ControlRule, "controls")
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+    check_metric(metric)
     metric_of(battery.select([target]), metric)  # refuses a metric that the target does not have
     kind, amounts = _candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
     spread = spread_of(model, reference, network, allow_other_weights) if kind == "add_sd" else None
@@ -236,7 +239,9 @@ def calibrate_gain(
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
     changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
     control_amounts: list[float] = []
-    with tqdm(total=len(amounts) + n_controls, desc=f"calibrating {network.name}", disable=not progress) as bar:
+    with tqdm(
+        total=len(amounts) + n_controls, desc=visible(f"calibrating {network.name}"), disable=not progress
+    ) as bar:
         table = []
         # step 2: all candidates on all calibration items, which the table shows, allowed or not
         for amount in amounts:

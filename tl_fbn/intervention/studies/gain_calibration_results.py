@@ -39,6 +39,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     spans,
 )
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -150,6 +151,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         draws = resamples(len(change), int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), number])
         return change_interval(change, metric, draws)
 
+    @checked
     def held_out(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """The chosen amount on the held-out items, one line a task, the target first.
 
@@ -237,6 +239,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         }
         return pd.DataFrame([line])
 
+    @checked
     def intervention(self, model: HookedModel, *, positions: Positions | None = None) -> Intervention:
         """:func:`.hooks.amplify` with the chosen amount; where that is none, it changes nothing.
 

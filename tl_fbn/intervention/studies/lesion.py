@@ -57,6 +57,7 @@ from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.intervention.studies.workers import in_order
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
 
 Rivals = Mapping[str, Mapping[str, Network]]
@@ -96,6 +97,7 @@ class LesionPlan:
         return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in asdict(self).items()])
 
 
+@checked
 def plan_lesions(
     model: HookedModel,
     networks: Mapping[str, Network],
@@ -163,6 +165,7 @@ class LesionOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def lesion_study(
     model: HookedModel,
     networks: Mapping[str, Network],

@@ -32,6 +32,7 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import TableResult
@@ -90,6 +91,7 @@ class Retention(TableResult, step="lesions", picture="retention_curve"):
         return f"Retention ({mode}) of {n_tasks} tasks with {sizes.min()} to {sizes.max()} networks"
 
 
+@checked
 def retention_curve(
     model: HookedModel,
     atlas: Atlas,

@@ -41,13 +41,14 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
@@ -152,6 +153,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             )
         return pd.DataFrame(lines).sort_values("spearman", ascending=False, ignore_index=True)
 
+    @checked
     def best(self, by: str = "spearman") -> str:
         """Name of the score that a column of the table puts first.
 
@@ -208,6 +210,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         return html_frame(repr(self), self.to_dataframe())
 
 
+@checked
 def validate_scores(
     model: HookedModel,
     scores: Mapping[str, UnitMap],
@@ -287,7 +290,7 @@ def validate_scores(
     }
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
-    with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
+    with tqdm(total=total, desc=visible(f"lesions of {task}"), unit="lesion", disable=not progress) as bar:
 
         def drops(networks: Iterable[Network]) -> Iterator[float]:
             """Score without a lesion minus score under each."""

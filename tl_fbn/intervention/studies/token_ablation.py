@@ -35,6 +35,7 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
+from tl_fbn.arguments import share
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -49,6 +50,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     resamples,
 )
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import TableResult
@@ -108,6 +110,7 @@ class TokenAblation(TableResult, step="scores", picture="special_tokens"):
         )
 
 
+@checked
 def token_ablation(
     model: HookedModel,
     chats: Mapping[str, Items],
@@ -178,6 +181,9 @@ def token_ablation(
     Raises:
         InputError: Fewer than two tasks, tasks without items in the battery, or items the networks were found on.
     """
+    share(alpha, "alpha")
+    if not tokens or not variants:
+        raise InputError("token_ablation compares at least one set of tokens= under one of variants=; got none")
     one_of(select, Selection, "select")
     check_metric(metric)
     if len(chats) < 2:

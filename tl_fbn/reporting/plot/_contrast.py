@@ -34,6 +34,7 @@ from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot import _unit_map as maps
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 
 Tested = Contrast | FContrast | PermutationTest
@@ -46,6 +47,7 @@ _BLUE = "#2166ac"
 _PALE = "#c8c8c8"
 
 
+@checked
 def contrast(
     contrast: Tested, *, fdr: float | None = 0.05, fwe: float | None = None, title: str | None = None
 ) -> Figure:

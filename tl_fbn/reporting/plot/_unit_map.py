@@ -21,6 +21,7 @@ from jaxtyping import Float32, Integer
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 UnitOrder = Literal["index", "sorted"]
@@ -29,6 +30,7 @@ BINNED_COLUMNS = 768  # bins of a wider layer, at most: none is narrower than a 
 _AS_INFINITE = 1e38  # drawn in place of infinity, whose cell plotly would leave empty
 
 
+@checked
 def unit_map(
     maps: UnitMap | Mapping[str, UnitMap],
     *,
