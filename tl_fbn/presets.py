@@ -5,8 +5,7 @@ Preset s2_block_glm: 6 settings stated by Nencka et al. 2023 (abstract), 8 ours
 
 A preset keeps the options of this package's functions that follow a paper, ready to be passed on, and the words in
 which the paper (or its released code) states them. Where a paper is silent, the preset makes a choice of its own and
-lists it under ``unknown``. A preset is not a reproduction: read its ``unknown`` before you compare numbers with the
-paper's.
+lists it under ``unknown``. A preset is no reproduction: read its ``unknown`` before you compare numbers.
 
 ================ ==================================================================================================
 preset           paper

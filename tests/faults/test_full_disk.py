@@ -11,13 +11,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.designs import small_design
-from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.recording import store
-
-
-@pytest.fixture
-def model():
-    return tiny_model()
 
 
 def test_what_killed_scans_left_counts_as_free(model, tmp_path, monkeypatch):

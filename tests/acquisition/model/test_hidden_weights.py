@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.helpers.models import bridged, tiny_llama
-from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.hidden_weights import bit_sum, content_digest, named_modules, packed_weights
+from tl_fbn.acquisition.model.weights import weights_digest
 
 
 class Packed(torch.nn.Module):
@@ -27,7 +27,7 @@ class Packed(torch.nn.Module):
 def test_packed_weights_are_in_the_digest() -> None:
     one, same, other = (torch.nn.Sequential(Packed(codes)) for codes in ([1, 2], [1, 2], [1, 3]))
     assert dict(packed_weights(one)) == dict(packed_weights(same)) != dict(packed_weights(other))
-    assert host.weights_digest(one) == host.weights_digest(same) != host.weights_digest(other)
+    assert weights_digest(one) == weights_digest(same) != weights_digest(other)
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # as other libraries' layers still hold them
@@ -44,13 +44,13 @@ def test_dynamic_frequencies_leave_no_trace_of_the_last_text() -> None:
     config.max_position_embeddings = 16
     model = bridged(type(tiny_llama())(config).eval())
     rope = next(one for _, one in named_modules(model.original_model) if "inv_freq" in one._buffers)
-    before, frequencies = host.weights_digest(model), rope.inv_freq.clone()
+    before, frequencies = weights_digest(model), rope.inv_freq.clone()
     with torch.no_grad():
         model(torch.arange(40)[None])
     assert not torch.equal(rope.inv_freq, frequencies)  # the pass wrote them
-    assert host.weights_digest(model) == before
+    assert weights_digest(model) == before
     rope.original_inv_freq.mul_(2)
-    assert host.weights_digest(model) != before
+    assert weights_digest(model) != before
 
 
 def test_one_bit_changes_the_sum() -> None:

@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.stores import N_ROWS, WIDTHS, write_run
+from tests.helpers.stores import N_ROWS, WIDTHS
 from tl_fbn.acquisition.recording import committed_run, descriptions
 from tl_fbn.acquisition.recording.descriptions import ABOUT_RUN, DATA, EVENTS, ROWS
 from tl_fbn.errors import InputError
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_run(tmp_path)
 
 
 def forge(folder: Path, *, checksum: bool = True, **changes: Any) -> None:

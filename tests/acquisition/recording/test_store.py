@@ -20,11 +20,6 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_run(tmp_path)
-
-
 # Layout and commit
 
 

@@ -7,8 +7,7 @@ import pytest
 from tokenizers import normalizers
 
 import tl_fbn as fbn
-from tl_fbn.acquisition.design.block_design import prompt_digest
-from tl_fbn.intervention.behaviour.item_tokens import Layout, encode_item, item_digests, padded
+from tl_fbn.intervention.behaviour.item_tokens import Layout, encode_item, padded
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
 
 
@@ -71,11 +70,6 @@ def test_a_layout_equals_a_loop_over_items(kind):
             expected = (counts[:shown].sum() + np.arange(counts[shown])).tolist()
             assert [token for token in scores.outputs[i] if token >= 0] == expected
         cursor = span.stop
-
-
-def test_digests_name_prompt_answers_both_and_further_texts():
-    found = item_digests(BatteryItem("a", ("b", "c"), ("d",)), None)
-    assert found == {prompt_digest(text) for text in ("a", "a b", "a c", "d")}
 
 
 def test_items_are_prepared_anew_where_the_tokenizer_was_changed_in_place(demo_model) -> None:

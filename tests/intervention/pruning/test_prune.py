@@ -16,6 +16,7 @@ from tests.helpers.pruning import IDS, TEXTS, close, half, logits, one_by_one
 from tests.helpers.recordings import blocks
 from tests.oracle.architectures import ARCHITECTURES, MIXTURES, Architecture, architecture
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.intervention.hooks.interventions import inhibit, retain
 from tl_fbn.intervention.pruning.checkpoint import load_pruned
 from tl_fbn.intervention.pruning.prune import prune
@@ -45,10 +46,10 @@ def test_small_equals_masked_on_every_architecture(arch):
 
 
 def test_the_intact_model_stays_as_it_is(model):
-    before, modes = host.weights_digest(model), [m.training for m in model.modules()]
+    before, modes = weights_digest(model), [m.training for m in model.modules()]
     ids = logits(model)
     prune(model, keep=half(model), compensate=TEXTS, progress=False)
-    assert host.weights_digest(model) == before
+    assert weights_digest(model) == before
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(logits(model), ids)
     assert host.active_edits(model) == []

@@ -14,8 +14,8 @@ Where the prompt ends and what the model writes begins is known from the first o
 3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
 
 A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
-method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`); only a lease that is lost, not closed, just when ^C comes
-may leave the reader's hooks, which read and change nothing. Threads do not see each other's passes. Cost: microseconds
+method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`). Of a lease that is lost, not closed, just when ^C comes,
+Python may drop the end; the next pass then makes up for it. Threads do not see each other's passes. Cost: microseconds
 a pass.
 """
 
@@ -63,7 +63,8 @@ class Reader:
     def __init__(self, entry_module: Any) -> None:
         self._entry_module = weakref.ref(entry_module)
         self._state = _ThreadState()
-        self._listeners: list[int] = []  # id() of the model as its user holds it, once for each lease
+        # for each lease a weak reference to it, and id() of the model as its user holds it
+        self._listeners: list[tuple[weakref.ref[Any], int]] = []
         self._handles: list[Any] = []  # of torch's hooks on the entry module
         # (id of the model, object, name of the method, (attribute before or None, replacement))
         self._replaced_methods: list[tuple[int, Any, str, Any]] = []
@@ -79,12 +80,17 @@ class Reader:
         """The innermost running pass of this thread; None where none runs."""
         return self._state.passes[-1] if self._state.passes else None
 
-    def open(self, model: Any) -> None:
+    def open(self, model: Any, lease: Any) -> tuple[weakref.ref[Any], int]:
         """Begin to listen for one more lease; the first puts the hooks on.
 
         Args:
             model: The model as its user holds it: a bridge, a Hugging Face model inside one, or a HookedTransformer.
+            lease: The lease, which is not kept alive.
+
+        Returns:
+            What :meth:`close` must be given.
         """
+        self._close_lost()
         entry_module: Any = self._entry_module()
         if not self._listeners:
             self._pad_token = getattr(tokenizer_of(model), "pad_token_id", None)
@@ -100,7 +106,7 @@ class Reader:
                     entry_module.register_forward_pre_hook(self._begin_pass, with_kwargs=True),
                     entry_module.register_forward_hook(self._end_pass, always_call=True),
                 ]
-        if id(model) not in self._listeners:
+        if not any(model_id == id(model) for _, model_id in self._listeners):
             # of the entry module once, and of every wrapper around it that is held by a user
             for owner in (model,) if entry_module is model or self._listeners else (model, entry_module):
                 for name in _GENERATE_METHODS:
@@ -108,17 +114,23 @@ class Reader:
                         self._replace_method(
                             model, owner, name, _FollowedGenerate(self, owner, name, getattr(owner, name))
                         )
-        self._listeners.append(id(model))
+        listener = (weakref.ref(lease), id(model))
+        self._listeners.append(listener)
+        return listener
 
     @unbroken
-    def close(self, model_id: int) -> None:
-        """Stop listening for one lease; the last takes the hooks off.
+    def close(self, listener: tuple[weakref.ref[Any], int]) -> None:
+        """Stop listening for one lease; the last takes the hooks off. Nothing happens where that is done already.
 
         Args:
-            model_id: ``id()`` of the model that :meth:`open` was given.
+            listener: What :meth:`open` returned.
         """
-        self._listeners.remove(model_id)
-        if model_id in self._listeners:
+        left = [one for one in self._listeners if one is not listener]
+        if len(left) == len(self._listeners):
+            return
+        self._listeners = left
+        model_id = listener[1]
+        if any(other == model_id for _, other in left):
             return
         # while others listen, only the methods of this user's own wrapper are put back
         still_needed = [
@@ -140,6 +152,11 @@ class Reader:
             self._handles = []
             self._state = _ThreadState()
 
+    def _close_lost(self) -> None:
+        """Close leases that are gone, although ^C kept their end from running."""
+        for listener in [one for one in self._listeners if one[0]() is None]:
+            self.close(listener)
+
     def _replace_method(self, model: HookedModel, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         self._replaced_methods.append((id(model), owner, name, (owner.__dict__.get(name), replacement)))
         object.__setattr__(owner, name, replacement)  # past torch's own __setattr__
@@ -148,6 +165,9 @@ class Reader:
         """A hook that does nothing; :func:`_reader_of` finds this reader by it where no other hook is on the module."""
 
     def _begin_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._close_lost()
+        if not self._listeners:  # nor any hook: this was the last call of one
+            return
         # all arguments by name, and among them whatever carries the texts
         known = dict(zip(self._argument_names, args, strict=False)) | kwargs
         given = next((known[name] for name in ("input_ids", "inputs_embeds", "input") if name in known), None)
@@ -248,8 +268,7 @@ class Lease:
 
     def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
-        reader.open(model)
-        self.close = weakref.finalize(self, reader.close, id(model))
+        self.close = weakref.finalize(self, reader.close, reader.open(model, self))
 
 
 @unbroken

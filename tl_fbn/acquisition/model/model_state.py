@@ -19,6 +19,7 @@ from tl_fbn.acquisition.model.fingerprint import Fingerprint, apart, fingerprint
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.settings import settings_of
 from tl_fbn.acquisition.model.sites import Tap
+from tl_fbn.acquisition.model.weights import is_on_cpu, weights_checksum, weights_digest
 from tl_fbn.errors import InputError
 
 PROBE_SHARE = 50.0  # a comparison takes no more than a fiftieth of the work behind it
@@ -31,7 +32,7 @@ class ModelState:
     Args:
         model: The model.
         taps: The hook points that the fingerprint looks at.
-        weights: Digest of the weights (:func:`.host.weights_digest`).
+        weights: Digest of the weights (:func:`.weights.weights_digest`).
         edits: The interventions in force (:func:`.host.active_edits`).
         fingerprint: Settings and numbers of a pass.
         checksum: What shows within this process whether weights changed.
@@ -57,8 +58,8 @@ class ModelState:
         started = time.perf_counter()
         seen = fingerprint(model, taps)
         seconds = time.perf_counter() - started
-        weights = host.weights_digest(model)
-        checksum = weights if host.is_on_cpu(model) else host.weights_checksum(model)
+        weights = weights_digest(model)
+        checksum = weights if is_on_cpu(model) else weights_checksum(model)
         return cls(model, taps, weights, host.active_edits(model), seen, checksum, seconds)
 
     def require_unchanged(self, seconds: float = 0.0) -> None:
@@ -84,7 +85,7 @@ class ModelState:
         edits = host.active_edits(self.model)
         if edits != self.edits:
             found.append(f"{len(self.edits)} edits of interventions were in force, {len(edits)} are now")
-        if host.weights_checksum(self.model) != self.checksum:
+        if weights_checksum(self.model) != self.checksum:
             found.append("weights are others")
         then, now = self.fingerprint.settings, settings_of(self.model)
         names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]

@@ -393,12 +393,8 @@ class Scanner:
         except BaseException:
             laid_out.discard()
             raise
-        about = {
-            "key": key,
-            "run": number,
-            "batch_size": self.batch_size,
-            "seconds": round(time.monotonic() - started, 3),
-        }
+        about: dict[str, Any] = {"key": key, "run": number, "batch_size": self.batch_size}
+        about["seconds"] = round(time.monotonic() - started, 3)
         if design.generate:
             about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows
         return partial(commit_or_discard, laid_out, store.run_folder(path, number), about, events, rows)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,19 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
-from tl_fbn.errors import InputError, InputTypeError, visible
+from tl_fbn.errors import InputError, visible
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
+from tl_fbn.intervention.behaviour.item_digests import task_digests
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
 from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks, with_delimiter
-from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, item_digests, tokenizer_state
-from tl_fbn.intervention.behaviour.output_checks import monitor
+from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, tokenizer_state
+from tl_fbn.intervention.behaviour.output_checks import score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
-from tl_fbn.intervention.behaviour.tasks import PER_LENGTH
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
 from tl_fbn.intervention.behaviour.tasks import Text as Text
 from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, score_sequences
-from tl_fbn.kinds import shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
@@ -277,15 +276,9 @@ class Battery:
         Returns:
             Name of a task to its digests, which compare with those in the provenance of networks and recordings.
         """
-        if tokenizer is not None and not hasattr(tokenizer, "bos_token_id"):
-            raise InputTypeError(f"tokenizer must be the model's own, or None; got {shown(tokenizer)}")
         # kept, because every network of a study is compared with the same items
         if not (self._digest_cache and self._digest_cache[0] is tokenizer):
-            found = {
-                name: {digest for item in task.items for digest in item_digests(item, tokenizer)}
-                for name, task in self.tasks.items()
-            }
-            self._digest_cache[:] = [tokenizer, found]
+            self._digest_cache[:] = [tokenizer, task_digests(self.tasks, tokenizer)]
         return self._digest_cache[1]
 
     def scored_tokens(self, model: HookedModel) -> dict[str, list[list[Any]]]:
@@ -340,21 +333,7 @@ class Battery:
         Raises:
             InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
-        scores = self.score(model, batch_size=batch_size)
-        per_length = PER_LENGTH if any(task.kind == "choice" for task in self.tasks.values()) else ()
-        lines = [
-            {
-                "task": name,
-                "exact_match": scores[name].of("exact_match"),
-                "log_likelihood": scores[name].of("log_likelihood"),
-                "n": len(task.items),
-                **asdict(monitor(task, scores[name])),
-                "perplexity": scores[name].perplexity,
-                **{metric: scores[name].of(metric) for metric in per_length},
-            }
-            for name, task in self.tasks.items()
-        ]
-        return pd.DataFrame(lines)
+        return score_table(self.tasks, self.score(model, batch_size=batch_size))
 
     @checked
     def respond(

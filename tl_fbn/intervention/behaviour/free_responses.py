@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,10 +227,7 @@ def respond(
     """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
-        raise InputError(
-            "free responses are texts, and this model has no tokenizer to spell its tokens; give a model that has one, "
-            "or use battery.score"
-        )
+        raise InputError("free responses are texts, and this model has no tokenizer; use battery.score")
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens} leaves nothing to answer with; give at least 1")
     host.require_eval(model, "a battery")
@@ -243,12 +241,10 @@ def respond(
         for number, item in enumerate(task.items)
     ]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
-    texts = {}
-    loop = {}
-    cursor = 0  # number of the task's first prompt among all
+    texts, loop = {}, {}
+    answers = iter(written)
     for name, task in tasks.items():
-        written_for_task = written[cursor : cursor + len(task.items)]
-        cursor += len(written_for_task)
+        written_for_task = list(islice(answers, len(task.items)))
         texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in written_for_task]
         loop[name] = output_checks.loops(padded(written_for_task))  # of tokens, before they become text
     spelled = {name: _with_answers_as_text(task, tokenizer) for name, task in tasks.items()}

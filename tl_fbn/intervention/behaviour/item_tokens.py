@@ -21,12 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.design.text_joining import joined
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
+from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
+from tl_fbn.intervention.behaviour.tasks import Scores, Task, TaskKind, Text
 
 # token ids, and the index of the first scored token; all tokens behind it are scored, too
 ScoredSequence = tuple[tuple[int, ...], int]
@@ -374,22 +373,3 @@ def _checked_sequence(ids: tuple[int, ...], start: int, alternative: Text) -> Sc
             f"an item has nothing to score: {alternative!r} adds no token that something precedes; give a longer one"
         )
     return ids, start
-
-
-def item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
-    """Digests of an item's texts, its prompt, and the prompt with each alternative, as they are scored.
-
-    They say whether a network was found on the item: as text, and as the token ids that a recording keeps. A
-    beginning-of-text token is in no digest, so that it does not matter whether one was put in front.
-
-    Args:
-        item: The item.
-        tokenizer: The model's tokenizer; None where there is none, and strings are then known as text only.
-    """
-    found = {prompt_digest(text) for text in item.texts}
-    wholes = [item.whole(alternative) for alternative in item.alternatives]
-    for text in ([item.prompt] if item.prompt else []) + wholes:
-        found.add(prompt_digest(text))
-        if tokenizer is not None or not isinstance(text, str):
-            found.update(digests_of(text, encode(tokenizer, text, prepend_bos=False), beginning(tokenizer)))
-    return found

@@ -5,7 +5,7 @@ or otherwise changed model has the same units and other activations, so that a r
 unless the user says that it is meant. Recordings know the digest of their weights; those that were made of arrays from
 elsewhere do not, and are taken as they are.
 
-Cost: the model's weights are hashed once for each check (:func:`tl_fbn.acquisition.model.host.weights_digest`).
+Cost: the model's weights are hashed once for each check (:func:`tl_fbn.acquisition.model.weights.weights_digest`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.replacements import standard_deviation
@@ -78,7 +78,7 @@ def require_same_weights(
     theirs = recording.about["fields"].get("weights")
     if allow_other_weights or not theirs:
         return
-    ours = host.weights_digest(model)
+    ours = weights_digest(model)
     if theirs != ours:
         raise InputError(
             f"{argument}= was recorded on other weights than this model's (digest {theirs[:12]} there, {ours[:12]} "

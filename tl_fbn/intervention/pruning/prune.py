@@ -43,6 +43,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
@@ -160,7 +161,7 @@ def prune(
     name = keep.name if keep is not None else f"all but {remove.name}" if remove is not None else "all"
     given = keep if keep is not None else remove
     about = {
-        "weights": host.weights_digest(model),
+        "weights": weights_digest(model),
         "protected": sorted(protected),
         "network": {} if given is None else dict(given.provenance),
     }
