@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tl_fbn import files
+from tl_fbn.errors import InputError
 
 ANY_DTYPE = st.sampled_from(["float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"]).map(np.dtype)
 
@@ -153,3 +159,133 @@ def test_damaged_description(tmp_path: Path, description: str) -> None:
     save_file({"values": np.zeros(2)}, tmp_path / "bad.map", metadata={"tl_fbn": description})
     with pytest.raises(ValueError, match=r"bad\.map is damaged \(its description"):
         files.read_result(tmp_path / "bad.map", "Thing")
+
+
+# Checksums
+
+
+def test_the_checksum_is_of_everything_in_the_file(saved: Path) -> None:
+    """By hand: XXH3 of the description without it, then of each array's name, type, shape and bytes."""
+    with safe_open(saved, framework="numpy") as file:
+        header = json.loads(file.metadata()["tl_fbn"])
+    stored = header.pop("checksum")
+    said = json.dumps(header, sort_keys=True) + '["values", "<f8", [5]]'
+    assert stored == xxhash.xxh3_128(said.encode() + np.arange(5.0).tobytes()).hexdigest()
+
+
+def test_every_flipped_bit_is_an_error(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for at in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[at // 8] ^= 1 << at % 8
+        saved.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"some\.map"):
+            files.read_result(saved, "Thing")
+
+
+def test_numbers_and_descriptions_cannot_be_exchanged_between_files(saved: Path, tmp_path: Path) -> None:
+    with safe_open(saved, framework="numpy") as file:
+        metadata = file.metadata()
+    for arrays in ({"values": np.arange(5.0) + 1}, {"value": np.arange(5.0)}, {"values": np.arange(5)}, {}):
+        save_file(arrays, saved, metadata=metadata)
+        with pytest.raises(InputError, match=r"is not what was saved \(its checksum changed\); load another copy"):
+            files.read_result(saved, "Thing")
+
+
+def test_only_files_of_format_1_may_lack_a_checksum_and_it_is_said(saved: Path) -> None:
+    rewrite_header(saved, format=1, checksum=None)
+    with pytest.warns(UserWarning, match="saved by an earlier version, without a checksum"):
+        arrays, about = files.read_result(saved, "Thing")
+    assert arrays["values"].tolist() == [0, 1, 2, 3, 4] and about == {"kind": "t"}
+    rewrite_header(saved, format=2, checksum=None)
+    with pytest.raises(InputError, match="it has no checksum"):
+        files.read_result(saved, "Thing")
+
+
+# The disk
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(
+    number: int, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(number, "the system's words")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        OSError, match=r"some\.map could not be saved, as the disk is full or a quota is used up; what"
+    ) as it:
+        files.write_result(saved, "Thing", {"values": np.zeros(9)}, {})
+    assert it.value.errno == number and saved.read_bytes() == before
+    assert [entry.name for entry in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_full_disk_in_the_words_of_safetensors_is_one_too() -> None:
+    with pytest.raises(OSError, match="no room; make some") as caught, files.full_disk_named("no room", "make some"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(SafetensorError), files.full_disk_named("no room", "make some"):
+        raise SafetensorError("something else (os error 13)")
+
+
+def test_a_system_that_lets_files_grow_no_further_says_the_same(tmp_path: Path) -> None:
+    """The system's own refusal, of a file larger than its limit."""
+    code = (
+        "import resource, signal, sys, numpy as np; from tl_fbn import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try: files.write_result(sys.argv[1], 'Thing', {'x': np.zeros(9_000)}, {})\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.startswith("OSError") and "could not be saved, as the disk is full" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_and_folders_are_on_the_disk_before_a_save_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        sync(descriptor)
+
+    def replaced(one: Path, other: Path) -> None:
+        events.append(f"renamed to {Path(other).name}")
+        replace(one, other)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.write_atomically(tmp_path / "new" / "file", b"1")
+    # the new folder's name, the file's content, its final name
+    hidden = events[1]
+    assert hidden.startswith(".file.") and hidden.endswith(".part")
+    assert events == [tmp_path.name, hidden, "renamed to file", "new"]
+
+
+# A file that must be new
+
+
+def test_of_several_writers_of_a_new_file_one_makes_it_and_no_other_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: files.create_atomically(path, b"%d" % n * 10_000), range(8)))
+    assert made.count(True) == 1
+    assert path.read_bytes() == b"%d" % made.index(True) * 10_000
+    assert [one.name for one in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_new_file_where_the_disk_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuses)
+    assert files.create_atomically(tmp_path / "a", b"first")
+    assert not files.create_atomically(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]

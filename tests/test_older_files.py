@@ -19,6 +19,11 @@ from tl_fbn.units.result import RESULT_CLASSES
 
 FOLDER = Path(__file__).parent / "data" / "version_0_1"
 SAID: dict[str, dict[str, Any]] = json.loads((FOLDER / "said.json").read_text(encoding="utf-8"))
+# of files without a checksum of their own, which is said
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{words}:UserWarning")
+    for words in ("saved by an earlier version, without a checksum", "recorded by an earlier version")
+]
 RESULTS = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
@@ -78,3 +83,10 @@ def test_a_folder_makes_a_page() -> None:
     assert set(found) == {*RESULTS, "recording", "scan"}
     html = fbn.Report("Then", *found.values()).to_html()
     assert ">Methods</a>" in html and ">Provenance</a>" in html
+
+
+def test_that_older_files_have_no_checksum_is_said() -> None:
+    with pytest.warns(UserWarning, match=r"network\.safetensors was saved by an earlier version, without a checksum"):
+        fbn.load(FOLDER / "network.safetensors")
+    with pytest.warns(UserWarning, match=r"scan was recorded by an earlier version, whose recording\.json and run\.json"):
+        fbn.Recording.open(FOLDER / "scan")

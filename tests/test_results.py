@@ -129,6 +129,7 @@ def test_no_model_library_is_imported_to_load_maps(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*saved by an earlier version")
 @pytest.mark.parametrize("about", ["{}", "[]", "null", '"x"', '{"space": 5}'])
 @pytest.mark.parametrize("noun", ['"Network"', '"PermutationTest"', '"Recording"', '["x"]', '"PruneReport"'])
 def test_a_file_whose_description_is_wrong_is_damaged(tmp_path: Path, noun: str, about: str) -> None:

@@ -9,12 +9,16 @@ Every message says what was given, what is allowed and what to do, in a sentence
     InputKeyError          also a KeyError: a name that does not exist
     MissingPackageError    also an ImportError: an optional package that is not installed
 
+Text of the user's (names, prompts, paths) is in messages and in the ``repr`` of results; :func:`visible` keeps what is
+in it from steering a terminal.
+
 The command line prints such an error as one line and exits with status 2. Any other error is a bug of this package
 and keeps its traceback. Files that are missing or cannot be read raise Python's own OSError (FileNotFoundError ...).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args  # noqa: F401  (Literal: for the examples)
 
@@ -31,6 +35,9 @@ class InputError(ValueError):
     top(2.5) is no fraction between 0 and 1; give 0.05 for 5 %, or an integer for a number of units
     """
 
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
 
 class InputTypeError(InputError, TypeError):
     """An argument of a type that is not allowed."""
@@ -43,11 +50,32 @@ class InputIndexError(InputError, IndexError):
 class InputKeyError(InputError, KeyError):
     """A name that does not exist: of a network, a column, a site ..."""
 
-    __str__ = ValueError.__str__  # a KeyError's own str() is the repr of its message
+    def __str__(self) -> str:
+        return visible(ValueError.__str__(self))  # a KeyError's own str() is the repr of its message
 
 
 class MissingPackageError(InputError, ImportError):
     """An optional package that is not installed; the message names the extra that installs it."""
+
+
+# control characters but tab and line feed, marks that turn the direction of text, other ends of lines, halves of pairs
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Text as a terminal may be given it: what would steer the terminal is written out, as Python would write it.
+
+    >>> visible("\x1b[31mred")
+    '\\x1b[31mred'
+
+    Args:
+        text: Text of any origin.
+
+    Returns:
+        The text with ``\x1b`` for an escape, and likewise for other control characters (a tab and a line feed stay),
+        marks that turn the direction of text, and lone surrogates, which cannot be printed.
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_of(value: Any, allowed: Any, name: str) -> None:

@@ -5,8 +5,7 @@ Preset s2_block_glm: 6 settings stated by Nencka et al. 2023 (abstract), 8 ours
 
 A preset keeps the options of this package's functions that follow a paper, ready to be passed on, and the words in
 which the paper (or its released code) states them. Where a paper is silent, the preset makes a choice of its own and
-lists it under ``unknown``. A preset is not a reproduction: read its ``unknown`` before you compare numbers with the
-paper's.
+lists it under ``unknown``. A preset is no reproduction: read its ``unknown`` before you compare numbers.
 
 ================ ==================================================================================================
 preset           paper
@@ -47,6 +46,7 @@ from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
@@ -101,6 +101,7 @@ class Preset(Result, step="settings"):
         """The paper the settings are from."""
         return {"source": self.source}
 
+    @checked
     def sites(self, model: HookedModel) -> list[str]:
         """The sites of the paper that a model has, in the order of ``site_names``.
 

@@ -21,6 +21,7 @@ What it does not do: look into subfolders, unless a subfolder is itself a record
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,9 @@ import tl_fbn
 from tl_fbn import files
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
+from tl_fbn.signatures import checked
+from tl_fbn.text_files import delimited_table, read_text
 from tl_fbn.units import html_table
 from tl_fbn.units.result import RESULT_CLASSES, Result, Step
 
@@ -59,9 +62,8 @@ class SavedResults(dict[str, Any]):
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name} ({type(result).__name__})" for name, result in self.items())
-        return f"SavedResults, {len(self)}: {listed or 'none'}" + (
-            f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
-        )
+        skipped = f"; skipped: {', '.join(self.skipped)}" if self.skipped else ""
+        return visible(f"SavedResults, {len(self)}: {listed or 'none'}{skipped}")
 
     def _repr_html_(self) -> str:
         lines = [(name, type(result).__name__, repr(result)[:160]) for name, result in self.items()]
@@ -69,6 +71,7 @@ class SavedResults(dict[str, Any]):
         return html_table(f"{len(self)} saved results", ("name", "kind", "what"), lines)
 
 
+@checked
 def load(path: str | os.PathLike) -> Any:
     """Load any result from its file; the file says which class it is of.
 
@@ -92,7 +95,7 @@ def load(path: str | os.PathLike) -> Any:
     path = Path(path)
     try:
         return _load_unguarded(path)
-    except (ValueError, OSError, ImportError, MemoryError):
+    except (ValueError, OSError, ImportError, MemoryError, Warning):  # a warning, where the user made them errors
         raise
     # a damaged or forged description can raise anything (KeyError, TypeError ...) in the class that unpacks it
     except Exception as error:
@@ -107,7 +110,14 @@ def _load_unguarded(path: Path) -> Any:
         return _load_folder(path)
     if path.suffix.lower() in TABLES and path.is_file():
         try:
-            return pd.read_csv(path, sep=TABLES[path.suffix.lower()])
+            text = read_text(path)
+            delimited_table(path, ())  # raises for what pandas would shift, rename or fill up
+            # a condition may be called None or NA, which pandas takes for missing
+            missing = ["", "n/a", "nan", "NaN"]
+            delimiter = TABLES[path.suffix.lower()]
+            return pd.read_csv(io.StringIO(text), sep=delimiter, keep_default_na=False, na_values=missing)
+        except InputError:
+            raise
         except ValueError as error:  # pandas' own errors are ValueErrors
             raise InputError(
                 f"{path} is no table ({error}); give a .csv or .tsv with a line of column names"
@@ -161,6 +171,7 @@ def result_names() -> list[str]:
     return sorted(found)
 
 
+@checked
 def load_results(folder: str | os.PathLike) -> SavedResults:
     """Load every result in a folder: recordings, networks, scores, lesion studies, pruned models, tables.
 

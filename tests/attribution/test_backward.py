@@ -11,8 +11,8 @@ from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.attribution import backward as gradients
 from tl_fbn.attribution import cross_entropy
 from tl_fbn.attribution.backward import batches, frozen, per_item, propagate
-from tl_fbn.attribution.cgvst import gradient_points
 from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.attribution.gradient_points import gradient_points
 
 ITEMS = [
     LossItem.next_tokens([3, 9, 4, 17, 22, 5], [[1, 3], [5]]),

@@ -34,6 +34,16 @@ def test_every_row_is_asked_once_and_never_demonstrated_to_itself() -> None:
     assert repr(chats) == "8 chats of 3 shots and a question"
 
 
+def test_a_question_that_is_in_the_rows_twice_is_not_among_its_own_demonstrations() -> None:
+    rows = [*ROWS[:4], *ROWS[:4], ("Add.", " 0 1 ", "another answer")]
+    for seed in range(20):
+        for chat in fbn.few_shot_chats(rows, n_shots=3, seed=seed):
+            asked = [m["content"].removeprefix("Add.\n").strip() for m in chat if m["role"] == "user"]
+            assert len(asked) == len(set(asked)) == 4
+    with pytest.raises(ValueError, match=r"4 shots .* need at least 5 rows; got 9, 4 of them with different questions"):
+        fbn.few_shot_chats(rows, n_shots=4, seed=0)
+
+
 def test_where_the_instruction_goes() -> None:
     every = fbn.few_shot_chats(ROWS, n_shots=1, seed=0, instruction="every", n=2)
     assert len(every) == 2 and all(m["content"].startswith("Add.\n") for m in every[0] if m["role"] == "user")

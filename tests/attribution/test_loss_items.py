@@ -10,8 +10,10 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.models import tiny_model
+from tests.helpers.tokenizer_families import learned, pair
 from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.attribution.loss_items import Prepared, prepare
+from tl_fbn.units.score_prose import describe
 
 OPTIONS: dict[str, Any] = {
     "tokens": "special",
@@ -84,3 +86,32 @@ def test_a_tensor_of_ids_is_as_good_as_a_list() -> None:
     assert np.array_equal(found, fbn.cgvst(tiny_model(), ids.tolist(), tokens="all", **options).values)
     by_row = fbn.cgvst(tiny_model(), list(ids), positions=[[1, 2, 3]] * 2, groups=None, **options).values
     assert np.allclose(by_row, fbn.cgvst(tiny_model(), ids, tokens="all", groups=None, **options).values)
+
+
+def test_positions_are_whole_numbers_and_not_cast() -> None:
+    for given in (
+        [1.7, 2],
+        [True, False, True],
+        np.array([False, True, True]),
+        torch.tensor([1.0]),
+        ["1"],
+        [[1], [2.5]],
+    ):
+        with pytest.raises(ValueError, match="of item 0 is no whole number; positions are 1 to 2"):
+            prepared(tiny_model(), [[1, 2, 3]], [given])
+
+
+def test_the_share_of_what_a_template_says_by_itself_is_told(demo_model: Any) -> None:
+    assert "preamble_share" not in prepared(demo_model, fbn.chats("sort", n=2)).provenance
+    tokenizer = learned("bytes", ["hello"])  # its template has a default system prompt
+    model = pair(tokenizer, "llama").bridge
+    chat = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]
+    found = prepared(model, [chat])
+    layout = fbn.token_layout(model, chat)
+    share = layout.kinds.count("preamble") / len(layout.ids)
+    assert found.provenance["preamble_share"] == round(share, 4) and share > 0.3
+    said = fbn.cgvst(model, [chat], progress=False).provenance
+    assert f"{share:.0%} of all tokens are what the chat template says by itself" in str(describe(said))
+    # given as a system message the same words are content, and the loss is that of the same positions
+    spelled = [{"role": "system", "content": "You are a kind and helpful assistant."}, *chat]
+    assert prepared(model, [spelled]).items == found.items

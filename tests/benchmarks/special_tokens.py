@@ -58,6 +58,7 @@ def main() -> None:
     for name, chats in (("one turn", one_turn), ("three shots and a question", shots)):
         shown = sys.stderr.isatty()
         table = fbn.studies.token_ablation(model, chats, battery, seed=0, batch_size=256, progress=shown, **settings)
+        table = table.to_dataframe()
         print(f"\n{name}\n\n{tables(table)}", flush=True)
         by_task = table[table["isolated"]].groupby(["variant", "tokens"], sort=False)["task"].agg(", ".join)
         print(f"\n{by_task.to_string()}", flush=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.helpers.cli import planted
+from tests.helpers.cli import answer, planted, refused
 from tests.helpers.models import tiny_model
 from tests.helpers.units import TOY
 from tl_fbn.cli import console as shell
@@ -31,6 +31,24 @@ def test_results_lie_beside_their_recording(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(shell.InputError, match="is a file"):
         result_files.writable(tmp_path / "file" / "below")
+
+
+def test_recordings_are_verified_before_anything_is_computed(tmp_path):
+    """One flipped bit among the activations, which opening does not see."""
+    planted(tmp_path / "r").save(tmp_path / "r")
+    damaged = tmp_path / "r" / "run-02" / "activations.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-7] ^= 1
+    damaged.write_bytes(content)
+    fbn.Recording.open(tmp_path / "r")
+    message = f"{damaged} is not what was committed (its checksum changed); delete {damaged.parent} and scan again"
+    assert refused("glm", tmp_path / "r", "a - b", "--top", "2") == message
+    assert refused("networks", tmp_path / "r", "-k", "2") == message
+    answer("glm", tmp_path / "r", "a - b", "--top", "2", "--no-verify")
+    assert refused("report", tmp_path / "r") == message
+    assert answer("report", tmp_path / "r", "--no-verify")["verb"] == "report"
+    with pytest.raises(shell.InputError, match="is not what was committed"):
+        result_files.open_recording(tmp_path / "r")  # as lesion --reference and prune --compensate do
 
 
 @pytest.fixture

@@ -42,6 +42,17 @@ def test_training_learns_and_writes_a_folder_that_loads(tmp_path, capsys):
     assert "held-out exact match" in capsys.readouterr().out
 
 
+def test_help_says_what_the_limit_of_minutes_does(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    about = " ".join(capsys.readouterr().out.split())
+    assert "--minutes MINUTES give up after so many: the finished model is not written" in about
+    small = ["--steps", "3", "--rows", "2", "--d-model", "24", "--layers", "1", "--d-mlp", "16"]
+    with pytest.raises(SystemExit, match=r"stopped at step 1: over 0\.0 minutes; use fewer --steps"):
+        train.main(["--out", str(tmp_path / "m"), *small, "--minutes", "0"])
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.fixture(scope="module")
 def ids():
     return train.build_tokenizer().get_vocab()

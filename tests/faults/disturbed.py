@@ -77,7 +77,7 @@ class Moments:
         instead(host, "forward", die, self.in_the_second_run)
 
     def kill_while_hashing(self) -> None:
-        instead(store, "_checksum", die, self.first_is_committed)
+        instead(store, "checksum_of_header", die, self.first_is_committed)
 
     def kill_before_the_rename(self) -> None:
         instead(os, "rename", die, lambda _, to: str(to).endswith("run-02"))

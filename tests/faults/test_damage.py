@@ -15,7 +15,8 @@ import tl_fbn as fbn
 from tests.helpers.committed import assert_the_same
 from tests.helpers.designs import small_design
 from tests.helpers.models import tiny_model
-from tl_fbn.acquisition.recording import store
+from tl_fbn import files
+from tl_fbn.acquisition.recording import descriptions, store
 
 
 def scan(folder: Path) -> fbn.Recording:
@@ -78,7 +79,9 @@ def test_text_in_a_recording_is_never_code(tmp_path: Path) -> None:
         (folder / store.EVENTS).write_text(events.replace("\ta\n", f"\t{attack}\n"))
         about = json.loads((folder / store.ABOUT_RUN).read_text())
         about["bytes"][store.EVENTS] = (folder / store.EVENTS).stat().st_size
-        (folder / store.ABOUT_RUN).write_text(json.dumps(about))
+        about[descriptions.XXH3][store.EVENTS] = files.checksum_of_file(folder / store.EVENTS)
+        # a forger knows how checksums are made
+        (folder / store.ABOUT_RUN).write_bytes(descriptions.description_bytes(about))
         (folder / "conftest.py").write_text(attack)
     recording = fbn.Recording.open(tmp_path / "r")
     assert attack in set(recording[0].events["trial_type"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.units import TOY
+from tl_fbn.errors import InputError
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 
@@ -81,3 +82,13 @@ def test_atlas_of_what_does_not_fit(atlas: Atlas) -> None:
 def test_atlas_in_words(atlas: Atlas) -> None:
     assert repr(atlas) == "Atlas of 3 networks in toy mlp.neurons (3 layers of 4, 0, 6): z (2), a (0), m (4)"
     assert "<td>z</td><td>2</td><td>0.2</td><td>0.5</td>" in atlas._repr_html_()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_was_measured_is_numbers(atlas: Atlas) -> None:
+    networks = dict(atlas)
+    maps = np.ma.masked_less(np.arange(3.0 * TOY.n_units).reshape(3, -1), 1)
+    assert np.argwhere(np.isnan(Atlas(TOY, networks, maps).maps)).tolist() == [[0, 0]]
+    assert Atlas(TOY, networks, stability=[0.5, 1, 0]).stability.tolist() == [0.5, 1, 0]
+    with pytest.raises(InputError, match="stability of this atlas has the type"):
+        Atlas(TOY, networks, stability=["a", "b", "c"])

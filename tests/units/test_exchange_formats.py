@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tl_fbn.errors import InputError
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 SPACE = UnitSpace("mlp.neurons", (4, 0, 6), model="toy", weights="d1ge57")
@@ -256,3 +257,22 @@ def test_a_name_that_is_a_number_becomes_text() -> None:
 def test_what_is_no_atlas_is_named(source: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Atlas.from_json(source, SPACE)
+
+
+def test_marks_and_damage_of_json_files_are_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "sort.json"
+    text = SIGNED.to_json()
+    for marked in (text, "\ufeff" + text.replace("\n", "\r\n")):
+        path.write_bytes(marked.encode())
+        assert Network.from_json(path) == Network.from_json(marked) == SIGNED
+    for damaged, message in (
+        (text.replace('"units"', '"name"'), r"the name 'name' comes twice"),
+        ("[" * 5000, "Expecting|nested"),
+        (text.replace("toy", r"\ud800"), "half of a surrogate pair"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=r"sort\.json is no JSON .*" + message):
+            Network.from_json(path)
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(InputError, match=r"sort\.json is no text in UTF-8 but in UTF-16"):
+        Network.from_json(path)

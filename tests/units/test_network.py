@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.units import QUICK, TOY, each_unit, space_of
+from tl_fbn.errors import InputError
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 signed = each_unit(st.sampled_from([None, -1, 0, 1]), n=3)
@@ -182,3 +185,51 @@ def test_network_in_words() -> None:
     assert "<b>" not in page
     assert "<td>0</td><td>2</td><td>4</td><td>50.0%</td>" in page
     assert "<tr><td>1</td>" not in page  # the layer without units has no line
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", ["list", "array", "tensor", "numbers", "numbers in an array"])
+def test_a_mask_is_not_taken_for_the_indices_0_and_1(kind: str) -> None:
+    mask = np.arange(10) > 6
+    given = {
+        "list": mask.tolist(),
+        "array": mask,
+        "tensor": torch.tensor(mask),
+        "numbers": mask.astype(int).tolist(),
+        "numbers in an array": mask.astype(int),
+    }[kind]
+    with pytest.raises(InputError, match=r"Network\(space, mask\)"):
+        Network.from_indices(TOY, given)
+    assert Network(TOY, mask).indices.tolist() == [7, 8, 9]
+    assert Network(TOY, torch.tensor(mask)).indices.tolist() == [7, 8, 9]
+    assert Network.from_indices(TOY, [1, 0]).indices.tolist() == [0, 1]  # two units, and no mask
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", [3.0, np.float64(3), "3", None, [0, 3], np.array([0, 3]), (0, 1, 2), (0,), True])
+def test_an_index_is_an_integer_or_a_pair(bad: Any) -> None:
+    with pytest.raises(InputError, match=r"entry 1 of the indices is .*neither the flat index of a unit nor a tuple"):
+        Network.from_indices(TOY, [5, bad])
+    for pair in ((0, 1.5), (0, True), (0.5, 1), (True, 1), ("0", 1)):
+        with pytest.raises(InputError, match=r"(is none of them|is not in toy mlp\.neurons)"):
+            Network.from_indices(TOY, [5, pair])
+    assert Network.from_indices(TOY, (i for i in (5, np.int8(2)))).indices.tolist() == [2, 5]
+    assert Network.from_indices(TOY, torch.tensor([5, 2])).indices.tolist() == [2, 5]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_members_with_a_mask_and_signs_between_the_signs_are_refused() -> None:
+    inside = np.ones(10, dtype=bool)
+    with pytest.raises(InputError, match="members has 1 masked values"):
+        Network(TOY, np.ma.array(inside, mask=np.arange(10) == 3))
+    for signs in (np.full(10, 0.5), np.full(10, 255), np.full(10, 257.0), np.full(10, np.nan), ["1"] * 10):
+        with pytest.raises(InputError, match=r"signs (are -1, 0 or 1; got|has the type)"):
+            Network(TOY, inside, signs)
+    assert Network(TOY, inside, np.full(10, -1.0)).signs.tolist() == [-1] * 10  # as np.sign makes them
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("layers", [[True, False, True], [0.0], ["0"], np.array([True, False, True])])
+def test_layers_are_restricted_to_by_number(layers: Any) -> None:
+    with pytest.raises(InputError, match=r"layers holds .*, no number of a layer; give integers from 0"):
+        Network(TOY, np.ones(10, dtype=bool)).restrict(layers=layers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 
 from tests.helpers.units import QUICK, TOY, space_of, widths
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace, shape_words
 
 
@@ -73,3 +75,16 @@ def test_shape_words() -> None:
     assert shape_words((3072,) * 12) == "12 x 3072"
     assert shape_words((4, 0, 6)) == "3 layers of 4, 0, 6"
     assert shape_words(tuple(range(8))) == "8 layers of 0, 1, 2, 3, 4, 5, ..."
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", [1.0, 0.5, True, "1", None, np.True_, [1]])
+def test_places_are_whole_numbers(bad: Any) -> None:
+    """A unit 3.7 was unit 3."""
+    with pytest.raises(InputError, match="is none of them"):
+        TOY.index(0, bad)
+    for look in (TOY.locate, TOY.layer_slice, lambda layer: TOY.index(layer, 0)):
+        with pytest.raises(InputError, match=r"is not in toy mlp\.neurons"):
+            look(bad)
+    with pytest.raises(InputError, match=r"width of layer 1=.* is no whole number"):
+        UnitSpace("mlp.neurons", (4, bad))

@@ -4,7 +4,7 @@ from .cgvst import item_scores as item_scores
 from .few_shot import Example as Example
 from .few_shot import few_shot_chats as few_shot_chats
 from .few_shot import read_examples as read_examples
-from .rivals import attribution_patching as attribution_patching
+from .patching import attribution_patching as attribution_patching
 from .rivals import gradient_x_activation as gradient_x_activation
 from .rivals import integrated_gradients as integrated_gradients
 from .rivals import random_scores as random_scores

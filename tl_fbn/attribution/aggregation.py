@@ -28,7 +28,9 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, space_in_words
 from tl_fbn.units.result import Result
@@ -98,6 +100,7 @@ class Sums:
             return np.where(mean == 0, 0.0, mean / error)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ItemScores(Result, step="scores"):
     """The gradient scores of every item, before they are put together to one map.
@@ -124,6 +127,15 @@ class ItemScores(Result, step="scores"):
     values: Float[np.ndarray, "item unit"]
     provenance: Provenance = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        values = number_array(self.values, "values")
+        if values.ndim != 2 or values.shape[1] != self.space.n_units:
+            raise InputError(
+                f"values need shape (item, {self.space.n_units}) in {self.space.describe()}; got {values.shape}"
+            )
+        object.__setattr__(self, "values", values.astype(np.result_type(values, np.float16), copy=False))
+
+    @checked
     def map(self, aggregate: Aggregate = "sum_abs") -> UnitMap:
         """One map of all items.
 
@@ -150,6 +162,7 @@ class ItemScores(Result, step="scores"):
         provenance = {**self.provenance, "aggregate": aggregate}
         return UnitMap(self.space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", provenance)
 
+    @checked
     def split_half(
         self, amount: int | float = 0.05, *, seed: int, n_splits: int = 20, aggregate: Aggregate = "sum_abs"
     ) -> pd.DataFrame:

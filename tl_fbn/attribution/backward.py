@@ -21,7 +21,7 @@ Cost: about 0.7 of a forward and backward pass with weight gradients, less where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,9 +30,12 @@ import torch
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel, inner_model
+from tl_fbn.acquisition.model.model_lock import claim, keep_gradient_mode
 from tl_fbn.attribution.cross_entropy import LossItem, losses_of, wide
 from tl_fbn.errors import InputError
+from tl_fbn.interrupts import uninterrupted
 
 # Operations whose backward pass does not need their result, which may therefore be overwritten after they have run.
 _OPERATIONS_NOT_SAVING_THEIR_RESULT = {"Addmm", "Mm", "Bmm", "Add", "Mul", "Div", "ToCopy"}
@@ -86,7 +89,7 @@ def propagate(
     """
     backward = _BackwardPass(model, dict(points), take, dict(watch or {}), see, edit)
     # a caller may be in inference mode or no_grad, where no graph is built
-    with torch.inference_mode(False), torch.enable_grad(), frozen(model):
+    with frozen(model), torch.inference_mode(False), torch.enable_grad():
         losses = backward.forward(items)
         if ready is not None:
             ready()
@@ -125,7 +128,7 @@ class _BackwardPass:
         kept = sorted({position for item in items for position in item.at})
         ids, mask, _ = host.pad_batch([item.ids for item in items], host.model_device(self.model))
         hooks = [*self._hooks_of_the_pass(), *_hooks_dropping_unscored_positions(self.model, kept)]
-        with self.model.hooks(fwd_hooks=hooks):
+        with hooked(self.model, hooks, "a backward pass"):
             logits = host.forward(self.model, ids.clone(), mask.clone())
         assert logits is not None
         # the gradient is as large as the logits; written over them it needs no memory of its own
@@ -207,21 +210,20 @@ class _BackwardPass:
             raise InputError(_message_for_no_gradient(self.model, f"{operation} has none to give"))
 
 
-@contextmanager
-def frozen(model: HookedModel) -> Iterator[None]:
+@uninterrupted
+def frozen(undo: ExitStack, model: HookedModel) -> None:
     """Inside, no parameter requires a gradient; afterwards, those that did before require one again.
 
     Args:
-        model: The model whose parameters are frozen, also if an error ends the block.
+        undo: Takes what thaws them, also if an error ends the block.
+        model: The model whose parameters are frozen.
     """
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in wanted:
+    claim(undo, model, "a backward pass")
+    keep_gradient_mode(undo)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            undo.callback(parameter.requires_grad_, True)
             parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
 
 
 def _sublayer_outputs(model: HookedModel, points: Mapping[int, str]) -> list[str]:

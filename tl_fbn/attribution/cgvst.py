@@ -42,19 +42,20 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Groups, Tokens
 from tl_fbn.attribution.aggregation import Aggregate, ItemScores, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.attribution.gradient_points import ScoredSite, gradient_points, mlp_inputs
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap, UnitSpace
 
 Variant = Literal["row_sum", "row_l1", "row_l2", "grad_x_act", "grad"]
-ScoredSite = Literal["mlp.up", "mlp.pre", "mlp.neurons"]
 ROWS = ("row_sum", "row_l1", "row_l2")  # made of rows of the weight gradient: these need the MLP's input
 VANISHING = 1e-4  # an input h sums to zero if abs(sum_d h_d) / norm(h) is below this at every token
 _MAX_GRADIENT_NUMBERS = 1 << 24  # of a weight gradient in memory at a time: 64 MiB in float32
@@ -68,6 +69,8 @@ class TextOptions(TypedDict, total=False):
     spans: Sequence[str] | None
     bos_eos: bool
     max_tokens: int | None
+    prepend_bos: bool | None
+    chat_template_kwargs: TemplateVariables
 
 
 class ScoreOptions(TextOptions, total=False):
@@ -79,6 +82,7 @@ class ScoreOptions(TextOptions, total=False):
     seed: int | None
 
 
+@checked
 def cgvst(
     model: HookedModel,
     items: Items,
@@ -96,6 +100,8 @@ def cgvst(
     batch_size: int = 8,
     seed: int | None = None,
     progress: bool = True,
+    prepend_bos: bool | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> UnitMap:
     """Score every MLP neuron by the gradient of a loss that is restricted to some tokens (Song et al. 2024, EMNLP).
 
@@ -135,6 +141,10 @@ def cgvst(
         batch_size: Number of items in a pass; changes nothing but speed and memory.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
         progress: True shows a progress bar.
+        prepend_bos: True or False puts the beginning-of-text token before items that are strings, or leaves it out;
+            None does as the host does.
+        chat_template_kwargs: Variables of the tokenizer's chat template by name, such as ``{"enable_thinking":
+            False}``; None gives none.
 
     Returns:
         (unit,) scores over ``mlp.neurons``, whatever the site, in nats per unit of what is differentiated.
@@ -157,6 +167,8 @@ def cgvst(
         bos_eos=bos_eos,
         max_tokens=max_tokens,
         seed=seed,
+        prepend_bos=prepend_bos,
+        chat_template_kwargs=chat_template_kwargs,
     )
     if aggregate == "t" and len(work.items) < 2:
         raise InputError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
@@ -167,6 +179,7 @@ def cgvst(
     return UnitMap(work.space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", provenance)
 
 
+@checked
 def item_scores(
     model: HookedModel,
     items: Items,
@@ -193,7 +206,8 @@ def item_scores(
         progress: True shows a progress bar.
         **options: Options and defaults of :func:`cgvst`: ``tokens`` (which are scored), ``variant`` (how they are
             summed), ``site`` (where the gradient is taken), ``groups`` and ``weight`` (of positions in the loss),
-            ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` (of an item), ``seed`` (of random tokens).
+            ``spans`` and ``bos_eos`` (what is special), ``max_tokens`` (of an item), ``seed`` (of random tokens),
+            ``prepend_bos`` (before strings), ``chat_template_kwargs`` (variables of the chat template).
 
     Returns:
         (item, unit) scores, float32, signed where the variant is; ``.map(aggregate)`` is what :func:`cgvst` returns.
@@ -298,6 +312,8 @@ def _prepared_scoring(
     bos_eos: bool = True,
     max_tokens: int | None = None,
     seed: int | None = None,
+    prepend_bos: bool | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> _Scoring:
     """Items, hook points and variant, checked against the model; arguments as for :func:`cgvst`."""
     if variant is not None:
@@ -320,52 +336,12 @@ def _prepared_scoring(
         bos_eos=bos_eos,
         max_tokens=max_tokens,
         seed=seed,
+        prepend_bos=prepend_bos,
+        chat_template_kwargs=chat_template_kwargs,
     )
     inputs = mlp_inputs(model, list(points)) if chosen in ROWS else {}
     about = {"site": site, **prepared.provenance}
     return _Scoring(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
-
-
-def gradient_points(model: HookedModel, site: str) -> tuple[UnitSpace, dict[int, str]]:
-    """The unit space of the MLP neurons and, by number of each layer that has some, its hook point of the site.
-
-    Args:
-        model: A TransformerLens model.
-        site: ``"mlp.up"``, ``"mlp.pre"`` or ``"mlp.neurons"``.
-
-    Raises:
-        InputError: An unknown site, or a model without MLP neurons.
-    """
-    one_of(site, ScoredSite, "site")
-    neurons = resolve_site(model, "mlp.neurons")
-    gated = any(name.endswith(".mlp.hook_pre_linear") for name in model.hook_dict)
-    own = "mlp.pre" if site == "mlp.up" and not gated else site  # W_in is the up projection of an ungated MLP
-    names = resolve_site(model, own).hook_names
-    return neurons.space, {layer: names[layer] for layer in neurons.hook_names}
-
-
-def mlp_inputs(model: HookedModel, layers: Sequence[int]) -> dict[int, str]:
-    """Number of each layer to the hook point of its MLP's input, which the up projection reads.
-
-    Args:
-        model: A TransformerLens model.
-        layers: Numbers of the layers.
-
-    Raises:
-        InputError: A layer has no such hook point.
-    """
-    found = {}
-    for layer in layers:
-        # the first is TransformerBridge's, the second HookedTransformer's
-        names = [f"blocks.{layer}.mlp.in.hook_in", f"blocks.{layer}.ln2.hook_normalized"]
-        have = [name for name in names if name in model.hook_dict]
-        if not have:
-            raise InputError(
-                f"layer {layer} of {host.model_label(model)} has no hook at its MLP's input ({' or '.join(names)}); "
-                'use variant="grad_x_act" or "grad"'
-            )
-        found[layer] = have[0]
-    return found
 
 
 def _row_sum(gradient: torch.Tensor, activation: torch.Tensor, inputs: torch.Tensor | None) -> torch.Tensor:

@@ -15,13 +15,13 @@ rows to find neurons and the second to test them, and leave out chats of more th
 goes is not in their released code: putting it into the first turn is the choice of this package. So is the number of
 turns: with five shots and the question there are six.
 
-Demonstrations are drawn anew for every chat, from all rows given. Rows for a test have to be set aside before, as in
-the lines at the top: else they are demonstrations of the chats that neurons were found on.
+Demonstrations are drawn anew for every chat, from all rows given that ask something else: a question that is in the
+rows twice is never shown among its own demonstrations, and none is shown twice in one chat. Rows for a test have to be
+set aside before, as in the lines at the top: else they are demonstrations of the chats that neurons were found on.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,16 +30,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.acquisition.model.chat_template import as_chat
-from tl_fbn.acquisition.model.contexts import render
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.text_files import delimited_rows, json_lines
+from tl_fbn.signatures import checked
+from tl_fbn.text_files import delimited_rows, json_file, json_lines
 from tl_fbn.units import html_table
 
 InstructionPlace = Literal["first", "every", "system"]
 Message = dict[str, str]
 
 
+@checked
 @dataclass(frozen=True)
 class Example:
     """One row of a task: what is to be done, to what, and the right answer.
@@ -91,6 +95,7 @@ class Chats(Sequence[list[Message]]):
         return html_table(f"{self!r}. The first:", ("role", "content"), rows)
 
 
+@checked
 def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n: int | None = None) -> list[Example]:
     """The rows of a task, from a file.
 
@@ -119,6 +124,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     readers = {".json": _natural_instructions, ".jsonl": _lines, ".csv": _table, ".tsv": _table}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} ends with {path.suffix or 'nothing'}; endings that can be read: {', '.join(readers)}")
+    n = None if n is None else whole_number(n, "n", least=0)
     found = []
     for where, row in readers[path.suffix.lower()](path):
         example = _example(row, f"{path}, {where}")
@@ -128,6 +134,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     return found[:n]
 
 
+@checked
 def few_shot_chats(
     examples: Sequence[Any],
     *,
@@ -138,6 +145,7 @@ def few_shot_chats(
     tokenizer: Any = None,
     bos_eos: bool = True,
     max_tokens: int | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> Chats:
     """One chat for every row: other rows as demonstrations, then the row and its answer.
 
@@ -152,7 +160,7 @@ def few_shot_chats(
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
             triple of these three, or a chat of one turn (user, assistant), which has no instruction.
         seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
-        n_shots: Number of demonstrations of a chat, drawn without replacement from the other rows.
+        n_shots: Number of demonstrations of a chat, drawn without replacement from the rows with other questions.
         n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
             demonstrations.
         instruction: Where the instruction goes: ``"first"`` puts it before the first input, ``"every"`` before every
@@ -162,18 +170,25 @@ def few_shot_chats(
             them, for :func:`tl_fbn.cgvst` with ``bos_eos=False``.
         max_tokens: Largest number of tokens of a chat; longer chats are left out and counted in ``.about``. None keeps
             chats of any length.
+        chat_template_kwargs: Variables of the tokenizer's chat template with which tokens are counted; None gives none.
 
     Returns:
         A sequence of chats, with the settings and the number of chats left out as its ``about``.
 
     Raises:
-        InputError: Too few rows for the shots, a row that is none of these, ``max_tokens`` without a tokenizer, or no
-            chat short enough.
+        InputError: Too few rows of other questions for the shots, a row that is none of these, ``max_tokens`` without
+            a tokenizer, or no chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
-    rows = [_example(row, f"example {number}") for number, row in enumerate(examples)]
-    if n_shots < 0 or len(rows) < n_shots + 1:
-        raise InputError(f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}")
+    n = None if n is None else whole_number(n, "n", least=0)
+    whole_number(n_shots, "n_shots")
+    rows = [_example(row, f"example {number}") for number, row in enumerate(checked_prompts(examples, "examples"))]
+    n_questions = len(set(map(_question, rows)))
+    if n_shots < 0 or n_questions < n_shots + 1:
+        repeated = f", {n_questions} of them with different questions" if n_questions < len(rows) else ""
+        raise InputError(
+            f"{n_shots} shots and a question need at least {max(n_shots, 0) + 1} rows; got {len(rows)}{repeated}"
+        )
     if max_tokens is not None and tokenizer is None:
         raise InputError("max_tokens= counts tokens; give tokenizer=model.tokenizer too")
     rng = np.random.default_rng(seed)
@@ -182,10 +197,9 @@ def few_shot_chats(
     for number, row in enumerate(rows[:n]):
         # drawn among the other rows: numbers from the row's own on are shifted by one, to step over it. The draw is
         # made also for chats that turn out too long, so that max_tokens does not change the others
-        others = rng.permutation(len(rows) - 1)[:n_shots]
-        shots = [rows[other + (other >= number)] for other in others]
-        chat = _chat([*shots, row], instruction)
-        if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos) > max_tokens:
+        others = [rows[other + (other >= number)] for other in rng.permutation(len(rows) - 1)]
+        chat = _chat([*_first_others(others, row, n_shots), row], instruction)
+        if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos, chat_template_kwargs) > max_tokens:
             skipped += 1
             continue
         made.append(chat)
@@ -196,6 +210,25 @@ def few_shot_chats(
         )
     about = {"n_shots": n_shots, "seed": seed, "instruction": instruction}
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
+
+
+def _question(row: Example) -> tuple[str, str]:
+    """What a row asks, apart from white space at the ends."""
+    return row.instruction.strip(), row.input.strip()
+
+
+def _first_others(rows: Sequence[Example], asked: Example, n: int) -> list[Example]:
+    """The first rows that ask something else than this one, and each something else than those before it."""
+    # a question that stands among its own demonstrations with its answer is no test of anything
+    seen = {_question(asked)}
+    found: list[Example] = []
+    for row in rows:
+        if len(found) == n:
+            break
+        if _question(row) not in seen:
+            seen.add(_question(row))
+            found.append(row)
+    return found
 
 
 def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
@@ -209,10 +242,11 @@ def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
     return chat
 
 
-def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool) -> int:
+def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool, variables: TemplateVariables) -> int:
     """Number of tokens of a chat as the tokenizer's chat template writes it."""
+    text = render(tokenizer, as_chat(chat), bos_eos=bos_eos, variables=variables)
     # the template writes the special tokens itself; the tokenizer must not add its own
-    return len(tokenizer(render(tokenizer, as_chat(chat), bos_eos=bos_eos), add_special_tokens=False)["input_ids"])
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _example(row: Any, where: str) -> Example:
@@ -221,7 +255,7 @@ def _example(row: Any, where: str) -> Example:
         return row
     if isinstance(row, Mapping):
         row = (row.get("instruction") or "", row.get("input"), row.get("output"))
-    elif len(row) and isinstance(row[0], Mapping):
+    elif isinstance(row, Sequence) and len(row) and isinstance(row[0], Mapping):
         chat = as_chat(row)
         if [role for role, _ in chat] != ["user", "assistant"]:
             raise InputError(
@@ -231,6 +265,7 @@ def _example(row: Any, where: str) -> Example:
     # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)
+        or not isinstance(row, Sequence)
         or len(row) != 3
         or not all(isinstance(part, str) for part in row)
         or not (row[1] and row[2])
@@ -243,17 +278,17 @@ def _example(row: Any, where: str) -> Example:
 
 def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and fields of every instance of a Natural-Instructions task."""
-    try:
-        task = json.loads(path.read_text(encoding="utf-8"))
-        definition = task["Definition"]
-        instances = task["Instances"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is no Natural-Instructions task ({error!r}); it has a Definition and Instances"
-        ) from error
+    allowed = "a task of Natural Instructions is an object with a Definition (text) and Instances (a list of objects)"
+    task = json_file(path, allowed)
+    definition, instances = (task.get("Definition"), task.get("Instances")) if isinstance(task, dict) else (None, None)
     # Definition is a text or a list of texts, output a text or a list of right answers
-    instruction = definition if isinstance(definition, str) else "\n".join(definition)
+    texts = [definition] if isinstance(definition, str) else definition
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts) or not isinstance(instances, list):
+        raise InputError(f"{path} is no Natural-Instructions task: it has no Definition or no Instances; {allowed}")
+    instruction = "\n".join(texts)
     for number, instance in enumerate(instances):
+        if not isinstance(instance, dict):
+            raise InputError(f"{path}, instance {number} is {type(instance).__name__}; each has an input and an output")
         output = instance.get("output")
         first = output[0] if isinstance(output, list) and output else output
         yield f"instance {number}", {"instruction": instruction, "input": instance.get("input"), "output": first}

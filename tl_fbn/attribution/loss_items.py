@@ -7,26 +7,30 @@ before it:
     L = weight * mean_{t in demonstrations} CE_t + mean_{t in last turn} CE_t
 
 Where only one of the two has scored positions, L is their mean, without the weight. Items longer than ``max_tokens``
-are left out and counted. Digests of all prompts go into the provenance, so that it can be told later whether a network
-is tested on the prompts that it was found on. No model is run here.
+are left out and counted. What a template says by itself (a default system prompt) is scored as no special token; its
+share of all tokens is counted. Digests of all prompts go into the provenance, so that it can be told later whether a
+network is tested on the prompts that it was found on. No model is run here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from tl_fbn.acquisition.design.prompt_forms import Prompt, checked_prompt, checked_prompts
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
+from tl_fbn.arguments import as_integer
 from tl_fbn.attribution.cross_entropy import LossItem
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, InputTypeError
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Prepared:
         kept: Number of each of these items among all that were given, from 0; the numbers of items that were left out
             as too long are missing.
         provenance: Which tokens were scored and how they were grouped, the numbers of items scored and left out, the
-            number of scored positions, digests of all prompts, and the seed where tokens were drawn at random.
+            number of scored positions, digests of all prompts, the seed where tokens were drawn at random, and the
+            share of tokens that the template says by itself, where it does.
     """
 
     items: list[LossItem]
@@ -58,6 +63,8 @@ def prepare(
     bos_eos: bool,
     max_tokens: int | None,
     seed: int | None,
+    prepend_bos: bool | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> Prepared:
     """Tokenise items, find the positions that are scored, and check both against the model.
 
@@ -74,23 +81,32 @@ def prepare(
         bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
         max_tokens: Largest number of tokens of an item; None keeps items of any length.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
+        prepend_bos: True or False puts the beginning-of-text token before strings, or leaves it out; None does as the
+            host does.
+        chat_template_kwargs: Variables of the chat template by name; None gives none.
 
     Raises:
         InputError: No items, an item that is none of these, no such tokens, positions outside an item, an item longer
             than the context, a token id outside the vocabulary, or no item that is short enough.
     """
-    items = _plain(items)
-    if isinstance(items, list | tuple):
-        items = [_plain(item) for item in items]
-    _check_items(items, positions, tokens)
+    items = _checked_items(items, positions, tokens)
     n_ctx = host.context_length(model)
     d_vocab = host.vocabulary_size(model)
     tokenizer = tokenizer_of(model)
-    layouts = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, d_vocab=d_vocab)
+    layouts = Layouts(
+        tokenizer,
+        spans=spans,
+        bos_eos=bos_eos,
+        d_vocab=d_vocab,
+        prepend_bos=host.prepends_bos(model, prepend_bos),
+        chat_template_kwargs=chat_template_kwargs,
+    )
     scored: list[LossItem] = []
     kept: list[int] = []
     digests: set[str] = set()
     n_positions = 0
+    n_preamble = 0
+    n_tokens = 0
     # laid out and checked one by one, so that an error names the first item at fault
     for number, item in enumerate(items):
         layout = layouts.of(item)
@@ -110,6 +126,8 @@ def prepare(
         scored.append(LossItem.next_tokens(layout.ids, grouped, weights))
         kept.append(number)
         n_positions += sum(map(len, grouped))
+        n_preamble += layout.kinds.count("preamble")
+        n_tokens += len(layout.ids)
         digests.update(_digests(layout, beginning(tokenizer, d_vocab)))
     if not scored:
         raise InputError(
@@ -127,6 +145,12 @@ def prepare(
     }
     if tokens == "random":
         provenance["seed"] = seed
+    if n_preamble:
+        provenance["preamble_share"] = round(n_preamble / n_tokens, 4)
+    if prepend_bos is not None:
+        provenance["prepend_bos"] = prepend_bos
+    if chat_template_kwargs:
+        provenance["chat_template_kwargs"] = {name: str(value) for name, value in chat_template_kwargs.items()}
     return Prepared(scored, kept, provenance)
 
 
@@ -135,27 +159,24 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value
 
 
-def _check_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> None:
-    """Raise an error unless this is a list of items, with one entry of positions for each if there are any."""
-    if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
+def _checked_items(items: Any, positions: Sequence[Any] | None, tokens: str) -> list[Prompt]:
+    """The items in the forms that this package keeps; an error unless there is one entry of positions for each."""
+    # the commonest slip: one chat, one string or one list of token ids instead of a list of them
+    if isinstance(items, (str, Mapping)):
         raise InputError(f"items is a {type(items).__name__}; give a list of chats, strings or lists of token ids")
-    if not len(items):
+    given = [*_plain(items)] if isinstance(items, (torch.Tensor, np.ndarray)) else checked_prompts(items, "items")
+    if not given:
         raise InputError("items is empty; give at least one chat, string or list of token ids")
-    # the commonest slip: one chat or one list of token ids instead of a list of them
-    first = items[0]
-    if isinstance(first, Mapping) and "role" in first:
+    if isinstance(given[0], Mapping) and "role" in given[0]:
         raise InputError("items is one chat; give a list of chats, [chat]")
-    if isinstance(first, (int, np.integer)):
+    if isinstance(given[0], (int, np.integer)):
         raise InputError("items is one list of token ids; give a list of such lists, [ids]")
-    for number, item in enumerate(items):
-        if not isinstance(item, (str, Sequence)) or not len(item):
-            raise InputError(
-                f"item {number} is {str(item)[:60]!r}; an item is a chat, a string or a list of token ids, not empty"
-            )
-    if positions is not None and len(positions) != len(items):
-        raise InputError(f"positions has {len(positions)} entries for {len(items)} items; give one a item")
+    found = [checked_prompt(item, f"item {number}") for number, item in enumerate(given)]
+    if positions is not None and len(positions) != len(found):
+        raise InputError(f"positions has {len(positions)} entries for {len(found)} items; give one a item")
     if positions is not None and tokens != "special":
         raise InputError(f"positions= says which tokens are scored, and so does tokens={tokens!r}; give one of them")
+    return found
 
 
 def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int | None) -> None:
@@ -176,16 +197,22 @@ def _check_ids(layout: TokenLayout, number: int, n_ctx: int | None, d_vocab: int
 
 def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
     """The positions given for item ``number`` of ``n`` tokens as one or two lists, without position 0."""
-    entries = [_plain(entry) for entry in _plain(positions)]
-    nested = bool(entries) and not isinstance(entries[0], (int, np.integer))
+    entries = _plain(positions)
+    if isinstance(entries, (str, Mapping)) or not isinstance(entries, Iterable):
+        raise InputTypeError(f"positions of item {number} are {entries!r}; give a list of positions, or two lists")
+    entries = [_plain(entry) for entry in entries]
+    nested = bool(entries) and isinstance(entries[0], (list, tuple, range))
     if nested and len(entries) > 2:
         raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
-    groups = [[int(at) for at in group] for group in (entries if nested else [entries])]
+    groups = [_whole_positions(group, n, number) for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
+        # True is an int in Python, and a mask is no list of positions
+        if isinstance(at, (bool, np.bool_)) or not isinstance(at, (int, np.integer)):
+            raise InputError(f"position {at!r} of item {number} is no whole number; positions are 1 to {n - 1}")
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
     # nothing predicts the first token; a group of which nothing is left has no mean
-    groups = [[at for at in group if at] for group in groups]
+    groups = [[int(at) for at in group if at] for group in groups]
     groups = [group for group in groups if group]
     if not groups:
         raise InputError(
@@ -193,6 +220,26 @@ def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
             f"to {n - 1}"
         )
     return groups
+
+
+def _whole_positions(group: Any, n: int, number: int) -> list[int]:
+    """The positions of one list as integers; masks are refused, whose entries would be positions 0 and 1."""
+    if not isinstance(group, (list, tuple, range)):
+        raise InputTypeError(f"positions of item {number} mix lists and {group!r}; give one list, or two lists")
+    found = [as_integer(at) for at in group]
+    if None in found:
+        raise InputTypeError(
+            f"positions of item {number} hold {group[found.index(None)]!r}; positions are integers (of a mask, "
+            "np.flatnonzero(mask))"
+        )
+    whole = [at for at in found if at is not None]
+    if len(set(whole)) < len(whole):
+        twice = next(at for place, at in enumerate(whole) if at in whole[:place])
+        raise InputError(
+            f"positions of item {number} name position {twice} of its {n} tokens twice; give each once (of a mask, "
+            "np.flatnonzero(mask))"
+        )
+    return whole
 
 
 def _digests(layout: TokenLayout, bos: int | None) -> set[str]:

@@ -21,38 +21,33 @@ lesions.
 
 Signed maps are in nats and positive where the neuron helps: setting it to zero is predicted to lower the
 log-likelihood. Cost: one forward and one backward pass an item; integrated gradients take one for every layer and step.
-TransformerLens 4.3 has attribution patching too (``tools.analysis.attribution_patching``), with which the one here
-agrees; it is not used because it gives nothing on OPT, leaves gradients on parameters and is missing from older
-versions.
+``attribution_patching`` is in :mod:`.patching`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Items
-from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.attribution.aggregation import Aggregate, Sums, check_aggregate
 from tl_fbn.attribution.backward import batches, per_item, propagate
-from tl_fbn.attribution.cgvst import TextOptions, cgvst, gradient_points
-from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.attribution.cgvst import TextOptions, cgvst
+from tl_fbn.attribution.gradient_points import gradient_points
 from tl_fbn.attribution.loss_items import prepare
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
-
-Text = str | Sequence[int]
-PatchedPositions = Literal["last", "all"]
 
 
 class RivalOptions(TextOptions, total=False):
@@ -63,6 +58,7 @@ class RivalOptions(TextOptions, total=False):
     progress: bool
 
 
+@checked
 def gradient_x_activation(
     model: HookedModel,
     items: Items,
@@ -91,7 +87,8 @@ def gradient_x_activation(
         aggregate: How the items' scores are put together: ``"mean"`` (signed: nats that are lost), ``"t"`` (signed),
             ``"sum_abs"``, ``"mean_abs"`` or ``"abs_mean"``.
         **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
-            ``spans``, ``bos_eos``, ``max_tokens``, ``batch_size``, ``seed`` (of random tokens) and ``progress``.
+            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_size``, ``seed``
+            (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats; where signed, positive where the neuron helps.
@@ -109,6 +106,7 @@ def gradient_x_activation(
     return UnitMap(found.space, signed, found.kind, {**found.provenance, "method": "gradient_x_activation"})
 
 
+@checked
 def taylor(
     model: HookedModel,
     items: Items,
@@ -137,7 +135,8 @@ def taylor(
         aggregate: How the items' scores are put together: ``"sum_abs"`` (the published score), ``"mean_abs"``,
             ``"abs_mean"``, or signed ``"mean"`` and ``"t"``.
         **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
-            ``spans``, ``bos_eos``, ``max_tokens``, ``batch_size``, ``seed`` (of random tokens) and ``progress``.
+            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_size``, ``seed``
+            (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats, at least 0 unless ``aggregate`` is signed.
@@ -149,6 +148,7 @@ def taylor(
     return UnitMap(found.space, found.values, found.kind, {**found.provenance, "method": "taylor"})
 
 
+@checked
 def integrated_gradients(
     model: HookedModel,
     items: Items,
@@ -163,6 +163,8 @@ def integrated_gradients(
     batch_size: int = 8,
     seed: int | None = None,
     progress: bool = True,
+    prepend_bos: bool | None = None,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> UnitMap:
     """Integrated gradients of the answers' log-likelihood along each layer's activations, from zero (Dai et al. 2022).
 
@@ -190,6 +192,9 @@ def integrated_gradients(
         batch_size: Number of items in a pass; changes nothing but speed and memory.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
         progress: True shows a progress bar.
+        prepend_bos: True or False puts the beginning-of-text token before items that are strings, or leaves it out;
+            None does as the host does.
+        chat_template_kwargs: Variables of the tokenizer's chat template by name; None gives none.
 
     Returns:
         (unit,) nats; where signed, positive where the neuron helps.
@@ -213,6 +218,8 @@ def integrated_gradients(
         bos_eos=bos_eos,
         max_tokens=max_tokens,
         seed=seed,
+        prepend_bos=prepend_bos,
+        chat_template_kwargs=chat_template_kwargs,
     )
     sums = Sums(space.n_units)
     total = len(prepared.items) * len(points) * n_steps
@@ -246,135 +253,6 @@ def _explained_tokens(tokens: Tokens | None, positions: Sequence[Any] | None) ->
 
 def _scaled(layer: int, tensor: torch.Tensor, scale: float) -> torch.Tensor:
     return tensor * scale
-
-
-def attribution_patching(
-    model: HookedModel,
-    clean: Sequence[Text],
-    corrupted: Sequence[Text],
-    answers: Sequence[tuple[Any, Any]],
-    *,
-    positions: PatchedPositions = "last",
-    batch_size: int = 8,
-    progress: bool = True,
-) -> UnitMap:
-    """First-order estimate of what putting each neuron's clean activation into the corrupted prompt would do.
-
-    The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
-
-    >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c a f [/INST]"]
-    >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c a f [/INST]"]
-    >>> answers = [("a", "c"), ("a", "f")]  # the first letter of the answer to each task
-    >>> fbn.attribution.attribution_patching(model, sort, reverse, answers, progress=False).top(5)
-    Network "top 5": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 4
-
-    Args:
-        model: A TransformerLens model in eval mode; its parameters stay as they are.
-        clean: Prompts, as strings or lists of token ids.
-        corrupted: As many prompts, each with as many tokens as the clean prompt of its pair.
-        answers: (right, wrong) for each pair; the right one is what should follow the clean prompt. Both are strings,
-            whose first token counts, or token ids.
-        positions: ``"last"`` patches the last token of the prompt alone (Han et al. 2026); ``"all"`` adds up the
-            effects at all its tokens.
-        batch_size: Number of pairs in a pass; changes nothing but speed and memory.
-        progress: True shows a progress bar.
-
-    Returns:
-        (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
-
-    Raises:
-        InputError: No pairs, pairs of different lengths, answers that begin with the same token or merge with the end
-            of their prompt, or a model without gradients.
-    """
-    one_of(positions, PatchedPositions, "positions")
-    if not len(clean) or not len(clean) == len(corrupted) == len(answers):
-        raise InputError(
-            "attribution_patching needs as many clean as corrupted prompts and pairs of answers; "
-            f"got {len(clean)}, {len(corrupted)} and {len(answers)}"
-        )
-    host.require_eval(model, "attribution patching")
-    tokenizer = tokenizer_of(model)
-    d_vocab = host.vocabulary_size(model)
-    bos = beginning(tokenizer, d_vocab)
-    pairs: list[tuple[tuple[int, ...], LossItem]] = []
-    digests: set[str] = set()
-    for number, (one, other, both) in enumerate(zip(clean, corrupted, answers, strict=True)):
-        ids, changed = (encode(tokenizer, _prompt(text), d_vocab=d_vocab) for text in (one, other))
-        if len(ids) != len(changed):
-            raise InputError(
-                f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; "
-                "a position must be the same in both"
-            )
-        right, wrong = (_first_token(tokenizer, one, answer, ids, d_vocab) for answer in both)
-        if right == wrong:
-            raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
-        last = len(ids) - 1
-        # minus the metric as a loss, CE(right) - CE(wrong) = log p(wrong) - log p(right), both at the last token
-        pairs.append((ids, LossItem(changed, (last, last), (right, wrong), (1.0, -1.0))))
-        digests.update(digests_of(_prompt(one), ids, bos), digests_of(_prompt(other), changed, bos))
-    site = resolve_site(model, "mlp.neurons")
-    sums = Sums(site.space.n_units)
-    with tqdm(total=len(pairs), desc="attribution patching", unit="pair", disable=not progress) as bar:
-        for numbers in batches([item for _, item in pairs], batch_size):
-            chosen = [pairs[number] for number in numbers]
-            values = _patched(model, chosen, site.hook_names, positions)
-            sums.add(np.concatenate([values[layer] for layer in sorted(values)], axis=1))
-            bar.update(len(numbers))
-    about = {
-        "method": "attribution_patching",
-        "positions": positions,
-        "n_pairs": len(pairs),
-        "prompts": sorted(digests),
-    }
-    return UnitMap(site.space, sums.value("mean"), "attribution", about)
-
-
-def _patched(
-    model: HookedModel,
-    pairs: Sequence[tuple[tuple[int, ...], LossItem]],
-    points: dict[int, str],
-    positions: PatchedPositions,
-) -> dict[int, Float[np.ndarray, "pair unit"]]:
-    """(a_clean - a_corrupted) times the metric's gradient, by layer; a pair is clean token ids and corrupted item."""
-    clean: dict[int, torch.Tensor] = {}
-    effects: dict[int, np.ndarray] = {}
-    ids, mask, _ = host.pad_batch([ids for ids, _ in pairs], host.model_device(model))
-    # (batch, pos) 1 where activations are patched, the same for both prompts of a pair, which are of one length
-    counted = torch.zeros_like(mask)
-    for row, (tokens, _) in enumerate(pairs):
-        counted[row, len(tokens) - 1 if positions == "last" else 0 : len(tokens)] = 1
-
-    def keep(tensor: torch.Tensor, hook: Any, layer: int) -> None:
-        clean[layer] = tensor.detach().clone()
-
-    def take(layer: int, gradient: torch.Tensor, value: torch.Tensor) -> None:
-        # a_clean - a_corrupted; the gradient is the loss's, which is minus the metric
-        difference = (clean.pop(layer) - value) * counted.to(value)[..., None]
-        effects[layer] = -per_item(gradient, difference).double().cpu().numpy()
-
-    # clean activations first, then the pass with gradients over the corrupted prompts
-    with torch.no_grad(), model.hooks(fwd_hooks=[(name, partial(keep, layer=layer)) for layer, name in points.items()]):
-        host.forward(model, ids, mask)
-    propagate(model, [item for _, item in pairs], points, take)
-    return effects
-
-
-def _prompt(text: Text) -> str | tuple[int, ...]:
-    return text if isinstance(text, str) else tuple(int(token) for token in text)
-
-
-def _first_token(tokenizer: Any, prompt: Text, answer: Any, ids: tuple[int, ...], d_vocab: int | None) -> int:
-    if not isinstance(answer, str):
-        return int(answer)
-    if not isinstance(prompt, str):
-        raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
-    # tokenised after its prompt: how a tokenizer cuts a word depends on what stands before it
-    whole = encode(tokenizer, f"{prompt.rstrip()} {answer.lstrip()}", d_vocab=d_vocab)
-    if whole[: len(ids)] != ids or len(whole) <= len(ids):
-        raise InputError(
-            f"answer {answer!r} merges with the end of its prompt, so it has no first token of its own; give token ids"
-        )
-    return whole[len(ids)]
 
 
 def random_scores(model: HookedModel, *, seed: int) -> UnitMap:

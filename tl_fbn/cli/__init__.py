@@ -12,6 +12,8 @@ them; the folder they share is all they need.
 
 from __future__ import annotations
 
+import sys
+import traceback
 from importlib import metadata
 from typing import Annotated
 
@@ -19,6 +21,7 @@ import typer
 
 from tl_fbn.cli import cgvst, demo, glm, lesion, networks, prune, report, scan
 from tl_fbn.cli.console import CommandGroup
+from tl_fbn.errors import visible
 from tl_fbn.models import load_model as load_model
 
 app = typer.Typer(
@@ -71,7 +74,11 @@ for _module in (demo, scan, glm, networks, cgvst, lesion, prune, report):
 
 def main() -> None:
     """Entry point of ``tl-fbn``."""
-    app()
+    try:
+        app()
+    except Exception:  # a bug: its traceback is told, without what a name in it would do to the terminal
+        typer.echo(visible(traceback.format_exc()), err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ A user can mend :class:`tl_fbn.InputError` and its kind (every such message is w
 be read or written, and bad usage of the command line. Any other error is a bug, whatever its type, and keeps its
 traceback.
 
+Names, prompts and paths are the user's, and libraries print them too: escape sequences in them are written out
+(``\\x1b``), so that none reaches the terminal.
+
 Where a launcher such as ``torchrun`` runs several processes, only the first prints; the others name themselves when
 they fail.
 """
@@ -30,12 +33,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +84,7 @@ def ended(work: Callable[[], None]) -> int:
         Exception: An error that no user can mend.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(cast(Any, _VisibleStream(sys.stderr))):
             warnings.showwarning = _print_warning
             work()
         sys.stdout.flush()
@@ -130,13 +133,32 @@ def _message_of(error: BaseException) -> str:
 def _print_error(message: str, status: int) -> int:
     """Print one line to standard error; the status is handed on."""
     who = f"[rank {rank()}] " if rank() else ""
-    typer.echo(f"tl-fbn: {who}{' '.join(message.split())}", err=True)
+    typer.echo(visible(f"tl-fbn: {who}{' '.join(message.split())}"), err=True)
     return status
 
 
 def _print_warning(message: Warning | str, *_: Any) -> None:
     if rank() == 0:
-        typer.echo(f"note: {' '.join(str(message).split())}", err=True)
+        typer.echo(visible(f"note: {' '.join(str(message).split())}"), err=True)
+
+
+class _VisibleStream:
+    """Standard error for libraries: text is written through, and what would steer the terminal is written out.
+
+    Progress bars steer it too: a carriage return, and "one line up" (tqdm's only escape sequence) where a write holds
+    nothing else, stay.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if not text.replace("\x1b[A", "").strip("\n"):
+            return self._stream.write(text)
+        return self._stream.write("\r".join(map(visible, text.split("\r"))))
 
 
 def _discard_output() -> None:
@@ -195,7 +217,7 @@ class Console:
             text: One line.
         """
         if rank() == 0:
-            typer.echo(text, err=True)
+            typer.echo(visible(text), err=True)
 
     def result(self, text: str, **fields: Any) -> None:
         """Print the result to standard output, as text or as JSON.
@@ -205,7 +227,7 @@ class Console:
             **fields: The result for programs, as one JSON object.
         """
         if rank() == 0:
-            typer.echo(json.dumps(plain(fields), indent=1, allow_nan=False) if self.json else text)
+            typer.echo(json.dumps(plain(fields), indent=1, allow_nan=False) if self.json else visible(text))
             sys.stdout.flush()  # so that a closed pipe is noticed here
 
 
@@ -243,7 +265,9 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
     def cell_text(value: Any, form: str) -> str:
         if isinstance(value, bool):
             return "yes" if value else "no"
-        return ("-" if math.isnan(value) else f"{value:{form}}") if isinstance(value, float) else str(value)
+        if isinstance(value, float):
+            return "-" if math.isnan(value) else f"{value:{form}}"
+        return visible(str(value)).replace("\n", "\\n")  # rich would take an escape sequence for a style
 
     import rich.console  # here, because only a command that prints a table needs it
     from rich.table import Table
@@ -256,7 +280,7 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
         is_text = frame[name].dtype == object or str(frame[name].dtype).startswith("str")
         grid.add_column(justify="left" if is_text else "right", no_wrap=True)
         form = (decimals or {}).get(str(name), ".3g")
-        columns.append([str(name), *(cell_text(one, form) for one in frame[name].tolist())])
+        columns.append([cell_text(str(name), form), *(cell_text(one, form) for one in frame[name].tolist())])
     for line in zip(*columns, strict=True):
         grid.add_row(*map(Text, line))  # as text, so that brackets in a cell are no markup
     page = rich.console.Console(file=io.StringIO(), width=_UNLIMITED_WIDTH)

@@ -125,6 +125,7 @@ def command(
         bool, typer.Option(help='Save the fit too; "tl-fbn report" shows its design and noise.')
     ] = True,
     out: options.OutFolderOption = None,
+    verify: options.VerifyFlag = True,
     seed: options.SeedOption = 0,
     json: options.JsonFlag = False,
     progress: options.ProgressFlag = None,
@@ -153,7 +154,7 @@ def command(
             )
         names = name or titles
         result_files.require_different_files(names)
-        recording = result_files.open_recording(folder, site)
+        recording = result_files.open_recording(folder, site, verify=verify)
         into = result_files.writable(out or result_files.results_of(folder))
         from tl_fbn.analysis.glm.design_matrix import from_token
         from tl_fbn.analysis.glm.fit import fit_glm
@@ -317,9 +318,10 @@ def _test_contrast(
             **rule, two_sided=two_sided, min_effect=min_effect, name=name
         )
     statistic = contrast.f if isinstance(expression, list) else contrast.t  # pyright: ignore[reportAttributeAccessIssue]
-    # units that never vary have no finite statistic, and are not tested
-    tested = int(np.isfinite(statistic.values).sum())
-    p = contrast.p.values[np.isfinite(statistic.values)]
+    # units that never vary have no statistic, and are not tested
+    known = ~np.isnan(statistic.values)
+    tested = int(known.sum())
+    p = contrast.p.values[known]
     return found | {
         "network": None,
         "_network": network,

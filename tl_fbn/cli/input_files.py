@@ -60,6 +60,8 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
     for where, line in _numbered_lines(Path(source), _PROMPT_LINE):
         if not isinstance(line, dict) or not isinstance(line.get("condition"), str) or not line["condition"]:
             raise InputError(f"{where} names no condition; {_PROMPT_LINE}")
+        if "messages" in line and "prompt" in line:
+            raise InputError(f"{where} has a prompt and messages, of which only one can be shown; {_PROMPT_LINE}")
         if "messages" in line:
             prompt: Any = _checked_messages(line["messages"], where, _PROMPT_LINE)
         else:
@@ -94,6 +96,8 @@ def read_chats(source: str, n: int | None = None) -> list[Any]:
     found: list[Any] = []
     # the four forms of a line: an object with messages or with text, a list of messages, a string
     for where, line in _numbered_lines(Path(source), _CHAT_LINE):
+        if isinstance(line, dict) and "messages" in line and "text" in line:
+            raise InputError(f"{where} has a text and messages, of which only one can be read; {_CHAT_LINE}")
         if isinstance(line, dict) and "messages" in line:
             line = line["messages"]
         elif isinstance(line, dict) and isinstance(line.get("text"), str):
@@ -123,7 +127,7 @@ def read_battery(sources: Sequence[str], *, n: int | None, tasks: Sequence[str] 
         sources: ``.jsonl`` files of items, or ``"demo"`` for the tasks of the embedded model.
         n: Largest number of items a task, taken from the beginning; None takes all.
         tasks: Names of the tasks to keep; empty keeps all.
-        **reading: Options of :meth:`tl_fbn.Battery.from_jsonl`: format, template and scored.
+        **reading: Options of :meth:`tl_fbn.Battery.from_jsonl`: format, template, scored and delimiter.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -173,18 +177,14 @@ def _numbered_lines(path: Path, allowed: str) -> Iterator[tuple[str, Any]]:
 
 
 def _checked_messages(given: Any, where: str, allowed: str) -> list[dict[str, str]]:
-    """The messages of a chat with their roles and contents; other fields of a message are dropped."""
-    is_chat = (
-        isinstance(given, list)
-        and given
-        and all(
-            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
-            for one in given
-        )
-    )
-    if not is_chat:
+    """The messages of a chat with their roles and contents; fields that no template reads are dropped."""
+    from tl_fbn.acquisition.design.prompt_forms import checked_chat
+
+    try:
+        chat = checked_chat(given, "it")
+    except InputError as error:
         shown = json.dumps(given, ensure_ascii=False)
         shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
-        raise InputError(f"{where} holds {shown}, no chat; {allowed}")
+        raise InputError(f"{where} holds {shown}, no chat ({error}); {allowed}") from error
     # what a chat template reads, and nothing else that a data set may hold
-    return [{"role": one["role"], "content": one["content"]} for one in given]
+    return [{"role": role, "content": content} for role, content in chat]

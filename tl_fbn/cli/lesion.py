@@ -14,6 +14,7 @@ import typer
 
 from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import Console, table
+from tl_fbn.cli.escapes import EXPLAINED, unescaped
 from tl_fbn.cli.options import (
     BatchSizeOption,
     DeviceOption,
@@ -24,6 +25,7 @@ from tl_fbn.cli.options import (
     ProgressFlag,
     SeedOption,
     SiteOption,
+    VerifyFlag,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +75,16 @@ def command(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:".',
+            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:"; '
+            f"{EXPLAINED}.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Stands between prompt and answer, whatever they are; by default one space, where the prompt ends in "
+            f"a letter, digit or closing mark and neither brings white space. {EXPLAINED}.",
         ),
     ] = None,
     scored: Annotated[
@@ -107,6 +118,10 @@ def command(
             help="Folder of a recording of the same units, for methods other than zero and for activity controls.",
         ),
     ] = None,
+    allow_other_weights: Annotated[
+        bool,
+        typer.Option("--allow-other-weights", help="Also take a reference of other weights than the model's."),
+    ] = False,
     site: SiteOption = None,
     positions: Annotated[
         str,
@@ -149,6 +164,7 @@ def command(
     device: DeviceOption = None,
     dtype: ModelDtypeOption = "auto",
     label: LabelOption = None,
+    verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -167,9 +183,17 @@ def command(
     with console.working():
         networks, folder = result_files.load_networks(network, only or ())
         tasks = input_files.read_battery(
-            battery, n=items, tasks=task or (), format=format, template=template, scored=scored
+            battery,
+            n=items,
+            tasks=task or (),
+            format=format,
+            template=None if template is None else unescaped(template),
+            scored=scored,
+            delimiter=None if delimiter is None else unescaped(delimiter),
         )
-        recording = None if reference is None else result_files.open_recording(reference, site or _site_of(networks))
+        recording = None
+        if reference is not None:
+            recording = result_files.open_recording(reference, site or _site_of(networks), verify=verify)
         chosen: dict[str, Any] = {
             "n_controls": controls,
             "controls": tuple(control_kind or ("random",)),
@@ -187,6 +211,7 @@ def command(
             reference=recording,
             positions=positions,
             seed=seed,
+            allow_other_weights=allow_other_weights,
         )
         # an intervention that cannot be made is refused before anything is written
         for one in networks.values():
@@ -204,6 +229,7 @@ def command(
             tasks,
             method=method,  # pyright: ignore[reportArgumentType]
             reference=recording,
+            allow_other_weights=allow_other_weights,
             positions=positions,
             metric=metric,
             path=parts,

@@ -13,7 +13,15 @@ import typer
 
 from tl_fbn.cli import result_files
 from tl_fbn.cli.console import WHOLE, Console, table
-from tl_fbn.cli.options import JsonFlag, OutFolderOption, ProgressFlag, RecordingArgument, SeedOption, SiteOption
+from tl_fbn.cli.options import (
+    JsonFlag,
+    OutFolderOption,
+    ProgressFlag,
+    RecordingArgument,
+    SeedOption,
+    SiteOption,
+    VerifyFlag,
+)
 from tl_fbn.errors import InputError
 
 SHORT = "Find networks without a task, by independent components."
@@ -119,6 +127,7 @@ def command(
     ] = None,
     site: SiteOption = None,
     out: OutFolderOption = None,
+    verify: VerifyFlag = True,
     seed: SeedOption = 0,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
@@ -152,7 +161,7 @@ def command(
         if number is None:
             tried = [_number_of_networks(one, "--candidates") for one in candidates.split(",")]
         membership = _threshold_value(threshold)
-        recording = result_files.open_recording(folder, site)
+        recording = result_files.open_recording(folder, site, verify=verify)
         if pool != "token":
             recording = recording.pool(pool)  # pyright: ignore[reportArgumentType]
         into = result_files.writable(out or result_files.results_of(folder))

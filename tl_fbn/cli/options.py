@@ -62,6 +62,14 @@ LabelOption = Annotated[
         show_default=False,
     ),
 ]
+VerifyFlag = Annotated[
+    bool,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Read every recording once beforehand and compare it with its checksums, or leave that out; a damaged "
+        "file is an error.",
+    ),
+]
 RecordingArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help='Folder of a recording, written by "tl-fbn scan".')
 ]

@@ -14,7 +14,15 @@ import typer
 
 from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.options import DeviceOption, JsonFlag, LabelOption, ModelArgument, ModelDtypeOption, ProgressFlag
+from tl_fbn.cli.options import (
+    DeviceOption,
+    JsonFlag,
+    LabelOption,
+    ModelArgument,
+    ModelDtypeOption,
+    ProgressFlag,
+    VerifyFlag,
+)
 from tl_fbn.errors import InputError
 from tl_fbn.models import loading
 
@@ -54,6 +62,10 @@ def command(
             help="Folder of a recording; the mean contribution of removed units comes back as a bias, instead of zero.",
         ),
     ] = None,
+    allow_other_weights: Annotated[
+        bool,
+        typer.Option("--allow-other-weights", help="Also take a recording of other weights than the model's."),
+    ] = False,
     protect_first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of layers at the beginning that stay whole.")
     ] = 0,
@@ -81,6 +93,7 @@ def command(
     device: DeviceOption = None,
     dtype: ModelDtypeOption = "auto",
     label: LabelOption = None,
+    verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -104,7 +117,7 @@ def command(
         # a recording of several sites is read at the neurons, which the bias is computed from
         recording = None
         if compensate is not None:
-            recording = result_files.open_recording(compensate, _neuron_site_of(compensate))
+            recording = result_files.open_recording(compensate, _neuron_site_of(compensate), verify=verify)
         tasks = input_files.read_battery(battery, n=items) if battery else None
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         from tl_fbn.intervention.pruning.prune import prune
@@ -122,6 +135,7 @@ def command(
             remove=given if remove and not heads else None,
             heads=None if not heads else ~given if remove else given,
             compensate=recording,
+            allow_other_weights=allow_other_weights,
             protect_first=protect_first,
             protect_last=protect_last,
             progress=console.bars,

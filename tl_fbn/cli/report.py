@@ -15,7 +15,7 @@ import typer
 
 from tl_fbn.cli import result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.options import JsonFlag, ProgressFlag
+from tl_fbn.cli.options import JsonFlag, ProgressFlag, VerifyFlag
 from tl_fbn.errors import InputError
 
 SHORT = "Write one page of everything saved in a folder."
@@ -43,6 +43,7 @@ def command(
         bool,
         typer.Option("--viewer", help="Also write viewer.html beside the page, which shows networks over the text."),
     ] = False,
+    verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
@@ -56,7 +57,7 @@ def command(
     """
     console = Console(json, progress)
     with console.working():
-        found = _results_by_name(folder, console)
+        found = _results_by_name(folder, console, verify=verify)
         from tl_fbn.reporting.page.report import Report
 
         page = out or folder[0] / "report.html"
@@ -81,7 +82,7 @@ def command(
     )
 
 
-def _results_by_name(folders: Sequence[Path], console: Console) -> dict[str, Any]:
+def _results_by_name(folders: Sequence[Path], console: Console, *, verify: bool) -> dict[str, Any]:
     """Recordings and results of the folders by name, in the order of an analysis."""
     from tl_fbn.acquisition.recording.recording import Recording
     from tl_fbn.results import load_results, place_in_argument
@@ -92,7 +93,9 @@ def _results_by_name(folders: Sequence[Path], console: Console) -> dict[str, Any
             raise FileNotFoundError(f"no folder at {folder}; give the folder of a recording or of results")
         results_folder = result_files.results_of(folder)
         if results_folder != folder:  # the folder is a recording's
-            found[f"{folder}"] = Recording.open(folder)
+            found[f"{folder}"] = recording = Recording.open(folder)
+            if verify:
+                recording.verify()
         if not results_folder.is_dir():
             raise InputError(f"no results in {results_folder}; tl-fbn glm, networks, cgvst and lesion write them")
         results = load_results(results_folder)

@@ -23,22 +23,25 @@ if TYPE_CHECKING:
 RESULTS = "results"
 
 
-def open_recording(folder: Path, site: str | None = None) -> Recording:
+def open_recording(folder: Path, site: str | None = None, *, verify: bool = True) -> Recording:
     """The recording in a folder, of one site.
 
     Args:
         folder: Folder that ``tl-fbn scan`` wrote.
         site: Site to read; None where the recording holds only one.
+        verify: Whether every file is read and compared with its checksum first.
 
     Raises:
         FileNotFoundError: There is no such folder, or it is no recording.
-        InputError: The recording holds several sites and none was chosen, or it lacks the one that was.
+        InputError: The recording is damaged, holds several sites and none was chosen, or lacks the one that was.
     """
     from tl_fbn.acquisition.recording.recording import Recording
 
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder at {folder}; give the folder that tl-fbn scan wrote with --out")
     recording = Recording.open(folder)
+    if verify:
+        recording.verify()
     if site is not None:
         return recording.site(site)
     if len(recording.sites) > 1:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.acquisition.design.stimuli import formal
+from tl_fbn.signatures import checked
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery
@@ -29,6 +30,7 @@ def weights_folder() -> Path:
     return Path(str(resources.files("tl_fbn.demo").joinpath("weights")))
 
 
+@checked
 def load_model(device: str | None = "cpu", *, dtype: str = "float32") -> Any:
     """The embedded model as a TransformerLens bridge in eval mode; nothing is downloaded.
 
@@ -47,6 +49,10 @@ def load_model(device: str | None = "cpu", *, dtype: str = "float32") -> Any:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
+    from tl_fbn.acquisition.model.host import require_device
+
+    if device is not None:
+        require_device(device)
     model = TransformerBridge.boot_transformers(str(weights_folder()), device=device, dtype=getattr(torch, dtype))
     model.cfg.model_name = "tl_fbn-demo"  # not the path of the folder, which differs between machines
     # others of its architecture (Pythia's) were trained without a beginning-of-text token; this one was with it
@@ -54,6 +60,7 @@ def load_model(device: str | None = "cpu", *, dtype: str = "float32") -> Any:
     return model.eval()
 
 
+@checked
 def battery(*, n: int = 100, seed: int = 0) -> Battery:
     """The seven tasks of the embedded model, with items that it has never seen and :func:`tl_fbn.prompts` never gives.
 

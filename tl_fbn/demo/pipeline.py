@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tl_fbn import demo
+from tl_fbn import demo, files
 from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
 from tl_fbn.acquisition.design.stimuli import formal, prompts, topics
 from tl_fbn.acquisition.model.host import HookedModel
@@ -231,8 +231,8 @@ def run_demo(
     atlas.save(folder / "atlas.safetensors")
     fit.save(folder / "glm.safetensors")
     study.save(folder / "lesions.safetensors")
-    study.to_dataframe().to_csv(folder / "lesions.csv", index=False)
-    amplification.to_csv(folder / "amplification.csv", index=False)
+    for name, frame in {"lesions": study.to_dataframe(), "amplification": amplification}.items():
+        files.write_atomically(folder / f"{name}.csv", frame.to_csv(index=False).encode())
     seconds = time.monotonic() - started
     return DemoResult(
         folder,

@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--d-mlp", type=int, default=384)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument(
-        "--minutes", type=float, default=38.0, help="stop early, with the schedule cut short, after this"
+        "--minutes", type=float, default=38.0, help="give up after so many: the finished model is not written"
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

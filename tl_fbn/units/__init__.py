@@ -25,5 +25,5 @@ from tl_fbn.units.html_tables import html_table as html_table
 from tl_fbn.units.network import Network as Network
 from tl_fbn.units.space import UnitSpace as UnitSpace
 from tl_fbn.units.space import shape_words as shape_words
+from tl_fbn.units.ties import top_mask as top_mask
 from tl_fbn.units.unit_map import UnitMap as UnitMap
-from tl_fbn.units.unit_map import top_mask as top_mask

@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, InputKeyError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.dice import dice_table
@@ -31,6 +33,7 @@ from tl_fbn.units.space import Provenance, UnitSpace
 _ARRAY_FIELDS = ("maps", "stability", "stability_p", "explained", "noise_iq")  # each an array, or None if not measured
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_profile"):
     """Named networks of one space, in order, with the maps they were thresholded from.
@@ -75,18 +78,21 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         for name, network in self.networks.items():
             self.space.require_same(network.space, f"put network {name!r} into an atlas:")
         # what was measured has one entry a network; noise_iq alone has one a decomposition
-        for what, array, shape in (
-            ("maps", self.maps, (len(self.networks), self.space.n_units)),
-            ("stability", self.stability, (len(self.networks),)),
-            ("stability_p", self.stability_p, (len(self.networks),)),
-            ("explained", self.explained, (len(self.networks),)),
-        ):
-            if array is not None and array.shape != shape:
-                raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+        shapes = dict.fromkeys(_ARRAY_FIELDS, (len(self.networks),)) | {
+            "maps": (len(self.networks), self.space.n_units),
+            "noise_iq": None,
+        }
+        for what, shape in shapes.items():
+            if getattr(self, what) is not None:
+                array = number_array(getattr(self, what), f"{what} of this atlas", masked=np.nan)
+                if shape is not None and array.shape != shape:
+                    raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
+                object.__setattr__(self, what, array)
         # a network's own name is the one that the atlas gives it, so that pictures and tables agree
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
     @classmethod
+    @checked
     def from_networks(cls, networks: Mapping[str, Network]) -> Atlas:
         """An atlas of networks of any origin, without maps.
 
@@ -104,7 +110,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return cls(next(iter(networks.values())).space, networks)
 
     def __getitem__(self, name: str) -> Network:
-        if name not in self.networks:
+        if not isinstance(name, str) or name not in self.networks:
             raise InputKeyError(f"no network {name!r} in this atlas; networks: {', '.join(self.networks)}")
         return self.networks[name]
 
@@ -114,6 +120,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     def __len__(self) -> int:
         return len(self.networks)
 
+    @checked
     def rename(self, names: Mapping[str, str]) -> Atlas:
         """The same atlas with some of its networks renamed.
 
@@ -134,6 +141,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             )
         return replace(self, networks=renamed)
 
+    @checked
     def union(self, names: Sequence[str] | None = None, *, name: str = "union") -> Network:
         """The units that are in any of several networks (the union mask of Liu et al. 2025).
 
@@ -204,6 +212,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         arrays |= {} if noise is None else {"noise_iq": np.array(noise, dtype=float)}
         return arrays, {**about, "converged": origin.pop("converged", None), "provenance": origin}
 
+    @checked
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The networks as plain JSON, which needs no tl_fbn to read: units by layer, and stability if it was measured.
 
@@ -225,6 +234,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return exchange.written(about, path)
 
     @classmethod
+    @checked
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, names: Sequence[str] | None = None) -> Atlas:
         """An atlas from JSON, or from lists, arrays or tensors of units that somebody released.
 

@@ -39,6 +39,7 @@ from jaxtyping import Bool, Int8
 
 from tl_fbn import files
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.text_files import json_value, read_text
 from tl_fbn.units.space import UnitSpace
 
 # endings of error messages
@@ -75,21 +76,24 @@ def parsed(source: Any) -> Any:
         InputError: The text is no JSON.
     """
     # a text that opens with a bracket is taken for JSON, any other for a path
-    if isinstance(source, str) and source.lstrip()[:1] in ("{", "["):
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
         where = "the text given"
-        text = source
+        text = source.removeprefix("\ufeff")  # the byte order mark of the file that it was read from
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"no file at {path}; give the path of a JSON file, its text, or lists of units")
         where = str(path)
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     else:
         return source
     try:
-        return json.loads(text)
-    except ValueError as error:
+        value = json_value(text)
+    except InputError as error:
         raise InputError(f"{where} is no JSON ({error}); give what to_json wrote, or {_FORMS}") from error
+    if not isinstance(value, (dict, list)):
+        raise InputError(f"{where} holds {str(value)[:60]}, no object or list; give what to_json wrote, or {_FORMS}")
+    return value
 
 
 def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:
@@ -108,7 +112,7 @@ def described_space(about: Any, space: UnitSpace | None) -> UnitSpace:
             raise InputError("this JSON gives widths but no site; add one, for instance mlp.neurons")
         widths = about["widths"]
         # type() and not isinstance(): True is an int for the latter
-        if not isinstance(widths, Sequence) or not all(type(one) is int for one in widths):
+        if not isinstance(widths, Sequence) or isinstance(widths, str) or not all(type(one) is int for one in widths):
             raise InputError(f"widths {widths!r} are no list of numbers of units; give one integer a layer")
         stated = UnitSpace(str(about["site"]), tuple(widths), about.get("model", "unknown"), about.get("weights"))
     if stated is None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from tl_fbn.arguments import numbers_of_column
 from tl_fbn.errors import InputError
 
 
@@ -73,7 +74,9 @@ def frame_columns(
     numbers = {}
     for name in ("layer", "unit", value):
         # what is no number becomes NaN here, and is told from an empty cell below
-        found = pd.Series(pd.to_numeric(table[name], errors="coerce")).to_numpy(np.float64, na_value=np.nan)
+        column = table[name]
+        # a value may be a boolean, a layer not
+        found = numbers_of_column(column.astype(float) if name == value and column.dtype.kind == "b" else column)
         # values may be empty (NaN), layers and units must be whole numbers in every line
         wrong = (
             np.isnan(found) & ~table[name].isna().to_numpy()

@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
+from tl_fbn.arguments import as_integer, layer_numbers, number_array
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
 from tl_fbn.units.html_tables import html_table
@@ -33,6 +35,7 @@ def _no_signs() -> Int8[np.ndarray, " none"]:
     return np.zeros(0, np.int8)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Network(Result, step="networks", picture="layer_profile"):
     """A named set of units, with set algebra and, where they are known, signs.
@@ -62,25 +65,25 @@ class Network(Result, step="networks", picture="layer_profile"):
     provenance: Provenance = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        members = np.array(self.members)  # a copy: whoever made the mask may use it again
+        members = np.array(number_array(self.members, "members"))  # a copy: whoever made the mask may use it again
         if members.dtype != np.bool_ or members.shape != (self.space.n_units,):
             raise InputError(
                 f"members of a network in {self.space.describe()} are {self.space.n_units} booleans; got "
                 f"{members.dtype} of shape {members.shape}. Network.from_indices takes indices"
             )
-        given = np.asarray([] if self.signs is None else self.signs, dtype=np.int8)
+        given = number_array([] if self.signs is None else self.signs, "signs")
         signs = given if given.size else np.zeros(members.shape, np.int8)
         if signs.shape != members.shape:
             raise InputError(f"signs have shape {signs.shape}, members {members.shape}; give one sign a unit")
-        if ((signs < -1) | (signs > 1)).any():
-            raise InputError(
-                f"signs are -1, 0 or 1; got {np.setdiff1d(signs, [-1, 0, 1]).tolist()}. np.sign makes them"
-            )
+        wrong = np.setdiff1d(signs, [-1, 0, 1])  # before they are cast: .5 would become 0, and NaN any number
+        if wrong.size:
+            raise InputError(f"signs are -1, 0 or 1; got {wrong[:5].tolist()}. np.sign makes them")
         # the class is frozen, which forbids plain assignment
         object.__setattr__(self, "members", members)
         object.__setattr__(self, "signs", np.where(members, signs, 0).astype(np.int8))
 
     @classmethod
+    @checked
     def from_indices(
         cls,
         space: UnitSpace,
@@ -96,16 +99,31 @@ class Network(Result, step="networks", picture="layer_profile"):
 
         Args:
             space: The space of the units.
-            indices: Flat indices, or pairs of a layer and a unit within it, both from 0.
+            indices: Flat indices, or pairs of a layer and a unit within it, both from 0. A mask is none of these:
+                ``Network(space, mask)`` takes it.
             name: Name of the network.
             provenance: Where the units came from; None where that is not known.
 
         Raises:
             InputIndexError: There is no such unit.
+            InputTypeError: An entry is neither an integer nor a pair: a float, a boolean (of a mask), a list.
+            InputError: The entries are those of a mask of 0 and 1.
         """
         members = np.zeros(space.n_units, dtype=bool)
-        for index in indices:
-            flat = space.index(*index) if isinstance(index, tuple) else operator.index(index)
+        listed: list[Any] = indices.tolist() if hasattr(indices, "tolist") else list(indices)  # pyright: ignore
+        # units 0 and 1 again and again; one of each, or a unit that is named twice, may be meant
+        if len(listed) > 2 and all(as_integer(one) in (0, 1) for one in listed):
+            raise InputError(
+                f"the indices are {len(listed)} times 0 or 1, which is a mask; make it one of booleans and give it to "
+                "Network(space, mask)"
+            )
+        for place, index in enumerate(listed):
+            flat = space.index(*index) if isinstance(index, tuple) and len(index) == 2 else as_integer(index)
+            if flat is None:
+                raise InputTypeError(
+                    f"entry {place} of the indices is {index!r} ({type(index).__name__}), neither the flat index of a "
+                    "unit nor a tuple (layer, unit); a mask of booleans goes into Network(space, mask)"
+                )
             if not 0 <= flat < members.size:
                 space.locate(flat)  # raises the error that names the space
             members[flat] = True
@@ -130,6 +148,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         """For every layer its (unit,) booleans, as views of :attr:`members`."""
         return [self.members[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
+    @checked
     def restrict(self, *, layers: Iterable[int]) -> Network:
         """The part of the network that lies in some layers; the space stays the same.
 
@@ -138,12 +157,15 @@ class Network(Result, step="networks", picture="layer_profile"):
 
         Raises:
             InputIndexError: There is no such layer.
+            InputTypeError: An entry is no integer: a float, or a boolean of a mask.
+            InputError: A layer comes twice, as in a mask of 0 and 1.
         """
         in_layers = np.zeros(self.space.n_units, dtype=bool)
-        for layer in layers:
+        for layer in layer_numbers(layers, "layers"):
             in_layers[self.space.layer_slice(layer)] = True
         return replace(self, members=self.members & in_layers)
 
+    @checked
     def rename(self, name: str) -> Network:
         """The same network under another name.
 
@@ -223,6 +245,7 @@ class Network(Result, step="networks", picture="layer_profile"):
             }
         )
 
+    @checked
     def to_json(self, path: str | os.PathLike | None = None) -> str:
         """The network as plain JSON, which needs no tl_fbn to read: its units by layer, numbered within the layer.
 
@@ -256,6 +279,7 @@ class Network(Result, step="networks", picture="layer_profile"):
         }
 
     @classmethod
+    @checked
     def from_json(cls, source: Any, space: UnitSpace | None = None, *, name: str | None = None) -> Network:
         """A network from JSON, or from lists, arrays or tensors of units that somebody released.
 

@@ -32,6 +32,7 @@ if their layout differed, ``_older_`` converts it. Nothing is pickled.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -41,7 +42,8 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn import files
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.space import Provenance, UnitSpace
 
@@ -100,6 +102,8 @@ class Result:
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
+        if (own := cls.__dict__.get("__repr__")) is not None:  # names in it are the user's
+            cls.__repr__ = functools.wraps(own)(lambda self: visible(own(self)))
         if step is None:
             return  # a base of others
         one_of(step, Step, "step")
@@ -112,6 +116,7 @@ class Result:
         """The numbers of the result as a table, one line a case."""
         raise NotImplementedError(f"{type(self).__name__} has no to_dataframe")
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Save to one safetensors file; an existing file is replaced, whole or not at all.
 
@@ -122,6 +127,7 @@ class Result:
         files.write_result(path, type(self).__name__, arrays, about)
 
     @classmethod
+    @checked
     def load(cls: type[AnyResult], path: str | os.PathLike) -> AnyResult:
         """Load what :meth:`save` saved.
 
@@ -140,9 +146,11 @@ class Result:
         """The result that a file describes; an error of unpacking becomes an InputError: the file is damaged."""
         try:
             return cls._unpack_(*cls._older_(arrays, about))
-        except (ValueError, OSError, MemoryError):
+        except (OSError, MemoryError):
             raise
-        except Exception as error:  # a damaged description can raise anything: KeyError, TypeError ...
+        except Exception as error:  # a damaged description can raise anything: KeyError, TypeError, a refused argument
+            if isinstance(error, InputError) and str(path) in str(error):
+                raise  # it names the file already
             raise InputError(
                 f"{path} is damaged, or not what tl_fbn wrote ({type(error).__name__}: {error}); load another copy of "
                 "it"

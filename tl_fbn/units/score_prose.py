@@ -59,6 +59,11 @@ def describe(provenance: Mapping[str, Any]) -> str | None:
         sentences.append(
             f"Scored are {provenance['scored_positions']:,} {tokens} of {provenance['n_items']:,} items{left_out}"
         )
+    if "preamble_share" in provenance:
+        sentences.append(
+            f"{provenance['preamble_share']:.0%} of all tokens are what the chat template says by itself, such as a "
+            "default system prompt; they count as no special tokens"
+        )
     if "variant_reason" in provenance:
         sentences.append(f"Note: {provenance['variant_reason']}")
     return ". ".join(sentences) + "."

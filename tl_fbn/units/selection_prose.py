@@ -62,7 +62,8 @@ def how_chosen(provenance: Mapping[str, Any]) -> str:
     if isinstance(selection := provenance.get("selection"), Mapping):
         bar = "|" if selection.get("two_sided") else ""
         layers = " of every layer" if selection.get("per_layer") else ""
-        return f"the {_amount(selection['top'])}{layers} with the largest {bar}{selection.get('kind')}{bar} of {source}"
+        what = f"the {_amount(selection['top'])}{layers} with the largest {bar}{selection.get('kind')}{bar} of {source}"
+        return what + _ties(selection)
     if isinstance(rule := provenance.get("threshold"), Mapping):
         return f"units of {source} with {_threshold(rule)}"
     return f"{source}; threshold {NOT_RECORDED}"
@@ -86,6 +87,14 @@ def source_in_words(provenance: Mapping[str, Any]) -> str:
         return f"the conjunction (smallest value) of {_conjoined(provenance.get('of') or ())}"
     named = str(method or NOT_RECORDED).replace("_", " ")
     return f"{named} of {contrast}" if contrast else named
+
+
+def _ties(selection: Mapping[str, Any]) -> str:
+    """How equal values at the cut were told apart, as the end of a sentence; nothing where none were equal."""
+    if not selection.get("tied"):
+        return ""
+    drawn = f"{selection.get('drawn', NOT_RECORDED)} of {selection['tied']:,} units with the value at the cut"
+    return f" ({drawn} were drawn, spread over layers, seed {selection.get('seed', NOT_RECORDED)})"
 
 
 def _amount(top: int | float) -> str:
@@ -112,7 +121,7 @@ def _threshold(rule: Mapping[str, Any]) -> str:
     elif "fwe" in rule:
         what = f"a family-wise error of {rule['fwe']:g}" + (f" ({CORRECTIONS[method]})" if method else "")
     elif "top" in rule:
-        what = f"the largest t (top {rule['top']:g}, no test)"
+        what = f"the largest t (top {rule['top']:g}, no test){_ties(rule)}"
     elif "threshold" in rule:
         what = f"z at least {rule['threshold']}"
     else:

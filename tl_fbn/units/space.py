@@ -6,7 +6,6 @@ Units are numbered twice: within their layer, from 0, and *flat* over all layers
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.arguments import as_integer, whole_number
+from tl_fbn.errors import InputError, InputIndexError, InputKeyError, visible
+from tl_fbn.signatures import checked
 
 Provenance = Mapping[str, Any]
 
@@ -48,6 +49,7 @@ def pooled_origins(networks: Mapping[str, Any]) -> dict[str, Any]:
     return {"of": parts, **pooled_prompts(one.provenance for one in networks.values())}
 
 
+@checked
 @dataclass(frozen=True)
 class UnitSpace:
     """The units of one site of a model: the name of the site, and the number of units in every layer.
@@ -69,9 +71,8 @@ class UnitSpace:
     weights: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        widths = tuple(
-            operator.index(width) for width in self.widths
-        )  # numpy integers become plain ones, 4.0 is refused
+        # numpy integers become plain ones; 4.0 and True are refused
+        widths = tuple(whole_number(width, f"width of layer {layer}") for layer, width in enumerate(self.widths))
         if not widths or min(widths) < 0 or sum(widths) == 0:
             raise InputError(f"widths {self.widths} describe no units; give the number of units of every layer")
         object.__setattr__(self, "widths", widths)
@@ -106,10 +107,11 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such layer.
         """
-        if not 0 <= layer < self.n_layers:
-            raise InputIndexError(f"layer {layer} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
+        number = as_integer(layer)  # True is no layer 1, nor 1.0
+        if number is None or not 0 <= number < self.n_layers:
+            raise InputIndexError(f"layer {layer!r} is not in {self.describe()}; layers: 0 to {self.n_layers - 1}")
         offsets = self.offsets
-        return slice(offsets[layer], offsets[layer + 1])
+        return slice(offsets[number], offsets[number + 1])
 
     def locate(self, index: int) -> tuple[int, int]:
         """The layer of a unit, and its number within the layer.
@@ -120,11 +122,12 @@ class UnitSpace:
         Raises:
             InputIndexError: There is no such unit.
         """
-        if not 0 <= index < self.n_units:
-            raise InputIndexError(f"unit {index} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
+        number = as_integer(index)
+        if number is None or not 0 <= number < self.n_units:
+            raise InputIndexError(f"unit {index!r} is not in {self.describe()}; flat indices: 0 to {self.n_units - 1}")
         # side="right": layers of width 0 start where the next layer does, and the last to start there has the unit
-        layer = int(np.searchsorted(self.offsets, index, side="right")) - 1
-        return layer, int(index) - self.offsets[layer]
+        layer = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        return layer, number - self.offsets[layer]
 
     def index(self, layer: int, unit: int) -> int:
         """The flat index of a unit.
@@ -137,24 +140,36 @@ class UnitSpace:
             InputIndexError: There is no such layer, or no such unit in it.
         """
         span = self.layer_slice(layer)
-        if not 0 <= unit < span.stop - span.start:
+        number = as_integer(unit)
+        if number is None or not 0 <= number < span.stop - span.start:
             raise InputIndexError(
-                f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit} is none of them"
+                f"layer {layer} has {span.stop - span.start} units at {self.site}; {unit!r} is none of them"
             )
-        return span.start + int(unit)
+        return span.start + number
 
     def about(self) -> dict[str, Any]:
         """The space as values that JSON can hold; :meth:`from_about` reads them."""
         return {"site": self.site, "widths": list(self.widths), "model": self.model, "weights": self.weights}
 
     @classmethod
+    @checked
     def from_about(cls, about: Mapping[str, Any]) -> UnitSpace:
         """The space from the values that :meth:`about` gave.
 
         Args:
             about: The keys ``site``, ``widths``, ``model`` and ``weights``.
+
+        Raises:
+            InputKeyError: A key is missing.
         """
-        return cls(about["site"], tuple(about["widths"]), about["model"], about["weights"])
+        if missing := [name for name in ("site", "widths", "model", "weights") if name not in about]:
+            raise InputKeyError(
+                f"the description of a unit space lacks {', '.join(missing)}; UnitSpace.about writes it"
+            )
+        widths = about["widths"]
+        return cls(
+            about["site"], tuple(widths) if isinstance(widths, list) else widths, about["model"], about["weights"]
+        )
 
     def stated(self) -> dict[str, Any]:
         """The keys that open the JSON of a network: model, site, widths, and the digest of the weights if known."""
@@ -163,8 +178,9 @@ class UnitSpace:
 
     def describe(self) -> str:
         """The space in words, as ``gpt2 mlp.neurons (12 x 3072)``."""
-        return f"{self.model} {self.site} ({shape_words(self.widths)})"
+        return visible(f"{self.model} {self.site} ({shape_words(self.widths)})")
 
+    @checked
     def require_same(self, other: UnitSpace, what: str = "combine") -> None:
         """Raise an error unless another space is equal to this one.
 

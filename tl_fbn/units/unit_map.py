@@ -3,20 +3,23 @@
 The *kind* of a map says what its numbers are (``"t"``, ``"effect"``, ``"attribution"`` ...) and whether their sign
 means
 something: a unit with t = -9 responds as clearly as one with t = 9, while a p of 0.9 is no opposite of a p of 0.1.
-Selection breaks ties by the flat index of units, so that equal maps give equal networks. It is no test: thresholds
+Selection breaks ties by a seeded draw that is spread over layers (:mod:`.ties`). It is no test: thresholds
 that control errors are methods of the results that have p values (:meth:`tl_fbn.glm.Contrast.threshold`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
+from tl_fbn.arguments import number_array, refuse_doubled_columns
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.html_tables import complete_widths, frame_columns, html_table, refuse_repeated
 from tl_fbn.units.network import Network
 from tl_fbn.units.prose import space_in_words
@@ -24,6 +27,7 @@ from tl_fbn.units.result import Result
 from tl_fbn.units.score_prose import describe
 from tl_fbn.units.selection_prose import source_in_words
 from tl_fbn.units.space import Provenance, UnitSpace
+from tl_fbn.units.ties import checked_seed, tied_at_cut, top_mask
 
 TOP_UNITS = 20  # number of units in the table of a map's largest values
 CAUTION = (
@@ -34,6 +38,7 @@ SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correl
 """Kinds of maps in which a large negative value means as much as a large positive one."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class UnitMap(Result, step="scores", picture="unit_map"):
     """One number for every unit, and what kind of number it is.
@@ -61,7 +66,8 @@ class UnitMap(Result, step="scores", picture="unit_map"):
     _settings_ = ("kind",)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
+        # masked units have no value; a copy, as whoever made the array may write to it
+        values = np.array(number_array(self.values, "the values of a map", masked=np.nan))
         if not np.issubdtype(values.dtype, np.floating):
             values = values.astype(np.float64)
         if values.shape != (self.space.n_units,):
@@ -80,17 +86,31 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         """For every layer its (unit,) values, as views of :attr:`values`."""
         return [self.values[self.space.layer_slice(layer)] for layer in range(self.space.n_layers)]
 
+    @checked
     def top(
-        self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False, name: str | None = None
+        self,
+        amount: int | float,
+        *,
+        two_sided: bool | None = False,
+        per_layer: bool = False,
+        name: str | None = None,
+        seed: int = 0,
     ) -> Network:
-        """The units with the largest values: exactly as many as asked for, ties broken by flat index.
+        """The units with the largest values: exactly as many as asked for, and never one without a value (NaN).
+
+        Where more units have the value at the cut than are asked for, those that are taken are drawn, spread over
+        layers. The network's ``provenance["selection"]`` then says how many were ``tied`` and how many of them were
+        ``drawn``; :meth:`tied` says it beforehand.
 
         Args:
             amount: An integer is a number of units; a float between 0 and 1 is a share of them, rounded down.
             two_sided: True selects the largest absolute values, False the largest values; None selects absolute
-                values where the kind of the map is :attr:`signed`.
+                values where the kind of the map is :attr:`signed`. (:meth:`tl_fbn.glm.Contrast.threshold` selects in
+                both directions unless told otherwise.)
             per_layer: True selects ``amount`` in every layer that has units, False in all layers together.
             name: Name of the network; by default ``top`` and the amount.
+            seed: Seed of the draw among units with equal values at the cut; the same seed draws the same units of one
+                map.
 
         Returns:
             The network, with the sign of each unit's value.
@@ -100,8 +120,53 @@ class UnitMap(Result, step="scores", picture="unit_map"):
                 float is not between 0 and 1.
         """
         two_sided = self.signed if two_sided is None else two_sided
-        scores = np.abs(self.values) if two_sided else self.values
+        seed = checked_seed(seed)
         mask = np.zeros(self.space.n_units, dtype=bool)
+        n_tied = n_drawn = 0
+        for layer, span, chosen, n in self._parts(amount, two_sided, per_layer):
+            layers = None if per_layer else self.space.layer_of
+            mask[span] = top_mask(chosen, n, layers=layers, seed=[seed, layer])
+            here = tied_at_cut(chosen, n)
+            n_tied += here[0]
+            n_drawn += here[1]
+        selection = {"top": amount, "two_sided": two_sided, "per_layer": per_layer, "kind": self.kind}
+        if n_tied:
+            selection |= {"tied": n_tied, "drawn": n_drawn, "seed": seed}
+        # the sign of the value itself, also where absolute values were compared
+        signs = np.where(mask, np.sign(self.values), 0)
+        return Network(
+            self.space,
+            mask,
+            np.nan_to_num(signs).astype(np.int8),
+            name or _default_name(amount, self.provenance),
+            {**self.provenance, "selection": selection},
+        )
+
+    def tied(self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False) -> int:
+        """How many units have the value at the cut of :meth:`top` where only some of them fit; 0 where all do.
+
+        >>> space = fbn.UnitSpace("mlp.neurons", (2, 2))
+        >>> scores = fbn.UnitMap(space, np.array([3.0, 1.0, 1.0, 1.0]), "score")
+        >>> scores.tied(1), scores.tied(2), scores.tied(4)
+        (0, 3, 0)
+
+        Args:
+            amount: An integer is a number of units; a float between 0 and 1 is a share of them, rounded down.
+            two_sided: True compares absolute values, False values; None absolute values where the kind of the map is
+                :attr:`signed`.
+            per_layer: True counts in every layer by itself and adds up, False in all layers together.
+
+        Raises:
+            InputError: There are fewer units with a value than asked for, or a float is not between 0 and 1.
+        """
+        two_sided = self.signed if two_sided is None else two_sided
+        return sum(tied_at_cut(chosen, n)[0] for _, _, chosen, n in self._parts(amount, two_sided, per_layer))
+
+    def _parts(
+        self, amount: int | float, two_sided: bool, per_layer: bool
+    ) -> Iterator[tuple[int, slice, Float[np.ndarray, " unit"], int]]:
+        """Number, place and scores of each part that is selected from by itself, and how many units it gives."""
+        scores = np.abs(self.values) if two_sided else self.values
         # each layer by itself, or all units as if they were one layer
         spans = [self.space.layer_slice(layer) for layer in range(self.space.n_layers)] if per_layer else [slice(None)]
         for layer, span in enumerate(spans):
@@ -110,27 +175,14 @@ class UnitMap(Result, step="scores", picture="unit_map"):
                 continue
             where = f"layer {layer} of {self.space.describe()}" if per_layer else self.space.describe()
             n = _number_of_units(amount, chosen.size, where)
-            # top_mask puts NaN last: it must not be needed to fill the number
+            # NaN is never taken, so that there must be enough numbers
             valid = int((~np.isnan(chosen)).sum())
             if n > valid:
                 raise InputError(
                     f"top({amount}) asks for {n} units, but only {valid} of {where} have a value (the others are "
                     "NaN); ask for fewer"
                 )
-            mask[span] = top_mask(chosen, n)
-        provenance = {
-            **self.provenance,
-            "selection": {"top": amount, "two_sided": two_sided, "per_layer": per_layer, "kind": self.kind},
-        }
-        # the sign of the value itself, also where absolute values were compared
-        signs = np.where(mask, np.sign(self.values), 0)
-        return Network(
-            self.space,
-            mask,
-            np.nan_to_num(signs).astype(np.int8),
-            name or _default_name(amount, self.provenance),
-            provenance,
-        )
+            yield layer, span, chosen, n
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit (numbered within the layer), value."""
@@ -144,6 +196,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
         )
 
     @classmethod
+    @checked
     def from_dataframe(
         cls,
         table: pd.DataFrame,
@@ -174,6 +227,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
                 a value is no number; without a space, a layer or unit is missing. The message names the line, counted
                 from 0.
         """
+        refuse_doubled_columns(table.columns, "the table")
         layers, units, values = frame_columns(table, value)
         if space is None:
             space = UnitSpace(site, complete_widths(layers, units))
@@ -242,7 +296,7 @@ def largest_units(values: UnitMap, n: int = TOP_UNITS) -> pd.DataFrame:
 
     Args:
         values: The map.
-        n: Number of units; fewer are returned where fewer have a finite value.
+        n: Number of units; fewer are returned where fewer have a value.
     """
     order = order_by_magnitude(values, n)
     layers = values.space.layer_of[order]
@@ -251,36 +305,22 @@ def largest_units(values: UnitMap, n: int = TOP_UNITS) -> pd.DataFrame:
 
 
 def order_by_magnitude(values: UnitMap, n: int = TOP_UNITS) -> Int[np.ndarray, " some"]:
-    """Flat indices of the units of largest finite magnitude, largest first, ties broken by flat index.
+    """Flat indices of the units of largest magnitude, infinity included, largest first, ties in the order of indices.
 
     Args:
         values: The map.
-        n: Number of units; fewer are returned where fewer have a finite value.
+        n: Number of units; fewer are returned where fewer have a value.
     """
     sizes = np.abs(values.values)
-    # NaN and infinity get -1, below every magnitude; a stable sort keeps ties in the order of flat indices
-    order = np.argsort(-np.where(np.isfinite(sizes), sizes, -1.0), kind="stable")
-    return order[: min(n, int(np.isfinite(sizes).sum()))]
+    # NaN gets -1, below every magnitude; a stable sort keeps ties in the order of flat indices
+    order = np.argsort(-np.where(np.isnan(sizes), -1.0, sizes), kind="stable")
+    return order[: min(n, int((~np.isnan(sizes)).sum()))]
 
 
 def _default_name(amount: int | float, provenance: Provenance) -> str:
     """Name of a selection that was given none; it tells the contrast, as a page may show several selections."""
     of = provenance.get("contrast")
     return f"top {amount} of {of}" if isinstance(of, str) else f"top {amount}"
-
-
-def top_mask(scores: Float[np.ndarray, " unit"], n: int) -> Bool[np.ndarray, " unit"]:
-    """Exactly the ``n`` largest scores as booleans; among equal scores the lower index wins, NaN comes last.
-
-    Args:
-        scores: (unit,) scores.
-        n: Number of units to select.
-    """
-    # sorted by descending score; stable, so that ties stay in the order of flat indices
-    order = np.argsort(-scores, kind="stable")  # numpy sorts NaN behind everything, infinity included
-    mask = np.zeros(scores.shape, dtype=bool)
-    mask[order[:n]] = True
-    return mask
 
 
 def _number_of_units(amount: int | float, available: int, where: str) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import tl_fbn as fbn
 from tl_fbn.acquisition.design.prompt_tables import read_prompts
+from tl_fbn.errors import InputError
 
 
 @pytest.mark.parametrize(("suffix", "comma"), [(".tsv", "\t"), (".csv", ","), (".CSV", ","), (".txt", "\t")])
@@ -42,7 +44,12 @@ def test_read_prompts_of_a_spreadsheet(tmp_path: Path) -> None:
         ("condition\tprompt\n", "has a header and no prompt; add lines"),
         ("condition\tprompt\na\tx\n\na\t\n", "line 4: condition or prompt is empty; fill it or delete the line"),
         ('condition\tprompt\na\t"x\ny"\n\tz\n', "line 4: condition or prompt is empty"),
-        ("condition\tprompt\na\n", "line 2: condition or prompt is empty"),
+        ("condition\tprompt\na\n", "line 2 has 1 cells, the header 2"),
+        ("condition\tprompt\na\t \n", "line 2: condition or prompt is empty"),
+        ("condition\tprompt\na\tx\nb\ty\na \tz\n", "line 4: the conditions 'a ' and 'a' differ by white space only"),
+        ("condition\tprompt\na\tx\ty\n", "line 2 has 3 cells, the header 2"),
+        ("condition\tprompt\tprompt\na\tx\ty\n", "has two columns of the name 'prompt'"),
+        ('condition\tprompt\na\t"x\na\ty\nb\tz\n', "line 2: a quotation mark opens a cell and is never closed"),
     ],
 )
 def test_read_prompts_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -54,3 +61,23 @@ def test_read_prompts_says_what_is_wrong(tmp_path: Path, text: str, message: str
 def test_read_prompts_without_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file at .*; give a \.tsv or \.csv file with the columns"):
         read_prompts(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("columns", [("condition", "prompt"), ("prompt", "condition")])
+def test_rows_between_two_quotation_marks_are_no_prompt(tmp_path: Path, suffix: str, columns: tuple[str, str]) -> None:
+    """Of 40 prompts 13 were left, and nothing said so."""
+    lines = [{"condition": "ab"[i % 2], "prompt": f"prompt {i}"} for i in range(40)]
+    lines[12]["prompt"], lines[39]["prompt"] = '"prompt 12', 'prompt 39"'
+    comma = "," if suffix == ".csv" else "\t"
+    path = tmp_path / f"bad{suffix}"
+    path.write_text("\n".join([comma.join(columns), *(comma.join(line[name] for name in columns) for line in lines)]))
+    with pytest.raises(InputError, match=rf"bad\{suffix}, line 14: a quoted cell goes on over lines that read as rows"):
+        read_prompts(path)
+
+
+def test_commas_and_lines_of_a_quoted_prompt_are_its_own(tmp_path: Path) -> None:
+    prompt = "Say, friend,\nthat a, b, c\nare letters, sort of."
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"condition": ["sort", "a"], "prompt": [prompt, "x"]}).to_csv(path)
+    assert read_prompts(path) == {"sort": [prompt], "a": ["x"]}

@@ -249,3 +249,19 @@ def test_a_generate_set_inside_stays():
     object.__setattr__(model, "generate", print)
     lease.close()
     assert model.generate is print
+
+
+@pytest.mark.parametrize("make", [lambda: bridged(tiny_llama()), tiny_model])
+def test_of_a_lease_whose_end_never_ran_the_next_pass_takes_everything_off(make):
+    model = make()
+    entry = getattr(model, "original_model", model)
+    before = (dict(entry._forward_pre_hooks), dict(entry._forward_hooks), "generate" in model.__dict__)
+    lease = listen(model)
+    assert (dict(entry._forward_pre_hooks), dict(entry._forward_hooks), "generate" in model.__dict__) != before
+    lease.close.detach()  # as ^C at the first instruction of its finaliser does
+    del lease
+    gc.collect()
+    with torch.no_grad():
+        logits = model(IDS)
+        torch.testing.assert_close(model(IDS), logits)
+    assert (dict(entry._forward_pre_hooks), dict(entry._forward_hooks), "generate" in model.__dict__) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.models import tiny_model
 from tl_fbn.acquisition.model import host
 
 
@@ -109,61 +109,6 @@ def test_unknown_vocabularies(size: int | None) -> None:
     assert host.context_length(SimpleNamespace(cfg=SimpleNamespace())) is None
 
 
-# Weights
-
-
-def test_weights_digest_is_of_the_weights() -> None:
-    first, same, other = tiny_model(seed=1), tiny_model(seed=1), tiny_model(seed=2)
-    digest = host.weights_digest(first)
-    assert len(digest) == 64
-    assert host.weights_digest(same) == digest
-    assert host.weights_digest(other) != digest
-    assert host.weights_digest(first) == digest
-
-
-def test_weights_digest_sees_edits_that_leave_no_trace(model: Any) -> None:
-    before = host.weights_digest(model)
-    weight = model.blocks[1].mlp.W_out
-    name, parameter = next((n, p) for n, p in model.named_parameters() if p.data_ptr() == weight.data_ptr())
-    version = parameter._version
-    parameter.data[0, 0] += 1e-3
-    assert parameter._version == version, name  # which is why nothing is remembered between calls
-    edited = host.weights_digest(model)
-    assert edited != before
-    parameter.data[0, 0] -= 1e-3
-
-
-def test_weights_digest_knows_names_shapes_dtypes_and_buffers() -> None:
-    def digest(
-        *, name: str = "w", dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (4, 2), step: int = 0
-    ) -> str:
-        module = nn.Module()
-        module.register_parameter(name, nn.Parameter(torch.zeros(shape, dtype=dtype)))
-        module.register_buffer("steps", torch.tensor(step))
-        module.register_buffer("mask", torch.tensor([True, False]))
-        return host.weights_digest(module)
-
-    variants = [
-        digest(),
-        digest(name="v"),
-        digest(dtype=torch.float64),
-        digest(dtype=torch.bfloat16),
-        digest(dtype=torch.float16),
-        digest(shape=(2, 4)),
-        digest(step=1),
-    ]
-    assert len(set(variants)) == len(variants)
-    assert digest() == variants[0]
-
-
-def test_weights_digest_is_of_values_not_of_memory_layout() -> None:
-    straight, turned = nn.Module(), nn.Module()
-    straight.w = nn.Parameter(torch.arange(6.0).reshape(2, 3))
-    turned.w = nn.Parameter(torch.arange(6.0).reshape(2, 3).T.contiguous().T)
-    assert not turned.w.is_contiguous()
-    assert host.weights_digest(turned) == host.weights_digest(straight)
-
-
 # Hooks
 
 
@@ -236,3 +181,26 @@ def test_the_mask_is_left_out_where_nothing_is_padded() -> None:
     assert calls[0] == {"return_type": "logits"}
     assert calls[1]["return_type"] is None
     assert calls[1]["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_beginning_of_text_is_put_where_the_host_puts_one_or_as_asked(demo_model: Any) -> None:
+    class Model:
+        def __init__(self, tokenizer: Any = None, **settings: Any) -> None:
+            self.cfg, self.tokenizer = SimpleNamespace(**settings), tokenizer
+
+    known = SimpleNamespace(bos_token_id=1)
+    assert host.prepends_bos(Model(default_prepend_bos=True)) and host.prepends_bos(Model())  # a host that does not say
+    assert not host.prepends_bos(Model(default_prepend_bos=False))
+    assert host.prepends_bos(Model(known, default_prepend_bos=False, d_vocab=5), True)
+    assert not host.prepends_bos(Model(known, default_prepend_bos=True), False)
+    assert host.prepends_bos(known)  # a tokenizer alone
+    for given in (Model(), Model(SimpleNamespace(bos_token_id=None)), Model(known, d_vocab=1)):
+        with pytest.raises(ValueError, match="prepend_bos=True, but the tokenizer has no beginning-of-text token"):
+            host.prepends_bos(given, True)
+    with pytest.raises(ValueError, match="must be True, False, or None to do as the host does"):
+        inspect.unwrap(host.prepends_bos)(Model(), 1)
+    # the embedded model was trained with one, though others of its architecture were not
+    assert host.prepends_bos(demo_model)
+    made = Model(default_prepend_bos=True)
+    host.follow_settings(made, Model(default_prepend_bos=False))
+    assert made.cfg.default_prepend_bos is False

@@ -14,6 +14,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.recordings import blocks
 from tl_fbn import files
+from tl_fbn.errors import InputError
 
 EVENTS = blocks(["sort", "rest", "sort"], 7)
 
@@ -94,11 +95,14 @@ def test_somebody_elses_events_are_scaled_to_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"is empty; it needs a header line"),
-        ("onset|duration\n0|1\n", r"lacks trial_type; columns: onset, duration"),
-        ("onset|onset|duration|trial_type\n", r"has two columns of one name"),
-        ("onset|duration|trial_type\n0|1\n", r"event 0 has 2 cells, the header 3"),
-        ("onset|duration|trial_type\n0|4|a\nsoon|4|b\n", r"event 1 has the onset 'soon'; give a number"),
+        ("", r"has the columns none; it needs onset, duration and trial_type"),
+        ("onset|duration\n0|1\n", r"has the columns onset, duration; .* lacks trial_type"),
+        ("onset|onset|duration|trial_type\n", r"has two columns of the name 'onset'"),
+        ("onset|duration|trial_type\n0|1\n", r"line 2 has 2 cells, the header 3"),
+        ('onset|duration|trial_type\n0|4|"a\n4|4|b\n', r"line 2: a quotation mark opens a cell and is never closed"),
+        ('onset|duration|trial_type\n0|4|"a\n4|4|b"\n', r"line 2: a quoted cell goes on over lines that read as rows"),
+        ('onset|duration|trial_type\n0|4|"a"b\n', r"line 2: text follows the quotation mark"),
+        ("onset|duration|trial_type\n\n0|4|a\nsoon|4|b\n", r"line 4, event 1 has the onset 'soon'; give a number"),
         ("onset|duration|trial_type\n0|n/a|a\n", r"event 0 has the duration nan"),
         ("onset|duration|trial_type\n-1|4|a\n", r"event 0 has the onset -1"),
         ("onset|duration|trial_type\n0|inf|a\n", r"event 0 has the duration inf"),
@@ -143,6 +147,13 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"task-x_events\.json is no JSON .* or give row_seconds="):
         fbn.read_events(path)
     assert fbn.read_events(path, row_seconds=1).equals(EVENTS)
+    for text in ("[1]", "null", "2"):
+        (tmp_path / "task-x_events.json").write_text(text)
+        with pytest.raises(InputError, match=r"task-x_events\.json holds no JSON object"):
+            fbn.read_events(path)
+    (tmp_path / "task-x_events.json").write_text('{"RowSeconds": 2, "RowSeconds": 4}')
+    with pytest.raises(InputError, match="the name 'RowSeconds' comes twice"):
+        fbn.read_events(path)
     (tmp_path / "task-x_events.json").write_text('{"RowSeconds": "two"}')
     with pytest.raises(ValueError, match=r"row_seconds='two' is no length"):
         fbn.read_events(path)
@@ -164,17 +175,37 @@ def test_more_rows_than_can_be_counted_are_refused(tmp_path: Path) -> None:
         fbn.read_events(path, row_seconds=1e-300)
 
 
-@pytest.mark.parametrize("data", ["onset\tduration\ttrial_type\n".encode("utf-16"), b"onset\n" + b"x" * 200_000])
-def test_a_file_that_is_no_text_table_is_named(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("onset\tduration\ttrial_type\n".encode("utf-16"), r" is no text in UTF-8 but in UTF-16"),
+        ("onset\tduration\ttrial_type\n0\t4\té\n".encode("latin-1"), r" is no text in UTF-8: line 2 holds .* Latin-1"),
+        (b"onset\n" + b"x" * 200_000, r", line 2: a cell has more than 131,072 characters"),
+    ],
+)
+def test_a_file_that_is_no_text_table_is_named(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "a_events.tsv").write_bytes(data)
-    with pytest.raises(ValueError, match=r"a_events\.tsv is no table of text in UTF-8"):
+    with pytest.raises(ValueError, match=r"a_events\.tsv" + message):
         fbn.read_events(tmp_path / "a_events.tsv")
 
 
-@pytest.mark.parametrize("name", ["a\rb", "\ud800"])
+@pytest.mark.parametrize("name", ["a\rb", "\ud800", "a\n4\t4\tb"])
 def test_names_that_would_not_come_back_are_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     table = pd.DataFrame({"onset": [0], "duration": [8], "trial_type": ["a"]})
     table["note"] = pd.Series([name], dtype=object)
     with pytest.raises(ValueError):
         fbn.write_events([table], tmp_path / "new", task="x")
     assert not (tmp_path / "new").exists()
+
+
+def test_columns_of_one_name_are_not_written(tmp_path: Path) -> None:
+    table = pd.DataFrame([[0, 8, "a", "b"]], columns=pd.Index(["onset", "duration", "trial_type", "trial_type"]))
+    with pytest.raises(InputError, match="the events of run 0: two columns have the name 'trial_type'"):
+        fbn.write_events([table], tmp_path / "new", task="x")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_marks_and_line_ends_of_every_system_are_read(tmp_path: Path, end: str) -> None:
+    text = f"\ufeffonset\tduration\ttrial_type{end}0\t8\ta\u2028b{end}"
+    (tmp_path / "a_events.tsv").write_bytes(text.encode())
+    assert fbn.read_events(tmp_path / "a_events.tsv")["trial_type"].tolist() == ["a\u2028b"]

@@ -70,7 +70,7 @@ def test_a_localizer_on_pooled_prompts_finds_the_units_that_differ() -> None:
 
 
 def test_what_cannot_be_pooled_says_so(noise_recording, unchecked) -> None:
-    with pytest.raises(ValueError, match="pool must be 'last' or 'mean'; got 'first'"):
+    with pytest.raises(ValueError, match="how must be 'last' or 'mean'; got 'first'"):
         noise_recording.pool("first")
     with pytest.raises(ValueError, match="row table's column prompt"):
         noise_recording.pool("mean")

@@ -84,8 +84,9 @@ def test_without_a_row_table(tmp_path: Path) -> None:
 def test_mean_is_over_all_rows_in_double_precision(recording: Recording) -> None:
     together = np.concatenate([np.concatenate(run, axis=1) for run in arrays()])
     np.testing.assert_allclose(recording.mean(), together.mean(0, dtype=np.float64), rtol=1e-12)
-    big = Recording.from_arrays([[np.array([[16777217.0], [16777219.0], [16777221.0]])]], events=[blocks(["a"], 3)])
-    assert big.mean()[0] == np.array([16777216, 16777220, 16777220]).mean()  # what float32 stores, exactly averaged
+    large = np.array([[16777216], [16777220], [16777220]], np.float32)
+    big = Recording.from_arrays([[large]], events=[blocks(["a"], 3)])
+    assert big.mean()[0] == large.mean(dtype=np.float64)  # what float32 stores, exactly averaged
 
 
 # Keys
@@ -146,8 +147,17 @@ def test_open_of_damage_and_newer_formats(tmp_path: Path) -> None:
         opened.verify()
     about = json.loads((tmp_path / store.ABOUT).read_text(encoding="utf-8"))
     (tmp_path / store.ABOUT).write_text(json.dumps({**about, "format": 7}), encoding="utf-8")
-    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 2; update tl_fbn"):
+    with pytest.raises(ValueError, match="has format version 7, this tl_fbn reads up to 3; update tl_fbn"):
         Recording.open(tmp_path)
+
+
+def test_verify_sees_another_recording_at_its_place(tmp_path: Path) -> None:
+    opened = record(path=tmp_path / "r")
+    opened.verify()
+    shutil.rmtree(tmp_path / "r")
+    record(path=tmp_path / "r", site="mlp.out")
+    with pytest.raises(ValueError, match="than when it was opened"):
+        opened.verify()
 
 
 # Words

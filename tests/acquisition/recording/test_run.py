@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.external_arrays import arrays, record
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
+from tl_fbn.errors import InputError
 from tl_fbn.units import Network, UnitSpace
 
 FLAT = np.concatenate([np.concatenate(run, axis=1) for run in arrays()[:1]])
@@ -97,3 +98,38 @@ def test_a_pooled_run_is_in_memory_with_one_row_a_prompt(run: Run) -> None:
     assert pooled.rows["n_tokens"].tolist() == [3, 3, 3, 3]
     assert pooled.segment_starts.all()
     np.testing.assert_array_equal(pooled.read(), run.read(rows=[2, 5, 8, 11]))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_units_are_read_by_ascending_integers_only(run: Run) -> None:
+    mask = np.arange(7) > 4
+    for asked in (mask, mask.tolist(), mask.astype(int)):
+        with pytest.raises(InputError, match=r"Network\(space, mask\)"):
+            run.read(units=asked)
+    for asked in ([5, 0], [0, 5, 5], np.array([5, 0])):
+        with pytest.raises(InputError, match="columns would come in another order than asked for"):
+            run.read(units=asked)
+    with pytest.raises(InputError, match="neither the flat index"):
+        run.read(units=[0, 2.7])
+    np.testing.assert_array_equal(run.read(units=Network(run.space, mask)), FLAT[:, mask])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_rows_are_numbers_that_exist_or_a_mask_of_all(run: Run) -> None:
+    mask = np.arange(12) % 3 == 1
+    for asked in (mask, mask.tolist(), np.flatnonzero(mask)):
+        for units in (None, [0], [4, 5, 6]):
+            expected = FLAT[mask] if units is None else FLAT[np.ix_(mask, units)]
+            np.testing.assert_array_equal(run.read(rows=asked, units=units), expected)
+    assert run.read(rows=[]).shape == (0, 7)
+    for bad, message in (
+        (mask[:5], "a mask of 5 rows, the run has 12"),
+        ([0.0, 2.7], "are no row numbers"),
+        (3, "are no row numbers"),
+        (["1"], "rows= has the type"),
+        ([0, 12], "row 12 is not in the run; rows: 0 to 11"),
+        ([-13], "row -13 is not in the run"),
+        (slice(0.5, 2), "is no slice of whole numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run.read(rows=bad)

@@ -83,7 +83,8 @@ def test_without_locks_nothing_young_is_swept(tmp_path: Path, monkeypatch: pytes
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(FileLock, "acquire", none)
-    held = run_locks.claim(tmp_path, "run-01")
+    with pytest.warns(UserWarning, match="on a file system without locks: of two processes that record a run at once"):
+        held = run_locks.claim(tmp_path, "run-01")
     assert held is not None and held.lock is None
     young, old = (store.lay_out(tmp_path, 0, N_ROWS, WIDTHS) for _ in range(2))
     past = time.time() - 3600 * (run_locks.STALE_HOURS + 1)

@@ -85,7 +85,9 @@ def test_the_tokenizer_is_content(demo_model) -> None:
         demo_model.tokenizer = fbn.demo.load_model().tokenizer
         assert key_of(demo_model, design) == before  # the same words
         demo_model.tokenizer.add_tokens(["another"])
-        assert key_of(demo_model, design) != before
+        assert key_of(demo_model, design) == before  # no row of the recording has it
+        demo_model.tokenizer.add_special_tokens({"pad_token": demo_model.tokenizer.convert_ids_to_tokens(6)})
+        assert key_of(demo_model, design) != before  # the row table flags special tokens
     finally:
         demo_model.tokenizer = tokenizer
 
@@ -101,4 +103,4 @@ def test_a_refusal_names_the_fields(tmp_path) -> None:
     about = {"key": "x", "fields": {"site": "a", "dtype": "float32", "gone": 1}}
     with pytest.raises(ValueError, match=r"\(gone: 1 there, None here; site: a there, b here\); give another folder"):
         keys.refuse_other(tmp_path, about, {"site": "b", "dtype": "float32"})
-    keys.refuse_other(tmp_path, {"key": keys.digest({"a": 1}), "fields": {}}, {"a": 1})
+    assert keys.refuse_other(tmp_path, {"key": "k", "fields": {"a": [1]}}, {"a": (1,)}) == "k"

@@ -86,6 +86,26 @@ def test_columns_that_never_vary_are_left_out() -> None:
     assert confound_columns(run, ["token_class"]) == {}
 
 
+def test_infinite_surprisal_counts_as_the_largest_there_is() -> None:
+    """A token that the model rules out surprises without bound: it is no missing value, and the column stays."""
+    table = rows()
+    table.loc[[3, 11], "surprisal"] = np.inf
+    run = fbn.Recording.from_arrays([[np.zeros((48, 2))]], events=[EVENTS], rows=[table])[0]
+    values = table["surprisal"].replace(np.inf, 7.0)
+    wanted = (values - values.mean()).fillna(0)
+    np.testing.assert_allclose(confound_columns(run, ["surprisal"])["surprisal"], wanted / wanted.std(ddof=0))
+
+
+def test_a_column_without_any_value_is_refused() -> None:
+    """It would leave the design without a word."""
+    table = rows().assign(entropy=np.nan)
+    run = fbn.Recording.from_arrays([[np.zeros((48, 2))]], events=[EVENTS], rows=[table])[0]
+    with pytest.raises(
+        ValueError, match="confound 'entropy' needs entropy in the row table, which has no value in any"
+    ):
+        confound_columns(run, ["entropy"])
+
+
 def test_what_is_missing_is_named(demo_model) -> None:
     with pytest.raises(
         ValueError,

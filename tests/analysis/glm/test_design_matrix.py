@@ -189,6 +189,24 @@ def test_fir_has_a_column_a_lag_that_starts_anew_in_every_context() -> None:
     np.testing.assert_array_equal(design["a_lag2"][:12], [0, 0, 1, 1, 1, 1] * 2)
 
 
+def test_lags_of_one_condition_are_no_other_condition() -> None:
+    """The boxcar of a condition sort_lag1 would be taken for the delayed one of sort, and one of both lost."""
+    run = run_of(blocks(["sort", "sort_lag1"] * 4, 12), 96, segmented())
+    with pytest.raises(
+        ValueError, match=r"column of 'sort' at lag 1 would be called 'sort_lag1', as another column is"
+    ):
+        design_matrix(run, drift="none", kernel="fir", n_lags=3)
+    assert {"sort", "sort_lag1"} <= set(design_matrix(run, drift="none"))
+
+
+def test_columns_are_named_as_text() -> None:
+    """1 and "1" are two columns of a table and one name of a contrast."""
+    recording = fbn.Recording.from_arrays([[np.zeros((20, 2))]], events=[blocks(["a", "b"], 10)])
+    twice = pd.DataFrame(np.eye(20)[:, :2], columns=[1, "1"])
+    with pytest.raises(ValueError, match="the design of run 0 names a column twice: 1, 1"):
+        fbn.fit_glm(recording, design=twice)
+
+
 def test_fir_recovers_any_response() -> None:
     rng = np.random.default_rng(0)
     run = run_of(CYCLES, 96, segmented())

@@ -27,6 +27,9 @@ COLUMNS = ["sort", "copy", "rest", "2 digits", "lambda", "position"]
         ("`2 digits` - `rest`", {"2 digits": 1, "rest": -1}),
         ("`lambda` - `2 digits` / 2", {"lambda": 1, "2 digits": -0.5}),
         ("3e-1 * +sort", {"sort": 0.3}),
+        ("lambda - rest", {"lambda": 1, "rest": -1}),
+        ("1e-100 * sort", {"sort": 1e-100}),
+        ("2*sort-rest", {"sort": 2, "rest": -1}),
     ],
 )
 def test_arithmetic(expression: str, weights: dict[str, float]) -> None:
@@ -52,15 +55,30 @@ def test_no_comparison(expression: str) -> None:
         contrast_weights(expression, COLUMNS)
 
 
-@pytest.mark.parametrize("expression", ["", "sort -", "sort rest", "(sort", "lambda - rest", "sort = rest"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "sort -",
+        "sort rest",
+        "(sort",
+        "lambda sort: rest",
+        "sort = rest",
+        "sort if rest else copy",
+        "sort; rest",
+        "(" * 500 + "sort" + ")" * 500,
+        "+".join(["sort"] * 50_000),
+        "9" * 5000 + " * sort",
+        "sort \0 rest",
+        "1j2k * sort",
+    ],
+)
 def test_not_readable(expression: str) -> None:
     with pytest.raises(ValueError, match=r'cannot be read; write e\.g\. "task - rest".* in backticks'):
         contrast_weights(expression, COLUMNS)
 
 
-@pytest.mark.parametrize(
-    "expression", ["sort if rest else copy", "sort == rest", "'sort'", "[sort]", "sort.real", "~sort"]
-)
+@pytest.mark.parametrize("expression", ["sort == rest", "2j * sort", "'sort'", "[sort]", "sort.real", "~sort"])
 def test_nothing_else_is_python(expression: str) -> None:
     with pytest.raises(ValueError, match="not linear in the columns"):
         contrast_weights(expression, COLUMNS)
@@ -84,3 +102,53 @@ def test_as_vector_follows_the_columns_of_a_run() -> None:
     weights = {"rest": -1.0, "sort": 1.0}
     np.testing.assert_array_equal(as_vector(weights, ["sort", "position", "rest"]), [1, 0, -1])
     assert as_vector(weights, ["sort", "position"]) is None
+
+
+def test_weights_are_exact() -> None:
+    """In floats .1 + .2 - .3 leaves 6e-17, which would count as a weight."""
+    assert contrast_weights("0.1 * sort + 0.2 * sort - 0.3 * sort + rest", COLUMNS) == {"rest": 1}
+    assert contrast_weights("0.1 * sort", COLUMNS) == {"sort": 0.1}
+
+
+def test_a_column_with_a_sign_in_its_name_asks_for_backticks() -> None:
+    """The reading as math less hard less rest is a contrast, too: of two, neither is taken."""
+    columns = ["math", "hard", "rest", "math-hard"]
+    with pytest.raises(
+        ValueError, match=r"'math-hard - rest' holds 'math-hard', which is a column .*write `math-hard`"
+    ):
+        contrast_weights("math-hard - rest", columns)
+    assert contrast_weights("`math-hard` - rest", columns) == {"math-hard": 1, "rest": -1}
+    assert contrast_weights("math - hard - rest", columns) == {"math": 1, "hard": -1, "rest": -1}
+    with pytest.raises(ValueError, match="in backticks"):  # and where its parts are no columns
+        contrast_weights("math-hard - rest", ["math-hard", "rest"])
+    for name in ("a+b", "a b", "a*b", "a.b", "2a", "(a)", "a/b"):
+        with pytest.raises(ValueError, match="in backticks"):
+            contrast_weights(f"{name} - rest", [name, "a", "b", "rest"])
+        assert contrast_weights(f"`{name}` - rest", [name, "a", "b", "rest"]) == {name: 1, "rest": -1}
+
+
+def test_names_keep_their_letters() -> None:
+    """Python reads identifiers by NFKC: the micro sign would become the Greek letter."""
+    micro, mu = "\u00b5", "\u03bc"
+    assert contrast_weights(f"{micro} - rest", [micro, "rest"]) == {micro: 1, "rest": -1}
+    assert contrast_weights(f"{micro} - {mu}", [micro, mu]) == {micro: 1, mu: -1}
+    assert contrast_weights(f"{mu} - rest", [micro, "rest"]) == {micro: 1, "rest": -1}  # one column only is meant
+    assert contrast_weights("caf\u00e9 - rest", ["cafe\u0301", "rest"]) == {"cafe\u0301": 1, "rest": -1}
+    assert contrast_weights("\ufb01nd", ["\ufb01nd", "find"]) == {"\ufb01nd": 1}
+    assert contrast_weights("find", ["\ufb01nd", "find"]) == {"find": 1}
+
+
+def test_backticks_hold_any_name() -> None:
+    for name in ("a#b", "\u7b2c 1", "_name0_", "a\\b", "x`"[:1], "1"):
+        assert contrast_weights(f"2 * `{name}` - rest", [name, "rest"]) == {name: 2, "rest": -1}
+    for unpaired in ("`sort - rest", "sort` - rest", "`` - rest"):
+        with pytest.raises(ValueError, match="a backtick without a partner, or nothing between two"):
+            contrast_weights(unpaired, COLUMNS)
+    with pytest.raises(ValueError, match="has a # outside backticks"):
+        contrast_weights("sort - rest # - copy", COLUMNS)
+
+
+@pytest.mark.parametrize("expression", ["1e-320 * (sort - rest)", "1e200 * sort - rest", "sort / 1e-300"])
+def test_weights_that_floats_cannot_square(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"has the weight .*magnitudes of 1e-100 to 1e\+100 .*scale them all"):
+        contrast_weights(expression, COLUMNS)

@@ -123,9 +123,14 @@ def test_f_networks_and_files(tmp_path):
 
 
 def test_f_statistic_by_hand():
-    effects = np.array([[2.0, 0.0], [1.0, 0.0]])
-    spread = np.array([[[2.0, 0.5], [0.5, 1.0]], np.zeros((2, 2))])
-    f = f_statistic(effects, spread)
-    assert f[0] == pytest.approx(effects[:, 0] @ np.linalg.inv(spread[0]) @ effects[:, 0] / 2)
-    assert np.isnan(f[1])
+    effects = np.array([[2.0, 0.0, 2.0, 0.0, 1.0, 3.0], [1.0, 0.0, 1.0, 0.0, 0.0, 3.0]])
+    full = np.array([[2.0, 0.5], [0.5, 1.0]])
+    none = np.zeros((2, 2))
+    # two combinations with an error; none that varies; none with an error; the same with effects of 0; an error for
+    # the second alone; both errors those of one number, so that the difference has none, and is 0
+    spread = np.array([full, none, none, none, np.diag([0.0, 1.0]), np.ones((2, 2))])
+    f = f_statistic(effects, spread, np.array([True, False, True, True, True, True]))
+    assert f[0] == pytest.approx(effects[:, 0] @ np.linalg.inv(full) @ effects[:, 0] / 2)
+    np.testing.assert_array_equal(f[1:5], [np.nan, np.inf, 0, np.inf])
+    assert f[5] == pytest.approx(effects[:, 5] @ np.linalg.pinv(np.ones((2, 2))) @ effects[:, 5] / 2)
     assert stats.f.sf(f[0], 2, 10) < 1

@@ -259,20 +259,22 @@ def test_units_that_never_vary_have_p_one() -> None:
             assert 0 < contrast.p.values[5] < 1
 
 
-def test_units_that_the_design_explains_to_rounding_have_no_t() -> None:
-    """Nothing is left to test against, and rounding is no noise."""
+def test_units_that_the_design_explains_without_error_come_first() -> None:
+    """Nothing is left to test against: the effect is infinitely many errors away from 0, and rounding is no noise."""
     rng = np.random.default_rng(11)
     activations, events = [], []
     for pairs in (6, 7, 9):
         task = np.tile(np.repeat([1.0, 0.0], 10), pairs)[:, None] * np.array([1 / 3, -100 / 7, 1e-6])
-        activations.append(np.column_stack([task, rng.normal(size=(20 * pairs, 1))]))
+        activations.append(np.column_stack([task, rng.normal(size=(20 * pairs, 1)), np.full((20 * pairs, 1), 0.1)]))
         events.append(blocks(["a", "b"] * pairs, 10))
     recording = recording_of(activations, events)
-    for noise in ("ar1", "ols"):
+    for noise in ("ar1", "ar1_pooled", "newey_west", "ols"):
         fit = fbn.fit_glm(recording, noise=noise)  # type: ignore[arg-type]
         for level in ("token", "block", "run"):
             contrast = fit.contrast("a - b", level=level)  # type: ignore[arg-type]
-            assert (contrast.p.values < 1).tolist() == [False, False, False, True]
+            np.testing.assert_array_equal(contrast.t.values[[0, 1, 2, 4]], [np.inf, -np.inf, np.inf, np.nan])
+            np.testing.assert_array_equal(contrast.p.values[[0, 1, 2, 4]], [0, 0, 0, 1])
+            assert 0 < contrast.p.values[3] < 1
             np.testing.assert_allclose(contrast.effect.values[:3], [1 / 3, -100 / 7, 1e-6], rtol=1e-6)
 
 

@@ -32,6 +32,17 @@ def test_what_does_not_converge_is_said_and_nothing_warns() -> None:
     assert not converged
 
 
+def test_converging_in_the_last_iteration_is_converging() -> None:
+    """scikit-learn says nothing else than a warning: the number of iterations is the largest in both cases."""
+    rng = np.random.default_rng(0)
+    data = random_start(4, rng) @ rng.laplace(size=(4, 2000))
+    white = whitening_of(data - data.mean(1, keepdims=True)) @ (data - data.mean(1, keepdims=True))
+    start = random_start(4, rng)
+    *_, n_iter = fastica(white.T, whiten=False, w_init=start, tol=1e-6, max_iter=500, return_n_iter=True)
+    assert rotate(white, start, tol=1e-6, max_iter=n_iter)[1]
+    assert not rotate(white, start, tol=1e-6, max_iter=n_iter - 1)[1]
+
+
 def test_a_rotation_is_one_also_where_sources_are_gaussian() -> None:
     """Updates of the kurtosis contrast vanish there, and scikit-learn's decorrelation overflows."""
     rng = np.random.default_rng(0)

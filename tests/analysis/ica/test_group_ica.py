@@ -48,6 +48,23 @@ def test_the_subspace_is_that_of_the_planted_maps() -> None:
     assert found.run_of.tolist() == [run for run in range(4) for _ in range(6)] and found.total == 24
 
 
+def test_explained_is_of_the_data_variance() -> None:
+    """By hand: the sum of squares of the centred data's products with a network's map, over that of the data."""
+    recording, _, _ = planted(4)
+    gains = [1.0, 5.0, 0.1, 1.0]
+    runs = [[gain * run.layer(i) for i in run.layers] for run, gain in zip(recording, gains, strict=True)]
+    runs = [[first, np.zeros((first.shape[0], 0)), *rest] for first, *rest in runs]
+    scaled = fbn.Recording.from_arrays(runs, events=[run.events for run in recording])
+    atlas = fbn.find_networks(scaled, 4, method="canica", seed=0, n_restarts=1, align=False)
+    x = np.concatenate([run.read() - run.read().mean(0) for run in scaled]).astype(float)
+    x -= x.mean(1, keepdims=True)
+    # maps are standardised rows of an orthonormal matrix
+    unit = atlas.maps / np.linalg.norm(atlas.maps, axis=1, keepdims=True)
+    by_hand = np.square(x @ unit.T).sum(0) / np.square(x).sum()
+    np.testing.assert_allclose(atlas.explained, by_hand, rtol=1e-3)
+    assert (np.diff(atlas.explained) < 0).all()
+
+
 def test_a_loud_run_has_no_more_weight_than_a_quiet_one() -> None:
     recording, _, _ = planted(3)
     gains = [1.0, 100.0, 0.01, 1.0]

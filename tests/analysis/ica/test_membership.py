@@ -35,6 +35,14 @@ def test_percentile_gives_each_unit_a_network_on_average() -> None:
     np.testing.assert_array_equal(found, np.abs(maps) >= limit)
 
 
+def test_a_map_of_zeros_has_no_members() -> None:
+    """Three quarters of the units are 0: the percentile is 0, too, and 0 is no magnitude to be a member by."""
+    maps = np.zeros((2, 100))
+    maps[:, :20] = np.random.default_rng(0).normal(size=(2, 20))
+    found = cut(maps, UnitSpace("mlp.neurons", (100,)), threshold="percentile", seed=0)
+    assert not found[:, 20:].any()
+
+
 def test_a_mixture_finds_the_planted_tail() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=3000) * 0.5

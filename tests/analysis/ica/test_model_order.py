@@ -8,6 +8,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.recordings import blocks
 from tests.oracle.sources import planted
+from tl_fbn.analysis.ica import model_order
 
 
 def test_the_planted_number_is_proposed(tmp_path) -> None:
@@ -30,6 +31,22 @@ def test_noise_has_no_number_and_the_repr_says_so() -> None:
     choice = fbn.choose_components(noise, (4, 8), seed=0)
     assert choice.n_above_chance <= 1 and not choice.agreed
     assert "no candidate is both stable and within chance's limit" in repr(choice)
+
+
+def test_directions_above_chance_do_not_depend_on_the_candidates() -> None:
+    """Twenty sources, and candidates that need far fewer directions than that."""
+    recording, _, _ = planted(20)
+    found = [fbn.choose_components(recording, tried, seed=0, n_restarts=2, n_null=2) for tried in ((2,), (3, 30))]
+    assert [choice.n_above_chance for choice in found] == [20, 20]
+    n = min(len(choice.variance) for choice in found)
+    np.testing.assert_array_equal(found[0].variance[:n], found[1].variance[:n])
+    np.testing.assert_array_equal(found[0].shuffled[:, :n], found[1].shuffled[:, :n])
+
+
+def test_more_directions_above_chance_than_are_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_order, "_N_DIRECTIONS", 4)
+    recording, _, _ = planted(6)
+    assert fbn.choose_components(recording, (3,), seed=0, n_restarts=2, n_null=2).n_above_chance == 6
 
 
 def test_refusals() -> None:

@@ -43,6 +43,26 @@ def test_concordance_finds_the_pair_that_agrees_and_keeps_its_error_rate():
         fbn.concordance({"a": maps["glm"]}, seed=0)
 
 
+def test_units_without_a_value_are_left_out() -> None:
+    """By hand: Pearson's correlation over the units that have a value in both; infinity as the largest number."""
+    space = UnitSpace("mlp.neurons", (100, 100))
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 200))
+    b += a
+    known = np.ones(200, dtype=bool)
+    known[:70] = False
+    holes = np.where(known, b, np.nan)
+    line = fbn.concordance({"a": UnitMap(space, a, "t"), "b": UnitMap(space, holes, "score")}, seed=0, n_null=20).table
+    assert line["correlation"][0] == pytest.approx(np.corrcoef(a[known], b[known])[0, 1])
+    endless = np.where(a > 2, np.inf, a)
+    line = fbn.concordance({"a": UnitMap(space, endless, "t"), "b": UnitMap(space, b, "t")}, seed=0, n_null=20).table
+    largest = np.abs(a[a <= 2]).max()
+    assert line["correlation"][0] == pytest.approx(np.corrcoef(np.where(a > 2, largest, a), b)[0, 1])
+    nothing = np.where(known, np.nan, b)
+    with pytest.raises(ValueError, match="no unit has a value both in 'a' and in 'b'"):
+        fbn.concordance({"a": UnitMap(space, holes, "t"), "b": UnitMap(space, nothing, "t")}, seed=0, top=0.01)
+
+
 def test_layers_alone_are_no_agreement():
     """Two maps that share nothing but which layer is large."""
     space = UnitSpace("mlp.neurons", (200, 200))

@@ -78,7 +78,7 @@ def test_what_never_varies_and_files(tmp_path) -> None:
     again = fbn.networks.Connectivity.load(tmp_path / "c.safetensors")
     np.testing.assert_array_equal(again.matrix, found.matrix)
     assert again.names == found.names and "Connectivity (pearson) of 3 networks" in repr(again)
-    with pytest.raises(ValueError, match="n_bootstrap=0 and stretch=None must be at least 1"):
+    with pytest.raises(ValueError, match="n_bootstrap=0 is out of range; give 1 or more"):
         fbn.networks.connectivity(recording, ATLAS, seed=0, n_bootstrap=0)
     with pytest.raises(ValueError, match="connectivity is between networks; this atlas has 1"):
         fbn.networks.connectivity(recording, fbn.Atlas.from_networks({"a": ATLAS["a"]}), seed=0)

@@ -59,6 +59,29 @@ def test_relatives_and_strangers_are_told_apart() -> None:
     assert (rates["n_related"], rates["n_unrelated"]) == (12, 6)
 
 
+def test_a_course_that_never_varies_has_no_correlation() -> None:
+    """By hand: of the pairings the best is .8 and .6, the third pair has none; the mean is that of two."""
+    correlation = np.array([[0.8, 0.1, 0.2], [0.3, 0.6, 0.1], [np.nan, np.nan, np.nan]])
+    names = ("a", "b", "still"), ("x", "y", "z")
+    found = fbn.networks.Fingerprint(names, correlation, np.array([0.1, 0.2, np.nan, 0.9]), 5)
+    assert found.score == pytest.approx(0.7)
+    assert found.best == 0.8
+    assert found.p == pytest.approx((1 + 2) / 5)  # .9, and the draw that says nothing
+    still = fbn.networks.Fingerprint(names, np.full((3, 3), np.nan), np.full(4, np.nan), 5)
+    assert np.isnan([still.score, still.best, still.p]).all()
+    assert "nan" in repr(still) and still.n_above == 0
+
+
+def test_constant_courses_score_no_minus_one() -> None:
+    """A model whose every unit stays as it is: it follows no text, which is no opposite of following it."""
+    one = model_of(1)
+    atlas = fbn.find_networks(one, 2, seed=0, n_restarts=1)
+    still = changed(one, np.zeros_like)
+    found = fbn.networks.fingerprint(one, still, atlases=(atlas, atlas), seed=0, n_null=5)
+    assert np.isnan(found.score) and np.isnan(found.p)
+    assert not (found.to_dataframe()["correlation"] < 0).any()
+
+
 def test_mismatched_texts_are_the_null(tmp_path) -> None:
     one = model_of(1)
     found = fbn.networks.fingerprint(one, changed(one, lambda y: 2 * y), n_components=4, seed=0, n_null=99)

@@ -88,7 +88,7 @@ def test_refusals() -> None:
         fbn.specific_scores({"a": maps["t0"]})
     with pytest.raises(ValueError, match="how must be 'difference', 'z' or 'least'; got 'ratio'"):
         inspect.unwrap(fbn.specific_scores)(maps, "ratio")
-    with pytest.raises(ValueError, match="the map of 'b' has no finite value other than 0"):
+    with pytest.raises(ValueError, match="the map of 'b' has infinite values, or none other than 0"):
         fbn.specific_scores({"a": maps["t0"], "b": fbn.UnitMap(SPACE, np.zeros(100), "t")})
     with pytest.raises(ValueError, match="at_least=3 of 2 networks"):
         fbn.networks.shared_core({name: one.top(3) for name, one in maps.items()}, at_least=3)

@@ -128,6 +128,36 @@ def test_empty_lines_marks_and_line_separators_do_no_harm(tmp_path):
             {"question": "q", "choices": {"text": ["a", "b"], "label": ["A"]}, "answer": 0},
             "2 alternatives and 1 labels",
         ),
+        # two readings of one line
+        (
+            {"question": "q", "choices": ["1", "2", "3"], "answer": 1},
+            "answer 1 is the text of .* place 0 and the place",
+        ),
+        (
+            {"question": "q", "choices": ["b", "a"], "answer": "A"},
+            "answer 'A' is the text of .* place 1 and the letter",
+        ),
+        (
+            {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answer": 0},
+            "none of the labels 1, 2",
+        ),
+        ({"question": "q", "choices": ["a", "b"], "answer": "a", "answerKey": "B"}, "name two alternatives"),
+        (
+            {"question": "q", "choices": ["a", "b"], "options": ["b", "a"], "answer": 0},
+            "its choices and its options differ",
+        ),
+        ({"question": "q", "prompt": "p", "choices": ["a", "b"], "answer": 0}, "its question and its prompt differ"),
+        (
+            {"question": "q", "choices": {"text": ["a", "b", "c"], "label": ["A", "A", "B"]}, "answer": "A"},
+            "'A' comes twice",
+        ),
+        ({"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "A "]}, "answer": "A"}, "'A' comes twice"),
+        ({"question": "q", "choices": {"text": ["a", "b"], "label": ["A", None]}, "answer": "A"}, "a label is None"),
+        ({"question": "q", "choices": ["a", "b", " a"], "answer": 0}, "'a' is offered twice"),
+        ({"question": "q", "choices": ["a", "b"], "answer": 1.0}, "its answer is 1.0, no label, text, letter or place"),
+        ('{"question": "q", "choices": ["a", "b"], "answer": 0, "answer": 1}', "the name 'answer' comes twice"),
+        (r'{"question": "\ud800", "choices": ["a", "b"], "answer": 0}', "half of a surrogate pair"),
+        ('{"question": ' + "[" * 5000 + "]" * 5000 + "}", "nested more than 100 deep"),
     ],
 )
 def test_every_bad_line_is_one_clear_error(written, line, message):
@@ -147,6 +177,30 @@ def test_bad_answers_and_unknown_formats(written):
         Battery.from_jsonl(written({"x": 1}))
     with pytest.raises(ValueError, match="line 1 is no minimal pair"):
         Battery.from_jsonl(written({"question": "q", "answer": "a"}), format="pairs")
+
+
+def test_choices_behind_questions_with_answers_are_not_lost(written):
+    """The first line decides how a file is read; choices of later lines would go without a word."""
+    path = written({"question": "q", "answer": "a"}, {"question": "q", "choices": ["a", "b"], "answer": "b"})
+    with pytest.raises(ValueError, match=r"line 2 is no question with an answer \(it has choices, and lines before it"):
+        Battery.from_jsonl(path)
+    assert len(only(Battery.from_jsonl(path, format="qa")).items) == 2  # asked for
+    with pytest.raises(ValueError, match=r"line 1 is no multiple choice \(it has no choices or options"):
+        Battery.from_jsonl(path, format="choices")
+
+
+def test_two_names_of_one_field_that_agree_are_read(written):
+    line = {"question": "q", "prompt": "q", "choices": ["a", "b"], "answer": "b", "answerKey": "B"}
+    assert only(Battery.from_jsonl(written(line))).items[0] == BatteryItem("q", ("b", "a"), (), 1)
+    line = {"question": "q", "prompt": "p", "answer": "a"}
+    assert only(Battery.from_jsonl(written(line), template="{prompt}: {question}")).items[0].prompt == "p: q"
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("n", [0, -1, 1.0, True, "2"])
+def test_a_number_of_lines_is_a_whole_one(written, n):
+    with pytest.raises(ValueError, match="n="):
+        Battery.from_jsonl(written({"question": "q", "answer": "a"}), n=n)
 
 
 def test_choices_in_memory():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
-from tl_fbn.acquisition.design.block_design import prompt_digest
-from tl_fbn.intervention.behaviour.item_tokens import Layout, encode_item, item_digests, padded
+import tl_fbn as fbn
+from tl_fbn.intervention.behaviour.item_tokens import Layout, encode_item, padded
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task
 
 
@@ -71,6 +72,14 @@ def test_a_layout_equals_a_loop_over_items(kind):
         cursor = span.stop
 
 
-def test_digests_name_prompt_answers_both_and_further_texts():
-    found = item_digests(BatteryItem("a", ("b", "c"), ("d",)), None)
-    assert found == {prompt_digest(text) for text in ("a", "a b", "a c", "d")}
+def test_items_are_prepared_anew_where_the_tokenizer_was_changed_in_place(demo_model) -> None:
+    battery = fbn.Battery.from_pairs({"t": [("sort : b a", "a b")]})
+    before = battery.scored_tokens(demo_model)
+    backend = demo_model.tokenizer.backend_tokenizer
+    normalizer = backend.normalizer
+    try:
+        backend.normalizer = normalizers.Replace("a", "b")
+        assert battery.scored_tokens(demo_model) != before
+    finally:
+        backend.normalizer = normalizer
+    assert battery.scored_tokens(demo_model) == before

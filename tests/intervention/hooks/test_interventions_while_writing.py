@@ -183,7 +183,8 @@ def test_last_needs_to_know_about_padding(model):
 def test_a_copy_of_a_model_writes_by_itself():
     model = llama_bridge()
     with fbn.inhibit(model, network_of(model), positions="generated"):
-        twin = copy.deepcopy(model)
+        pass
+    twin = copy.deepcopy(model)
     for parameter in twin.original_model.parameters():
         parameter.data.zero_()
     assert "generate" not in vars(model)

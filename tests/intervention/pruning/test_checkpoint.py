@@ -7,12 +7,15 @@ import copy
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError
 
 import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_llama
 from tests.helpers.pruning import TEXTS, close, half, logits, one_by_one
 from tests.oracle.architectures import architecture
-from tl_fbn.intervention.pruning.checkpoint import load_pruned
+from tl_fbn import files
+from tl_fbn.errors import InputError
+from tl_fbn.intervention.pruning.checkpoint import FILE, load_pruned
 from tl_fbn.intervention.pruning.mlp_surgery import n_parameters
 from tl_fbn.intervention.pruning.prune import prune
 
@@ -86,3 +89,41 @@ def test_the_embedded_model_with_its_tokenizer(demo_model, tmp_path):
     assert back.cfg.model_name == demo_model.cfg.model_name
     assert torch.equal(back.to_tokens("sort"), demo_model.to_tokens("sort"))
     assert (tmp_path / "tokenizer.json").is_file()
+
+
+def test_damaged_weights_are_named(tmp_path):
+    """One flipped bit, a missing file, a file too many; checkpoints of earlier versions have no checksums and load."""
+    model = bridged(tiny_llama())
+    small = prune(model, keep=half(model), progress=False)
+    small.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-5] + bytes([whole[-5] ^ 64]) + whole[-4:])
+    with pytest.raises(
+        InputError, match=r"model\.safetensors is not what was saved \(its checksum changed\); save the"
+    ):
+        load_pruned(tmp_path)
+    arrays, about = files.read_result(tmp_path / FILE, "Pruned")
+    del about["checksums"]
+    files.write_result(tmp_path / FILE, "Pruned", arrays, about)
+    assert not torch.equal(logits(load_pruned(tmp_path)), logits(small))
+    weights.unlink()
+    small.save_pretrained(tmp_path)
+    assert torch.equal(logits(load_pruned(tmp_path)), logits(small))
+    weights.rename(tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(
+        InputError, match=r"model-00001-of-00002\.safetensors is not what|model\.safetensors is missing"
+    ):
+        load_pruned(tmp_path)
+
+
+def test_a_full_disk_names_the_folder(tmp_path, monkeypatch):
+    model = bridged(tiny_llama())
+    small = prune(model, keep=half(model), progress=False)
+
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(OSError, match="has no room for the pruned model; make room and save again"):
+        small.save_pretrained(tmp_path)

@@ -11,6 +11,15 @@ from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, 
 from tl_fbn.intervention.pruning.prune import prune
 
 
+def test_logits_of_minus_infinity_are_equal_where_both_are() -> None:
+    wanted = torch.tensor([[1.0, -torch.inf, 2.0]])
+    assert require_same_logits(wanted + 5e-5, wanted, "differs") == pytest.approx(5e-5, rel=1e-2)
+    with pytest.raises(ValueError, match="differs"):
+        require_same_logits(torch.tensor([[1.0, 0.0, 2.0]]), wanted, "differs")
+    with pytest.raises(ValueError, match="differs"):
+        require_same_logits(wanted + 2e-3, wanted, "differs")
+
+
 def test_a_difference_in_logits_is_an_error(model, monkeypatch):
     from tl_fbn.intervention.pruning import mlp_surgery as surgery
 

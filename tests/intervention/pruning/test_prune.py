@@ -16,6 +16,7 @@ from tests.helpers.pruning import IDS, TEXTS, close, half, logits, one_by_one
 from tests.helpers.recordings import blocks
 from tests.oracle.architectures import ARCHITECTURES, MIXTURES, Architecture, architecture
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.intervention.hooks.interventions import inhibit, retain
 from tl_fbn.intervention.pruning.checkpoint import load_pruned
 from tl_fbn.intervention.pruning.prune import prune
@@ -45,10 +46,10 @@ def test_small_equals_masked_on_every_architecture(arch):
 
 
 def test_the_intact_model_stays_as_it_is(model):
-    before, modes = host.weights_digest(model), [m.training for m in model.modules()]
+    before, modes = weights_digest(model), [m.training for m in model.modules()]
     ids = logits(model)
     prune(model, keep=half(model), compensate=TEXTS, progress=False)
-    assert host.weights_digest(model) == before
+    assert weights_digest(model) == before
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(logits(model), ids)
     assert host.active_edits(model) == []
@@ -81,6 +82,16 @@ def test_a_layer_may_lose_all_of_its_neurons(model):
     with retain(model, only):
         assert close(logits(small), logits(model))
     assert fbn.Scanner(small).space.widths == (0, 2)
+
+
+def test_a_layer_of_gpt2_that_would_lose_all_of_its_neurons_is_named():
+    """Its projections (Conv1D) do not run without a neuron, which Linear ones do: no fault of the weights."""
+    model = bridged(tiny_gpt2())
+    space = half(model).space
+    with pytest.raises(fbn.InputError, match=r"no neuron is left of layer 0, .*Conv1D.*; keep at least one neuron"):
+        prune(model, keep=fbn.Network.from_indices(space, [(1, 3), (1, 20)]))
+    with pytest.raises(fbn.InputError, match="no neuron is left of layer 0, 1"):
+        prune(model, keep=fbn.Network.from_indices(space, []))
 
 
 def test_dense_layers_of_mixtures_can_be_pruned(tmp_path):
@@ -145,7 +156,7 @@ def test_what_is_refused(model, tmp_path):
         prune(model, keep=network).save_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="no tl_fbn_pruned"):
         load_pruned(tmp_path)
-    with inhibit(model, network), pytest.raises(ValueError, match="hooks change it"):
+    with inhibit(model, network), pytest.raises(ValueError, match="cannot be copied now"):
         prune(model, keep=network)
     other = fbn.Recording.from_arrays([[np.zeros((4, 3))]], events=[blocks(["a"], 4)])
     with pytest.raises(ValueError, match="Record that site"):

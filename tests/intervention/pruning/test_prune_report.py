@@ -9,7 +9,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.pruning import half
 from tests.helpers.units import TOY
-from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.intervention.pruning.prune import prune
 from tl_fbn.intervention.pruning.prune_report import PruneReport
 
@@ -24,7 +24,7 @@ def test_report(model, tmp_path):
     report.save(tmp_path / "report.safetensors")
     back = PruneReport.load(tmp_path / "report.safetensors")
     assert (back.kept, back.n_after, back.ratio) == (report.kept, report.n_after, report.ratio)
-    assert back.provenance["weights"] == host.weights_digest(model)
+    assert back.provenance["weights"] == weights_digest(model)
 
 
 def made(**changed) -> PruneReport:

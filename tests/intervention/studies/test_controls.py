@@ -1,4 +1,4 @@
-"""Controls: matched where they say so, projections that are projections, untrained twins."""
+"""Controls: matched where they say so and projections that are projections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
-from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_llama, tiny_model
 from tests.helpers.recordings import blocks
 from tl_fbn.intervention.studies.controls import balance, rotated_lesion
 
@@ -77,18 +77,3 @@ def test_a_rotated_lesion_is_a_projection():
     torch.testing.assert_close((change * after["post", 0][0].detach()).sum(1), torch.zeros(8), atol=1e-5, rtol=0)
     with rotated_lesion(model, ~network & network, seed=0):  # nothing
         torch.testing.assert_close(model(IDS), model(IDS))
-
-
-@pytest.mark.parametrize("make", [lambda: bridged(tiny_gpt2()), lambda: bridged(tiny_llama()), tiny_model])
-def test_an_untrained_twin_has_the_shape_and_none_of_the_weights(make):
-    model = make()
-    torch.manual_seed(123)
-    expected = torch.rand(1)
-    torch.manual_seed(123)
-    twin = fbn.studies.untrained(model, seed=5)
-    assert torch.rand(1) == expected  # the user's random numbers are his own
-    assert fbn.Scanner(twin).space == fbn.Scanner(model).space
-    assert not torch.equal(twin.blocks[0].mlp.W_out, model.blocks[0].mlp.W_out)
-    assert torch.equal(fbn.studies.untrained(model, seed=5)(IDS), twin(IDS))
-    assert not torch.equal(fbn.studies.untrained(model, seed=6)(IDS), twin(IDS))
-    assert twin(IDS).shape == model(IDS).shape

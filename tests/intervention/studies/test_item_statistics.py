@@ -8,14 +8,17 @@ from scipy import stats
 
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import Scores
+from tl_fbn.intervention.studies import intervals
 from tl_fbn.intervention.studies.item_statistics import (
     by_item,
+    change_interval,
     check_metric,
     empirical_p,
     equivalence_p,
     mcnemar_p,
     metric_of,
-    paired_interval,
+    resamples,
+    score_interval,
 )
 
 
@@ -31,13 +34,16 @@ def test_p_of_no_number_is_no_number():
     assert np.isnan(empirical_p(np.array([np.nan, 1.0]), np.zeros((9, 2)))).tolist() == [True, False]
 
 
-def test_paired_interval_covers():
+def test_intervals_are_of_the_kind_of_score():
     rng = np.random.default_rng(0)
-    hits = []
-    for seed in range(300):
-        low, high = paired_interval(rng.normal(0.3, 1.0, 50), 400, seed)
-        hits.append(low <= 0.3 <= high)
-    assert abs(np.mean(hits) - 0.95) < 0.04
+    draws = resamples(50, 400, 1)
+    scores, right = rng.normal(0.3, 1.0, 50), (rng.random(50) < 0.3).astype(float)
+    for interval in (change_interval, score_interval):
+        assert interval(scores, "log_likelihood", draws) == intervals.of_mean(scores, draws)
+    assert change_interval(right, "exact_match", draws) == intervals.of_change(right)
+    assert score_interval(right, "exact_match", draws) == intervals.of_share(right)
+    wide, narrow = (change_interval(right, "exact_match", draws, level=level) for level in (0.99, 0.8))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 def test_mcnemar_is_the_binomial_of_discordant_items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import tl_fbn as fbn
 from tests.helpers.models import own_words
@@ -23,15 +24,16 @@ def test_dissociation_is_the_interaction(rigged):
         result.dissociation("x", "z")
 
 
-def test_intervals_are_a_paired_bootstrap_and_mcnemar_is_statsmodels(study):
+def test_intervals_are_of_the_kind_of_score_and_mcnemar_is_statsmodels(study):
     from statsmodels.stats.contingency_tables import mcnemar
 
     table = study.to_dataframe().set_index(["network", "task"])
     before, after = study.baseline_items[:20, 0], study.lesioned_items[0, :20, 0]
-    rng = np.random.default_rng([0, 0])
-    means = (before - after)[rng.integers(0, 20, (1000, 20))].mean(1)
     line = table.loc[("task", "task")]
-    np.testing.assert_allclose([line["low"], line["high"]], np.quantile(means, [0.025, 0.975]))
+    # all 20 items are lost: (n d)^2 = z^2 n (1 - D) (1 + D) with d = 1 - D has the root D = (n - z^2) / (n + z^2)
+    assert (before - after).tolist() == [1.0] * 20
+    squared = stats.norm.ppf(0.975) ** 2
+    np.testing.assert_allclose([line["low"], line["high"]], [(20 - squared) / (20 + squared), 1])
     assert line["low"] <= line["drop"] <= line["high"]
     counts = [[((before == a) & (after == b)).sum() for b in (1, 0)] for a in (1, 0)]
     assert line["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)

@@ -95,7 +95,7 @@ def test_refusals(planted: tuple[Any, fbn.Battery, dict[str, fbn.UnitMap]]) -> N
     with pytest.raises(ValueError, match="n_units=1 of 96"):
         fbn.validate_scores(model, scores, battery, "planted", n_units=1, **options)
     holes = fbn.UnitMap(scores["noise"].space, np.full(96, np.nan), "t")
-    with pytest.raises(ValueError, match="'holes' has values that are not finite"):
+    with pytest.raises(ValueError, match="'holes' has no finite value for 96 of 96 units"):
         fbn.validate_scores(model, {"holes": holes}, battery, "planted", **options)
     with pytest.raises(ValueError, match=r"by must be 'spearman', 'recall', 'group_spearman' or 'top_drop'; got 'p'"):
         fbn.validate_scores(model, scores, battery, "planted", n_units=5, n_groups=0, n_controls=1, **options).best("p")

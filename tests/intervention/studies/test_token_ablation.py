@@ -21,7 +21,7 @@ def test_the_table(demo_model: Any) -> None:
     options: dict[str, Any] = {"seed": 0, "variants": ["grad_x_act"], "n_controls": 5, "alpha": 0.2, "progress": False}
     table = fbn.studies.token_ablation(
         demo_model, chats, fbn.demo.battery(n=20), tokens=["special", "answer"], **options
-    )
+    ).to_dataframe()
     assert len(table) == 6 and set(table["units"]) == {57}
     assert (table["low"] <= table["drop"] + 1e-9).all() and (table["drop"] <= table["high"] + 1e-9).all()
     expected = (table["p"] < 0.2) & (table["drop"] > table["other_worst"])
@@ -40,7 +40,7 @@ def test_the_table(demo_model: Any) -> None:
     assert answer.loc["add", "drop"] == pytest.approx(1 - left["add"])
     assert answer.loc["add", "other_worst"] == pytest.approx(max(1 - left[task] for task in TASKS if task != "add"))
     unique = fbn.studies.token_ablation(demo_model, chats, battery, tokens=["answer"], select="unique", **options)
-    assert (unique["units"] <= 57).all()
+    assert (unique.to_dataframe()["units"] <= 57).all()
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_special_tokens_lose_to_as_many_random_ones_on_the_embedded_model(demo_m
         n_controls=59,
         progress=False,
         batch_size=256,
-    )
+    ).to_dataframe()
     isolated = table.groupby("tokens")["isolated"].sum()
     # 8, 6 and 5 of 14 with these 30 items and 59 controls; 10, 8 and 5 with 60 and 100 (benchmarks/special_tokens)
     assert isolated["answer"] >= 7 and isolated["special"] < isolated["answer"]

@@ -44,6 +44,21 @@ def test_settings_are_ours_unless_a_preset_says_otherwise() -> None:
     assert source([contrast(noise="ar1"), preset], "Contrast sort - rest", "noise") == "our choice"
 
 
+def test_all_options_of_a_preset_count_also_its_share_and_those_of_answers() -> None:
+    preset = fbn.presets.s1_cgvst
+    assert preset.top == 0.05 and preset.respond["max_new_tokens"] == 20
+    scores = fbn.UnitMap(TOY, np.arange(float(TOY.n_units)), "attribution")
+    alike = scores.top(preset.top, name="alike")
+    table = methods.settings([alike, preset])
+    assert source(table, "Network alike", "selection: top") == f"as in {preset.name}: see its lines"
+    other = scores.top(0.5, name="other")
+    assert source([other, preset], "Network other", "selection: top") == "our choice"
+    made = {"max_new_tokens": preset.respond["max_new_tokens"], "stop": list(preset.respond["stop"])}
+    answers = Network.from_indices(TOY, [0], name="answers", provenance=made)
+    for setting in made:
+        assert source([answers, preset], "Network answers", setting) == f"as in {preset.name}: see its lines"
+
+
 def test_every_line_of_a_preset_is_labelled() -> None:
     preset = fbn.presets.s1_cgvst
     table = methods.settings([preset])

@@ -50,6 +50,14 @@ def test_runs_add_up_as_in_a_fit(noise_recording: Recording) -> None:
     assert efficiency_table(fit, expression)["efficiency"][0] > 0
 
 
+def test_implied_columns_of_any_run_are_counted() -> None:
+    free = boxcars(5).assign(b=lambda table: table["b"] * np.linspace(0.5, 1, 120))  # no column follows from others
+    whole = boxcars(5)  # a and b add up to a constant
+    for runs in ([free, whole], [whole, free], [whole, whole]):
+        assert efficiency_table(runs, "a - b")["implied"][0] == 2
+    assert efficiency_table([free, free], "a - b")["implied"][0] == 0
+
+
 def test_what_cannot_be_estimated_says_so() -> None:
     figure = design_efficiency(boxcars(5).assign(a=0.0), "a")
     assert list(figure.data[0].text) == ["none"] and "cannot be estimated" in figure.data[0].customdata[0]

@@ -64,10 +64,14 @@ def test_errors_say_what_to_do() -> None:
         view(recording)
     with pytest.raises(ValueError, match="no Network; give at least one"):
         view(recording, {})
-    for units in ("abc", [(0, 0, 0)], [(0, 1.5)], [None]):
+    with pytest.raises(TypeError, match="units must be a Network, a list or None; got 'abc'"):
+        view(recording, signed(), units="abc")
+    for units in ([(0, 0, 0)], [(0, 1.5)], [None]):
         with pytest.raises(TypeError, match=r"units=.* must be \(layer, unit\) pairs"):
             view(recording, signed(), units=units)
-    for sizes in ({"max_units": -1}, {"megabytes": float("nan")}):
+    with pytest.raises(ValueError, match="megabytes must be a number; got nan"):
+        view(recording, signed(), megabytes=float("nan"))
+    for sizes in ({"max_units": -1}, {"megabytes": -1.0}):
         with pytest.raises(ValueError, match="must be at least 0 and megabytes"):
             view(recording, signed(), **sizes)
     with pytest.raises(ValueError, match="max_units=1; raise max_units"):

@@ -33,19 +33,19 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import pandas as pd
 
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
+from tl_fbn.acquisition.design.prompt_forms import ALLOWED, Prompt, checked_prompt, checked_prompts
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import Arrays, Described, Result
 from tl_fbn.units.space import Provenance
 
-Chat = tuple[tuple[str, str], ...]  # (role, content) of every message
-Prompt = str | tuple[int, ...] | Chat
 BlockOrder = Literal["alternate", "off/on/off", "random"]
 
 
@@ -115,6 +115,7 @@ class BlockDesign(Result, step="design"):
         """Number of rows, over all runs; a row is one token position."""
         return self.n_blocks * self.tokens_per_block
 
+    @checked
     def events(self, run: int) -> pd.DataFrame:
         """The blocks of one run as a table of events.
 
@@ -182,6 +183,7 @@ class BlockDesign(Result, step="design"):
         return html_table(repr(self), ("run", "blocks"), rows)
 
 
+@checked
 def block_design(
     conditions: Mapping[str, Sequence[str] | Sequence[Sequence[int]] | Sequence[Sequence[Mapping[str, str]]]],
     *,
@@ -324,44 +326,18 @@ def prompt_digest(prompt: str | Sequence[int]) -> str:
 
 
 def _distinct_prompts(name: str, prompts: Sequence[Any]) -> tuple[Prompt, ...]:
-    if isinstance(prompts, str):
-        raise InputError(f"condition {name!r} is one string; give a list of prompts")
     distinct: dict[Prompt, None] = {}  # a set that keeps the order in which prompts were given
-    for prompt in prompts:
-        if isinstance(prompt, str):
-            empty = not prompt.strip()
-            hashable = prompt
-        elif isinstance(prompt, Iterable):
-            items = tuple(prompt)
-            is_messages = bool(items) and isinstance(items[0], Mapping)
-            hashable = _chat_from_messages(name, items) if is_messages else tuple(map(int, items))
-            empty = not hashable
-        else:
+    for number, given in enumerate(checked_prompts(prompts, f"condition {name!r}")):
+        if not isinstance(given, Iterable):  # the commonest slip: one list of token ids for a list of such lists
+            raise InputError(f"condition {name!r} contains {given!r}; {ALLOWED}, a condition a list of them")
+        if (isinstance(given, str) and not given.strip()) or (isinstance(given, (list, tuple)) and not given):
             raise InputError(
-                f"condition {name!r} contains {prompt!r}; a prompt is a string, a list of token ids or a chat, "
-                "a condition a list of them"
+                f"condition {name!r} contains an empty prompt; every prompt needs at least one token (prompt {number})"
             )
-        if empty:
-            raise InputError(f"condition {name!r} contains an empty prompt; every prompt needs at least one token")
-        distinct[hashable] = None
+        distinct[checked_prompt(given, f"prompt {number} of condition {name!r}")] = None
     if not distinct:
         raise InputError(f"condition {name!r} has no prompts; give at least one a block")
     return tuple(distinct)
-
-
-def _chat_from_messages(name: str, messages: Sequence[Mapping[str, str]]) -> Chat:
-    # a prompt has to be hashable: dicts of a chat become (role, content) pairs
-    for message in messages:
-        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise InputError(
-                f"a chat of condition {name!r} has the message {message!r}; every message needs a role and a content"
-            )
-    return tuple((str(message["role"]), str(message["content"])) for message in messages)
-
-
-def is_chat(prompt: object) -> TypeGuard[Chat]:
-    """Whether a prompt of a design is a chat, a tuple of (role, content) pairs; token ids are a tuple of numbers."""
-    return isinstance(prompt, tuple) and bool(prompt) and isinstance(prompt[0], tuple)
 
 
 def _prompt_from_json(prompt: Any) -> Prompt:

@@ -1,8 +1,9 @@
 """Conditions and their prompts from a table that a user wrote: a ``.tsv`` or ``.csv`` file, one line a prompt.
 
 The file needs a header line with the columns ``condition`` and ``prompt``; further columns are ignored. Text is
-UTF-8, with or without a byte order mark, and a quoted cell may hold line breaks. Chats and token ids do not fit into
-a cell: give :func:`~tl_fbn.block_design` those as Python lists.
+UTF-8, with or without a byte order mark, and a quoted cell may hold line breaks. What is written wrongly is an error
+with the number of its line, never a prompt less: :mod:`tl_fbn.text_files` says what. Chats and token ids do not fit
+into a cell: give :func:`~tl_fbn.block_design` those as Python lists.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import os
 from pathlib import Path
 
 from tl_fbn.errors import InputError
-from tl_fbn.text_files import delimited_rows
+from tl_fbn.signatures import checked
+from tl_fbn.text_files import delimited_rows, delimiter_of, swallowed_rows
 
 
+@checked
 def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read conditions and prompts from a table with the columns ``condition`` and ``prompt``.
 
@@ -32,19 +35,33 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
 
     Raises:
         FileNotFoundError: There is no file at the path.
-        InputError: A column is missing, a cell of the two columns is empty (the message gives the number of the
-            line), the text is no UTF-8, or the file holds no prompt at all.
+        InputError: A column is missing or named twice, a row has more or fewer cells than the header, a quotation mark
+            is not closed, a cell of the two columns is empty, two conditions differ by white space only (messages give
+            the number of the line), the text is no UTF-8, or the file holds no prompt at all.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a .tsv or .csv file with the columns condition and prompt")
     # a dict keeps the order in which conditions first come in the file
     conditions: dict[str, list[str]] = {}
-    for number, row in delimited_rows(path, ("condition", "prompt")):
-        # a line with too few cells has None in the missing ones, which counts as empty
-        if not row["condition"] or not row["prompt"]:
+    rows = list(delimited_rows(path, ("condition", "prompt")))
+    names = {row["condition"] for _, row in rows}
+    stripped: dict[str, str] = {}
+    for number, row in rows:
+        name = row["condition"]
+        if not name.strip() or not row["prompt"].strip():
             raise InputError(f"{path}, line {number}: condition or prompt is empty; fill it or delete the line")
-        conditions.setdefault(row["condition"], []).append(row["prompt"])
+        if stripped.setdefault(name.strip(), name) != name:
+            raise InputError(
+                f"{path}, line {number}: the conditions {name!r} and {stripped[name.strip()]!r} differ by white space "
+                "only; write them alike"
+            )
+        # between two quotation marks that are too many, rows are lines of a prompt, and name their condition
+        for line in row["prompt"].split("\n")[1:]:
+            cells = line.split(delimiter_of(path))
+            if len(cells) > 1 and names & {cells[0], cells[-1]}:
+                raise swallowed_rows(path, number)
+        conditions.setdefault(name, []).append(row["prompt"])
     if not conditions:
         raise InputError(f"{path} has a header and no prompt; add lines of condition and prompt")
     return conditions

@@ -4,6 +4,7 @@
 kind       tokens
 ========== ===================================================================================================
 special    what the template adds: turn markers, role names, the white space between them
+preamble   what the template says before the conversation by itself: a default system prompt, a date
 content    what is inside the messages of user and system
 answer     what is inside the messages of the assistant
 ========== ===================================================================================================
@@ -11,7 +12,9 @@ answer     what is inside the messages of the assistant
 **Chats.** The template itself tells what is its own: it is rendered with placeholders in the place of the
 messages, and the text between the placeholders is the template's, whatever the messages are. That text is found again
 in the rendered chat, which gives every character a kind; a token takes the kind of its characters. No name of a model
-is looked up.
+is looked up. What stands where a system message would stand, though the chat has none, or between the marker that opens
+such a message and its content, is the preamble: words, which the template says by itself, and no markers. In Qwen 2.5's
+chats of one short turn they would be two thirds of all special tokens.
 
 **Strings.** The markers that the template writes around messages are looked for in the string. Song et al. (2024)
 look for two literal texts, ``[INST]`` and ``[/INST]``, instead: ``spans=["[INST]", "[/INST]"]`` does so, in chats and
@@ -31,21 +34,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from tl_fbn.acquisition.design.block_design import Chat
-from tl_fbn.acquisition.model.contexts import beginning, render
+from tl_fbn.acquisition.design.prompt_forms import Chat, checked_chat, checked_ids, checked_prompt, is_chat
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
+from tl_fbn.acquisition.model.contexts import beginning
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.template_text import TemplateText, template_text
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 Item = str | Sequence[int] | Sequence[Mapping[str, str]] | Chat
 Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndarray | torch.Tensor
 
 
+@checked
 def token_layout(
     model: HookedModel,
     item: Item,
@@ -55,6 +64,8 @@ def token_layout(
     spans: Sequence[str] | None = None,
     bos_eos: bool = True,
     reply: bool = False,
+    prepend_bos: bool | None = None,
+    chat_template_kwargs: TemplateVariables = None,
     seed: int | None = None,
 ) -> TokenLayout:
     """What every token of a text belongs to: the chat template, the question or the answer.
@@ -82,6 +93,10 @@ def token_layout(
         bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty, as in Song
             et al. (2024).
         reply: True opens the assistant's turn at the end of a chat whose last message is another's.
+        prepend_bos: True or False puts the beginning-of-text token before a string, or leaves it out; None does as the
+            host does (a tokenizer alone puts it there).
+        chat_template_kwargs: Variables of the tokenizer's chat template by name, such as ``{"enable_thinking":
+            False}``; None gives none.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
 
     Returns:
@@ -92,7 +107,15 @@ def token_layout(
             template that rewrites the messages.
     """
     tokenizer = getattr(model, "tokenizer", model)
-    layout = Layouts(tokenizer, spans=spans, bos_eos=bos_eos, reply=reply).of(item)
+    layouts = Layouts(
+        tokenizer,
+        spans=spans,
+        bos_eos=bos_eos,
+        reply=reply,
+        prepend_bos=host.prepends_bos(model, prepend_bos),
+        chat_template_kwargs=chat_template_kwargs,
+    )
+    layout = layouts.of(item)
     # token ids have no kinds, and a text may have no answer: the layout is then shown without scored tokens
     found = any(kind == tokens for kind in layout.kinds[1:]) or tokens in ("all", "random")
     return replace(layout, used=tuple(map(tuple, layout.grouped(tokens, groups, seed=seed)))) if found else layout
@@ -109,6 +132,8 @@ class Layouts:
         bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
         reply: True opens the assistant's turn at the end of a chat whose last message is another's.
         d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it counts as none. None if unknown.
+        prepend_bos: False puts no beginning-of-text token before strings.
+        chat_template_kwargs: Variables of the chat template by name; None gives none.
     """
 
     tokenizer: Any
@@ -116,7 +141,9 @@ class Layouts:
     bos_eos: bool = True
     reply: bool = False
     d_vocab: int | None = None
-    _template_texts: dict[tuple[str, ...], tuple[list[str], list[int]]] = field(default_factory=dict, repr=False)
+    prepend_bos: bool = True
+    chat_template_kwargs: TemplateVariables = None
+    _template_texts: dict[tuple[str, ...], TemplateText] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.spans is not None and (isinstance(self.spans, str) or not self.spans or not all(self.spans)):
@@ -129,21 +156,25 @@ class Layouts:
             item: A chat, a string, or token ids, whose kinds are unknown.
 
         Raises:
-            InputError: A chat or string cannot be laid out with this tokenizer.
+            InputError: A chat or string cannot be laid out with this tokenizer, or token ids are no integers.
         """
-        if isinstance(item, str):
-            return self._of_string(item)
-        if len(item) and isinstance(item[0], (Mapping, tuple)):
-            return self._of_chat(as_chat(cast("Sequence[Any]", item)))
-        ids = tuple(int(token) for token in cast("Sequence[int]", item))
+        prompt = checked_prompt(item, "an item")
+        if isinstance(prompt, str):
+            return self._of_string(prompt)
+        if is_chat(prompt):
+            return self._of_chat(prompt)
+        ids = checked_ids(prompt, "an item")
         return TokenLayout(ids, tuple(str(i) for i in ids), ("",) * len(ids), np.zeros(len(ids), dtype=int))
 
     def _of_chat(self, chat: Chat) -> TokenLayout:
-        text = render(self._fast_tokenizer(), chat, reply=self.reply, bos_eos=self.bos_eos)
+        self._fast_tokenizer()
+        text = self._render(chat, self.reply)
         roles = tuple(role for role, _ in chat)
-        pieces, closes = self._template(roles)
+        template = self._template(roles)
+        pieces, closes = template.pieces, template.closes
         # (character,) kind and turn; what is in no message stays special
         kinds = np.full(len(text), "special", dtype=object)
+        kinds[slice(*template.preamble)] = "preamble"
         turns = np.zeros(len(text), dtype=int)
         turn = -1
         for number, (first, stop) in enumerate(self._content_spans(text, pieces, chat)):
@@ -180,16 +211,16 @@ class Layouts:
         _mark_as_special(text, spans, kinds)
         for number, match in enumerate(re.finditer(re.escape(opening), text) if opening else ()):
             turns[match.start() :] = number
-        bos = beginning(tokenizer, self.d_vocab) if self.bos_eos else None
+        bos = beginning(tokenizer, self.d_vocab) if self.bos_eos and self.prepend_bos else None
         return self._layout_of_characters(text, kinds, turns, bos, (text,))
 
     def _markers(self) -> tuple[str, str, list[str]]:
         """The text that opens a user's message, that which opens an answer, and all markers, without white space."""
         # two turns: the text before the second user's message closes the answer first and then opens the message
-        pieces, closes = self._template(("user", "assistant", "user", "assistant"))
-        opening = pieces[2][closes[2] :].strip()
-        answering = pieces[1].strip()
-        closing = pieces[2][: closes[2]].strip()
+        template = self._template(("user", "assistant", "user", "assistant"))
+        opening = template.pieces[2][template.closes[2] :].strip()
+        answering = template.pieces[1].strip()
+        closing = template.pieces[2][: template.closes[2]].strip()
         if not opening or not answering:
             raise InputError(
                 "the tokenizer's chat template has no visible text that opens a turn, so strings cannot be parsed; "
@@ -197,35 +228,18 @@ class Layouts:
             )
         return opening, answering, [mark for mark in (opening, answering, closing) if mark]
 
-    def _template(self, roles: tuple[str, ...]) -> tuple[list[str], list[int]]:
-        """What the template writes around the messages of these roles.
-
-        Returns:
-            The template's text before the first message, between messages, and after the last; and for each message the
-            number of characters at the beginning of the text before it that close the message before that.
-        """
+    def _template(self, roles: tuple[str, ...]) -> TemplateText:
+        """What the template writes around the messages of these roles."""
         if roles not in self._template_texts:
-            # placeholders: a number between two characters of private use, which templates do not contain
-            marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
-            chat = tuple(zip(roles, marks, strict=True))
-            text = render(self.tokenizer, chat, reply=self.reply, bos_eos=self.bos_eos)
-            pieces = re.split("\ue000\\d+\ue001", text)
-            if re.findall("\ue000(\\d+)\ue001", text) != [str(number) for number in range(len(roles))]:
-                raise InputError(
-                    "the tokenizer's chat template leaves out or repeats messages, so its special tokens cannot be "
-                    "told from the text; give spans="
-                )
-            closes = [0] * len(roles)
-            for number in range(1, len(roles)):
-                if roles[number] == "user":
-                    closes[number] = self._closing_length(chat[:number], pieces[number])
-            self._template_texts[roles] = pieces, closes
+            as_shown = partial(self._render, reply=self.reply)
+            specials = getattr(self.tokenizer, "all_special_tokens", ())
+            self._template_texts[roles] = template_text(roles, as_shown, self._render, specials)
         return self._template_texts[roles]
 
-    def _closing_length(self, before: Chat, piece: str) -> int:
-        """How many characters of the text between two messages the template writes even if the second never comes."""
-        tail = re.split("\ue000\\d+\ue001", render(self.tokenizer, before, bos_eos=self.bos_eos))[-1]
-        return len(tail) if piece.startswith(tail) else 0
+    def _render(self, chat: Chat, reply: bool = False) -> str:
+        """A chat as the template writes it, with these settings."""
+        variables = self.chat_template_kwargs
+        return render(self.tokenizer, chat, reply=reply, bos_eos=self.bos_eos, variables=variables)
 
     def _content_spans(self, text: str, pieces: list[str], chat: Chat) -> list[tuple[int, int]]:
         """(start, stop) of each message's content in the rendered text, in characters."""
@@ -298,24 +312,13 @@ def as_chat(item: Sequence[Any]) -> Chat:
     """Messages as (role, content) pairs.
 
     Args:
-        item: Messages, each a mapping with the keys ``role`` and ``content``, or a (role, content) pair.
+        item: Messages, each a mapping with the keys ``role`` and ``content``, or a (role, content) pair; a content in
+            parts of text is joined.
 
     Raises:
-        InputError: A message without role or content.
+        InputError: A message without a role, or with a content that is no text.
     """
-    pairs = []
-    for message in item:
-        if isinstance(message, Mapping):
-            if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
-                raise InputError(
-                    f"a message of a chat has a role and a content, both strings; got {str(dict(message))[:80]}"
-                )
-            pairs.append((message["role"], message["content"]))
-        elif len(message) == 2 and all(isinstance(part, str) for part in message):
-            pairs.append(tuple(message))
-        else:
-            raise InputError(f"a message of a chat has a role and a content, both strings; got {str(message)[:80]}")
-    return tuple(pairs)
+    return checked_chat(item, "a chat")
 
 
 def _mark_as_special(text: str, spans: Sequence[str], kinds: np.ndarray) -> None:

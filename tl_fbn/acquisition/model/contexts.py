@@ -1,9 +1,11 @@
 """From a design to token ids: which tokens each block shows, as independent contexts.
 
 Strings are tokenised here and nowhere else, because what a host does with strings differs by architecture (it may add
-tokens or pad). The beginning-of-text token is put before strings. Lists of token ids are taken as they are; chats go
-through the tokenizer's chat template, which writes its own special tokens. A block takes prompts until it has its
-rows, and the last prompt is shown only as far as the block lasts.
+tokens or pad). The beginning-of-text token is put before strings where the host does so: models that were trained
+without one (Pythia, Qwen, Bloom ...) get none, for it would be a token they never saw there, or the one that ends a
+text. Lists of token ids are taken as they are; chats go through the tokenizer's chat template, which writes its own
+special tokens. A block takes prompts until it has its rows, and the last prompt is shown only as far as the block
+lasts.
 
 Where rows are tokens that the model writes, a context is a prompt and the number of tokens to write after it. With a
 carried context the prompts of a run are one text, and only its first string gets the beginning-of-text token.
@@ -14,9 +16,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from tl_fbn.acquisition.design.block_design import BlockDesign, Chat, Prompt, is_chat, prompt_digest, too_few_prompts
+from tl_fbn.acquisition.design.block_design import BlockDesign, prompt_digest, too_few_prompts
+from tl_fbn.acquisition.design.prompt_forms import Prompt, checked_ids, is_chat
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.errors import InputError
 
 
@@ -68,7 +72,13 @@ def beginning(tokenizer: Any, d_vocab: int | None = None) -> int | None:
 
 
 def encode(
-    tokenizer: Any, prompt: Prompt | Sequence[int], *, reply: bool = False, d_vocab: int | None = None
+    tokenizer: Any,
+    prompt: Prompt | Sequence[int],
+    *,
+    reply: bool = False,
+    d_vocab: int | None = None,
+    prepend_bos: bool = True,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> tuple[int, ...]:
     """Token ids of a prompt.
 
@@ -80,43 +90,24 @@ def encode(
         prompt: A string, token ids, or a chat as (role, content) pairs.
         reply: True opens the assistant's turn at the end of a chat whose last message is another's.
         d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it counts as none. None if unknown.
+        prepend_bos: False puts no beginning-of-text token before strings; :func:`.host.prepends_bos` says what the
+            host does.
+        chat_template_kwargs: Variables of the chat template by name, such as ``enable_thinking``; None gives none.
 
     Raises:
-        InputError: A string or chat without a tokenizer, or a chat for a tokenizer without a chat template.
+        InputError: A string or chat without a tokenizer, a chat for a tokenizer without a chat template, or token ids
+            that are no integers.
     """
     if not isinstance(prompt, str) and not is_chat(prompt):
-        return tuple(map(int, cast("Sequence[int]", prompt)))
+        return checked_ids(prompt, "a prompt")
     if tokenizer is None:
         kind = "string" if isinstance(prompt, str) else "chat"
         raise InputError(f"the model has no tokenizer, so prompts must be lists of token ids; got a {kind}")
     if not isinstance(prompt, str):
-        return _tokenised(tokenizer, render(tokenizer, prompt, reply=reply))
+        return _tokenised(tokenizer, render(tokenizer, prompt, reply=reply, variables=chat_template_kwargs))
     ids = _tokenised(tokenizer, prompt)
-    bos = beginning(tokenizer, d_vocab)
+    bos = beginning(tokenizer, d_vocab) if prepend_bos else None
     return ids if bos is None or ids[:1] == (bos,) else (bos, *ids)
-
-
-def render(tokenizer: Any, chat: Chat, *, reply: bool = False, bos_eos: bool = True) -> str:
-    """A chat as text, as the tokenizer's chat template writes it.
-
-    Args:
-        tokenizer: A Hugging Face tokenizer.
-        chat: Messages as (role, content) pairs.
-        reply: True opens the assistant's turn at the end of a chat whose last message is another's.
-        bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
-
-    Raises:
-        InputError: The tokenizer has no chat template.
-    """
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            "the tokenizer has no chat template, so chats cannot be shown; set tokenizer.chat_template, or give strings"
-        )
-    messages = [{"role": role, "content": content} for role, content in chat]
-    # an answer that is already there is not opened again
-    opens = reply and chat[-1][0] != "assistant"
-    bare = {} if bos_eos else {"bos_token": "", "eos_token": ""}  # the template's variables, not the tokenizer's
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **bare)
 
 
 def _tokenised(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -142,7 +133,13 @@ def digests_of(prompt: Prompt | Sequence[int], ids: Sequence[int], bos: int | No
 
 
 def present(
-    design: BlockDesign, tokenizer: Any, *, n_ctx: int | None, d_vocab: int | None = None
+    design: BlockDesign,
+    tokenizer: Any,
+    *,
+    n_ctx: int | None,
+    d_vocab: int | None = None,
+    prepend_bos: bool = True,
+    chat_template_kwargs: TemplateVariables = None,
 ) -> list[list[Context]]:
     """Tokenise a design: for every run its contexts, in the order of rows.
 
@@ -151,6 +148,8 @@ def present(
         tokenizer: A Hugging Face tokenizer; None where all prompts are token ids.
         n_ctx: Number of tokens that the model's context holds; None where it has no limit.
         d_vocab: Size of the model's vocabulary; None if unknown.
+        prepend_bos: False puts no beginning-of-text token before strings.
+        chat_template_kwargs: Variables of the chat template by name; None gives none.
 
     Raises:
         InputError: A prompt (with what is generated after it) longer than the context, a token id outside the
@@ -174,7 +173,14 @@ def present(
                 prompt = next(supplies[condition], None)
                 if prompt is None:
                     raise InputError(_message_for_too_few_prompts(design, condition, number, block))
-                ids = encode(tokenizer, prompt, reply=design.generate, d_vocab=d_vocab)
+                ids = encode(
+                    tokenizer,
+                    prompt,
+                    reply=design.generate,
+                    d_vocab=d_vocab,
+                    prepend_bos=prepend_bos,
+                    chat_template_kwargs=chat_template_kwargs,
+                )
                 digests = digests_of(prompt, ids, bos)
                 if before and ids[:1] == (bos,):  # a text begins once
                     ids = ids[1:]

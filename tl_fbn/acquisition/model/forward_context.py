@@ -14,25 +14,29 @@ Where the prompt ends and what the model writes begins is known from the first o
 3. the cache: tokens that follow cached ones were written, and a pass without cached tokens reads prompt only.
 
 A model has at most one reader. It listens while a :class:`Lease` is held by anyone, and leaves no hook or replaced
-method behind. Threads do not see each other's passes. Cost: microseconds a pass.
+method behind, wherever ^C falls (:mod:`tl_fbn.interrupts`). Of a lease that is lost, not closed, just when ^C comes,
+Python may drop the end; the next pass then makes up for it. Threads do not see each other's passes. Cost: microseconds
+a pass.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import threading
-import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import refuse_copy
 from tl_fbn.acquisition.model.pass_tokens import Reading
+from tl_fbn.interrupts import unbroken, uninterrupted
 
 _MAX_NESTED_PASSES = 8  # a hook may call the model; more records than this are left over from interrupted passes
 _GENERATE_METHODS = ("generate", "generate_stream", "hf_generate")
@@ -59,32 +63,34 @@ class Reader:
     def __init__(self, entry_module: Any) -> None:
         self._entry_module = weakref.ref(entry_module)
         self._state = _ThreadState()
-        self._listeners: list[int] = []  # id() of the model as its user holds it, once for each lease
+        # for each lease a weak reference to it, and id() of the model as its user holds it
+        self._listeners: list[tuple[weakref.ref[Any], int]] = []
         self._handles: list[Any] = []  # of torch's hooks on the entry module
         # (id of the model, object, name of the method, (attribute before or None, replacement))
         self._replaced_methods: list[tuple[int, Any, str, Any]] = []
         self._pad_token: int | None = None
         self._argument_names: list[str] = []  # of the entry module's forward, for arguments that are given by position
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
-        """A new reader: a copy of the model, hooks included, must not report to the reader of the original."""
-        entry_module = self._entry_module()
-        twin = memo[id(self)] = Reader(memo.get(id(entry_module), entry_module))
-        twin._pad_token = self._pad_token
-        twin._argument_names = self._argument_names
-        return twin
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        # a copy of the model would report to this reader, whose hooks nobody would take off it
+        refuse_copy("an intervention on some positions")
 
     @property
     def now(self) -> Reading | None:
         """The innermost running pass of this thread; None where none runs."""
         return self._state.passes[-1] if self._state.passes else None
 
-    def open(self, model: Any) -> None:
+    def open(self, model: Any, lease: Any) -> tuple[weakref.ref[Any], int]:
         """Begin to listen for one more lease; the first puts the hooks on.
 
         Args:
             model: The model as its user holds it: a bridge, a Hugging Face model inside one, or a HookedTransformer.
+            lease: The lease, which is not kept alive.
+
+        Returns:
+            What :meth:`close` must be given.
         """
+        self._close_lost()
         entry_module: Any = self._entry_module()
         if not self._listeners:
             self._pad_token = getattr(tokenizer_of(model), "pad_token_id", None)
@@ -100,7 +106,7 @@ class Reader:
                     entry_module.register_forward_pre_hook(self._begin_pass, with_kwargs=True),
                     entry_module.register_forward_hook(self._end_pass, always_call=True),
                 ]
-        if id(model) not in self._listeners:
+        if not any(model_id == id(model) for _, model_id in self._listeners):
             # of the entry module once, and of every wrapper around it that is held by a user
             for owner in (model,) if entry_module is model or self._listeners else (model, entry_module):
                 for name in _GENERATE_METHODS:
@@ -108,16 +114,23 @@ class Reader:
                         self._replace_method(
                             model, owner, name, _FollowedGenerate(self, owner, name, getattr(owner, name))
                         )
-        self._listeners.append(id(model))
+        listener = (weakref.ref(lease), id(model))
+        self._listeners.append(listener)
+        return listener
 
-    def close(self, model_id: int) -> None:
-        """Stop listening for one lease; the last takes the hooks off.
+    @unbroken
+    def close(self, listener: tuple[weakref.ref[Any], int]) -> None:
+        """Stop listening for one lease; the last takes the hooks off. Nothing happens where that is done already.
 
         Args:
-            model_id: ``id()`` of the model that :meth:`open` was given.
+            listener: What :meth:`open` returned.
         """
-        self._listeners.remove(model_id)
-        if model_id in self._listeners:
+        left = [one for one in self._listeners if one is not listener]
+        if len(left) == len(self._listeners):
+            return
+        self._listeners = left
+        model_id = listener[1]
+        if any(other == model_id for _, other in left):
             return
         # while others listen, only the methods of this user's own wrapper are put back
         still_needed = [
@@ -139,6 +152,11 @@ class Reader:
             self._handles = []
             self._state = _ThreadState()
 
+    def _close_lost(self) -> None:
+        """Close leases that are gone, although ^C kept their end from running."""
+        for listener in [one for one in self._listeners if one[0]() is None]:
+            self.close(listener)
+
     def _replace_method(self, model: HookedModel, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         self._replaced_methods.append((id(model), owner, name, (owner.__dict__.get(name), replacement)))
         object.__setattr__(owner, name, replacement)  # past torch's own __setattr__
@@ -147,6 +165,9 @@ class Reader:
         """A hook that does nothing; :func:`_reader_of` finds this reader by it where no other hook is on the module."""
 
     def _begin_pass(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._close_lost()
+        if not self._listeners:  # nor any hook: this was the last call of one
+            return
         # all arguments by name, and among them whatever carries the texts
         known = dict(zip(self._argument_names, args, strict=False)) | kwargs
         given = next((known[name] for name in ("input_ids", "inputs_embeds", "input") if name in known), None)
@@ -178,40 +199,37 @@ class Reader:
     def _followed_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
         def read(*args: Any, **kwargs: Any) -> Any:
-            self._begin_pass(None, args, kwargs)
+            passes = self._state.passes
+            n = len(passes)
             try:
+                self._begin_pass(None, args, kwargs)
                 return forward(*args, **kwargs)
             finally:
-                self._end_pass(None, args, None)
+                # no call, after which Python would look for ^C
+                del passes[n:]
 
         return read
 
-    @contextmanager
-    def writing(self, scope: list[int]) -> Iterator[None]:
-        """Inside the body, the first pass reads the prompt and all later columns are written by the model.
+    def while_writing(self, scope: list[int], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function whose first pass reads the prompt, and in which all later columns are written by the model.
 
         Args:
             scope: A list that keeps the number of columns of the prompt; empty before the first pass.
-        """
-        self._state.writing.append(scope)
-        try:
-            yield
-        finally:
-            self._state.writing.pop()
+            call: The function.
+            *args: Arguments that the function is called with.
+            **kwargs: Arguments that the function is called with, by name.
 
-    @contextmanager
-    def declaring(self, prompt: torch.Tensor | None, is_sorted: bool) -> Iterator[None]:
-        """Inside the body, passes have prompts that end where the caller says.
-
-        Args:
-            prompt: (batch,) first column after each prompt; None where all that is read is prompt.
-            is_sorted: Whether texts stand in an order of this package's choosing.
+        Returns:
+            What the function returns.
         """
-        self._state.declared.append((prompt, is_sorted))
+        writing = self._state.writing
+        n = len(writing)
         try:
-            yield
+            writing.append(scope)
+            return call(*args, **kwargs)
         finally:
-            self._state.declared.pop()
+            # no call, after which Python would look for ^C
+            del writing[n:]
 
 
 class _FollowedGenerate:
@@ -227,24 +245,17 @@ class _FollowedGenerate:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._name == "generate_stream":
             return self._stream(self._call(*args, **kwargs))
-        with self._reader.writing([]):
-            return self._call(*args, **kwargs)
+        return self._reader.while_writing([], self._call, *args, **kwargs)
 
     def _stream(self, tokens: Iterator[Any]) -> Iterator[Any]:
         scope: list[int] = []
         while True:
             # only while the next token is made: between tokens the user may call the model for other ends
-            with self._reader.writing(scope):
-                try:
-                    token = next(tokens)
-                except StopIteration:
-                    return
+            try:
+                token = self._reader.while_writing(scope, next, tokens)
+            except StopIteration:
+                return
             yield token
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """The plain method of the copied model, which no reader follows."""
-        twin = memo.get(id(self._owner))
-        return self if twin is None else types.MethodType(getattr(type(twin), self._name), twin)
 
 
 class Lease:
@@ -257,10 +268,10 @@ class Lease:
 
     def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
-        reader.open(model)
-        self.close = weakref.finalize(self, reader.close, id(model))
+        self.close = weakref.finalize(self, reader.close, reader.open(model, self))
 
 
+@unbroken
 def listen(model: HookedModel) -> Lease:
     """Follow the passes of a model for as long as the returned lease is held.
 
@@ -270,8 +281,9 @@ def listen(model: HookedModel) -> Lease:
     return Lease(_reader_of(model) or Reader(_entry_module_of(model)), model)
 
 
-@contextmanager
-def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None) -> Iterator[None]:
+def declared(
+    model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " batch"] | None
+) -> AbstractContextManager[None]:
     """Inside the body, the model reads texts whose prompts end where the caller says.
 
     It also declares that the texts stand in an order of this package's choosing. Nothing happens where nobody listens
@@ -284,10 +296,17 @@ def declared(model: HookedModel, prompt: Sequence[int] | Int[torch.Tensor, " bat
     """
     reader = _reader_of(model)
     if reader is None:
-        yield
-        return
-    with reader.declaring(None if prompt is None else torch.as_tensor(prompt), True):
-        yield
+        return nullcontext()
+    return _declaring(reader._state.declared, None if prompt is None else torch.as_tensor(prompt))
+
+
+@uninterrupted
+def _declaring(
+    undo: ExitStack, declarations: list[tuple[torch.Tensor | None, bool]], prompt: torch.Tensor | None
+) -> None:
+    """Inside the body, passes have prompts that end where the caller says; ``prompt`` is as in :func:`declared`."""
+    undo.callback(operator.delitem, declarations, slice(len(declarations), None))
+    declarations.append((prompt, True))
 
 
 def _entry_module_of(model: HookedModel) -> Any:

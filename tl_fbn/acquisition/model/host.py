@@ -10,17 +10,16 @@ between training and evaluation mode, and hooks that are not of this package sta
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
-import xxhash
 
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import Kind
+
+FIRED = "_tl_fbn_fired"  # attribute of a hook point, while it is watched: the digests of the edits that acted there
 
 if TYPE_CHECKING:
 
@@ -45,7 +44,15 @@ if TYPE_CHECKING:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
-    HookedModel = Any  # at run time require_model refuses what is no model, with a message for users
+    # at run time a model is what can be hooked, whatever its class; tl_fbn.signatures reads the kind
+    HookedModel = Annotated[
+        Any,
+        Kind(
+            lambda value: not _lacking(value),
+            "a TransformerLens model",
+            says=lambda value: _refusal(value, _lacking(value)),
+        ),
+    ]
 
 
 @runtime_checkable
@@ -67,12 +74,22 @@ def require_model(model: HookedModel) -> None:
     Raises:
         InputTypeError: It lacks something of :class:`HookedModel`; the message says what.
     """
+    if missing := _lacking(model):
+        raise InputTypeError(_refusal(model, missing))
+
+
+def _lacking(model: Any) -> list[str]:
+    """What a model needs and this one has not."""
     missing = [name for name in ("cfg", "hook_dict", "hooks") if not hasattr(model, name)]
-    if missing or not callable(model):
-        raise InputTypeError(
-            f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing) or '__call__'}); give a "
-            "TransformerLens model, e.g. TransformerBridge.boot_transformers(name)"
-        )
+    return missing or ([] if callable(model) else ["__call__"])
+
+
+def _refusal(model: Any, missing: Sequence[str]) -> str:
+    """The sentence that refuses what is no model."""
+    return (
+        f"{type(model).__name__} cannot be hooked (it has no {', '.join(missing)}); give a TransformerLens model, "
+        "e.g. TransformerBridge.boot_transformers(name)"
+    )
 
 
 def require_eval(model: HookedModel, what: str) -> None:
@@ -137,6 +154,22 @@ def model_device(model: HookedModel) -> torch.device:
     return next(model.parameters()).device
 
 
+def require_device(device: str) -> None:
+    """Raise an error unless PyTorch knows a device and this machine has it.
+
+    Args:
+        device: Name of the device, e.g. ``"cpu"`` or ``"cuda:1"``.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or built without it
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"device={device!r} cannot be used ({reason}); give cpu, cuda or cuda:0 ...") from error
+
+
 def context_length(model: HookedModel) -> int | None:
     """Number of tokens that the model's context holds; None where the configuration does not say."""
     return getattr(model.cfg, "n_ctx", None)
@@ -148,6 +181,46 @@ def vocabulary_size(model: HookedModel) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
+def prepends_bos(model: HookedModel, asked: bool | None = None) -> bool:
+    """Whether the beginning-of-text token is put before strings: as asked, else as the host does.
+
+    TransformerLens knows which architectures were trained without one (``cfg.default_prepend_bos``). A host that does
+    not say gets one.
+
+    Args:
+        model: The model, or its tokenizer alone, which does not say.
+        asked: What the caller's ``prepend_bos=`` says; None follows the host.
+
+    Raises:
+        InputError: ``asked`` is no truth value, or True where the tokenizer has no such token that the model knows.
+    """
+    if asked is None:
+        return bool(getattr(getattr(model, "cfg", None), "default_prepend_bos", True))
+    if not isinstance(asked, bool):
+        raise InputError(f"prepend_bos={asked!r} must be True, False, or None to do as the host does")
+    if asked:
+        tokenizer = getattr(model, "tokenizer", model)
+        bos = getattr(tokenizer, "bos_token_id", None)
+        size = vocabulary_size(model) if hasattr(model, "cfg") else None
+        if bos is None or (size is not None and bos >= size):
+            raise InputError(
+                "prepend_bos=True, but the tokenizer has no beginning-of-text token that the model knows; leave it "
+                "out, or set tokenizer.bos_token"
+            )
+    return asked
+
+
+def follow_settings(made: Any, model: HookedModel) -> None:
+    """Give a bridge that was made of another the settings that an architecture decides and a user may have changed.
+
+    Args:
+        made: The new bridge.
+        model: The model that it was made of.
+    """
+    # an adapter sets it anew for its architecture whenever a bridge is built
+    made.cfg.default_prepend_bos = prepends_bos(model)
+
+
 def end_tokens(model: HookedModel) -> list[int]:
     """Ids of the tokens that end a text, of the tokenizer and of the model's configurations together; ascending."""
     tokenizer = tokenizer_of(model)
@@ -157,56 +230,6 @@ def end_tokens(model: HookedModel) -> list[int]:
     ids = {int(token) for ends in given if ends is not None for token in (ends if isinstance(ends, list) else [ends])}
     size = vocabulary_size(model)
     return sorted(token for token in ids if token >= 0 and (size is None or token < size))
-
-
-def weights_digest(model: HookedModel) -> str:
-    """Digest of every parameter and buffer: equal for equal weights, on any device.
-
-    It is computed at every call: edits in place through ``.data`` do not show in PyTorch's version counters, so that a
-    remembered digest could be wrong. XXH3 (128 bits) reads each tensor at about the speed of memory; the digest is
-    the SHA-256 of names, shapes, types and these.
-
-    Args:
-        model: The model.
-    """
-    named = list(_named_tensors(model))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(_xxh3, (tensor for _, tensor in named)))
-    lines = [
-        f"{name} {tuple(tensor.shape)} {tensor.dtype} {digest}"
-        for (name, tensor), digest in zip(named, digests, strict=True)
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _xxh3(tensor: torch.Tensor) -> str:
-    # as bytes, because numpy has no bfloat16
-    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return xxhash.xxh3_128_hexdigest(data.numpy().data)
-
-
-def _named_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and values of every parameter and buffer, wherever the values are kept."""
-    owners: dict[int, tuple[Any, str]] = {}  # id() of a tensor to its module and its name there; filled if needed
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_meta:  # accelerate keeps it elsewhere and brings it while its module runs
-            owners = owners or {
-                id(own): (module, leaf)
-                for module in model.modules()
-                for leaf, own in (*module._parameters.items(), *module._buffers.items())
-            }
-            tensor = _offloaded_values(name, *owners.get(id(tensor), (None, name)))
-        yield name, tensor
-
-
-def _offloaded_values(name: str, module: Any, leaf: str) -> torch.Tensor:
-    """The values of a tensor that accelerate keeps in main memory or on disk."""
-    hook = getattr(module, "_hf_hook", None)
-    for one in getattr(hook, "hooks", [hook]):
-        weights = getattr(one, "weights_map", None)
-        if weights is not None:
-            return weights[leaf]
-    raise InputError(f"{name} has no values (it is on the meta device); load the model with its weights")
 
 
 def may_stop_early(model: Any) -> bool:
@@ -261,8 +284,12 @@ def unwrapped(function: Any) -> Any:
 
 
 def active_edits(model: HookedModel) -> list[str]:
-    """Hook point and digest of every intervention of this package on the model, in the order in which they act."""
-    return [f"{name} {function.digest}" for name, function in fwd_hook_functions(model) if isinstance(function, Edit)]
+    """Hook point and digest of every intervention of this package on the model, in the order in which they act.
+
+    One that changes nothing, as a gain of 1 does, is not listed.
+    """
+    edits = [(name, one) for name, one in fwd_hook_functions(model) if isinstance(one, Edit)]
+    return [f"{name} {edit.digest}" for name, edit in edits if not getattr(edit, "changes_nothing", False)]
 
 
 def foreign_hooks(model: HookedModel) -> list[tuple[str, Any]]:

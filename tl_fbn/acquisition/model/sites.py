@@ -42,7 +42,9 @@ from einops import rearrange
 from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.arguments import layer_numbers
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 
@@ -145,7 +147,8 @@ def resolve_site(model: HookedModel, site: str, *, layers: Sequence[int] | None 
 
     Raises:
         InputTypeError: The model cannot be hooked.
-        InputError: The site is unknown, the model does not have it, or not in these layers.
+        InputError: The site is unknown, the model does not have it, or not in these layers; or a layer comes twice, or
+            is no integer, as in a mask.
     """
     host.require_model(model)
     names = _hook_names(model, site)
@@ -160,6 +163,7 @@ def resolve_site(model: HookedModel, site: str, *, layers: Sequence[int] | None 
         max(max(names) + 1, int(getattr(model.cfg, "n_layers", 0))) if "{layer}" in _PATTERNS.get(site, site) else 1
     )
     if layers is not None:
+        layers = layer_numbers(layers, "layers")
         _check_layers(layers, site, widths, n_layers)
         widths = {layer: width for layer, width in widths.items() if layer in layers}
     space = UnitSpace(site, tuple(widths.get(layer, 0) for layer in range(n_layers)), host.model_label(model))
@@ -252,7 +256,8 @@ def _probed_width(model: HookedModel, name: str) -> int:
     """Number of units of a hook, from passes of two and of three tokens: only the axis of positions may differ."""
     # what varies with the prompt is the axis of positions; all that follows it is units
     shapes: list[tuple[int, ...]] = []
-    with torch.no_grad(), model.hooks(fwd_hooks=[(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]):
+    look = [(name, lambda tensor, hook: shapes.append(tuple(tensor.shape)))]
+    with hooked(model, look, "a look at its hooks"), torch.no_grad():
         for n_tokens in (2, 3):
             model(torch.zeros(1, n_tokens, dtype=torch.long, device=host.model_device(model)))
     if (

@@ -20,11 +20,12 @@ import pandas as pd
 from jaxtyping import Int
 
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Tokens = Literal["special", "all", "answer", "content", "random"]
 Groups = Literal["turns"] | int | None
 # background of each kind of token in a notebook
-COLOURS = {"special": "#fdb863", "content": "#e8e8e8", "answer": "#b2abd2", "": "#ffffff"}
+COLOURS = {"special": "#fdb863", "preamble": "#b8e0c8", "content": "#e8e8e8", "answer": "#b2abd2", "": "#ffffff"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,8 @@ class TokenLayout:
     Args:
         ids: Token ids.
         words: The text of each token.
-        kinds: What each token belongs to: ``"special"`` (the template), ``"content"`` (messages of user and system) or
+        kinds: What each token belongs to: ``"special"`` (the template's markers), ``"preamble"`` (what the template
+            says by itself, such as a default system prompt), ``"content"`` (messages of user and system) or
             ``"answer"`` (messages of the assistant); empty where that is unknown, as for a text given as token ids.
         turns: (token,) turn of the conversation that each token belongs to, from 0.
         texts: The texts that the tokens are of. Their digests tell later whether a network is tested on the prompts
@@ -60,6 +62,7 @@ class TokenLayout:
     texts: tuple[str, ...] = ()
     used: tuple[tuple[int, ...], ...] = ()
 
+    @checked
     def positions(self, tokens: Tokens = "special", *, seed: int | None = None) -> list[int]:
         """Positions of one kind of token, ascending, without position 0, which nothing predicts.
 
@@ -97,6 +100,7 @@ class TokenLayout:
             found += rng.choice(in_turn, n, replace=False).tolist()
         return sorted(found)
 
+    @checked
     def grouped(
         self, tokens: Tokens = "special", groups: Groups = "turns", *, seed: int | None = None
     ) -> list[list[int]]:

@@ -35,7 +35,10 @@ import pandas as pd
 from tl_fbn import files
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.arguments import numbers_of_column, refuse_doubled_columns
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
+from tl_fbn.text_files import delimited_table, json_file
 
 _REQUIRED_COLUMNS = ("onset", "duration", "trial_type")
 _MISSING_CELL = "n/a"
@@ -43,6 +46,7 @@ _ROUNDING_TOLERANCE = 1e-6  # errors of rounding that are overlooked, in rows or
 _MAX_EXACT_ROWS = 2.0**53  # larger floats skip whole numbers, so that rows could not be told apart
 
 
+@checked
 def write_events(
     source: BlockDesign | Recording | Sequence[pd.DataFrame],
     folder: str | os.PathLike,
@@ -95,6 +99,7 @@ def write_events(
     return paths
 
 
+@checked
 def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = None) -> pd.DataFrame:
     """Read a BIDS events file, from this package or another tool; :meth:`Recording.from_arrays` takes such tables.
 
@@ -116,38 +121,22 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
 
     Raises:
         FileNotFoundError: There is no file at ``path``.
-        InputError: The file is no table in UTF-8 or lacks a column; an onset or duration is no number, negative or
-            infinite; an event has no trial_type; or events are out of order or overlap. The message names the file and,
-            where one event is wrong, its number from 0.
+        InputError: The file is no table in UTF-8, lacks a column or names it twice; a row has more or fewer cells than
+            the header, or a quotation mark is not closed; an onset or duration is no number, negative or infinite; an
+            event has no trial_type; or events are out of order or overlap. The message names the file and, where one
+            event is wrong, its line and its number from 0.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a BIDS events file, whose name ends in _events.tsv")
     seconds = _positive_row_seconds(_row_seconds_of_sidecar(path) if row_seconds is None else row_seconds)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # -sig drops the mark that spreadsheets put first
-            lines = [line for line in csv.reader(file, dialect="excel-tab") if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no table of text in UTF-8 ({error}); save it as tab-separated UTF-8") from error
-    if not lines:
-        raise InputError(f"{path} is empty; it needs a header line with onset, duration and trial_type")
-    head = lines[0]  # the names of the columns, in any order
-    body = lines[1:]
-    missing = [name for name in _REQUIRED_COLUMNS if name not in head]
-    if missing or len(set(head)) < len(head):
-        trouble = f"lacks {', '.join(missing)}" if missing else "has two columns of one name"
-        raise InputError(f"{path} {trouble}; columns: {', '.join(head)}; it needs onset, duration and trial_type")
-    for number, line in enumerate(body):
-        if len(line) != len(head):
-            raise InputError(
-                f"{path}, event {number} has {len(line)} cells, the header {len(head)}; cells are parted by tabs"
-            )
-    columns = {name: [line[at] for line in body] for at, name in enumerate(head)}
+    head, body = delimited_table(path, _REQUIRED_COLUMNS, delimiter="\t")
+    columns = {name: [cells[at] for _, cells in body] for at, name in enumerate(head)}
     table = {
         name: _values_of_cells(columns[name], name == "trial_type")
         for name in (*_REQUIRED_COLUMNS, *(n for n in head if n not in _REQUIRED_COLUMNS))
     }
-    checked = checked_events(pd.DataFrame(table), str(path))
+    checked = checked_events(pd.DataFrame(table), str(path), [line for line, _ in body])
     for name in ("onset", "duration"):
         rows = checked[name].to_numpy(np.float64) / seconds
         if rows.max(initial=0.0) > _MAX_EXACT_ROWS:
@@ -160,12 +149,13 @@ def read_events(path: str | os.PathLike, *, row_seconds: int | float | None = No
     return _with_whole_times(checked)
 
 
-def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
+def checked_events(table: pd.DataFrame, where: str, lines: Sequence[int] | None = None) -> pd.DataFrame:
     """A table of events in BIDS's order of columns, or an error that says which event is wrong.
 
     Args:
         table: The events of one run; times may be in rows or in seconds.
         where: What holds the events, in words; messages begin with it.
+        lines: (event,) number of each event's line in the file that they are from; None where they are from none.
 
     Returns:
         A new table: onset, duration, trial_type (text), then the other columns; times are integers if all are whole.
@@ -174,6 +164,7 @@ def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
         InputError: A column is missing, a time is no finite number of at least 0, a trial_type is missing, or an event
             starts before the end of the event above it.
     """
+    refuse_doubled_columns(table.columns, where)
     missing = [name for name in _REQUIRED_COLUMNS if name not in table.columns]
     if missing:
         raise InputError(f"{where} lack {', '.join(missing)}; events need onset, duration and trial_type")
@@ -182,18 +173,20 @@ def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
     ].reset_index(drop=True)
     for name in ("onset", "duration"):
         # what is no number becomes NaN, which is not finite either
-        numbers = pd.Series(pd.to_numeric(table[name], errors="coerce")).to_numpy(np.float64, na_value=np.nan)
+        numbers = numbers_of_column(table[name])
         wrong = ~(np.isfinite(numbers) & (numbers >= 0))
         if wrong.any():
             at = int(np.argmax(wrong))
             raise InputError(
-                f"{where}, event {at} has the {name} {table[name].tolist()[at]!r}; give a number that is not negative"
+                f"{_place(where, at, lines)} has the {name} {table[name].tolist()[at]!r}; give a number that is not "
+                "negative"
             )
         table[name] = numbers
     names = pd.Series(table["trial_type"])
     unnamed = names.isna() | names.astype(str).isin(["", _MISSING_CELL])
     if bool(unnamed.any()):
-        raise InputError(f"{where}, event {int(np.argmax(unnamed.to_numpy()))} has no trial_type; name its condition")
+        at = int(np.argmax(unnamed.to_numpy()))
+        raise InputError(f"{_place(where, at, lines)} has no trial_type; name its condition")
     table["trial_type"] = names.astype(str)
     starts = table["onset"].to_numpy()
     ends = (table["onset"] + table["duration"]).to_numpy()
@@ -203,9 +196,15 @@ def checked_events(table: pd.DataFrame, where: str) -> pd.DataFrame:
         at = int(np.argmax(early)) + 1
         how = "starts before the event above it" if starts[at] < starts[at - 1] else "overlaps the event above it"
         raise InputError(
-            f"{where}, event {at} {how}; blocks follow one another: sort events by onset, and let none begin in another"
+            f"{_place(where, at, lines)} {how}; blocks follow one another: sort events by onset, and let none begin in "
+            "another"
         )
     return _with_whole_times(table)
+
+
+def _place(where: str, event: int, lines: Sequence[int] | None) -> str:
+    """Where an event is, in words: its line in a file, if it is from one, and its number."""
+    return f"{where}, event {event}" if lines is None else f"{where}, line {lines[event]}, event {event}"
 
 
 def _with_whole_times(table: pd.DataFrame) -> pd.DataFrame:
@@ -237,6 +236,8 @@ def _cell_text(value: Any, where: str) -> str:
         )
     if isinstance(value, str) and "\r" in value:
         raise InputError(f"the events of {where} hold {value!r}, whose \\r ends a line of the file; give another name")
+    if isinstance(value, str) and "\n" in value and "\t" in value:
+        raise InputError(f"the events of {where} hold {value!r}, whose lines read as rows; give another name")
     return repr(value) if isinstance(value, float) else str(value)  # repr has all digits that reading needs
 
 
@@ -280,11 +281,10 @@ def _row_seconds_of_sidecar(path: Path) -> Any:
     shared = path.with_name(re.sub(r"_run-[A-Za-z0-9]+", "", path.stem) + ".json")
     for sidecar in (own, shared):
         if sidecar.is_file():
-            try:
-                about = json.loads(sidecar.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"{sidecar} is no JSON ({error}); mend it, or give row_seconds=") from error
-            if isinstance(about, dict) and "RowSeconds" in about:
+            about = json_file(sidecar, "mend it, or give row_seconds=")
+            if not isinstance(about, dict):
+                raise InputError(f"{sidecar} holds no JSON object, as sidecars do; mend it, or give row_seconds=")
+            if "RowSeconds" in about:
                 return about["RowSeconds"]
     return 1.0
 

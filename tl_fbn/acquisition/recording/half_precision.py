@@ -20,10 +20,19 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-# How the values of a recording are stored, how safetensors calls each, and how many bytes a number takes.
+# How the values of a scan are stored.
 Dtype = Literal["float32", "bfloat16", "float16"]
-SAFETENSORS_NAME: dict[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-ITEM_SIZE: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+# How the values of any recording are stored: float64 too, of numbers that were computed, such as courses of networks.
+StoredDtype = Literal["float32", "bfloat16", "float16", "float64"]
+# how safetensors calls each, how many bytes a number takes, and as what numpy reads it
+SAFETENSORS_NAME: dict[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "float64": "F64"}
+ITEM_SIZE: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+NUMPY_TYPE: dict[str, Any] = {
+    "float32": np.float32,
+    "bfloat16": np.uint16,
+    "float16": np.uint16,
+    "float64": np.float64,
+}
 # The bits of the exponent within a word; all of them are 1 in NaN and infinity, and in no other number.
 _EXPONENT_BITS: dict[str, int] = {"bfloat16": 0x7F80, "float16": 0x7C00}
 
@@ -43,6 +52,11 @@ class HalfArray:
     def __init__(self, words: np.ndarray, kind: str) -> None:
         self.words = words
         self._kind = kind
+
+    @property
+    def kind(self) -> str:
+        """Format of the words, ``"bfloat16"`` or ``"float16"``."""
+        return self._kind
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,17 +95,17 @@ def decoded(words: np.ndarray, kind: str) -> np.ndarray:
     return (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def finite_rows(stored: np.ndarray, kind: Dtype) -> Bool[np.ndarray, " row"]:
+def finite_rows(stored: np.ndarray, kind: StoredDtype) -> Bool[np.ndarray, " row"]:
     """Which rows have finite values only.
 
     Args:
-        stored: (row, unit) values as they are stored: float32 numbers or 16-bit words.
+        stored: (row, unit) values as they are stored: numbers, or 16-bit words.
         kind: Format of the values.
 
     Returns:
         (row,) True where no value of the row is NaN or infinite.
     """
-    if kind == "float32":
+    if kind in ("float32", "float64"):
         # One sum tells of all rows: it is finite only if every value is. If not, a value is not finite or the sum
         # overflowed, and rows are looked at one by one.
         with np.errstate(over="ignore", invalid="ignore"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +25,8 @@ import numpy as np
 
 from tl_fbn.errors import InputError
 
-# Path, inode, time of change and size of a file to its map. Weak: a map goes, and its file closes, with its last view.
-_MAP_OF_FILE: WeakValueDictionary[tuple[str, int, int, int], np.memmap] = WeakValueDictionary()
+# Device, inode, time of change and size of a file to its map. Weak: it goes, and its file closes, with the last view.
+_MAP_OF_FILE: WeakValueDictionary[tuple[int, int, int, int], np.memmap] = WeakValueDictionary()
 _LOCK_OF_MAPS = threading.Lock()
 
 
@@ -41,7 +42,9 @@ class Mapped(np.memmap):
         return reopened, (*place, self.dtype.str, self.shape)
 
 
-def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+def mapped(
+    path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...], about: os.stat_result | None = None
+) -> np.memmap:
     """A read-only array in a file; all arrays of one file share one map.
 
     Args:
@@ -49,6 +52,7 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
         offset: Byte of the file at which the array begins, from 0.
         dtype: Type of the numbers, as numpy takes it; their order in the file is C order.
         shape: Shape of the array.
+        about: What the system says of the file, where the caller asked just now; None asks.
 
     Returns:
         A view of the file's map; nothing is read yet.
@@ -56,17 +60,16 @@ def mapped(path: str | Path, offset: int, dtype: Any, shape: tuple[int, ...]) ->
     Raises:
         InputError: The file ends before the array does.
     """
-    path = Path(path).resolve()  # one name for a file, by whichever links it is reached
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    about = path.stat()
+    about = Path(path).stat() if about is None else about
     if offset < 0 or offset + n_bytes > about.st_size:
         raise InputError(f"{path} has {about.st_size:,} bytes, an array in it ends at {offset + n_bytes:,}")
-    # a file that was replaced or changed has another key, and is mapped anew
-    key = (str(path), about.st_ino, about.st_mtime_ns, about.st_size)
+    # one key for a file, by whichever links it is reached; a file that was replaced or changed has another
+    key = (about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size)
     with _LOCK_OF_MAPS:  # two threads would otherwise open the file twice
         whole = _MAP_OF_FILE.get(key)
         if whole is None:
-            whole = _MAP_OF_FILE[key] = Mapped(path, np.uint8, "r")
+            whole = _MAP_OF_FILE[key] = Mapped(Path(path), np.uint8, "r")
     return cast(np.memmap, whole[offset : offset + n_bytes].view(dtype).reshape(shape))
 
 

@@ -27,12 +27,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import store
-from tl_fbn.acquisition.recording.external_arrays import check_arrays
-from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays, stored_array
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
-from tl_fbn.acquisition.recording.run_files import write_runs
-from tl_fbn.errors import InputError
+from tl_fbn.acquisition.recording.run_files import open_runs, write_runs
+from tl_fbn.arguments import whole_number
+from tl_fbn.errors import InputError, InputIndexError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Result
@@ -69,6 +70,7 @@ class Recording(Result, Sequence, step="recording"):
     path: Path | None = None
 
     @classmethod
+    @checked
     def open(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; only descriptions are read, no activations.
 
@@ -88,33 +90,14 @@ class Recording(Result, Sequence, step="recording"):
             InputError: A run is missing or damaged in size, or the format is newer than this version.
         """
         path = Path(path)
-        about = store.read_about(path)
-        committed = store.committed_runs(path)
-        expected = list(range(about["n_runs"]))
-        if committed != expected:
-            raise InputError(
-                f"{path} holds {len(committed)} of {len(expected)} runs; "
-                "call scanner.scan(design, folder) again to complete it"
-            )
-        described = about["spaces"] if "spaces" in about else [about["space"]]  # format 1 had one site only
-        weights = about["fields"]["weights"]
-        spaces = tuple(UnitSpace(one["site"], tuple(one["widths"]), about["model"], weights) for one in described)
-        runs = []
-        for number in expected:
-            folder = store.run_folder(path, number)
-            run_about, tensors = store.open_run(folder)
-            # a run that was copied in from another folder
-            if run_about["key"] != about["key"]:
-                raise InputError(f"{folder} belongs to another recording than {path}; delete it and scan again")
-            sites = (Run(space, _layers_of_site(tensors, space, spaces), run_about, folder) for space in spaces)
-            runs.append(tuple(sites))
-        # runs of sites to sites of runs
-        return cls(spaces, tuple(zip(*runs, strict=True)), about, path)
+        about, spaces, runs_of = open_runs(path)
+        return cls(spaces, runs_of, about, path)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
-        activations: Sequence[Sequence[np.ndarray]],
+        activations: Sequence[Sequence[Any]],
         *,
         events: Sequence[pd.DataFrame],
         rows: Sequence[pd.DataFrame] | None = None,
@@ -129,7 +112,7 @@ class Recording(Result, Sequence, step="recording"):
         Recording in memory: 1 runs, 128 rows, external mlp.neurons (2 layers of 5, 7); conditions sort, reverse
 
         Args:
-            activations: A list (run) of lists (layer) of arrays (row, unit), finite; they are stored as float32. Layers
+            activations: A list (run) of lists (layer) of arrays or tensors (row, unit), finite; kept as float32. Layers
                 have the same units in every run; a layer of which nothing was recorded has an array of 0 columns.
             events: For every run a table of its blocks with the columns ``onset`` (first row, from 0) and ``duration``
                 (number of rows), both whole numbers of rows, and ``trial_type`` (the condition).
@@ -143,10 +126,10 @@ class Recording(Result, Sequence, step="recording"):
             The recording: opened from ``path`` if that was given, else in memory.
 
         Raises:
-            InputError: Shapes, tables or values do not fit together (the message names run and layer), or the folder
-                holds another recording.
+            InputError: Shapes, tables or values do not fit together, a value is masked or no real number, float32 would
+                blur how a unit varies (messages name run and layer), or the folder holds another recording.
         """
-        arrays = [[np.asarray(layer) for layer in run] for run in activations]  # arrays[run][layer] is (row, unit)
+        arrays = arrays_of(activations)  # arrays[run][layer] is (row, unit)
         tables = check_arrays(arrays, events, rows)
         space = UnitSpace(site, tuple(layer.shape[1] for layer in arrays[0]), model)
         # The key is a digest of all that is stored: equal activations, events and row tables have equal keys.
@@ -165,7 +148,8 @@ class Recording(Result, Sequence, step="recording"):
         }
         runs = []
         for run, (event_table, row_table) in zip(arrays, tables, strict=True):
-            stored = [np.ascontiguousarray(layer, np.float32) for layer in run]
+            # what is written at once needs no copy
+            stored = [stored_array(layer) if path is None else np.ascontiguousarray(layer, np.float32) for layer in run]
             layers = {number: read_only_view(layer) for number, layer in enumerate(stored) if layer.shape[1]}
             runs.append(Run(space, layers, {"key": about["key"]}, None, {"events": event_table, "rows": row_table}))
         recording = cls((space,), (tuple(runs),), about)
@@ -175,6 +159,7 @@ class Recording(Result, Sequence, step="recording"):
         return Recording.open(Path(path))
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike) -> Recording:
         """Open a recording on disk; the name that all results have for it, and the same as :meth:`open`.
 
@@ -190,14 +175,23 @@ class Recording(Result, Sequence, step="recording"):
         """
         return cls.open(path)
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write a recording of one site to a folder; runs of it that are there already are left alone.
+
+        Numbers are stored as they are: 16-bit recordings in 16 bits, courses of networks in float64. One site of a
+        recording of several gets a key of its own, as it is another content than all of them.
+
+        >>> recording.pool("mean").save("pooled")
+        >>> fbn.Recording.open("pooled").n_rows
+        113
 
         Args:
             path: Folder of the recording; made if it is not there.
 
         Raises:
             InputError: The folder holds another recording, or this one has several sites.
+            OSError: The disk is full; runs that were written are kept.
         """
         self._index_of_the_only_site()
         write_runs(Path(path), self.about, self.runs)
@@ -226,6 +220,7 @@ class Recording(Result, Sequence, step="recording"):
             )
         return 0
 
+    @checked
     def site(self, name: str) -> Recording:
         """The recording of one site alone, with the same rows, events and row tables; nothing is copied.
 
@@ -243,6 +238,7 @@ class Recording(Result, Sequence, step="recording"):
         index = self.sites.index(name)
         return Recording((self.spaces[index],), (self.runs_of[index],), self.about, self.path)
 
+    @checked
     def pool(self, how: Pool) -> Recording:
         """One row a prompt, in memory: the row of its last token, or the mean of its rows.
 
@@ -311,12 +307,16 @@ class Recording(Result, Sequence, step="recording"):
     def verify(self) -> None:
         """Compare the checksum of every file with the one it was committed with; runs in memory have no files and pass.
 
+        All else is compared whenever a recording is opened; this also reads every activation.
+
         Raises:
             InputError: A file is missing or has changed; the message names the first.
         """
         for run in self.runs_of[0]:  # the sites of a run share its files
             if run.folder is not None:
-                store.verify_run(run.folder)
+                store.verify_run(run.folder, opened=dict(run.about))
+        if self.path is not None and store.read_about(self.path)["key"] != self.key:
+            raise InputError(f"{self.path} holds another recording than when it was opened; open it again")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The row tables of all runs, one below the other; the first columns are ``run`` and ``row``, both from 0."""
@@ -328,7 +328,8 @@ class Recording(Result, Sequence, step="recording"):
     def _setting_values_(self) -> dict[str, Any]:
         fields = self.about.get("fields") or {}
         named = ("site", "dtype", "pool", "generation", "interventions")
-        return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}}
+        pool = {"pool": self.about["pool"]} if "pool" in self.about else {}  # prompts that were pooled afterwards
+        return {**(self.about.get("design") or {}), **{name: fields[name] for name in named if name in fields}, **pool}
 
     def _methods_(self) -> list[str]:
         about = self.about.get("design") or {}  # known of scans only; arrays from elsewhere have no design
@@ -336,7 +337,8 @@ class Recording(Result, Sequence, step="recording"):
         blocks = sum(len(run.events) for run in self.runs_of[0])
         size = about.get("tokens_per_block")
         order = about.get("order", NOT_RECORDED)
-        row = "token" if fields.get("pool") is None else f"prompt ({fields['pool']} of its tokens)"
+        pool = self.about.get("pool") or fields.get("pool")  # afterwards, or while it was recorded
+        row = "token" if pool is None else f"prompt ({pool} of its tokens)"
         kind = "generated " if fields.get("generation") else ""
         length = f"{size} tokens" if size else f"a number of tokens that is {NOT_RECORDED}"
         return [
@@ -362,6 +364,8 @@ class Recording(Result, Sequence, step="recording"):
         return sections
 
     def __getitem__(self, index: int) -> Run:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not isinstance(index, slice) and not -len(self) <= whole_number(index, "run") < len(self):
+            raise InputIndexError(f"run {index} is not in this recording; runs: 0 to {len(self) - 1}")
         return self.runs[index]
 
     def __len__(self) -> int:
@@ -382,15 +386,3 @@ class Recording(Result, Sequence, step="recording"):
             for i, run in enumerate(self.runs_of[0])
         ]
         return html_table(repr(self), ("run", "rows", "blocks", "conditions"), rows)
-
-
-def _layers_of_site(
-    tensors: Mapping[str, store.Layer], space: UnitSpace, spaces: Sequence[UnitSpace]
-) -> dict[int, np.ndarray | HalfArray]:
-    """The tensors of one site of a run: number of a layer to its (row, unit) array, of layers that have units."""
-    site = space.site if len(spaces) > 1 else ""  # names of tensors have their site only where there are several
-    return {
-        layer: tensors[store.tensor_name(layer, site)]
-        for layer, width in enumerate(space.widths)
-        if width and store.tensor_name(layer, site) in tensors
-    }

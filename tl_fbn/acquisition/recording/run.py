@@ -14,6 +14,7 @@ analysis that relates neighbouring rows, such as a GLM with autocorrelated noise
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +29,10 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
-from tl_fbn.errors import InputError, InputIndexError, one_of
+from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
+from tl_fbn.arguments import as_integer, number_array
+from tl_fbn.errors import InputError, InputIndexError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 
@@ -45,7 +49,8 @@ class Run:
     Args:
         space: The units of the site; the columns of a layer's array are the units of that layer.
         layers: Number of a layer, from 0, to its (row, unit) array. Layers without units are left out. Arrays of
-            recordings in 16 bits are decoded to float32 where they are indexed.
+            recordings in 16 bits are decoded to float32 where they are indexed. Those of a run on disk are mapped when
+            they are asked for, and its file is open while one of them is held.
         about: Description of the run: of a run on disk what its ``run.json`` holds, of a run in memory at least
             ``key``, the key of the recording that its activations come from.
         folder: Folder of the run on disk, from which the tables are read; None for a run in memory.
@@ -61,8 +66,12 @@ class Run:
     @property
     def n_rows(self) -> int:
         """Number of rows of the run; all its layers have them."""
-        return next(iter(self.layers.values())).shape[0]
+        if isinstance(self.layers, StoredTensors):
+            return self.layers.n_rows  # known without opening the file
+        # a run of which no layer was recorded still has its row table
+        return next(iter(self.layers.values())).shape[0] if self.layers else len(self.rows)
 
+    @checked
     def layer(self, layer: int) -> Float[np.ndarray, "row unit"]:
         """Activations of one layer, all rows and units.
 
@@ -90,7 +99,7 @@ class Run:
         self,
         *,
         units: Network | Iterable[int] | Int[np.ndarray, " few"] | None = None,
-        rows: slice | Sequence[int] | Int[np.ndarray, " some"] | None = None,
+        rows: slice | Sequence[int] | Int[np.ndarray, " some"] | Bool[np.ndarray, " row"] | None = None,
     ) -> Float[np.ndarray, "row unit"]:
         """Activations of some units and rows, as one array in memory; only those bytes are read.
 
@@ -98,17 +107,19 @@ class Run:
         (100, 23)
 
         Args:
-            units: A network, whose members are read, or ascending flat indices of units (over all layers, from 0); None
-                reads all units.
-            rows: A slice of rows, or row numbers in any order, where negative ones count from the end of the run; None
-                reads all rows.
+            units: A network, whose members are read, or ascending flat indices of units (over all layers, from 0), each
+                once; None reads all units. A mask is refused: ``Network(run.space, mask)`` makes it a network.
+            rows: A slice of rows, or row numbers in any order, where negative ones count from the end of the run, or a
+                mask with one boolean a row; None reads all rows.
 
         Returns:
             (row, unit) activations: rows as they were asked for, units in ascending flat order.
 
         Raises:
-            InputError: The network is of another unit space.
-            InputIndexError: An index is of no unit.
+            InputError: The network is of another unit space, indices do not ascend, or a mask has not one boolean a
+                row.
+            InputIndexError: An index is of no unit or no row.
+            InputTypeError: An index is no integer: a float, or a boolean of a mask of units.
         """
         # (unit,) True for the units to read, over all layers
         if units is None:
@@ -117,8 +128,8 @@ class Run:
             self.space.require_same(units.space, "read")
             members = units.members
         else:
-            members = Network.from_indices(self.space, units).members
-        chosen_rows = slice(None) if rows is None else rows
+            members = self._members_of(units)
+        chosen_rows = slice(None) if rows is None else self._chosen_rows(rows)
         parts = []
         for layer, array in self.layers.items():
             columns = np.flatnonzero(members[self.space.layer_slice(layer)])
@@ -127,11 +138,42 @@ class Run:
             elif columns.size:  # one index for both axes, so that nothing else is read or decoded
                 is_slice = isinstance(chosen_rows, slice)
                 # numpy would pair two lists item by item; np.ix_ makes it take every row at every column
-                index = (chosen_rows, columns) if is_slice else np.ix_(np.asarray(chosen_rows), columns)
+                index = (chosen_rows, columns) if is_slice else np.ix_(chosen_rows, columns)
                 parts.append(array[index])
         if not parts:  # no units: the array still has the rows that were asked for
             return np.empty((len(np.arange(self.n_rows)[chosen_rows]), 0), np.float32)
         return np.concatenate(parts, axis=1)
+
+    def _members_of(self, units: Iterable[Any]) -> Bool[np.ndarray, " unit"]:
+        """The units of ascending flat indices as a mask, in whose order they are read."""
+        listed = units.tolist() if isinstance(units, np.ndarray) else list(units)
+        members = Network.from_indices(self.space, listed).members
+        if any(one >= following for one, following in itertools.pairwise(listed)):
+            raise InputError(
+                "units= are no ascending indices, and columns would come in another order than asked for; give "
+                "np.unique(units)"
+            )
+        return members
+
+    def _chosen_rows(self, rows: Any) -> slice | Int[np.ndarray, " some"]:
+        """Rows as a slice or as numbers of rows that exist, from a slice, numbers or a mask."""
+        if isinstance(rows, slice):
+            if any(one is not None and as_integer(one) is None for one in (rows.start, rows.stop, rows.step)):
+                raise InputTypeError(f"rows={rows} is no slice of whole numbers")
+            return rows
+        numbers = number_array(rows, "rows=")
+        if not numbers.size:  # numpy takes an empty list for floats
+            return np.zeros(0, np.intp)
+        if numbers.ndim != 1 or numbers.dtype.kind == "f":
+            raise InputTypeError(f"rows={rows!r} are no row numbers; give a slice, a list of integers, or a mask")
+        if numbers.dtype.kind == "b":
+            if len(numbers) != self.n_rows:
+                raise InputError(f"rows= is a mask of {len(numbers)} rows, the run has {self.n_rows}; give one a row")
+            return np.flatnonzero(numbers)
+        if numbers.min() < -self.n_rows or numbers.max() >= self.n_rows:
+            wrong = numbers[(numbers < -self.n_rows) | (numbers >= self.n_rows)][0]
+            raise InputIndexError(f"row {wrong} is not in the run; rows: 0 to {self.n_rows - 1}")
+        return numbers
 
     # A cached property writes to the instance's __dict__, which a frozen dataclass allows.
     @cached_property
@@ -153,7 +195,7 @@ class Run:
 
     def _table(self, name: str, file: str) -> pd.DataFrame:
         """A table of the run: from memory, or from its file where the run is on disk."""
-        return self.tables[name] if self.folder is None else store.read_table(self.folder / file)
+        return self.tables[name] if self.folder is None else store.read_run_table(self.folder, file, self.about)
 
     def blocks(self) -> list[tuple[str, slice]]:
         """The blocks as pairs of a condition and the slice of its rows.

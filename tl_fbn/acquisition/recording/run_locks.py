@@ -4,21 +4,23 @@ Every run that is being written is held by a lock on ``.run-02.lock`` beside it 
 counterpart on Windows, and a marker file where a file system has neither). So several processes on one folder divide
 the runs among them. A hidden folder of a run whose lock nobody holds was left by a process that died, and is removed.
 
-Where no lock works at all, two processes may record a run twice, of which the second is thrown away; then a hidden
-folder is removed only if it was not written to for :data:`STALE_HOURS`.
+Where no lock works at all, a warning says so: two processes may record a run twice, of which the second is thrown away.
+A lock may also seem to work and bind the processes of one machine only. So a hidden folder that another machine made,
+or any without locks, is removed only if it was not written to for :data:`tl_fbn.leftovers.STALE_HOURS`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-STALE_HOURS = 12.0  # hours without a write after which a folder counts as left, where there are no locks to tell
+from tl_fbn import files, leftovers
+from tl_fbn.leftovers import STALE_HOURS
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,23 @@ def claim(path: Path, run: str, *, wait: bool = False) -> Claim | None:
     Returns:
         The claim, to be released when the run is done; None where another process has the run and ``wait`` is False.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path)
     lock_file = path / f".{run}.lock"
     lock = FileLock(lock_file, thread_local=False)  # a run may be released by another thread than claimed it
     try:
-        lock.acquire(blocking=wait)
+        with files.full_disk_named(f"{path} has no room for the lock of {run}", "make room and call again"):
+            lock.acquire(blocking=wait)
     except Timeout:
         return None
-    except OSError:  # a file system without locks: no process can have one
+    except (OSError, NotImplementedError) as error:
+        if not leftovers.means_no_locks(error):
+            raise
+        warnings.warn(
+            f"{path} is on a file system without locks: of two processes that record a run at once, the second is "
+            f"thrown away, and what killed ones left is removed {STALE_HOURS:g} hours later",
+            stacklevel=2,
+        )
+        # no process can have one
         return Claim(lock_file, None)
     return Claim(lock_file, lock)
 
@@ -77,9 +88,32 @@ def sweep(path: Path, run: str, held: Claim) -> None:
         held: This process's claim on the run. While it is held nobody else writes, so that what is there is left over.
     """
     for folder in path.glob(f".{run}.*.part"):
-        # without a lock the folder may be another process's, at work right now: only its age can tell
-        if held.lock is not None or _hours_since_written(folder) > STALE_HOURS:
-            shutil.rmtree(folder, ignore_errors=True)
+        # The folder may be another process's, at work right now, if there is no lock, or it does not reach the other
+        # machine: then only its age can tell.
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            trusted = held.lock is not None and not leftovers.is_of_another_machine(folder.name)
+            if trusted or leftovers.hours_since_written(folder) > STALE_HOURS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_unclaimed(path: Path) -> list[Path]:
+    """Remove what processes that died left of any run.
+
+    Args:
+        path: Folder of the recording; nothing happens where it does not exist.
+
+    Returns:
+        The hidden folders of runs that other processes have claimed, and are writing.
+    """
+    runs = {folder.name[1:].partition(".")[0] for folder in path.glob(".run-*.part")} if path.is_dir() else set()
+    claimed_elsewhere = []
+    for run in sorted(runs):
+        if held := claim(path, run):
+            sweep(path, run, held)
+            held.release()
+        else:
+            claimed_elsewhere.append(run)
+    return [folder for run in claimed_elsewhere for folder in path.glob(f".{run}.*.part")]
 
 
 def sweep_locks(path: Path, runs: list[str]) -> None:
@@ -93,9 +127,3 @@ def sweep_locks(path: Path, runs: list[str]) -> None:
         # a claim that succeeds shows that nobody holds the lock, and its release removes the file
         if (path / f".{run}.lock").exists() and (held := claim(path, run)):
             held.release()
-
-
-def _hours_since_written(folder: Path) -> float:
-    """Hours since a folder or a file in it was last written to."""
-    times = [entry.stat().st_mtime for entry in (folder, *folder.iterdir())]
-    return (time.time() - max(times)) / 3600

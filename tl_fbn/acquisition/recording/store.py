@@ -1,16 +1,18 @@
-"""Bytes on disk: the only file that knows how a recording is stored.
+"""Bytes on disk: how a recording is stored, and how it gets there.
 
 ::
 
     recordings/sort/
-      recording.json              key, what it was computed from, unit spaces, digests of prompts, versions
+      recording.json              key, what it was computed from, unit spaces, digests of prompts, versions; its own
+                                  checksum
       run-01/
-        activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16
-                                  (of several sites: "mlp.out/layer.00")
+        activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16,
+                                  float64 where numbers were computed (of several sites: "mlp.out/layer.00")
         events.tsv                onset  duration  trial_type          (rows)
         rows.tsv                  row  prompt  block  position  token_id  token  trial_type  surprisal  flags
-        run.json                  key, rows, checksums (XXH3, 128 bits) of the three files, seconds, host
-      .run-02.5f2c91aa.part/      a run being written, or left by a scan that died: readers ignore it
+        run.json                  key, rows, checksums (XXH3, 128 bits) of the three files and of the first one's
+                                  header, seconds, host; its own checksum
+      .run-02.MACHINE-RANDOM.part/  a run being written, or left by a scan that died: readers ignore it
       .run-02.lock                held by the process that writes the run; gone when the run is committed
 
 *Laid out, then filled.* The data file of a run first gets its header and all its room on the disk, and is then filled
@@ -20,6 +22,10 @@ filled at 6 GB/s, one that grows as it is written at .3 to 4 GB/s (ext4).
 
 *Committed by one rename.* The files are flushed and hashed, ``run.json`` is written, and the folder gets its final
 name. So a run exists whole or not at all; of two writers the second finds the name taken and discards its own folder.
+
+*Checked when it is opened.* Both JSON files against their checksums, the sizes of all files, and the header of the data
+file against its checksum, the units that ``recording.json`` lists and the rows of ``run.json``. So nothing is allocated
+or mapped that the file does not hold. Tables are checked when they are read, activations by :func:`verify_run`.
 
 *Shared by claims* (:mod:`.run_locks`). Several processes on one folder divide the runs among them, and what a process
 that died left of a run is removed by the next one that claims it. *Resumed by skipping*: runs that exist are not
@@ -31,38 +37,35 @@ A layer is one unbroken stretch of the file. Nothing is compressed: activations 
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
 import json
 import os
 import platform
 import shutil
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-import xxhash
 
-from tl_fbn import files
-from tl_fbn.acquisition.recording import run_locks
-from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME, Dtype, HalfArray
-from tl_fbn.acquisition.recording.memory_maps import mapped
+from tl_fbn import files, leftovers
+from tl_fbn.acquisition.recording import descriptions, run_locks
+from tl_fbn.acquisition.recording.committed_run import CHECKSUM, checksum_of_header
+from tl_fbn.acquisition.recording.committed_run import open_run as open_run
+from tl_fbn.acquisition.recording.committed_run import read_run_table as read_run_table
+from tl_fbn.acquisition.recording.committed_run import verify_run as verify_run
+from tl_fbn.acquisition.recording.descriptions import ABOUT as ABOUT
+from tl_fbn.acquisition.recording.descriptions import ABOUT_RUN, DATA, EVENTS, HEADER, ROWS, RUN_FILES
+from tl_fbn.acquisition.recording.descriptions import FORMAT_VERSION as FORMAT_VERSION
+from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, SAFETENSORS_NAME, StoredDtype
 from tl_fbn.acquisition.recording.run_locks import Claim
+from tl_fbn.acquisition.recording.run_tables import read_table as read_table
+from tl_fbn.acquisition.recording.run_tables import write_table
 from tl_fbn.errors import InputError
 
-FORMAT_VERSION = 2  # 1 had float32 and one site only, and is read too
-CHECKSUM = "xxh3_128"  # of new runs; sha256 is read in older ones
-_CHECKSUMS: dict[str, Any] = {CHECKSUM: xxhash.xxh3_128, "sha256": hashlib.sha256}
-_HASH_PIECE_BYTES = 1 << 20  # a file is hashed in pieces of 1 MiB, so that it need not fit into memory
-DATA = "activations.safetensors"
-EVENTS = "events.tsv"
-ROWS = "rows.tsv"
-ABOUT_RUN = "run.json"
-ABOUT = "recording.json"
 _HEADER_ALIGNMENT = 64  # bytes: the data begin at a multiple of it, as numbers in a map have to be aligned
 
 
@@ -90,7 +93,7 @@ class LaidOutRun:
     folder: Path
     file: IO[bytes]
     tensors: Mapping[str, tuple[int, int]]
-    dtype: Dtype
+    dtype: StoredDtype
 
     def write(self, tensor: str, row: int, values: np.ndarray) -> None:
         """Write consecutive rows of one tensor; any thread may, in any order.
@@ -98,7 +101,7 @@ class LaidOutRun:
         Args:
             tensor: Name of the tensor.
             row: Number of the first row that is written, from 0.
-            values: (row, unit) numbers as they are stored: float32, or raw 16-bit words.
+            values: (row, unit) numbers as they are stored: float32, float64, or raw 16-bit words.
 
         Raises:
             InputError: The values have another width or another number of bytes each than the tensor.
@@ -122,7 +125,7 @@ class LaidOutRun:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype: Dtype = "float32") -> LaidOutRun:
+def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype: StoredDtype = "float32") -> LaidOutRun:
     """Create a run's data file at full size, ready to be filled, and then committed or discarded.
 
     Args:
@@ -135,8 +138,8 @@ def lay_out(path: Path, run: int, n_rows: int, widths: Mapping[str, int], dtype:
     Raises:
         OSError: The disk has no room for the file; nothing is left behind.
     """
-    # random letters: two processes without locks may lay out the same run
-    folder = path / f".{run_folder(path, run).name}.{uuid.uuid4().hex[:8]}.part"
+    # a name of its own: two processes without locks may lay out the same run
+    folder = path / leftovers.hidden_name(run_folder(path, run).name)
     folder.mkdir(parents=True)
     header: dict[str, Any] = {}
     offset = 0
@@ -192,14 +195,19 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
     run.file.flush()
     write_table(run.folder / EVENTS, events)
     write_table(run.folder / ROWS, rows.rename_axis("row").reset_index())
-    digests = {name: _checksum(run.folder / name) for name in (DATA, EVENTS, ROWS)}
+    digests = {name: files.checksum_of_file(run.folder / name) for name in RUN_FILES}
     sizes = {name: (run.folder / name).stat().st_size for name in digests}
-    facts = {"format": FORMAT_VERSION, "n_rows": len(rows), CHECKSUM: digests, "bytes": sizes, "host": platform.node()}
-    files.write_atomically(run.folder / ABOUT_RUN, _json_bytes({**about, **facts}))
+    facts = {
+        "n_rows": len(rows),
+        CHECKSUM: digests,
+        HEADER: checksum_of_header(run.folder / DATA),
+        "bytes": sizes,
+        "host": platform.node(),
+    }
     # Everything is on the disk before the name is: after a power cut a run with its final name is a whole one.
     for name in digests:
-        _fsync(run.folder / name)
-    _fsync(run.folder)
+        _sync_file(run.folder / name)
+    files.write_atomically(run.folder / ABOUT_RUN, descriptions.description_bytes({**about, **facts}))
     try:
         os.rename(run.folder, final)
     except OSError as error:
@@ -212,13 +220,14 @@ def commit(run: LaidOutRun, final: Path, about: Mapping[str, Any], events: pd.Da
         run.discard()
         return False
     run.file.close()
-    _fsync(final.parent)  # which holds the new name
+    files.sync_folder(final.parent)  # which holds the new name
     return True
 
 
-def write_about(path: Path, about: Mapping[str, Any]) -> None:
-    """Write ``recording.json``, the description of a recording, to its folder."""
-    files.write_atomically(path / ABOUT, _json_bytes({"format": FORMAT_VERSION, **about}))
+def write_about(path: Path, about: Mapping[str, Any], *, new: bool = False) -> bool:
+    """Write ``recording.json`` to a folder; where it must be new, False if there is one already, which stays."""
+    write = files.create_atomically if new else files.write_atomically
+    return write(path / ABOUT, descriptions.description_bytes(about)) is not False
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -231,17 +240,24 @@ def read_about(path: Path) -> dict[str, Any]:
     if not (path / ABOUT).is_file():
         what = "is no recording (it has no recording.json)" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {what}; give the folder that scanner.scan(design, folder) wrote")
-    return _read_description(path / ABOUT)
+    return descriptions.checked_recording(descriptions.read_description(path / ABOUT), path / ABOUT)
 
 
 def committed_runs(path: Path) -> list[int]:
     """Numbers of the runs that were committed, from 0, in order."""
     numbers = []
-    for folder in path.glob("run-*"):
-        suffix = folder.name.removeprefix("run-")
-        if suffix.isdigit() and (folder / ABOUT_RUN).is_file():
-            numbers.append(int(suffix) - 1)
-    return sorted(numbers)
+    for name in os.listdir(path) if path.is_dir() else ():
+        suffix = name.removeprefix("run-")
+        if suffix != name and suffix.isascii() and suffix.isdecimal():
+            number = int(suffix) - 1
+            if run_folder(path, number).name == name and is_committed(path, number):  # run-00, run-1: not ours
+                numbers.append(number)
+    return sorted(number for number in numbers if number >= 0)
+
+
+def is_committed(path: Path, run: int) -> bool:
+    """Whether a run was committed; its number counts from 0."""
+    return os.path.isfile(run_folder(path, run) / ABOUT_RUN)
 
 
 def claim(path: Path, run: int, *, wait: bool = False) -> Claim | None:
@@ -259,137 +275,22 @@ def sweep_locks(path: Path) -> None:
     run_locks.sweep_locks(path, [run_folder(path, run).name for run in committed_runs(path)])
 
 
-Layer = np.memmap | HalfArray
+def sweep_leftovers(path: Path) -> int:
+    """Remove all that processes that died left of runs; nothing happens where there is no folder.
 
-
-def open_run(folder: Path) -> tuple[dict[str, Any], dict[str, Layer]]:
-    """A committed run: its description, and each tensor (row, unit) as a read-only memory map.
-
-    Raises:
-        InputError: A file is missing, has another size than it was committed with, or has a damaged header.
+    Returns:
+        Number of bytes that processes at work have laid out for runs: room that they need no more.
     """
-    about = _read_description(folder / ABOUT_RUN)
-    for name, size in about["bytes"].items():
-        found = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found:,} bytes"
-            raise InputError(f"{folder / name} {state}, it was committed with {size:,}; delete {folder} and scan again")
-    tensors: dict[str, Layer] = {}
-    try:
-        with open(folder / DATA, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            # a damaged length may be of any size: never more is read than the file has
-            header = json.loads(file.read(min(length, about["bytes"][DATA])))
-        for name, entry in header.items():
-            tensors[name] = _open_layer(folder / DATA, entry, 8 + length)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / DATA} has a damaged header ({error!r}); delete {folder} and scan again") from error
-    return about, tensors
+    leftovers.sweep(path)
+    total = 0
+    for folder in run_locks.sweep_unclaimed(path):
+        with contextlib.suppress(FileNotFoundError):  # committed in between
+            total += sum(entry.stat().st_size for entry in folder.iterdir())
+    return total
 
 
-def _open_layer(path: Path, entry: Mapping[str, Any], start: int) -> Layer:
-    """A tensor of a data file, by its entry in the header; ``start`` is the byte at which the numbers begin."""
-    rows, width = entry["shape"]
-    offset = start + entry["data_offsets"][0]
-    kind = {short: name for name, short in SAFETENSORS_NAME.items()}[entry["dtype"]]
-    if kind == "float32":
-        return mapped(path, offset, np.float32, (rows, width))
-    return HalfArray(mapped(path, offset, np.uint16, (rows, width)), kind)
-
-
-def verify_run(folder: Path) -> None:
-    """Read the files of a committed run and compare their checksums with those of its ``run.json``.
-
-    Raises:
-        InputError: A file is missing or has changed; the message names the first.
-    """
-    about, _ = open_run(folder)
-    algorithm = CHECKSUM if CHECKSUM in about else "sha256"  # of recordings before format 2
-    for name, digest in about[algorithm].items():
-        if _checksum(folder / name, algorithm) != digest:
-            raise InputError(
-                f"{folder / name} is not what was committed (its checksum changed); delete {folder} and scan again"
-            )
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as BIDS does: tab-separated, ``n/a`` for what is missing.
-
-    Texts in the columns token, trial_type and flags are escaped as in JSON, so that a cell is one line; in other
-    columns every cell is a JSON value (strings in quotes). So all values come back as they were.
-    """
-    columns = [_cells_of_column(str(name), pd.Series(table[name])) for name in table.columns]
-    lines = ["\t".join(_escaped_text(str(name)) for name in table.columns), *map("\t".join, zip(*columns))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read what :func:`write_table` wrote."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # splitlines() would also split at other characters
-    columns = [json.loads(f'"{name}"') for name in lines[0].split("\t")]
-    cells = list(zip(*(line.split("\t") for line in lines[1:]), strict=True)) or [()] * len(columns)
-    return pd.DataFrame({name: _values_of_cells(name, column) for name, column in zip(columns, cells, strict=True)})
-
-
-_TEXT_COLUMNS = {"token", "trial_type", "flags"}  # their cells are always texts, written without quotes
-
-
-def _values_of_cells(name: str, cells: Sequence[str]) -> list[Any]:
-    """The values of a column, from its cells."""
-    quote = '"' if name in _TEXT_COLUMNS else ""
-    # one document a column: json is fast and keeps integers, floats, booleans and strings apart
-    return json.loads(f"[{','.join('NaN' if cell == 'n/a' else f'{quote}{cell}{quote}' for cell in cells)}]")
-
-
-def _cells_of_column(name: str, column: pd.Series) -> list[str]:
-    """The cells of a column, each one line of text."""
-    missing = column.isna().tolist()
-    values = column.tolist()
-    if name in _TEXT_COLUMNS:
-        # a vocabulary is smaller than a run: each text is escaped once
-        escaped = {text: _escaped_text(text) for text in set(map(str, values))}
-        cells = [escaped[str(value)] for value in values]
-    elif pd.api.types.is_numeric_dtype(column):
-        # one document for all numbers, as it is quicker; 0 stands in for what is missing and becomes n/a below
-        plain = [0 if gone else value for gone, value in zip(missing, values, strict=True)]
-        cells = json.dumps(plain, separators=(",", ":"))[1:-1].split(",") if plain else []
-    else:
-        cells = [json.dumps(value if isinstance(value, (bool, int, float)) else str(value)) for value in values]
-    return ["n/a" if gone else cell for gone, cell in zip(missing, cells, strict=True)]
-
-
-def _escaped_text(text: str) -> str:
-    """Text as inside a JSON string; printable characters stay as they are, and no text looks like a missing value."""
-    return r"n\/a" if text == "n/a" else json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    """A JSON file of a recording or run, or an error if it is damaged or of a newer format."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise InputError(f"{path} is damaged ({error}); delete its folder and scan again") from error
-    if about.get("format", 0) > FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {about['format']}, this tl_fbn reads up to {FORMAT_VERSION}; update tl_fbn"
-        )
-    return about
-
-
-def _json_bytes(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _checksum(path: Path, algorithm: str = CHECKSUM) -> str:
-    digest = _CHECKSUMS[algorithm]()
-    with open(path, "rb") as file:
-        while piece := file.read(_HASH_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk and not only in the system's cache."""
+def _sync_file(path: Path) -> None:
+    """Wait until a file is on the disk and not only in the system's cache."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

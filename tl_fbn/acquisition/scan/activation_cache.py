@@ -34,6 +34,7 @@ from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.errors import InputError, InputIndexError, InputKeyError
+from tl_fbn.signatures import checked
 
 if TYPE_CHECKING:
     from transformer_lens import ActivationCache
@@ -48,6 +49,7 @@ _HEAD_COUNT_FIELDS = {
 }
 
 
+@checked
 def activation_cache(
     recording: Recording, *, run: int = 0, prompt: int | None = None, model: HookedModel | None = None
 ) -> ActivationCache:

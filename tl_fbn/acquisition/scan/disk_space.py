@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from tl_fbn import files
+
 _HOW_TO_RESUME = "runs that were committed are kept: make room and call scan again to go on from there"
-# no space left on the device, a file beyond the largest size allowed, a quota used up
-_ERRORS_OF_A_FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def free_bytes(path: Path) -> int:
@@ -53,8 +52,7 @@ def require_room(path: Path, needed: int) -> None:
         )
 
 
-@contextmanager
-def disk_errors_named(path: Path, number: int) -> Iterator[None]:
+def disk_errors_named(path: Path, number: int) -> AbstractContextManager[None]:
     """Inside the body, an error of a full disk says which run found no room, and how to go on.
 
     Args:
@@ -64,13 +62,7 @@ def disk_errors_named(path: Path, number: int) -> Iterator[None]:
     Raises:
         OSError: The body ran out of room. Other errors of the body pass unchanged.
     """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _ERRORS_OF_A_FULL_DISK:
-            raise
-        message = f"{path} ran out of room while run {number} was written; {_HOW_TO_RESUME}"
-        raise OSError(error.errno, message) from error
+    return files.full_disk_named(f"{path} ran out of room while run {number} was written", _HOW_TO_RESUME)
 
 
 def _nearest_existing_folder(path: Path) -> Path:

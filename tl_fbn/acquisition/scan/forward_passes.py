@@ -20,7 +20,7 @@ of a prompt is not predicted by anything, and has neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -31,9 +31,11 @@ from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.errors import InputError
@@ -132,6 +134,7 @@ class Passes:
             prompts.
         mode: How written tokens are decoded: ``"padded"``, ``"equal"`` or ``"reread"``.
         carry: True where a run is one growing context; only for tokens that the model writes.
+        after_batch: Called behind every batch, to look whether the model is still what it was; None calls nothing.
     """
 
     model: HookedModel
@@ -142,7 +145,9 @@ class Passes:
     chooser: Chooser | None = None
     mode: DecodingMode = "reread"
     carry: bool = False
+    after_batch: Callable[[], None] | None = None
 
+    @serves_one_thread("a scan")
     @torch.no_grad()
     def read(self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm) -> None:
         """Read one run.
@@ -202,7 +207,7 @@ class Passes:
         device = host.model_device(self.model)
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
         # declared: all that is read is prompt, for interventions that act on some phases only
-        with self.model.hooks(fwd_hooks=hooks), declared(self.model, None):
+        with hooked(self.model, hooks, "a scan"), declared(self.model, None):
             for batch in self._batches(contexts):
                 chunk = _chunk_of(contexts, batch)
                 # real: flat indices of real tokens in (batch pos), in the order of chunk.rows
@@ -213,6 +218,8 @@ class Passes:
                 except Enough:
                     logits = None
                 _require_all_fired(state["fired"], self.taps)
+                if self.after_batch is not None:
+                    self.after_batch()
                 if logits is not None:
                     for i, context in enumerate(chunk.contexts):
                         # the logits behind the last token predict nothing that was read
@@ -240,8 +247,8 @@ class Passes:
             )
             return surprisal.cpu().numpy(), entropy
         log_probs = logits.float().log_softmax(-1)
-        # H = -sum p log p over the vocabulary
-        entropy = -(log_probs.exp() * log_probs).sum(-1).cpu().numpy()
+        # H = -sum p log p over the vocabulary; a token that is ruled out (logit -inf) adds 0, where 0 * -inf is NaN
+        entropy = torch.special.entr(log_probs.exp()).sum(-1).cpu().numpy()
         return -log_probs.gather(-1, following[:, None])[:, 0].cpu().numpy(), entropy
 
     def _write_into_one_context(
@@ -271,12 +278,14 @@ class Passes:
         logits = decoder.feed([context.ids for context in chunk.contexts])
         cached = self.mode != "reread"
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps] if cached else []
-        with self.model.hooks(fwd_hooks=hooks):
+        with hooked(self.model, hooks, "a scan"):
             for step in range(n_steps):
                 chosen = self.chooser.choose(logits, draws[:, step])
                 self._note_tokens(chunk, step, chosen, logits, words)
                 # reading the token gives its activations; the last one is read for them alone
                 logits = decoder.feed([[int(token)] for token in chosen])
+        if self.after_batch is not None:
+            self.after_batch()
         if not cached:
             self._reread_texts(chunk, decoder, sink)
             return
@@ -319,7 +328,7 @@ class Passes:
 
         ids, mask, _ = host.pad_batch(decoder.texts, host.model_device(self.model))
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
-        with self.model.hooks(fwd_hooks=hooks), declared(self.model, decoder.prompt):
+        with hooked(self.model, hooks, "a scan"), declared(self.model, decoder.prompt):
             host.forward(self.model, ids, mask)
         _require_all_fired(fired, self.taps)
 

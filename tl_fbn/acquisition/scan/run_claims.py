@@ -12,6 +12,7 @@ file and renames its folder, and may therefore run on a thread of its own while 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def claimed_runs(path: Path, missing: Sequence[int]) -> Iterator[tuple[int, stor
             claim = store.claim(path, number, wait=wait)
             if claim is None:
                 claimed_elsewhere.append(number)
-            elif number in store.committed_runs(path):  # by another process, since ``missing`` was counted
+            elif store.is_committed(path, number):  # by another process, since ``missing`` was counted
                 claim.release()
             else:
                 yield number, claim
@@ -81,5 +82,20 @@ def commit_and_release(commit: Callable[[], Any], claim: store.Claim, path: Path
     try:
         with disk_errors_named(path, number):
             commit()
+    finally:
+        claim.release()
+
+
+def discard_and_release(commit: partial[None] | None, claim: store.Claim) -> None:
+    """Give up a run that was not committed: remove what was laid out of it, and let another process have it.
+
+    Args:
+        commit: The call of :func:`commit_or_discard` that was to commit the run; None where its file was not filled,
+            which then is removed already.
+        claim: The claim on the run.
+    """
+    try:
+        if commit is not None:
+            commit.args[0].discard()
     finally:
         claim.release()

@@ -1,18 +1,20 @@
 """The scanner: run a model through a design and write what every unit did at every row.
 
 ``plan`` counts what a scan would write, and runs nothing. ``scan`` records run by run into a folder; a second ``scan``
-of the same content returns at once, without a forward pass. ``stream`` feeds an analysis during the forward passes and
-stores nothing. Whether two scans are of the same content is decided by a key of weights, prompts and settings
-(:mod:`tl_fbn.acquisition.scan.content_key`); a folder that holds a recording of another key is refused.
+of the same content returns at once: the model reads 16 tokens, to say what it computes, and no prompt. ``stream`` feeds
+an analysis during the forward passes and stores nothing. Whether two scans are of the same content is decided by a key
+of weights, prompts, settings and what a short pass says (:mod:`tl_fbn.acquisition.scan.content_key`); a folder that
+holds a recording of another key is refused. Before a run is committed the model is compared with what the key says of
+it once more.
 
 Rows are the tokens of prompts or, with ``generate=True`` in the design, the tokens that the model writes. A batch
 never holds prompts of two runs. A scan that was killed therefore resumes at the first run that is missing and ends
 with the same bytes, and several processes on one folder divide the runs among them
 (:mod:`tl_fbn.acquisition.scan.run_claims`).
 
-A forward hook that is not of this package may change what is recorded, and a key cannot know how. Such hooks are
-watched while the model runs (:mod:`tl_fbn.acquisition.model.foreign_hooks`): if one changes an activation, nothing is
-committed unless ``hooks_id=`` names the change.
+A hook that is not of this package, on a hook point or on any module, may change what is recorded, and a key cannot
+know how. Such hooks are watched while the model runs (:mod:`tl_fbn.acquisition.model.foreign_hooks`): if one changes an
+activation, nothing is committed unless ``hooks_id=`` names the change.
 
 Memory: one batch of activations and what waits to be written. Time: the model's forward pass and one copy of the
 activations of the site.
@@ -22,22 +24,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context, present
-from tl_fbn.acquisition.model.foreign_hooks import watching
+from tl_fbn.acquisition.model.foreign_hooks import require_reading_hooks, watching
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
+from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.acquisition.model.sampling import Chooser, DecodingMode, decoding_mode
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.recording import store
@@ -48,12 +50,13 @@ from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.acquisition.scan.disk_space import disk_errors_named, free_bytes, require_room
 from tl_fbn.acquisition.scan.forward_passes import Passes, Words
 from tl_fbn.acquisition.scan.plan import Plan
-from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard
+from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard, discard_and_release
 from tl_fbn.acquisition.scan.run_writer import RunWriter
 from tl_fbn.acquisition.scan.streaming import Stream
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
 
 
@@ -82,12 +85,15 @@ class Scanner:
         surprisal: True records the surprisal of each token, minus the logarithm of the probability that the model gave
             it, in nats. False saves the time of the unembedding, unless the entropy is asked for.
         entropy: True records the entropy of the model's prediction of each token, in nats.
+        prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
+        chat_template_kwargs: Variables of the tokenizer's chat template by name; None gives none.
 
     Raises:
         InputTypeError: The model cannot be hooked; the message says what it lacks.
         InputError: The model has no such site or layer, or an option is none of those offered.
     """
 
+    @checked
     def __init__(
         self,
         model: HookedModel,
@@ -99,6 +105,8 @@ class Scanner:
         batch_size: int = 8,
         surprisal: bool = True,
         entropy: bool = False,
+        prepend_bos: bool | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} runs nothing; give at least 1")
@@ -114,8 +122,10 @@ class Scanner:
         self.dtype: Dtype = dtype
         self.pool: Pool | None = None if pool == "token" else pool  # pyright: ignore[reportAttributeAccessIssue]
         self._sites = [resolve_site(model, one, layers=layers) for one in sites]
-        self._hooks_known_to_only_read: list[Any] = []  # functions of the user's, seen to change nothing in a pass
-        self._decoding_mode: DecodingMode | None = None  # found by trying, when first needed
+        host.prepends_bos(model, prepend_bos)  # what cannot be done is an error here already
+        self.prepend_bos, self.chat_template_kwargs = prepend_bos, chat_template_kwargs
+        # found by trying, when first needed, with the settings of the model that it was found for
+        self._decoding_mode: tuple[Mapping[str, str], DecodingMode] | None = None
 
     def __repr__(self) -> str:
         return f"Scanner of {', '.join(space.describe() for space in self.spaces)}; .scan(design, folder) records"
@@ -138,6 +148,7 @@ class Scanner:
             )
         return self.spaces[0]
 
+    @checked
     def plan(self, design: BlockDesign, path: str | os.PathLike | None = None) -> Plan:
         """Count the rows, units and bytes of a scan; the model does not run.
 
@@ -160,6 +171,8 @@ class Scanner:
         n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
+    @serves_one_thread("a scan")
+    @checked
     def scan(
         self,
         design: BlockDesign,
@@ -192,26 +205,34 @@ class Scanner:
         host.require_eval(self.model, "scan")
         path = Path(path)
         runs = self._contexts_of_runs(design)
-        fields = self._key_fields(design, runs, hooks_id)
+        state = self._model_state()
+        fields = self._key_fields(state, design, runs, hooks_id)
+        key = keys.digest(fields)
         if (path / store.ABOUT).exists():
-            keys.refuse_other(path, store.read_about(path), fields)
+            key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)
         # before a finished recording is returned too: it is not what a model with changed activations would give
         if hooks_id is None:
-            self._probe_foreign_hooks(runs[0][0])
+            require_reading_hooks(self.model, runs[0][0].ids)
         missing = self._missing_runs(path, runs, share)
+        # leftovers first: what killed scans hold is room that is free; what others have laid out is needed no more
+        laid_out = store.sweep_leftovers(path)
+        require_room(path, self._n_bytes([runs[number] for number in missing]) - laid_out)
+        if not (path / store.ABOUT).exists() and not store.write_about(
+            path, keys.description(state, design, runs, fields, self.spaces), new=True
+        ):
+            # another process made the folder meanwhile, for this recording or for another
+            key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)
         if not missing:
             return Recording.open(path)
-        require_room(path, self._n_bytes([runs[number] for number in missing]))
-        if not (path / store.ABOUT).exists():
-            store.write_about(path, self._description(design, fields, runs))
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
-        passes = self._forward_passes(design)
-        with tqdm(total=n_rows, desc=f"scan {path.name}", unit="row", disable=not progress) as bar:
-            self._scan_runs(path, missing, runs, design, passes, keys.digest(fields), hooks_id, bar)
+        passes = self._forward_passes(design, state)
+        with tqdm(total=n_rows, desc=visible(f"scan {path.name}"), unit="row", disable=not progress) as bar:
+            self._scan_runs(path, missing, runs, design, passes, key, hooks_id, state, bar)
         store.sweep_locks(path)
         return Recording.open(path)
 
+    @checked
     def stream(self, design: BlockDesign, *, hooks_id: str | None = None, progress: bool = True) -> Stream:
         """Feed an analysis while the model runs, and store nothing.
 
@@ -239,26 +260,34 @@ class Scanner:
         if len(self._sites) > 1 or self.pool is not None:
             raise InputError('a stream has one site and one row a token; make a Scanner with one site and pool="token"')
         runs = self._contexts_of_runs(design)
-        about = self._description(design, self._key_fields(design, runs, hooks_id), runs)
-        passes = self._forward_passes(design, scored=False)  # sums need no surprisal
+        state = self._model_state()
+        fields = self._key_fields(state, design, runs, hooks_id)
+        about = keys.description(state, design, runs, fields, self.spaces)
+        passes = self._forward_passes(design, state, scored=False)  # sums need no surprisal
         tokenizer = getattr(self.model, "tokenizer", None)
-        return Stream(self.space, passes, runs, design, about, tokenizer, hooks_id is not None, progress)
+        return Stream(self.space, passes, runs, design, about, tokenizer, hooks_id is not None, progress, state)
+
+    def _model_state(self) -> ModelState:
+        """The model as it is now, looked at where this scanner records."""
+        return ModelState.of(self.model, [tap for site in self._sites for tap in site.taps])
 
     def _contexts_of_runs(self, design: BlockDesign) -> list[list[Context]]:
-        tokenizer = getattr(self.model, "tokenizer", None)
-        return present(
-            design, tokenizer, n_ctx=host.context_length(self.model), d_vocab=host.vocabulary_size(self.model)
-        )
+        limits = {"n_ctx": host.context_length(self.model), "d_vocab": host.vocabulary_size(self.model)}
+        bos = host.prepends_bos(self.model, self.prepend_bos)
+        variables = self.chat_template_kwargs
+        return present(design, host.tokenizer_of(self.model), **limits, prepend_bos=bos, chat_template_kwargs=variables)
 
-    def _forward_passes(self, design: BlockDesign, *, scored: bool = True) -> Passes:
+    def _forward_passes(self, design: BlockDesign, state: ModelState, *, scored: bool = True) -> Passes:
         taps = [tap for site in self._sites for tap in site.taps]
         passes = Passes(
             self.model, taps, self.batch_size, surprisal=scored and self.surprisal, entropy=scored and self.entropy
         )
         if design.generate:
-            self._decoding_mode = self._decoding_mode or decoding_mode(self.model)
+            settings = state.fingerprint.settings
+            if self._decoding_mode is None or self._decoding_mode[0] != settings:
+                self._decoding_mode = settings, decoding_mode(self.model)
             passes.chooser = Chooser(self.model, design.temperature, design.seed)
-            passes.mode = self._decoding_mode
+            passes.mode = self._decoding_mode[1]
             passes.carry = design.carry_context
         return passes
 
@@ -270,7 +299,9 @@ class Scanner:
         n_units = sum(space.n_units for space in self.spaces)
         return ITEM_SIZE[self.dtype] * n_units * sum(map(self._n_rows_stored, runs))
 
-    def _key_fields(self, design: BlockDesign, runs: list[list[Context]], hooks_id: str | None) -> dict[str, Any]:
+    def _key_fields(
+        self, state: ModelState, design: BlockDesign, runs: list[list[Context]], hooks_id: str | None
+    ) -> dict[str, Any]:
         has_one_site = len(self._sites) == 1  # then its name and widths, without a list around them
         recorded = {
             "site": self.space.site if has_one_site else [space.site for space in self.spaces],
@@ -281,26 +312,7 @@ class Scanner:
             "entropy": self.entropy,
             "hooks_id": hooks_id,
         }
-        return keys.content_fields(self.model, design, runs, recorded)
-
-    def _description(self, design: BlockDesign, fields: Mapping[str, Any], runs: list[list[Context]]) -> dict[str, Any]:
-        """What ``recording.json`` says: the key with its fields, and what people want to read of it."""
-        versions = {name: metadata.version(name) for name in ("torch", "transformer-lens", "numpy")}
-        return {
-            "key": keys.digest(fields),
-            "fields": fields,
-            "spaces": [{"site": space.site, "widths": list(space.widths)} for space in self.spaces],
-            "model": self.spaces[0].model,
-            "n_runs": len(runs),
-            "prompts": sorted({digest for run in runs for context in run for digest in context.digests}),
-            "design": {
-                "order": design.order,
-                "seed": design.seed,
-                "tokens_per_block": design.tokens_per_block,
-                "unit": "row = one token" if self.pool is None else f"row = one prompt ({self.pool})",
-            },
-            "versions": versions,
-        }
+        return keys.content_fields(state, design, runs, recorded)
 
     def _missing_runs(self, path: Path, runs: Sequence[Any], share: tuple[int, int]) -> list[int]:
         """Numbers of the runs not yet there, this process's own share first."""
@@ -319,20 +331,26 @@ class Scanner:
         passes: Passes,
         key: str,
         hooks_id: str | None,
+        state: ModelState,
         bar: tqdm,
     ) -> None:
         """Record the missing runs; each is hashed and committed while the next is recorded."""
         committing: Future[Any] | None = None
         with ThreadPoolExecutor(1, "tl_fbn commit") as executor:
             for number, claim in claimed_runs(path, missing):
+                commit = None
                 try:
-                    with watching(self.model, allowed=hooks_id is not None), disk_errors_named(path, number):
-                        commit = self._record_run(path, claim, number, runs, design, passes, key, bar)
+                    with (
+                        watching(self.model, allowed=hooks_id is not None) as watch,
+                        disk_errors_named(path, number),
+                    ):
+                        passes.after_batch = watch.check
+                        commit = self._record_run(path, claim, number, runs, design, passes, key, state, bar)
                     # wait for the run before this one: what went wrong with it is raised here
                     if committing is not None:
                         committing.result()
                 except BaseException:
-                    claim.release()
+                    discard_and_release(commit, claim)
                     raise
                 # the other thread now holds the claim, and lets go of it
                 committing = executor.submit(commit_and_release, commit, claim, path, number)
@@ -348,8 +366,9 @@ class Scanner:
         design: BlockDesign,
         passes: Passes,
         key: str,
+        state: ModelState,
         bar: tqdm,
-    ) -> Callable[[], Any]:
+    ) -> partial[None]:
         """Fill the file of one run; returns the function that commits it."""
         contexts = runs[number]
         started = time.monotonic()
@@ -362,6 +381,8 @@ class Scanner:
             # leaving the block waits until everything is in the file
             with WriterThread() as worker:
                 passes.read(contexts, number, RunWriter(laid_out, worker, number, self.pool, several), words, bar)
+            # the key was made before: what was read is kept only if the model is still the one that it speaks of
+            state.require_unchanged(time.monotonic() - started)
             first_prompt = sum(map(len, runs[:number]))  # prompts are numbered through the whole recording
             tokenizer = getattr(self.model, "tokenizer", None)
             events = design.events(number)
@@ -372,22 +393,8 @@ class Scanner:
         except BaseException:
             laid_out.discard()
             raise
-        about = {
-            "key": key,
-            "run": number,
-            "batch_size": self.batch_size,
-            "seconds": round(time.monotonic() - started, 3),
-        }
+        about: dict[str, Any] = {"key": key, "run": number, "batch_size": self.batch_size}
+        about["seconds"] = round(time.monotonic() - started, 3)
         if design.generate:
             about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows
         return partial(commit_or_discard, laid_out, store.run_folder(path, number), about, events, rows)
-
-    def _probe_foreign_hooks(self, context: Context) -> None:
-        """Make sure, by one forward pass before anything is written or returned, that foreign hooks change nothing."""
-        foreign = [function for _, function in host.foreign_hooks(self.model)]
-        if all(any(function is known for known in self._hooks_known_to_only_read) for function in foreign):
-            return
-        ids = torch.tensor([context.ids], device=host.model_device(self.model))
-        with torch.no_grad(), watching(self.model, allowed=False):
-            self.model(ids)
-        self._hooks_known_to_only_read = foreign

@@ -22,6 +22,7 @@ What it does not do: keep the activations. Every analysis that asks for sums run
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,11 +39,13 @@ from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.foreign_hooks import watching
+from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Words
 from tl_fbn.acquisition.scan.token_table import row_table
-from tl_fbn.errors import InputError
+from tl_fbn.arguments import whole_number
+from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.units import UnitSpace
 
 
@@ -69,6 +72,8 @@ class Stream(Sequence[StreamRun]):
         tokenizer: A Hugging Face tokenizer for the words of the row tables; None writes token ids.
         hooks_allowed: True where the user has named what hooks of the user's own do; they may then change activations.
         progress: True shows rows per second and the time left.
+        state: The model as it was when the stream was made, which is what the key speaks of; None compares only the
+            interventions.
     """
 
     space: UnitSpace
@@ -79,6 +84,7 @@ class Stream(Sequence[StreamRun]):
     tokenizer: Any
     hooks_allowed: bool = False
     progress: bool = True
+    state: ModelState | None = None
 
     @cached_property
     def _first_prompts(self) -> list[int]:
@@ -121,8 +127,9 @@ class Stream(Sequence[StreamRun]):
             The sums of one run.
 
         Raises:
-            InputError: The number of sets of row vectors is not that of runs, other interventions are in force than
-                when the stream was made, a hook of the user's changes activations, or an activation is not finite.
+            InputError: The number of sets of row vectors is not that of runs, other interventions are in force or the
+                model is another than when the stream was made, a hook of the user's changes activations, or an
+                activation is not finite.
         """
         if isinstance(functionals, Sized) and len(functionals) != len(self.contexts):
             raise InputError(f"{len(functionals)} sets of row vectors for {len(self.contexts)} runs; give one a run")
@@ -135,17 +142,25 @@ class Stream(Sequence[StreamRun]):
                 f"this stream was made under {len(in_key)} edits of interventions, and {len(in_force)} are in force "
                 "now; make it, and fit it, inside the same `with` block"
             )
+        if self.state is not None:
+            self.state.require_unchanged(seconds=np.inf)  # any time may have passed
         with tqdm(total=self.n_rows, desc="stream", unit="row", disable=not self.progress) as bar:
             flags = repeat(True, len(self)) if shifted is None else shifted
             runs = zip(self.contexts, functionals, flags, strict=True)
             for number, (contexts, vectors, is_shifted) in enumerate(runs):
                 sink = _SummingSink(self.space, vectors, is_shifted, loadings)
-                with watching(model, allowed=self.hooks_allowed):
+                started = time.monotonic()
+                with watching(model, allowed=self.hooks_allowed) as watch:
+                    self.passes.after_batch = watch.check
                     self.passes.read(contexts, number, sink, Words.of(contexts, carry=self.passes.carry), bar)
+                if self.state is not None:
+                    self.state.require_unchanged(time.monotonic() - started)
                 yield sink.result()
 
     def __getitem__(self, index: int) -> StreamRun:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What is known of a run; its table is made anew at every access, so that a million rows need not be held."""
+        if not -len(self) <= whole_number(index, "run") < len(self):
+            raise InputIndexError(f"run {index} is not in this stream; runs: 0 to {len(self) - 1}")
         number = range(len(self))[index]  # negative numbers count from the end
         contexts = self.contexts[number]
         words = Words.of(contexts, carry=self.passes.carry)

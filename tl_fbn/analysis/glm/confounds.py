@@ -15,8 +15,9 @@ name             columns
 ================ =====================================================================================================
 
 Numbers are centred and scaled to unit variance in their run. Where a row has no value (the surprisal of a context's
-first token), it gets the mean of the others. A column that never varies in a run is left out of it. Only ``spikes``
-reads the activations; all else costs nothing but its column.
+first token), it gets the mean of the others; an infinite one (a token that the model rules out) counts as the largest
+finite one of the run. A column that never varies in a run is left out of it. Only ``spikes`` reads the activations; all
+else costs nothing but its column.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from jaxtyping import Bool, Float
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.errors import InputError
+from tl_fbn.units.ties import without_infinity
 
 Columns = dict[str, np.ndarray]
 _SPIKE_DEVIATIONS = 10.0  # median absolute deviations above the median
@@ -47,7 +49,7 @@ def confound_columns(run: Run | StreamRun, names: Sequence[str]) -> Columns:
 
     Raises:
         InputError: An unknown name, or one that needs a column the row table lacks (or, for ``spikes``, activations
-            that a stream has not seen yet).
+            that a stream has not seen yet), or a column of the row table without any value.
     """
     found: Columns = {}
     for name in names:
@@ -62,13 +64,20 @@ def confound_columns(run: Run | StreamRun, names: Sequence[str]) -> Columns:
                 f"confound {name!r} needs {', '.join(missing)} in the row table, which this run lacks; "
                 + ("scan with entropy=True" if "entropy" in missing else "record it, or leave the confound out")
             )
+        for column in needed:
+            values = run.rows[column]
+            if values.dtype.kind == "f" and len(values) and not np.isfinite(values.to_numpy(float)).any():
+                raise InputError(
+                    f"confound {name!r} needs {column} in the row table, which has no value in any row of this run; "
+                    "record it again, or leave the confound out"
+                )
         found |= {column: values for column, values in make(run).items() if np.ptp(values) > 0}
     return found
 
 
 def scaled(values: Any) -> Float[np.ndarray, " row"]:
-    """Numbers centred and of unit variance; missing ones at the mean."""
-    numbers = np.asarray(values, dtype=float)
+    """Numbers centred and of unit variance; missing ones at the mean, infinite ones at the largest finite magnitude."""
+    numbers = without_infinity(np.asarray(values, dtype=float))
     present = np.isfinite(numbers)
     if not present.any():
         return np.zeros(len(numbers))

@@ -22,12 +22,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import special, stats
 
 from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 
@@ -57,6 +58,9 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         provenance: Noise model, recording and prompts that the contrast goes back to.
         variance_tested: (unit,) variance of single observations of the level: rows, block means, or effects of runs.
             None in results of earlier versions.
+        varies: (unit,) True where observations of the level vary at all: a unit that varies without any error is one
+            that the design explains, and its t is infinite. None in results of earlier versions, where units without
+            error count as units that never vary.
     """
 
     space: UnitSpace
@@ -69,6 +73,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
     skipped: Mapping[int, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     variance_tested: Float[np.ndarray, " unit"] | None = None
+    varies: Bool[np.ndarray, " unit"] | None = None
 
     _settings_ = ("expression", "level", "dof", "runs", "skipped")
     _measured_ = ("dof", "runs", "skipped")
@@ -91,15 +96,24 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
     @property
     def t(self) -> UnitMap:
-        """Effect over standard error; NaN for a unit that never varies."""
+        """Effect over standard error; NaN for a unit that never varies.
+
+        A unit that the design explains without error has an infinite t, or 0 where its effect is 0.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._map(
-                np.where(self.effect_variance > 0, self.estimate / np.sqrt(self.effect_variance), np.nan), "t"
-            )
+            t = self.estimate / np.sqrt(self.effect_variance)
+        t = np.where(self._explained & (self.estimate == 0), 0.0, t)
+        return self._map(np.where((self.effect_variance == 0) & ~self._explained, np.nan, t), "t")
+
+    @property
+    def _explained(self) -> Bool[np.ndarray, " unit"]:
+        """(unit,) True for units that vary, and all of whose variation the design explains."""
+        without_error = self.effect_variance == 0
+        return without_error & self.varies if self.varies is not None else np.zeros_like(without_error)
 
     @property
     def z(self) -> UnitMap:
-        """Normal deviate with the tail probability of t; 0 for a unit that never varies."""
+        """Normal deviate with the tail probability of t, infinite with it; 0 for a unit that never varies."""
         return self._map(multiple_testing.t_to_z(self.t.values, self.dof), "z")
 
     @property
@@ -111,17 +125,19 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
     def partial_r2(self) -> UnitMap:
         """Share of the variance which the contrast explains of what other regressors leave: ``t**2 / (t**2 + dof)``."""
         # F of one contrast is t^2, and R2 = F / (F + dof)
-        squared = np.square(np.nan_to_num(self.t.values))
-        return self._map(squared / (squared + self.dof), "partial_r2")
+        squared = np.square(np.nan_to_num(self.t.values, posinf=np.inf, neginf=-np.inf))
+        return self._map(multiple_testing.explained_share(squared, self.dof), "partial_r2")
 
     @property
     def standardized(self) -> UnitMap:
         """The effect in standard deviations of single observations of the level; 0 for a unit that never varies.
 
-        Observations are rows, block means or effects of runs, so that values of different levels do not compare.
+        Observations are rows, block means or effects of runs, so that values of different levels do not compare. The
+        effect of a unit that the design explains without error is infinite.
         """
-        return self._map(self.estimate * self._per_sd(), "standardized")
+        return self._map(self._in_sd(self.estimate), "standardized")
 
+    @checked
     def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
         """Lower and upper end of a confidence interval of every unit, not corrected for the number of units.
 
@@ -145,16 +161,22 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             raise InputError(f"confidence={confidence} is no probability; give e.g. 0.95")
         tails = (1 + confidence) / 2, (1 - confidence) / 2  # probabilities below t: the lower end has the larger one
         if standardized:
-            with np.errstate(invalid="ignore"):
-                spread = np.sqrt(self.effect_variance) * self._per_sd()
-            t = np.nan_to_num(self.t.values)
-            # noncentralities that would leave t at the upper or lower tail, brought to standard deviations
-            ends = [special.nctdtrinc(self.dof, tail, t) * spread for tail in tails]
+            spread = np.sqrt(self.effect_variance) * self._per_sd()
+            t = self.t.values
+            known = np.where(np.isfinite(t), t, 0.0)
+            # noncentralities that would leave t at the upper or lower tail, brought to standard deviations; without any
+            # error both ends are the effect itself
+            ends = [np.where(np.isinf(t), t, special.nctdtrinc(self.dof, tail, known) * spread) for tail in tails]
         else:
             half = stats.t.ppf(tails[0], self.dof) * np.sqrt(self.effect_variance)
             ends = [self.estimate - half, self.estimate + half]
         low, high = (self._map(np.asarray(end, dtype=float), f"{confidence:g} interval") for end in ends)
         return low, high
+
+    def _in_sd(self, effect: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
+        """Effects in standard deviations of single observations, infinite for what is explained without error."""
+        infinite = self._explained & (effect != 0)
+        return np.where(infinite, np.copysign(np.inf, effect), effect * self._per_sd())
 
     def _per_sd(self) -> Float[np.ndarray, " unit"]:
         """One over the standard deviation of single observations; 0 for a unit that never varies."""
@@ -163,6 +185,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         varies = self.variance_tested > 0
         return np.where(varies, 1.0 / np.sqrt(np.where(varies, self.variance_tested, 1.0)), 0.0)
 
+    @checked
     def threshold(
         self,
         *,
@@ -203,8 +226,11 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         if (fdr, fwe, top).count(None) != 2:
             raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got fdr={fdr}, fwe={fwe}, top={top}")
         t = self.t.values
+        ties: Mapping[str, Any] = {}  # where top= is asked for: how many had the t at the cut
         if top is not None:
-            passed = self.t.top(top, two_sided=two_sided).members
+            chosen = self.t.top(top, two_sided=two_sided)
+            passed = chosen.members
+            ties = chosen.provenance["selection"]
         else:
             p = self.p.values
             # one-sided p is half the two-sided one where the effect is positive; a unit that never varies has 1
@@ -217,6 +243,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             for key, value in (("fdr", fdr), ("fwe", fwe), ("top", top), ("method", method))
             if value is not None
         }
+        how |= {key: value for key, value in ties.items() if key in ("tied", "drawn", "seed")}
         provenance = {**self._origin(), "threshold": {**how, "two_sided": two_sided, "min_effect": min_effect}}
         signs = np.nan_to_num(np.sign(t)).astype(np.int8)  # a unit that never varies has no sign
         return Network(self.space, passed, signs, name or self.expression, provenance)

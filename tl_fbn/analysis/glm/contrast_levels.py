@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from tl_fbn.analysis.glm.estimability import is_estimable
 from tl_fbn.analysis.glm.expressions import as_vector
 from tl_fbn.analysis.glm.moments import Basis
-from tl_fbn.analysis.glm.run_fit import RunFit, is_estimable
+from tl_fbn.analysis.glm.run_fit import ROUNDING, RunFit
 from tl_fbn.errors import InputError
 
 Weights = Sequence[Mapping[str, float]]
@@ -37,12 +38,39 @@ class Estimate:
         variance: (unit,) variance of single observations of the level: rows (marginal, also where noise is AR(1)),
             block means, or effects of runs (of the first contrast).
         dof: Degrees of freedom of t, or of the denominator of F.
+        varies: (unit,) True where observations of the level vary at all. A unit that varies and has an error of 0 is
+            one that the design explains.
     """
 
     effects: Float[np.ndarray, "contrast unit"]
     covariance: Float[np.ndarray, "unit contrast contrast"]
     variance: Float[np.ndarray, " unit"]
     dof: float
+    varies: Bool[np.ndarray, " unit"]
+
+    @classmethod
+    def of(
+        cls,
+        effects: Float[np.ndarray, "contrast unit"],
+        covariance: Float[np.ndarray, "unit contrast contrast"],
+        variance: Float[np.ndarray, " unit"],
+        dof: float,
+        varies: Bool[np.ndarray, " unit"],
+        rounding: Float[np.ndarray, "contrast unit"],
+    ) -> Estimate:
+        """The estimate, with effects that have no error and are rounding themselves as exactly 0.
+
+        Args:
+            effects: (contrast, unit) effects as computed.
+            covariance: (unit, contrast, contrast) covariance of the effects.
+            variance: (unit,) variance of single observations of the level.
+            dof: Degrees of freedom.
+            varies: (unit,) True where observations of the level vary at all.
+            rounding: (contrast, unit) size below which an effect is rounding.
+        """
+        without_error = np.einsum("ncc->cn", covariance) == 0
+        effects = np.where(without_error & (np.abs(effects) <= rounding), 0.0, effects)
+        return cls(effects, covariance, variance, dof, varies)
 
 
 def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
@@ -50,11 +78,13 @@ def by_token(runs: Sequence[RunFit], weights: Weights) -> Estimate:
     parts = [run.effects(weights) for run in runs]
     # marginal variance of AR(1) noise: innovation variance / (1 - rho^2)
     variances = [run.innovation_variance / (1.0 - np.square(run.rho)) for run in runs]
-    return Estimate(
+    return Estimate.of(
         np.mean([effects for effects, _ in parts], axis=0),
         np.sum([covariance for _, covariance in parts], axis=0) / len(runs) ** 2,
         np.average(variances, axis=0, weights=[run.dof for run in runs]),
         float(sum(run.dof for run in runs)),
+        np.any([run.varies for run in runs], axis=0),
+        np.mean([run.rounding(weights) for run in runs], axis=0),
     )
 
 
@@ -68,11 +98,13 @@ def by_run(runs: Sequence[RunFit], weights: Weights, expression: str) -> Estimat
             "Record more runs"
         )
     effects = np.array([run.effects(weights)[0] for run in runs])  # (run, contrast, unit)
-    varies = np.any([run.innovation_variance > 0 for run in runs], axis=0)  # else the spread is rounding
+    varies = np.any([run.varies for run in runs], axis=0)
+    rounding = np.max([run.rounding(weights) for run in runs], axis=0)
     away = effects - effects.mean(0)
+    away[:, np.abs(away).max(0) <= rounding] = 0.0  # runs that differ by rounding do not differ
     # over n - q instead of n - 1: t' R^-1 t / q is then Hotelling's T squared as an F on q and n - q degrees of freedom
     spread = np.einsum("rcn,rdn->ncd", away, away) / (n - q) * varies[:, None, None]
-    return Estimate(effects.mean(0), spread / n, spread[:, 0, 0], float(n - q))
+    return Estimate.of(effects.mean(0), spread / n, spread[:, 0, 0], float(n - q), varies, rounding)
 
 
 def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers: Sequence[int]) -> Estimate:
@@ -91,6 +123,8 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
     effects = []
     spread = np.zeros((len(weights), len(weights)))  # sum of C (Z'Z)^-1 C' over runs
     squares = np.zeros(runs[0].fitted.shape[1])
+    varies = np.zeros(squares.shape, dtype=bool)
+    rounding = np.zeros((len(weights), len(squares)))
     dof = 0
     for number, run in zip(numbers, runs, strict=True):
         basis, reduced = _between_blocks(run, weights, expression, number)
@@ -101,7 +135,11 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
         effects.append(w.T @ fitted)
         spread += w.T @ w
         residual = np.square(means - basis.q @ fitted).sum(0)
-        squares += np.where(residual > 1e-26 * np.square(means).sum(0), residual, 0.0)  # below is rounding
+        size = np.square(means).sum(0)
+        squares += np.where(residual > ROUNDING**2 * size, residual, 0.0)  # below is rounding
+        # a unit varies by its block means, not by what the regression leaves of them
+        varies |= np.square(means - means.mean(0)).sum(0) > ROUNDING**2 * size
+        rounding += ROUNDING * np.outer(np.linalg.norm(w, axis=0), np.sqrt(size))
         dof += len(means) - basis.rank
     if dof < 1:
         blocks = sum(len(run.block_means) for run in runs)
@@ -111,7 +149,7 @@ def by_block(runs: Sequence[RunFit], weights: Weights, expression: str, numbers:
         )
     variance = squares / dof
     covariance = variance[:, None, None] * spread / len(runs) ** 2
-    return Estimate(np.mean(effects, axis=0), covariance, variance, float(dof))
+    return Estimate.of(np.mean(effects, axis=0), covariance, variance, float(dof), varies, rounding / len(runs))
 
 
 def _between_blocks(

@@ -46,6 +46,7 @@ from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 
 Drift = Literal["cosine", "polynomial", "none"]
 _NUISANCE_NAMES = (  # names that this file and confounds.py give to columns
@@ -71,6 +72,7 @@ class DesignOptions(TypedDict, total=False):
     degree: int | None
 
 
+@checked
 def design_matrix(
     run: Run | StreamRun,
     *,
@@ -116,7 +118,8 @@ def design_matrix(
     Raises:
         InputError: The run has no events; drift, kernel or a confound is unknown; the cut-off is shorter than two full
             cycles of the design; drift that was asked for takes more than a fifth of the efficiency of a difference of
-            conditions; or a condition has the name of a column that is added here.
+            conditions; a condition has the name of a column that is added here; or two columns would have one name (a
+            condition ``sort_answer`` beside phase ``answer`` of ``sort``, or ``sort_lag1`` beside ``sort``).
     """
     one_of(drift, Drift, "drift")
     one_of(kernel, Kernel, "kernel")
@@ -124,11 +127,20 @@ def design_matrix(
     if len(events) == 0:
         raise InputError("this run has no events, so no condition to model; give events, or design= your own matrices")
     columns: dict[str, np.ndarray] = {}
+    made_of: dict[str, tuple[str, str]] = {}  # name of a column: the condition and the label that it was joined from
     labels = np.full(run.n_rows, "") if phases is None else _phase_labels(phases, run)
     # boxcars: 1 in the rows of a condition's blocks (with phases: that have the label), 0 elsewhere
     for condition, rows in run.blocks():
         for label in dict.fromkeys(labels[rows].tolist()):
             name = f"{condition}_{label}" if label else condition
+            if made_of.setdefault(name, (condition, label)) != (condition, label):
+                parts = " and ".join(
+                    f"condition {whole!r}" + (f" in phase {phase!r}" if phase else "")
+                    for whole, phase in (made_of[name], (condition, label))
+                )
+                raise InputError(
+                    f"{parts} would share the column {name!r} and be taken for one; rename the condition or the phase"
+                )
             column = columns.setdefault(name, np.zeros(run.n_rows))
             column[rows][labels[rows] == label] = 1.0
     added: dict[str, np.ndarray] = {}
@@ -150,6 +162,7 @@ def design_matrix(
     return pd.DataFrame(columns | added)
 
 
+@checked
 def from_token(token: str, label: str) -> Phases:
     """Phases of chat prompts: the rows from a special token on, up to the next special token, get a label.
 
@@ -189,7 +202,12 @@ def from_token(token: str, label: str) -> Phases:
 
 
 def _phase_labels(phases: Phases, run: Run | StreamRun) -> np.ndarray:
-    labels = np.array([str(label) for label in phases(run.rows)])
+    try:
+        labels = np.array([str(label) for label in phases(run.rows)])
+    except (TypeError, ValueError) as error:  # no function of a table, or one that returns no list
+        raise InputError(
+            f"phases must take the row table and return one label a row; it ended with: {error}"
+        ) from error
     if len(labels) != run.n_rows:
         raise InputError(f"phases gave {len(labels)} labels for {run.n_rows} rows; give one a row")
     return labels
@@ -252,7 +270,13 @@ def _with_kernel(
         for lag in range(n_lags):
             shifted = np.append(np.zeros(lag), column[: len(column) - lag]) * (place >= lag)
             if shifted.any():  # contexts shorter than the lag leave an empty column, which no contrast could use
-                found[f"{name}_lag{lag}" if lag else name] = shifted
+                label = f"{name}_lag{lag}" if lag else name
+                if label in found or (lag and label in columns):
+                    raise InputError(
+                        f"the column of {name!r} at lag {lag} would be called {label!r}, as another column is; rename "
+                        'one of the conditions, or use kernel="leak"'
+                    )
+                found[label] = shifted
     return found
 
 
@@ -316,9 +340,11 @@ def one_per_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recordi
             )
         if not matrix.shape[1]:
             raise InputError(f"the design of run {number} has no columns; give at least one regressor")
-        if matrix.columns.duplicated().any():
+        if matrix.columns.map(str).duplicated().any():  # as text, for columns are named so: 1 and "1" are one name
             raise InputError(f"the design of run {number} names a column twice: {', '.join(map(str, matrix.columns))}")
-        if words := [str(name) for name in matrix if not pd.api.types.is_numeric_dtype(matrix[name])]:
+        numeric = pd.api.types.is_numeric_dtype
+        complex_ = pd.api.types.is_complex_dtype  # a cast to floats would keep the real part
+        if words := [str(name) for name in matrix if not numeric(matrix[name]) or complex_(matrix[name])]:
             raise InputError(
                 f"the design of run {number} has columns that are no numbers: {', '.join(words)}; code them as numbers"
             )
@@ -330,7 +356,7 @@ def one_per_run(given: Sequence[pd.DataFrame] | pd.DataFrame, recording: Recordi
 def with_extra_columns(designs: Sequence[pd.DataFrame], extra: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """The designs with the columns of ``extra`` added, under names that must be new."""
     for number, (matrix, more) in enumerate(zip(designs, extra, strict=True)):
-        if taken := [str(name) for name in more.columns if name in matrix]:
+        if taken := [str(name) for name in more.columns if str(name) in map(str, matrix.columns)]:
             raise InputError(
                 f"extra has a column {taken[0]!r}, and so has the design of run {number} "
                 f"({', '.join(map(str, matrix.columns))}); rename it"

@@ -18,13 +18,16 @@ import pandas as pd
 from jaxtyping import Float
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
+from tl_fbn.analysis.glm.estimability import is_estimable
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
-from tl_fbn.analysis.glm.run_fit import is_estimable
+from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 _IMPLIED = 1e10  # a variance inflation factor beyond this is infinite but for rounding
 
 
+@checked
 def vif(design: pd.DataFrame) -> pd.Series:
     """Variance inflation factor of every column, centred; a constant column has none (NaN).
 
@@ -37,7 +40,7 @@ def vif(design: pd.DataFrame) -> pd.Series:
     Returns:
         One number for each column: 1 where no other column resembles it, infinite where others add up to it.
     """
-    x = design.to_numpy(float)
+    x = matrix_of(design)
     sizes = np.linalg.norm(x - x.mean(0), axis=0)
     varies = sizes > 1e-10 * np.linalg.norm(x, axis=0)
     scaled = (x - x.mean(0)) / np.where(varies, sizes, 1.0)
@@ -51,10 +54,25 @@ def vif(design: pd.DataFrame) -> pd.Series:
     return pd.Series(factors, index=design.columns, name="vif")
 
 
+def matrix_of(design: pd.DataFrame) -> Float[np.ndarray, "row regressor"]:
+    """The numbers of a design matrix.
+
+    Args:
+        design: (row, regressor) design matrix with named columns.
+
+    Raises:
+        InputError: A column holds something else than numbers; the message names it.
+    """
+    for name in design.columns:
+        if not pd.api.types.is_numeric_dtype(design[name]) or pd.api.types.is_complex_dtype(design[name]):
+            raise InputError(f"column {name!r} of the design holds {design[name].dtype}, no numbers; give real numbers")
+    return design.to_numpy(float)
+
+
 def collinearity_table(design: pd.DataFrame) -> pd.DataFrame:
     """One line a column: its mean, standard deviation, largest correlation with another column and which, and VIF."""
     names = [str(name) for name in design.columns]
-    values = design.to_numpy(float)
+    values = matrix_of(design)
     r = np.abs(correlations(values))
     np.fill_diagonal(r, np.nan)
     # a constant column has no correlations: NaN in its row and column, and no partner
@@ -81,6 +99,7 @@ def correlations(values: Float[np.ndarray, "row regressor"]) -> Float[np.ndarray
     return np.clip((centred / sizes).T @ (centred / sizes), -1, 1)
 
 
+@checked
 def efficiency(design: pd.DataFrame, expression: str) -> float:
     """Efficiency of a contrast, 0 where the design cannot estimate it.
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast import Level
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 
@@ -39,7 +40,7 @@ class FContrast(Result, step="contrast"):
         space: The units that were tested: site, and width of every layer.
         expressions: The contrasts as they were written.
         level: What counts as an independent observation: ``"block"``, ``"token"`` or ``"run"``.
-        statistic: (unit,) F; NaN for a unit that never varies.
+        statistic: (unit,) F; NaN for a unit that never varies, infinite for one that the design explains without error.
         dof: Degrees of freedom of the denominator; those of the numerator are the number of expressions.
         runs: Numbers of the runs in which all of the contrasts could be estimated.
         skipped: For every other run, its number and the reason why it could not be used.
@@ -74,7 +75,7 @@ class FContrast(Result, step="contrast"):
 
     @property
     def z(self) -> UnitMap:
-        """Normal deviate with the upper tail of F; 0 for a unit that never varies."""
+        """Normal deviate with the upper tail of F, infinite with it; 0 for a unit that never varies."""
         return self._map(multiple_testing.f_to_z(self.statistic, self.numerator, self.dof), "z")
 
     @property
@@ -85,9 +86,10 @@ class FContrast(Result, step="contrast"):
     @property
     def partial_r2(self) -> UnitMap:
         """Share of the variance which the contrasts explain of what other regressors leave: ``qF / (qF + dof)``."""
-        explained = self.numerator * np.nan_to_num(self.statistic)
-        return self._map(explained / (explained + self.dof), "partial_r2")
+        explained = self.numerator * np.nan_to_num(self.statistic, posinf=np.inf)
+        return self._map(multiple_testing.explained_share(explained, self.dof), "partial_r2")
 
+    @checked
     def threshold(
         self,
         *,
@@ -121,8 +123,10 @@ class FContrast(Result, step="contrast"):
         if len(given) != 1:
             raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got {given or 'none'}")
         if top is not None:
-            # a unit that never varies has no F: it comes after all others, which have at least 0
-            passed = self._map(np.nan_to_num(self.statistic, nan=-1.0), "f").top(top).members
+            chosen = self.f.top(top)  # a unit that never varies has no F, and is never taken
+            passed = chosen.members
+            ties = chosen.provenance["selection"]
+            given |= {key: ties[key] for key in ("tied", "drawn", "seed") if key in ties}
         else:
             passed = multiple_testing.significant(
                 self.p.values, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of
@@ -150,23 +154,40 @@ class FContrast(Result, step="contrast"):
         )
 
     def _repr_html_(self) -> str:
-        best = np.flatnonzero(top_mask(np.nan_to_num(self.statistic, nan=-1.0), 5))
+        best = np.flatnonzero(top_mask(self.statistic, 5))
         table = self.to_dataframe().iloc[best].sort_values("p")
         rows = [(r.layer, r.unit, f"{r.f:.2f}", f"{r.p:.2g}") for r in table.itertuples()]
         return html_table(repr(self), ("layer", "unit", "F", "p"), rows)
 
 
 def f_statistic(
-    effects: Float[np.ndarray, "contrast unit"], covariance: Float[np.ndarray, "unit contrast contrast"]
+    effects: Float[np.ndarray, "contrast unit"],
+    covariance: Float[np.ndarray, "unit contrast contrast"],
+    varies: Bool[np.ndarray, " unit"],
 ) -> Float[np.ndarray, " unit"]:
-    """F of every unit, the effects weighed by their inverse covariance, over their number; NaN without variance."""
+    """F of every unit: the effects weighed by their inverse covariance, over their number.
+
+    Args:
+        effects: (contrast, unit) effects; exactly 0 where they have no error and are rounding.
+        covariance: (unit, contrast, contrast) covariance of the effects.
+        varies: (unit,) True for units that vary at all.
+
+    Returns:
+        (unit,) F: NaN for a unit that never varies, and infinite where some combination of the effects has no error and
+        is not 0. A combination without error that is 0 adds nothing.
+    """
     errors = np.sqrt(np.einsum("ncc->nc", covariance))  # standard errors: roots of the diagonals
-    varies = (errors > 0).all(1)
-    f = np.full(effects.shape[1], np.nan)
+    exact = errors == 0
     # by way of t values and their correlations, so that contrasts of any size are told apart
-    errors = errors[varies]
-    t = (effects.T[varies] / errors)[..., None]
-    correlation = covariance[varies] / (errors[:, :, None] * errors[:, None, :])
-    # F = t' R^-1 t / q, with R the correlations of the q contrasts
-    f[varies] = (t * np.linalg.solve(correlation, t)).sum((1, 2)) / len(effects)
-    return f
+    scale = np.where(exact, 1.0, errors)
+    t = np.where(exact, 0.0, effects.T / scale)
+    correlation = covariance / (scale[:, :, None] * scale[:, None, :])
+    # R = U L U', so that t' R^-1 t is the sum over directions of (U't)^2 / L; without variance in one, L is rounding
+    spread, directions = np.linalg.eigh(correlation)
+    along = np.einsum("ncd,nc->nd", directions, t)
+    solid = spread > 1e-13 * spread.max(1, keepdims=True)
+    f = np.where(solid, np.square(along) / np.where(solid, spread, 1.0), 0.0).sum(1) / len(effects)
+    # 1e-6: beyond it a direction of so little variance would add more than all others
+    beyond = ~solid & (np.abs(along) > 1e-6 * np.linalg.norm(t, axis=1, keepdims=True))
+    f[beyond.any(1) | (exact & (effects.T != 0)).any(1)] = np.inf
+    return np.where(varies, f, np.nan)

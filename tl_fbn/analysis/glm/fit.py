@@ -55,6 +55,7 @@ from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS, Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_frame
 from tl_fbn.units.prose import listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
@@ -120,6 +121,7 @@ class GLMFit(Result, step="fit"):
     @overload
     def contrast(self, expression: list[str] | tuple[str, ...], *, level: Level = "block") -> FContrast: ...
 
+    @checked
     def contrast(
         self, expression: str | list[str] | tuple[str, ...], *, level: Level = "block"
     ) -> Contrast | FContrast:
@@ -165,10 +167,12 @@ class GLMFit(Result, step="fit"):
                 skipped,
                 about,
                 found.variance,
+                found.varies,
             )
-        f = f_statistic(found.effects, found.covariance)
+        f = f_statistic(found.effects, found.covariance, found.varies)
         return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about)
 
+    @checked
     def estimable(self, expressions: Sequence[str]) -> tuple[list[dict[str, float]], list[int], dict[int, str]]:
         """Weights of contrasts, the numbers of the runs that can estimate them all, and why the others cannot.
 
@@ -291,6 +295,7 @@ class GLMFit(Result, step="fit"):
         return html_frame(repr(self), self.to_dataframe(), ".2f")
 
 
+@checked
 def fit_glm(
     recording: Recording | Streamed,
     *,

@@ -36,6 +36,7 @@ from tl_fbn.analysis.glm.moments import SHIFT_ROWS, Basis
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import TableResult
 
@@ -72,6 +73,7 @@ class LeakEstimate(TableResult, step="fit"):
         return f"LeakEstimate: {self.best:g} predicts runs left out best, of {len(self)} leaks tried"
 
 
+@checked
 def estimate_leak(
     recording: Recording, *, grid: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)
 ) -> LeakEstimate:

@@ -27,12 +27,15 @@ from jaxtyping import Float
 from scipy import special, stats
 
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.analysis.glm.run_fit import ROUNDING
 from tl_fbn.errors import InputError, either, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 Pool = Literal["last", "mean"]
 
 
+@checked
 def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "last", absolute: bool = True) -> UnitMap:
     """Welch's t between the prompts of two conditions, with one number for each prompt and unit.
 
@@ -48,34 +51,43 @@ def welch_t(recording: Recording, condition: str, other: str, *, pool: Pool = "l
         absolute: Whether \\|activations\\| are compared, as published (True), or activations with their sign (False).
 
     Returns:
-        (unit,) t; 0 for a unit that never varies.
+        (unit,) t; NaN for a unit that never varies, and infinite for one that differs between the conditions and varies
+        within neither.
 
     Raises:
         InputError: A condition that the recording lacks, or fewer than two prompts of it.
     """
     one_of(pool, Pool, "pool")
     _require_conditions(recording, (condition, other))
-    sums = {name: np.zeros((3, recording.space.n_units)) for name in (condition, other)}
+    counts = dict.fromkeys((condition, other), 0)
+    first: dict[str, np.ndarray] = {}  # of each condition the first prompt, which is taken off the others
+    sums = {name: np.zeros((2, recording.space.n_units)) for name in counts}
     for name, values in _pooled_prompts(recording, pool):
         if name in sums:
             values = np.abs(values) if absolute else values
-            # count, sum and sum of squares: one pass, and no prompt is kept
-            sums[name] += np.array([np.ones_like(values), values, np.square(values)])
-    counts = {name: int(total[0, 0]) for name, total in sums.items()}
+            away = values - first.setdefault(name, values)
+            # sum and sum of squares: one pass, and no prompt is kept
+            counts[name] += 1
+            sums[name] += np.array([away, np.square(away)])
     if min(counts.values()) < 2:
         raise InputError(f"welch_t needs at least two prompts a condition; got {counts}")
-    n_a, mean_a, variance_a = _count_mean_variance(sums[condition])
-    n_b, mean_b, variance_b = _count_mean_variance(sums[other])
-    # a unit that never varies has no t; what its variance shows is rounding
-    varies = variance_a / n_a + variance_b / n_b > 1e-14 * np.maximum(mean_a**2, mean_b**2)
+    (mean_a, variance_a), (mean_b, variance_b) = (
+        _mean_and_variance(sums[name], counts[name], first[name]) for name in counts
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         test = stats.ttest_ind_from_stats(
-            mean_a, np.sqrt(variance_a), n_a, mean_b, np.sqrt(variance_b), n_b, equal_var=False
+            mean_a, np.sqrt(variance_a), counts[condition], mean_b, np.sqrt(variance_b), counts[other], equal_var=False
         )
-    t = np.where(varies, test.statistic, 0.0)
+    # without any variance in either condition, a difference of the means is infinitely many standard errors; means
+    # that are equal but for rounding are those of a unit that never varies, which has no t
+    without_error = (variance_a == 0) & (variance_b == 0)
+    difference = mean_a - mean_b
+    differs = np.abs(difference) > ROUNDING * np.maximum(np.abs(mean_a), np.abs(mean_b))
+    t = np.where(without_error, np.where(differs, np.copysign(np.inf, difference), np.nan), test.statistic)
     return _localizer_map(recording, t, "t", "welch_t", f"{condition} - {other}", {"pool": pool, "absolute": absolute})
 
 
+@checked
 def activation_difference(recording: Recording, condition: str, other: str) -> UnitMap:
     """Mean activation in one condition minus that in another, over rows.
 
@@ -99,6 +111,7 @@ def activation_difference(recording: Recording, condition: str, other: str) -> U
     )
 
 
+@checked
 def lape(
     recording: Recording, conditions: Sequence[str], *, minimum: float = 0.95, condition: str | None = None
 ) -> UnitMap:
@@ -115,16 +128,19 @@ def lape(
         recording: A recording of neurons after their nonlinearity (``mlp.neurons``), where positive means active.
         conditions: Names of the conditions to compare, at least two.
         minimum: Quantile, 0 to 1, of all the probabilities p of the recording. A unit whose highest probability is
-            below it is left out, as in the paper: it gets the lowest possible score.
-        condition: Name of one of the conditions; units that are positive most often in another one get the lowest
-            possible score, so that the map is that of this condition. None keeps the units of all conditions.
+            below it is left out, as in the paper: it gets no score (NaN), and no selection takes it.
+        condition: Name of one of the conditions; units that are positive most often in another one get no score (NaN),
+            so that the map is that of this condition. None keeps the units of all conditions.
 
     Returns:
-        (unit,) minus the entropy, in nats.
+        (unit,) minus the entropy, in nats; NaN for units that are left out.
 
     Raises:
-        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them.
+        InputError: Fewer than two conditions, or one the recording lacks, or ``condition`` is none of them; ``minimum``
+            is no quantile.
     """
+    if not 0 <= minimum <= 1:
+        raise InputError(f"minimum={minimum} is no quantile; give a number from 0 to 1")
     if condition is not None and condition not in conditions:
         raise InputError(f"condition must be one of those compared, {either(conditions)}; got {condition!r}")
     if len(set(conditions)) < 2:
@@ -138,8 +154,7 @@ def lape(
     left_out = (on.max(0) < np.quantile(on, minimum)) | (total == 0)
     if condition is not None:
         left_out |= on.argmax(0) != list(conditions).index(condition)
-    # log of the number of conditions is the largest entropy there is
-    scores = -np.where(left_out, np.log(len(on)), entropy)
+    scores = np.where(left_out, np.nan, -entropy)
     return _localizer_map(
         recording, scores, "score", "lape", ", ".join(conditions), {"minimum": minimum, "condition": condition}
     )
@@ -190,9 +205,13 @@ def _condition_means(
     return list(sums / counts[:, None])
 
 
-def _count_mean_variance(sums: Float[np.ndarray, "3 unit"]) -> tuple[float, np.ndarray, np.ndarray]:
-    """Number of prompts, and mean and unbiased variance of every unit, from count, sum and sum of squares."""
-    n = float(sums[0, 0])
-    mean = sums[1] / n
+def _mean_and_variance(
+    sums: Float[np.ndarray, "2 unit"], n: int, first: Float[np.ndarray, " unit"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance of every unit over n prompts, from sum and sum of squares less the first prompt."""
+    away = sums[0] / n
     # sum of squared deviations = sum of squares - n mean^2; rounding may leave it below 0
-    return n, mean, np.maximum(sums[2] - n * mean**2, 0.0) / (n - 1)
+    variance = np.maximum(sums[1] - n * away**2, 0.0) / (n - 1)
+    mean = first + away
+    # deviations below this share of the mean are rounding, of pooled rows for instance
+    return mean, np.where(variance > np.square(ROUNDING * mean), variance, 0.0)

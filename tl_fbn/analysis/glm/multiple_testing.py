@@ -38,17 +38,18 @@ def t_to_p(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " uni
 
 
 def t_to_z(t: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " unit"]:
-    """The normal deviate with the same tail probability and sign; finite for every finite t.
+    """The normal deviate with the same tail probability and sign; finite for every finite t, and 0 where t is NaN.
 
     Where the tail underflows, its logarithm comes from the hypergeometric form of the incomplete beta function.
     """
-    size = np.abs(np.nan_to_num(t))
+    size = np.abs(np.where(np.isfinite(t), t, 0.0))
     with np.errstate(divide="ignore"):
         log_tail = np.log(stats.t.sf(size, dof))
     far = log_tail < -700.0  # exp(-745) is the smallest float
     # P(T > t) = I_x(dof / 2, 1 / 2) / 2 with x = dof / (dof + t^2)
     log_tail[far] = np.log(0.5) + _log_beta_tail(dof / 2, 0.5, dof / (dof + size[far] ** 2))
-    return np.sign(np.nan_to_num(t)) * -special.ndtri_exp(log_tail)
+    # an infinite t has an infinite z
+    return np.where(np.isinf(t), t, np.sign(np.nan_to_num(t)) * -special.ndtri_exp(log_tail))
 
 
 def f_to_p(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[np.ndarray, " unit"]:
@@ -58,13 +59,20 @@ def f_to_p(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[n
 
 def f_to_z(f: Float[np.ndarray, " unit"], numerator: int, dof: float) -> Float[np.ndarray, " unit"]:
     """The normal deviate with the same upper tail; finite for every finite F, and 0 where F is not a number."""
-    value = np.nan_to_num(f)
+    value = np.where(np.isfinite(f), f, 0.0)
     with np.errstate(divide="ignore"):
         log_tail = np.log(stats.f.sf(value, numerator, dof))
     far = log_tail < -700.0  # exp(-745) is the smallest float
     # P(F > f) = I_x(dof / 2, numerator / 2) with x = dof / (dof + numerator * f)
     log_tail[far] = _log_beta_tail(dof / 2, numerator / 2, dof / (dof + numerator * value[far]))
-    return np.where(np.isnan(f), 0.0, -special.ndtri_exp(log_tail))
+    # an infinite F has an infinite z
+    return np.where(np.isnan(f), 0.0, np.where(np.isinf(f), f, -special.ndtri_exp(log_tail)))
+
+
+def explained_share(size: Float[np.ndarray, " unit"], dof: float) -> Float[np.ndarray, " unit"]:
+    """``size / (size + dof)``: the share of variance behind ``t**2``, or F times its numerator; 1 where infinite."""
+    finite = np.where(np.isfinite(size), size, 0.0)
+    return np.where(np.isinf(size), 1.0, finite / (finite + dof))
 
 
 def _log_beta_tail(a: float, b: float, x: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:

@@ -23,6 +23,8 @@ from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.analysis.glm.design_matrix import cosine_drift, longest_cycle
 from tl_fbn.analysis.glm.efficiency import efficiency
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
+from tl_fbn.signatures import checked
 from tl_fbn.units.result import TableResult
 
 
@@ -60,6 +62,7 @@ class OrderSearch(TableResult, step="design"):
         return f"OrderSearch of {len(self)} designs: efficiency {best:.3g}, median {efficiencies.median():.3g}"
 
 
+@checked
 def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: int = 50, seed: int) -> OrderSearch:
     """Draw several designs of one size and keep the one that estimates a contrast most efficiently.
 
@@ -91,6 +94,8 @@ def optimize_order(make: Callable[[int], BlockDesign], expression: str, *, n: in
     best = 0.0
     for this_seed in range(seed, seed + n):
         design = make(this_seed)
+        if not isinstance(design, BlockDesign):
+            raise InputError(f"make must return a BlockDesign; it returned {shown(design)}")
         # runs are independent, so the inverse variances that they give of the contrast add up
         found[this_seed] = sum(
             efficiency(_expected_design_matrix(design.events(run)), expression) for run in range(design.n_runs)

@@ -46,7 +46,9 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
+from tl_fbn.analysis.glm.run_fit import ROUNDING
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result
@@ -112,13 +114,16 @@ class PermutationTest(Result, step="contrast"):
         """p corrected over all units: the share of relabellings whose largest \\|t\\| reaches the unit's."""
         return self._map(self._corrected(np.abs(self.statistic), self.largest), "p")
 
-    @staticmethod
-    def _corrected(t: np.ndarray, extremes: np.ndarray) -> np.ndarray:
+    def _corrected(self, t: np.ndarray, extremes: np.ndarray) -> np.ndarray:
         """p of every unit: the share of extremes, the data's own included, that reach its t."""
-        # relabellings are computed in float32: the factor 1 - 1e-5 counts one that repeats the data as reaching it
-        above = len(extremes) - np.searchsorted(np.sort(extremes), np.nan_to_num(t, nan=-np.inf) * (1 - 1e-5), "left")
+        # t back to correlations, r = t / sqrt(dof + t^2). Relabellings are computed in float32: r that is smaller by
+        # 1e-5 of itself counts as one that repeats the data. In t the same error grows without bound as r nears 1.
+        own, reached = (one / np.sqrt(self.dof + np.square(one)) for one in (t, extremes))
+        own = np.where(np.isnan(own), -np.inf, own - 1e-5 * np.abs(own))
+        above = len(extremes) - np.searchsorted(np.sort(reached), own, "left")
         return (1.0 + above) / (1.0 + len(extremes))
 
+    @checked
     def threshold(
         self,
         *,
@@ -210,6 +215,7 @@ class PermutationTest(Result, step="contrast"):
         return html_table(repr(self), ("layer", "unit", "t", "p"), rows)
 
 
+@checked
 def max_t(
     recording: Recording | Streamed | GLMFit,
     expression: str,
@@ -256,10 +262,14 @@ def max_t(
     rng = np.random.default_rng(seed)
     if null == "signs":
         # items are effects, of runs or of pairs of blocks: t is that of a one-sample test of their mean
-        effects = (
-            neighbour_pairs(used, weights, expression) if over == "pairs" else [run.effect(weights)[0] for run in used]
-        )
-        drawn = Relabellings.of_signs(np.array(effects), over or "runs")
+        if over == "pairs":
+            effects = neighbour_pairs(used, weights, expression)
+            size = np.max([np.abs(run.block_means).max(0) for run in used], axis=0)
+            rounding = ROUNDING * size * sum(map(abs, weights.values()))
+        else:
+            effects = [run.effect(weights)[0] for run in used]
+            rounding = np.max([run.rounding([weights])[0] for run in used], axis=0)
+        drawn = Relabellings.of_signs(np.array(effects), over or "runs", rounding)
         effect = np.mean(effects, axis=0)
     else:
         # items are blocks; the effect reported is that of the fit, the statistic that of the test

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32
 from tqdm.auto import tqdm
 
 from tl_fbn.analysis.glm.expressions import as_vector
-from tl_fbn.analysis.glm.run_fit import RunFit
+from tl_fbn.analysis.glm.run_fit import ROUNDING, RunFit
 from tl_fbn.analysis.parallel import BAR_AFTER, each, requested_workers
 from tl_fbn.analysis.unit_blocks import unit_blocks
 from tl_fbn.errors import InputError
@@ -68,11 +68,28 @@ class Relabellings:
     why: str
 
     @classmethod
-    def of_signs(cls, effects: Float[np.ndarray, "item unit"], over: Over) -> Relabellings:
-        """Changes of sign of effects of runs or pairs of blocks: the regressor is 1 everywhere, without nuisance."""
+    def of_signs(
+        cls, effects: Float[np.ndarray, "item unit"], over: Over, rounding: Float[np.ndarray, " unit"]
+    ) -> Relabellings:
+        """Changes of sign of effects of runs or pairs of blocks: the regressor is 1 everywhere, without nuisance.
+
+        Args:
+            effects: (item, unit) effects of runs, or differences of pairs of blocks.
+            over: What the items are, for messages: ``"runs"`` or ``"pairs"``.
+            rounding: (unit,) size below which an effect is rounding of the numbers that it is a difference of.
+        """
         n = len(effects)
         why = f"{n} {over} have {2.0**n:.4g} patterns of signs, each as extreme as its opposite"
-        return cls(_normed(effects), [np.ones(n)], [np.zeros((n, 0))], None, False, n - 1.0, 2.0 / 2.0**n, why)
+        return cls(
+            _normed(effects, rounding * math.sqrt(n)),
+            [np.ones(n)],
+            [np.zeros((n, 0))],
+            None,
+            False,
+            n - 1.0,
+            2.0 / 2.0**n,
+            why,
+        )
 
     @classmethod
     def of_blocks(
@@ -85,6 +102,7 @@ class Relabellings:
         nuisances = []
         movable = []
         filled = 0
+        squares = np.zeros(data.shape[1])  # of the block means themselves: a share of them is rounding
         dof = -1.0  # one for the regressor, which all runs share
         log_count = 0.0  # logarithm of the number of distinct relabellings: a product over runs
         opposite = True  # whether every relabelling's opposite, with t of the other sign, is one too
@@ -97,6 +115,7 @@ class Relabellings:
                 # the projection Y - N (N'Y), a block of units at a time
                 data[filled : filled + len(means), units] = means_here - nuisance @ (nuisance.T @ means_here)
             filled += len(means)
+            squares += np.square(run.block_means).sum(0)
             regressors.append(regressor)
             nuisances.append(nuisance)
             movable.append(moving)
@@ -118,7 +137,8 @@ class Relabellings:
         why = f"{math.exp(min(log_count, 50)):.3g} distinct relabellings" + (
             ", each as extreme as its opposite" if opposite else ""
         )
-        return cls(_normed(data), regressors, nuisances, movable, null == "shift", dof, smallest, why)
+        normed = _normed(data, ROUNDING * np.sqrt(squares))
+        return cls(normed, regressors, nuisances, movable, null == "shift", dof, smallest, why)
 
     def run(
         self, n: int, rng: np.random.Generator, *, progress: bool = False
@@ -302,10 +322,11 @@ def _nuisance(run: RunFit, weights: Mapping[str, float]) -> Float[np.ndarray, "b
     return left[:, singular > 1e-9 * singular[0]]
 
 
-def _normed(data: Float[np.ndarray, "item unit"]) -> Float[np.ndarray, "item unit"]:
-    """Make every unit's norm 1, in place; what varies by rounding only becomes 0."""
-    rounding = 1e-13 * max(data.max(initial=0.0), -data.min(initial=0.0))
+def _normed(
+    data: Float[np.ndarray, "item unit"], rounding: Float[np.ndarray, " unit"]
+) -> Float[np.ndarray, "item unit"]:
+    """Make every unit's norm 1, in place; a unit whose norm is at most its own ``rounding`` becomes 0."""
     for units in unit_blocks(data.shape[1]):
         norms = np.linalg.norm(data[:, units], axis=0)
-        data[:, units] /= np.where(norms > rounding, norms, np.inf)
+        data[:, units] /= np.where(norms > rounding[units], norms, np.inf)
     return data

@@ -30,6 +30,7 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.analysis.glm.autocorrelation import expected_autocorrelation, residual_autocorrelation, unbiased_rho
 from tl_fbn.analysis.glm.block_means import Averages, Replicates
+from tl_fbn.analysis.glm.estimability import is_estimable
 from tl_fbn.analysis.glm.expressions import as_vector
 from tl_fbn.analysis.glm.moments import (
     SHIFT_ROWS,
@@ -57,8 +58,7 @@ NOISE_IN_WORDS: dict[str, str] = {
 }
 # coordinates (rank, unit), rho (unit,), innovation variance (unit,) and shift (unit,) of a block of units
 UnitFit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_ESTIMABLE_TOLERANCE = 1e-6  # share of a contrast that may lie outside the row space of the design
-_PROJECTION_ROUNDING = 1e-7  # entries of a projection below this are 0 but for rounding
+ROUNDING = 1e-13  # of float64 sums: a smaller share of the numbers that were added is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +110,29 @@ class RunFit:
         """Degrees of freedom of the noise between rows."""
         return self.n_rows - self.rank
 
+    @property
+    def varies(self) -> Bool[np.ndarray, " unit"]:
+        """(unit,) True for a unit that varies over the rows, explained by the design or not."""
+        # what the design explains, less the mean that is part of it: coordinates of a constant of height (1'y) / n
+        explained = self.fitted - np.outer(self.constant, self.constant @ self.fitted / self.n_rows)
+        squares = np.square(self.fitted).sum(0) + self.n_rows * np.square(self.shift)
+        return (self.innovation_variance > 0) | (np.square(explained).sum(0) > ROUNDING**2 * squares)
+
+    def rounding(self, weights: Sequence[Mapping[str, float]]) -> Float[np.ndarray, "contrast unit"]:
+        """The size below which the effect of a contrast is rounding of the numbers that it is a sum of.
+
+        Args:
+            weights: For each contrast the weight of every column it names.
+        """
+        sizes = np.linalg.norm(self._in_coordinates(weights), axis=0)
+        terms = np.linalg.norm(self.fitted, axis=0) + np.linalg.norm(self.constant) * np.abs(self.shift)
+        return ROUNDING * np.outer(sizes, terms)
+
+    def _in_coordinates(self, weights: Sequence[Mapping[str, float]]) -> Float[np.ndarray, "rank contrast"]:
+        """Contrasts over the orthonormal coordinates instead of the columns."""
+        vectors = [as_vector(dict(one), self.columns) for one in weights]
+        return self.to_columns.T @ np.array(vectors, dtype=float).T
+
     def coefficients(self, of: slice | Bool[np.ndarray, " regressor"] = slice(None)) -> Float[np.ndarray, "some unit"]:
         """Coefficients of the columns, or of some; of minimum norm where the design is rank-deficient."""
         to_columns = self.to_columns[of]
@@ -143,11 +166,11 @@ class RunFit:
         Returns:
             (contrast, unit) effects, in the units of the activations; and (unit, contrast, contrast) their covariances.
         """
-        vectors = [as_vector(dict(one), self.columns) for one in weights]
-        w = self.to_columns.T @ np.array(vectors, dtype=float).T  # (rank, contrast)
+        w = self._in_coordinates(weights)
         effects = w.T @ self.fitted + (w.T @ self.constant)[:, None] * self.shift
         if self.covariance is not None:
-            return effects, w.T @ self.covariance @ w
+            # residuals of a unit that the design explains are rounding, and so is what was summed of them
+            return effects, (w.T @ self.covariance @ w) * (self.innovation_variance > 0)[:, None, None]
         # sigma^2 W' (Q' V^-1 Q)^-1 W, where Q'Q is the identity for independent rows
         if not self.rho.any():
             return effects, self.innovation_variance[:, None, None] * (w.T @ w)
@@ -163,29 +186,6 @@ class RunFit:
         """Effect of a contrast and its variance, from noise between rows."""
         effects, covariance = self.effects([weights])
         return effects[0], covariance[:, 0, 0]
-
-
-def is_estimable(
-    vector: Float[np.ndarray, " regressor"],
-    to_columns: Float[np.ndarray, "regressor rank"],
-    to_coordinates: Float[np.ndarray, "rank regressor"],
-) -> bool:
-    """Whether a combination of coefficients is the same in every least-squares solution of a design.
-
-    Columns are scaled to norm 1 first, so that neither a column of tiny nor one of huge numbers decides.
-
-    Args:
-        vector: (regressor,) weights of the columns.
-        to_columns: (regressor, rank) maps coordinates to coefficients of the columns.
-        to_coordinates: (rank, regressor) maps coefficients to coordinates.
-    """
-    scale = np.linalg.norm(to_coordinates, axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    # I - X^+ X projects onto the combinations of columns that add up to 0 in every row, which no data can tell apart
-    unseen = np.eye(len(vector)) - (to_columns * scale[:, None]) @ (to_coordinates / scale)
-    unseen[np.abs(unseen) < _PROJECTION_ROUNDING] = 0.0
-    weights = vector / scale
-    return bool(np.all(np.abs(weights @ unseen) <= _ESTIMABLE_TOLERANCE * (np.abs(weights) @ np.abs(unseen))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +298,12 @@ class RunModel:
 
 
 def check_rows(design: pd.DataFrame, number: int) -> None:
-    """Refuse a run without more rows than regressors."""
+    """Refuse a run without more rows than regressors, and a design that is 0 throughout."""
+    if not design.to_numpy(float).any():
+        raise InputError(
+            f"all {design.shape[1]} columns of the design of run {number} ({', '.join(map(str, design.columns))}) are "
+            "0 in every row, so there is nothing to fit; give a column that is not 0 somewhere, or leave the run out"
+        )
     if len(design) <= design.shape[1]:
         raise InputError(
             f"run {number} has {len(design)} rows for {design.shape[1]} regressors "

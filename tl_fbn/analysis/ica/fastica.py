@@ -39,26 +39,32 @@ _MAX_SAMPLES_FOR_PAIRS = 8192  # samples that say whether two sources are mixed
 _LOGCOSH_OF_GAUSSIAN = 1.0677143880514  # E log(2 cosh x) of a standard normal x
 
 
-class _ConvergenceWarningsOff:
-    """Holds back scikit-learn's ConvergenceWarning while any thread is inside.
+class _ConvergenceHeard:
+    """Hears scikit-learn's ConvergenceWarning, which it holds back, while any thread is inside.
 
-    ``warnings.catch_warnings`` alone restores the filters of whichever thread entered last, so that with several
-    threads some warnings escape and "ignore" may stay behind. Here the first thread in sets the filter, and the last
-    one out takes it off.
+    It is all that scikit-learn says of convergence: the number of iterations is the largest one both for a fit that
+    converged in the last of them and for one that did not. ``warnings.catch_warnings`` alone restores the filters of
+    whichever thread entered last. Here the first thread in sets filter and handler, the last one out takes them off,
+    and the handler notes the thread that warned.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads_inside = 0
         self._filters = warnings.catch_warnings()
+        self._show: Any = None
+        self._here = threading.local()
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._threads_inside:
                 self._filters = warnings.catch_warnings()  # a fresh one: none can be entered twice
                 self._filters.__enter__()
-                warnings.simplefilter("ignore", ConvergenceWarning)
+                self._show = warnings.showwarning
+                warnings.simplefilter("always", ConvergenceWarning)
+                warnings.showwarning = self._hear
             self._threads_inside += 1
+        self._here.warned = False
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
@@ -66,9 +72,21 @@ class _ConvergenceWarningsOff:
             if not self._threads_inside:
                 self._filters.__exit__(None, None, None)
 
+    @property
+    def converged(self) -> bool:
+        """Whether no warning was given in this thread since it entered."""
+        return not self._here.warned
+
+    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        """What Python calls to show a warning: one of convergence is noted, others are shown as before."""
+        if issubclass(category, ConvergenceWarning):
+            self._here.warned = True
+        else:
+            self._show(message, category, *where, **options)
+
 
 # one for the process: filters of warnings belong to the process, not to a thread
-_CONVERGENCE_WARNINGS_OFF = _ConvergenceWarningsOff()
+_CONVERGENCE = _ConvergenceHeard()
 
 
 def rotate(
@@ -89,20 +107,20 @@ def rotate(
         max_iter: Number of iterations after which FastICA stops without having converged.
 
     Returns:
-        The rotation in float64, orthogonal to rounding, and True if it converged before ``max_iter`` iterations. Where
-        updates overflow it is the start, and False.
+        The rotation in float64, orthogonal to rounding, and True if it converged in at most ``max_iter`` iterations.
+        Where updates overflow it is the start, and False.
     """
     # "cube" on Gaussian data overflows: its updates vanish, and scikit-learn divides by their size
-    with _CONVERGENCE_WARNINGS_OFF, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with _CONVERGENCE, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         # data are white already; a start in their own precision, so that products of float32 data stay float32
         options: dict[str, Any] = {"whiten": False, "w_init": start.astype(white.dtype)}
         options["fun"] = {"logcosh": _logcosh, "cube": _cube}.get(fun, fun)
         try:
-            _, rotation, _, n_iter = fastica(white.T, tol=tol, max_iter=max_iter, return_n_iter=True, **options)
+            rotation = fastica(white.T, tol=tol, max_iter=max_iter, **options)[1]
         except (ValueError, np.linalg.LinAlgError):  # "cube" on Gaussian data: an update of rank zero, which overflows
             return _nearest_rotation(start), False
-    # scikit-learn tells only the number of iterations; at max_iter it has most likely not converged
-    return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), n_iter < max_iter
+        converged = _CONVERGENCE.converged
+    return _nearest_rotation(np.asarray(rotation, dtype=np.float64)), converged
 
 
 def kurtosis_start(

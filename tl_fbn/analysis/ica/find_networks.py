@@ -50,7 +50,9 @@ from tl_fbn.analysis.ica.icasso import (
 from tl_fbn.analysis.ica.membership import MembershipRule, cut
 from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 IcaMethod = Literal["spatial", "temporal", "canica"]
@@ -75,6 +77,7 @@ class NetworkOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def find_networks(
     recording: Recording,
     n_components: int,
@@ -153,8 +156,7 @@ def find_networks(
             f"find_networks decomposes a recording; got {type(recording).__name__}. "
             "Scan first, or use Recording.from_arrays"
         )
-    if n_components != int(n_components):
-        raise InputError(f"n_components={n_components} is no whole number")
+    n_components = whole_number(n_components, "n_components")
     _check_options(recording, n_components, across_layers, n_restarts, drop_first, clip)
     n_null = -(-20 // n_components) if n_null is None else n_null  # 20 noise networks: a p of .05 can be reached
     preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
@@ -282,10 +284,12 @@ def _decompose(
     bar.update()
     # Sum of squares of course times map, c the coordinates of a map in V: |U S c'|^2 = sum_k (s_k c_k)^2 in a spatial
     # analysis; in a temporal one courses are orthonormal and c holds the singular values already.
-    weight = np.square(coordinates * (reduced.singular[:n] if settings.spatial else 1.0)).sum(1)
+    weight = np.square(coordinates * (reduced.singular[:n] if settings.spatial else 1.0)).sum(1) / reduced.total
+    if reduced.shares is not None:  # maps that runs share: singular values say how well, and not how much of the data
+        weight = np.einsum("nc,cd,nd->n", coordinates, reduced.shares[:n, :n], coordinates)
     order = np.argsort(-weight, kind="stable")
     coordinates = coordinates[order]
-    explained = weight[order] / reduced.total
+    explained = weight[order]
     unit_vectors = coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
     maps = unit_vectors.astype(np.float32) @ reduced.right[:n]
     maps = (maps - maps.mean(1, keepdims=True)) / maps.std(1, keepdims=True)

@@ -43,7 +43,8 @@ def common_subspace(
 
     Returns:
         Singular triples of the stacked maps: ``right`` are the shared maps, ``singular**2`` their eigenvalues, and a
-        row of ``left`` belongs to one map of one run.
+        row of ``left`` belongs to one map of one run. The shares of the data's variance, in which loud runs count for
+        more, are beside them.
 
     Raises:
         InputError: There is one run, or nothing that runs share.
@@ -78,9 +79,13 @@ def common_subspace(
         (vectors[i * n_components : (i + 1) * n_components] / np.sqrt(values)).T.astype(np.float32) @ part
         for i, part in enumerate(parts)
     )
+    right = np.asarray(right)
     run_of = np.repeat(np.arange(len(parts)), n_components)
+    # of run r, reduced to U S R, a map v holds |S R v'|^2: with v = c V, the sum of squares of S (R V') c'
+    loads = [run.singular[:, None] * (run.right @ right.T).astype(np.float64) for run in runs]
+    shares = sum(load.T @ load for load in loads) / sum(run.total for run in runs)
     # rows of M have norm 1, so their number is the sum of squares of M
-    return Reduced(vectors, np.sqrt(values), np.asarray(right), run_of, float(len(run_of)))
+    return Reduced(vectors, np.sqrt(values), right, run_of, float(len(run_of)), np.asarray(shares))
 
 
 def _gram(parts: Sequence[Float[np.ndarray, "component unit"]]) -> Float[np.ndarray, "all all"]:

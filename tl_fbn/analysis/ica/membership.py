@@ -74,7 +74,8 @@ def cut(
         size = part if one_sided else np.abs(part)
         if threshold == "percentile":
             # a percentile of magnitudes in both cases: one-sided members are the positive ones of the two-sided
-            members[:, span] = size >= np.percentile(np.abs(part), 100 - 100 / len(maps))
+            # (0 is no magnitude to be a member by, also where most units have it)
+            members[:, span] = (size >= np.percentile(np.abs(part), 100 - 100 / len(maps))) & (size > 0)
         elif threshold == "mixture":
             in_tails = [_in_wide_gaussian(values, seed) for values in part]
             members[:, span] = np.array(in_tails) & (size > 0)

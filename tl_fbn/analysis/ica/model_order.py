@@ -11,8 +11,8 @@ Iq above .8. Where there is none, it is the candidate of highest mean Iq, and th
 truth: look at the picture, ``fbn.plot.component_choice``.
 
 Units: variances are shares of the total, Iq has none. Cost: one ICA with restarts for every candidate, and one
-reduction for every shuffle. The directions that are compared come from a random sketch that is as wide as the largest
-candidate needs, so the last ones above chance may change by one when candidates do.
+reduction for every shuffle. The directions that are compared come from a random sketch of 64 columns, or twice as many
+until one of them is no longer above chance, up to 256: how many are does not depend on candidates below that.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ from tl_fbn.analysis.ica.find_networks import IcaMethod, find_networks
 from tl_fbn.analysis.ica.reduction import Preparation, Standardize, reduce_recording
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
 
 _STABLE_IQ = 0.8  # Iq above which a network counts as stable
 _MIN_SHARE_STABLE = 0.75  # of the networks of a candidate, for it to be proposed
+_N_DIRECTIONS = 64  # whose variances are compared first
+_MOST_DIRECTIONS = 256  # beyond which only a larger candidate makes it worth while to look
+_BEYOND = 10  # directions that are kept beyond the largest candidate
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +71,7 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
     @property
     def n_above_chance(self) -> int:
         """Number of leading directions with more variance than the same direction of every shuffle."""
-        above = self.variance > self.shuffled.max(0)
-        return int(len(above) if above.all() else above.argmin())  # argmin: the first direction that is not above
+        return _n_above(self.variance, self.shuffled)
 
     @property
     def proposal(self) -> int:
@@ -131,6 +134,7 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
         return html_table(repr(self), tuple(self.table), rows)
 
 
+@checked
 def choose_components(
     recording: Recording,
     candidates: Sequence[int],
@@ -203,10 +207,33 @@ def choose_components(
         "preparation": preparation,
         "seed": seed,
     }
-    # parallel analysis: variances of the data's directions, then those of every shuffle
-    found = [reduce_recording(recording, tried[-1], **shared)]
-    found += [reduce_recording(recording, tried[-1], shuffle=seed + i, **shared) for i in range(n_null)]
-    size = min(len(one.singular) for one in found)  # directions that all of them have
-    shares = np.array([np.square(one.singular[:size]) / one.total for one in found])  # of variance: s^2 / total
+    shares = _shares_of_variance(recording, n_null, max(_MOST_DIRECTIONS, tried[-1] + _BEYOND), shared)
+    # those that are asked about are kept, and all that are above chance, with the first that is not
+    size = max(tried[-1] + _BEYOND, _n_above(shares[0], shares[1:]) + 1)
+    shares = shares[:, :size]
     about = {**recording.provenance, "method": method, "seed": seed, "n_restarts": n_restarts}
     return ComponentChoice(table, shares[0], shares[1:], about)
+
+
+def _shares_of_variance(
+    recording: Recording, n_null: int, most: int, shared: Mapping[str, Any]
+) -> Float[np.ndarray, "data component"]:
+    """Shares of variance of the leading directions of the data, then of every shuffle, as far as chance reaches."""
+    n = _N_DIRECTIONS
+    while True:
+        found = [
+            reduce_recording(recording, 1, n_extra=n - 1, shuffle=shuffle, **shared)
+            for shuffle in (None, *(shared["seed"] + i for i in range(n_null)))
+        ]
+        size = min(len(one.singular) for one in found)  # directions that all of them have
+        shares = np.array([np.square(one.singular[:size]) / one.total for one in found])  # of variance: s^2 / total
+        # all above chance: there may be more, unless the data have no more directions
+        if size < n or n == most or _n_above(shares[0], shares[1:]) < size:
+            return shares
+        n = min(2 * n, most)
+
+
+def _n_above(variance: Float[np.ndarray, " component"], shuffled: Float[np.ndarray, "shuffle component"]) -> int:
+    """Number of leading directions with more variance than the same direction of every shuffle."""
+    above = variance > shuffled.max(0)
+    return int(len(above) if above.all() else above.argmin())  # argmin: the first direction that is not above

@@ -31,13 +31,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
+from tl_fbn.acquisition.recording.stored_tensors import StoredTensor, opened, place_of_layer
 from tl_fbn.analysis.parallel import each, summed
 from tl_fbn.analysis.unit_blocks import hand_back
 from tl_fbn.errors import InputError
@@ -45,6 +47,7 @@ from tl_fbn.errors import InputError
 Standardize = bool | Literal["robust"]
 _BLOCK_BYTES = 64 << 20  # float32 activations of one block of units, all rows
 _MAX_MEAN_IN_SPREADS = 30.0  # means beyond so many spreads are taken off before a product
+_RUNS_HELD_OPEN = 64  # of more runs no file is held open: a process may have 256 or 1,024
 _EXTRA_COMPONENTS = 10  # found beside those asked for: a wider sketch is more exact (Halko et al. advise 5 to 10)
 
 
@@ -80,6 +83,8 @@ class Reduced:
         right: (component, unit) maps, orthonormal, in float32; centred over units where the analysis is spatial.
         run_of: (row,) number of the run that each row is of.
         total: Sum of squares of the centred matrix; ``singular**2 / total`` are shares of variance.
+        shares: (component, component) where singular values are not of the data: the share of the data's variance that
+            a map with coordinates c of norm 1 holds is ``c @ shares @ c``. None where they are.
     """
 
     left: Float[np.ndarray, "row component"]
@@ -87,6 +92,7 @@ class Reduced:
     right: Float[np.ndarray, "component unit"]
     run_of: Int[np.ndarray, " row"]
     total: float
+    shares: Float[np.ndarray, "component component"] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -114,19 +120,21 @@ def reduce_recording(
     preparation: Preparation,
     seed: int,
     n_iter: int = 1,
+    n_extra: int = _EXTRA_COMPONENTS,
     runs: Sequence[int] | None = None,
     shuffle: int | None = None,
 ) -> Reduced:
-    """The leading singular triples of a recording: those asked for, and ten more where there are any.
+    """The leading singular triples of a recording: those asked for, and some more where there are any.
 
     Args:
         recording: Activations of one site.
-        n_components: Number of components that are needed; ten more are kept, as far as there are any.
+        n_components: Number of components that are needed.
         layers: Numbers of the layers that are decomposed, in the order in which the maps hold them.
         spatial: Whether every row is centred over units too.
         preparation: What is done to the activations first.
         seed: Seed of the random sketch; the same seed gives the same components.
         n_iter: Number of refinements of the sketch; each reads the recording once more.
+        n_extra: Number of components that are kept beside those needed, as far as there are any.
         runs: Numbers of the runs that are decomposed; None for all of them.
         shuffle: Seed of a shuffle: every unit's course is rotated in time by an amount of its own within each run, so
             that units keep their spread and autocorrelation and lose each other. None leaves courses as they are.
@@ -147,10 +155,13 @@ def reduce_recording(
             f"there are {n_rows} rows of {len(numbers)} runs and {n_units} units. "
             "Record more, or ask for fewer networks"
         )
-    size = min(n_components + _EXTRA_COMPONENTS, possible)  # L, columns of the sketch
+    size = min(n_components + n_extra, possible)  # L, columns of the sketch
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
-    parts = [_Layer([run.layers[layer] for run in chosen], layer, masks, preparation, shuffle) for layer in layers]
+    parts = [
+        _Layer([place_of_layer(run.layers, layer) for run in chosen], layer, masks, preparation, shuffle)
+        for layer in layers
+    ]
     means = _RunMeans(run_of)
     work = n_rows * n_units
     # Below, X is as it lies in the layers; H takes run means off, and m = H X 1 / n_units is the mean of every row of
@@ -204,9 +215,13 @@ def reduce_recording(
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it."""
+    """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it.
 
-    arrays: Sequence[np.ndarray | HalfArray]
+    Of runs on disk it holds the places, which are mapped for the time of a read: a recording may have more runs than a
+    process may hold files open.
+    """
+
+    arrays: Sequence[np.ndarray | HalfArray | StoredTensor]
     layer: int
     kept: Sequence[Bool[np.ndarray, " _"]]
     preparation: Preparation
@@ -220,16 +235,28 @@ class _Layer:
         n_rows = sum(int(kept.sum()) for kept in self.kept)
         n_units = self.arrays[0].shape[1]
         step = max(64, _BLOCK_BYTES // (4 * max(n_rows, 1)))
+        # few runs are mapped once, and their blocks are views; of many each is mapped for its own part of a block
+        few = len(self.arrays) <= _RUNS_HELD_OPEN
+        arrays: Sequence[Any] = [opened(array) for array in self.arrays] if few else self.arrays
+        shifts = self._shifts(n_units)
         for first in range(0, n_units, step):
             units = slice(first, min(first + step, n_units))
-            values = [_rows(array, kept, units) for array, kept in zip(self.arrays, self.kept, strict=True)]
-            if self.shuffle is not None:
-                # seeded by the place of the block, so that every pass sees the same shuffle
-                rng = np.random.default_rng([self.shuffle, self.layer, first])
-                values = [_rotated(part, rng) for part in values]
+            values = [
+                _rows(opened(array), kept, units, copied=not few) for array, kept in zip(arrays, self.kept, strict=True)
+            ]
+            if shifts is not None:
+                values = [_rotated(part, by[units]) for part, by in zip(values, shifts, strict=True)]
             yield self._prepared(values)
-        for array in self.arrays:
+        for array in arrays if few else ():
             hand_back(array)
+
+    def _shifts(self, n_units: int) -> list[Int[np.ndarray, " unit"]] | None:
+        """For each run by how many rows the course of every unit is rotated; None where nothing is shuffled."""
+        if self.shuffle is None:
+            return None
+        # drawn for the layer as a whole, so that neither passes nor the size of blocks change them
+        rng = np.random.default_rng([self.shuffle, self.layer, 0])
+        return [rng.integers(max(int(kept.sum()), 1), size=n_units) for kept in self.kept]
 
     def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
         preparation = self.preparation
@@ -265,16 +292,18 @@ class _RunMeans:
         return out
 
 
-def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: slice) -> np.ndarray:
+def _rows(array: np.ndarray | HalfArray, kept: Bool[np.ndarray, " row"], units: slice, *, copied: bool) -> np.ndarray:
     values = np.asarray(array[:, units], dtype=np.float32)
+    if copied and place_of(values):
+        values = np.array(values)  # a view of a map would hold its file open
     return values if kept.all() else values[kept]  # a mask always copies, which whole runs need not
 
 
-def _rotated(values: Float[np.ndarray, "row unit"], rng: np.random.Generator) -> Float[np.ndarray, "row unit"]:
+def _rotated(values: Float[np.ndarray, "row unit"], shift: Int[np.ndarray, " unit"]) -> Float[np.ndarray, "row unit"]:
     """Every column rotated in time by an amount of its own."""
     n = len(values)
     # row t of unit u becomes row (t + shift of u) modulo n
-    return np.take_along_axis(values, (np.arange(n)[:, None] + rng.integers(n, size=values.shape[1])) % n, 0)
+    return np.take_along_axis(values, (np.arange(n)[:, None] + shift) % max(n, 1), 0)
 
 
 def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:

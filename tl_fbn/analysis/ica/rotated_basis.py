@@ -19,8 +19,10 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.fastica import random_start
+from tl_fbn.signatures import checked
 
 
+@checked
 def rotated_basis(recording: Recording, *, seed: int) -> Recording:
     """A copy of a recording, in memory, whose units are random directions of their layer.
 

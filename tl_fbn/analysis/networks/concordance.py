@@ -27,14 +27,17 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, rows_of_norm_one, shuffle_within_layers
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 from tl_fbn.units.prose import P_FORMULA
 from tl_fbn.units.result import TableResult
+from tl_fbn.units.ties import without_infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ class Concordance(TableResult, step="comparison", picture="concordance"):
         )
 
 
+@checked
 def concordance(
     maps: Mapping[str, UnitMap | Atlas], *, seed: int, top: float = 0.05, n_null: int = 1000
 ) -> Concordance:
@@ -100,7 +104,9 @@ def concordance(
 
     Args:
         maps: Name to map, at least two in one space. An atlas takes part with the one of its networks that correlates
-            best with the other map, and the null chooses the best of as many.
+            best with the other map, and the null chooses the best of as many. Units without a value (NaN) in either
+            map are left out of a correlation and of the network of their map; an infinite value counts as the largest
+            finite one.
         seed: Seed of the shuffles; the same seed gives the same p.
         top: Share of units, between 0 and 1, that makes the network of a map for Dice: those with the largest
             \\|values\\| of signed maps (:attr:`tl_fbn.UnitMap.signed`), with the largest values of others. Networks of
@@ -112,8 +118,10 @@ def concordance(
         One line a pair; :class:`Concordance` says which columns.
 
     Raises:
-        InputError: Fewer than two maps, or maps in different spaces.
+        InputError: Fewer than two maps, maps in different spaces, fewer units with a value than the share asks for, or
+            two maps without a unit that has a value in both.
     """
+    share(top, "top")
     if len(maps) < 2:
         raise InputError(f"concordance compares at least two maps; got {len(maps)}")
     sources = {name: _MapsOfMethod.from_map_or_atlas(source, top) for name, source in maps.items()}
@@ -123,17 +131,24 @@ def concordance(
     rng = np.random.default_rng(seed)
     lines = []
     for (name_a, a), (name_b, b) in combinations(sources.items(), 2):
+        # over units that have a value in all of these maps
+        known = a.known & b.known
+        if not known.any():
+            raise InputError(f"no unit has a value both in {name_a!r} and in {name_b!r}; compare other maps")
+        widths = np.bincount(spaces[0].layer_of[known], minlength=spaces[0].n_layers)
+        compared = UnitSpace("compared", tuple(widths.tolist()))
         # rows are centred and of norm 1, so that their products are Pearson's correlations: (map of a, map of b)
-        r = a.values @ b.values.T
+        rows_a, rows_b = (rows_of_norm_one(one.values[:, known]) for one in (a, b))
+        r = rows_a @ rows_b.T
         best = np.unravel_index(np.abs(r).argmax(), r.shape)
         observed = float(r[best])
         n_as_extreme = 0
         # shuffling either side gives the same null: the side with fewer maps is cheaper to copy
-        few, many = (a, b) if len(a.values) <= len(b.values) else (b, a)
+        few, many = (rows_a, rows_b) if len(rows_a) <= len(rows_b) else (rows_b, rows_a)
         for _ in range(n_null):
-            shuffled = few.values[:, shuffle_within_layers(spaces[0], rng)]
+            shuffled = few[:, shuffle_within_layers(compared, rng)]
             # the best pair of each shuffle, as the observed one is; 1e-9 lets a shuffle that changes nothing count
-            n_as_extreme += int(np.abs(shuffled @ many.values.T).max() >= abs(observed) * (1 - 1e-9))
+            n_as_extreme += int(np.abs(shuffled @ many.T).max() >= abs(observed) * (1 - 1e-9))
         pair = a.networks[best[0]], b.networks[best[1]]
         # Dice, its expectation and its p are exact: the sampled null of the overlap is not looked at
         strongest = overlap(*pair, seed=seed, n_null=1)
@@ -157,7 +172,7 @@ def concordance(
 
 @dataclass(frozen=True, eq=False)
 class _MapsOfMethod:
-    """The maps of one method (one, or those of an atlas), each centred and of norm 1, and the network of each."""
+    """The maps of one method (one, or those of an atlas), and the network of each."""
 
     space: UnitSpace
     values: Float[np.ndarray, "map unit"]
@@ -166,8 +181,10 @@ class _MapsOfMethod:
     @classmethod
     def from_map_or_atlas(cls, source: UnitMap | Atlas, top: float) -> _MapsOfMethod:
         if isinstance(source, UnitMap):
-            # a unit without a value (NaN: it never varies) counts as 0, for the correlation and for the network
-            values = np.nan_to_num(source.values.astype(float))
-            clean = UnitMap(source.space, values, source.kind, source.provenance)
-            return cls(source.space, rows_of_norm_one(values[None]), [clean.top(top, two_sided=None)])
+            return cls(source.space, without_infinity(source.values)[None], [source.top(top, two_sided=None)])
         return cls(source.space, atlas_rows(source), list(source.values()))
+
+    @property
+    def known(self) -> Bool[np.ndarray, " unit"]:
+        """(unit,) True for units that have a value (NaN is none: the unit never varies, or a score rules it out)."""
+        return np.asarray(~np.isnan(self.values).any(0))

@@ -18,10 +18,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 from tl_fbn.units.space import pooled_prompts
 
 
+@checked
 def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
     """The smallest value over maps, unit by unit (the minimum-statistic conjunction of Nichols et al. 2005).
 

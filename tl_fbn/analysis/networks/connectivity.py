@@ -39,6 +39,7 @@ from sklearn.covariance import ledoit_wolf
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.time_courses import CourseMethod, time_courses
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, html_table
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result
@@ -158,6 +159,7 @@ class SlidingConnectivity(Result, step="comparison"):
         return f"SlidingConnectivity ({self.kind}) of {len(self.names)} networks in {len(self.windows)} windows"
 
 
+@checked
 def connectivity(
     recording: Recording,
     atlas: Atlas,
@@ -204,6 +206,7 @@ def connectivity(
     return Connectivity(tuple(atlas), kind, _correlations(runs, kind), low, high, about)
 
 
+@checked
 def sliding_connectivity(
     recording: Recording,
     atlas: Atlas,

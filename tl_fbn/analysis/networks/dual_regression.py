@@ -32,7 +32,9 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.networks.time_courses import time_courses
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.arguments import whole_number
+from tl_fbn.errors import InputError, InputIndexError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, UnitMap, UnitSpace, html_table
 from tl_fbn.units.result import Result
 
@@ -79,7 +81,12 @@ class SampleMaps(Result, step="comparison"):
 
         Args:
             sample: Number of the sample, from 0.
+
+        Raises:
+            InputIndexError: There is no such sample.
         """
+        if not -len(self.maps) <= whole_number(sample, "sample") < len(self.maps):
+            raise InputIndexError(f"sample {sample} is not among these maps; samples: 0 to {len(self.maps) - 1}")
         maps = self.maps[sample]
         # a map that is constant over units stays 0
         z = (maps - maps.mean(1, keepdims=True)) / np.where(maps.std(1) > 0, maps.std(1), 1.0)[:, None]
@@ -113,6 +120,7 @@ class SampleMaps(Result, step="comparison"):
         )
 
 
+@checked
 def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "run") -> SampleMaps:
     """The maps of an atlas in every sample of a recording.
 

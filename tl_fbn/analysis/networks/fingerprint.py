@@ -10,8 +10,8 @@ of a network is the mean of its members. For network i of the first model and ne
     correlation(i, j) = | mean over texts of Spearman's rho of their courses in the text |
 
 The absolute value is taken because the sign of an ICA network is a convention. The *score* is the mean correlation over
-the best one-to-one pairing of networks (as many pairs as the model with fewer networks has). It depends neither on the
-order of neurons nor on the scale of activations.
+the best one-to-one pairing of networks (as many pairs as the model with fewer networks has that vary in some text). It
+depends neither on the order of neurons nor on the scale of activations.
 
 Where tokenizers differ, courses are aligned by characters: a token of the first model's text is compared with the
 token of the second's that holds its last character. (The notebook this follows cuts the longer text to the length of
@@ -46,6 +46,7 @@ from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
 from tl_fbn.analysis.networks.dual_regression import samples_of
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, html_table
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import Result
@@ -84,13 +85,17 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
 
     @property
     def score(self) -> float:
-        """Mean correlation over the best one-to-one pairing of networks, at most 1."""
+        """Mean correlation over the best one-to-one pairing of networks, at most 1; NaN where none has a correlation.
+
+        A pair of which one course never varies has no correlation, and is left out of the mean.
+        """
         return _score(self.correlation)
 
     @property
     def best(self) -> float:
         """The largest correlation of any two networks, which is the number that the paper reports."""
-        return float(np.nanmax(self.correlation))
+        known = self.correlation[~np.isnan(self.correlation)]
+        return float(known.max()) if known.size else float("nan")
 
     @property
     def n_above(self) -> int:
@@ -101,9 +106,12 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
     def p(self) -> float:
         """Share of draws of mismatched texts with a score as high, the observed one among them.
 
-        It tells whether both models follow the text, not whether they are relatives.
+        It tells whether both models follow the text, not whether they are relatives. NaN where there is no score; a
+        draw without a score counts as one as high.
         """
-        return float((1 + (self.null >= self.score).sum()) / (1 + len(self.null)))
+        if np.isnan(self.score):
+            return float("nan")
+        return float((1 + (~(self.null < self.score)).sum()) / (1 + len(self.null)))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a pair of the best one-to-one pairing, best first: a and b (networks), correlation."""
@@ -135,6 +143,7 @@ class Fingerprint(Result, step="comparison", picture="fingerprint"):
         return html_table(repr(self), ("a", "b", "correlation"), rows)
 
 
+@checked
 def fingerprint(
     first: Recording,
     second: Recording,
@@ -190,7 +199,7 @@ def fingerprint(
         )
     pairs = [_aligned_courses(a, b, number) for number, (a, b) in enumerate(zip(*sides, strict=True))]
     # the mean over texts first, then the absolute value: a pair whose sign changes from text to text is no pair
-    correlation = np.abs(np.nanmean([_spearman(a, b) for a, b in pairs], axis=0))
+    correlation = np.abs(_mean_over_texts([_spearman(a, b) for a, b in pairs]))
     rng = np.random.default_rng(seed)
     null = []
     courses = [[course for course, _ in side] for side in sides]
@@ -202,12 +211,13 @@ def fingerprint(
             # different texts have no tokens in common to align by: both are cut to the length of the shorter
             n = min(len(a), len(b))
             drawn.append(_spearman(a[:n], b[:n]))
-        null.append(_score(np.abs(np.nanmean(drawn, axis=0))))
+        null.append(_score(np.abs(_mean_over_texts(drawn))))
     about = {"first": first.provenance, "second": second.provenance, "n_components": n_components, "seed": seed}
     names = tuple(_networks_with_members(atlases[0])), tuple(_networks_with_members(atlases[1]))
     return Fingerprint(names, correlation, np.array(null), len(pairs), about)
 
 
+@checked
 def calibrate_fingerprint(related: Sequence[float], unrelated: Sequence[float]) -> dict[str, float]:
     """A threshold of the score, and how often it errs on pairs that are known to be related or not.
 
@@ -315,18 +325,29 @@ def _spearman(
     return x.T @ y
 
 
+def _mean_over_texts(
+    correlations: Sequence[Float[np.ndarray, "first second"]],
+) -> Float[np.ndarray, "first second"]:
+    """Mean over the texts in which both courses vary; NaN where there is none."""
+    stacked = np.array(correlations)
+    counts = (~np.isnan(stacked)).sum(0)
+    return np.where(counts > 0, np.nansum(stacked, axis=0) / np.maximum(counts, 1), np.nan)
+
+
 def _score(correlation: Float[np.ndarray, "first second"]) -> float:
-    """Mean correlation of the best one-to-one pairing."""
+    """Mean correlation of the best one-to-one pairing, over pairs that have one; NaN where none has."""
     _, _, best = _best_pairing(correlation)
-    return float(best.mean())
+    known = best[~np.isnan(best)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _best_pairing(correlation: Float[np.ndarray, "first second"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, columns and correlations of the best one-to-one pairing; a course that never varies pairs last."""
+    # -1 is below every correlation, so that the sum is largest with as few such pairs as can be
     known = np.nan_to_num(correlation, nan=-1.0)
     # the Hungarian algorithm finds the pairing with the smallest sum, here of negative correlations
     rows, columns = linear_sum_assignment(-known)
-    return rows, columns, known[rows, columns]
+    return rows, columns, correlation[rows, columns]
 
 
 def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:

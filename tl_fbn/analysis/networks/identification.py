@@ -47,11 +47,14 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, pooled_prompts
+from tl_fbn.units.ties import without_infinity
 
 IdentificationMethod = Literal["correlation", "dice", "activation"]
 
@@ -141,6 +144,7 @@ class Identification(Result, step="comparison", picture="confusion_matrix", rena
         return html_table(repr(self), ("true", *self.tasks), rows)
 
 
+@checked
 def identify_task(
     recordings: Mapping[str, Recording],
     *,
@@ -193,6 +197,7 @@ def identify_task(
         InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, a task without
             its network or condition, or prompts that are on both sides of a comparison.
     """
+    share(top, "top")
     one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
         raise InputError(f"identify_task tells tasks apart; got {len(recordings)}")
@@ -201,6 +206,7 @@ def identify_task(
     space = next(iter(recordings.values())).space
     prompts = {task: [_prompts(run) for run in recordings[task]] for task in tasks}
     n_folds = max(map(len, maps.values()))
+    rng = np.random.default_rng(seed)
     # for every fold the (true, predicted) task of its runs, as numbers of tasks
     predicted_by_fold: list[list[tuple[int, int]]] = []
     templates: np.ndarray | None = None
@@ -224,7 +230,7 @@ def identify_task(
         fresh = np.array([maps[task][fold] for _, task in present])
         # only maps learnt here are on the scale of the run's map, so that their mean can be taken off it
         likeness = likeness_of_maps(fresh, learnt, method, top, members, centre=templates is None)
-        predictions = likeness.argmax(1)  # the task whose map is most alike, for each run
+        predictions = [_most_alike(row, rng) for row in likeness]  # a task for each run
         predicted_by_fold.append(
             [(true, int(predicted)) for (true, _), predicted in zip(present, predictions, strict=True)]
         )
@@ -232,7 +238,6 @@ def identify_task(
     for pairs in predicted_by_fold:
         for true, predicted in pairs:
             table[true, predicted] += 1
-    rng = np.random.default_rng(seed)
     n_as_good = sum(_shuffled_hits(predicted_by_fold, rng) >= np.trace(table) for _ in range(n_permutations))
     about = {**origins(recordings), "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
     return Identification(tasks, table, method, (1 + n_as_good) / (1 + n_permutations), n_permutations, about)
@@ -251,6 +256,12 @@ def origins(recordings: Mapping[str, Recording]) -> dict[str, Any]:
     sources = {task: recording.provenance for task, recording in recordings.items()}
     keys = {task: source["recording"] for task, source in sources.items()}
     return {"recordings": keys, **pooled_prompts(sources.values())}
+
+
+def _most_alike(likeness: Float[np.ndarray, " task"], rng: np.random.Generator) -> int:
+    """The task whose map is most alike; of several that are equally so, one that is drawn."""
+    best = np.flatnonzero(likeness == likeness.max())
+    return int(best[0] if len(best) == 1 else rng.choice(best))
 
 
 def _shuffled_hits(predicted_by_fold: list[list[tuple[int, int]]], rng: np.random.Generator) -> int:
@@ -274,7 +285,8 @@ def run_maps(
         progress: Show a bar where it takes longer than some seconds.
 
     Returns:
-        Task to (run, unit) t; 0 for a unit that never varies.
+        Task to (run, unit) t; 0 for a unit that never varies, and the largest finite magnitude of the run for one whose
+        t is infinite.
 
     Raises:
         InputError: Recordings of different units, or a task that is no condition of its recording and has no contrast.
@@ -289,7 +301,9 @@ def run_maps(
         # runs are fitted by themselves and only combined in a contrast: each becomes a fit of one run
         fits = [GLMFit(fit.space, (run,), fit.noise, (x,), {}) for run, x in zip(fit.runs, fit.designs, strict=True)]
         # one run is one observation at the level of runs, which gives no t: rows are taken as observations
-        maps[task] = np.array([np.nan_to_num(one.contrast(expression, level="token").t.values) for one in fits])
+        ts = [one.contrast(expression, level="token").t.values for one in fits]
+        # infinite for a unit that the design explains without error: finite, or it would be all of a correlation
+        maps[task] = np.array([np.nan_to_num(without_infinity(t)) for t in ts])
     return maps
 
 
@@ -329,7 +343,10 @@ def _maps_from_elsewhere(
         if isinstance(source, Network):  # a member whose sign is not known counts as one that rises with the task
             learnt.append(source.members * np.where(source.signs < 0, -1, 1))
         else:
-            learnt.append(np.nan_to_num(source.values))
+            # a unit that a score rules out has none: 0 where scores are signed, else the lowest there is
+            values = without_infinity(source.values)
+            lowest = 0.0 if source.signed or np.isnan(values).all() else float(np.nanmin(values))
+            learnt.append(np.nan_to_num(values, nan=lowest))
     return np.array(learnt, dtype=float)
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from tl_fbn.units.unit_map import top_mask
+from tl_fbn.units import top_mask
 
 
 def likeness_of_maps(

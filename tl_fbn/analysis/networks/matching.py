@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.shuffles import atlas_rows, shuffle_within_layers
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 from tl_fbn.units.result import TableResult
 
@@ -59,6 +60,7 @@ class Matching(TableResult, step="comparison"):
         return f"Matching of {len(self)} pairs of networks: {found} more alike than by chance (p < .05, corrected)"
 
 
+@checked
 def match_networks(a: Atlas, b: Atlas, *, seed: int, n_null: int = 200) -> Matching:
     """Pair the networks of two atlases one to one, by the correlation of their maps.
 

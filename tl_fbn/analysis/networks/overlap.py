@@ -24,6 +24,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
 from tl_fbn.units.result import Result
@@ -106,6 +107,7 @@ class Overlap(Result, step="comparison"):
         return html_table(repr(self), tuple(self.to_dataframe().columns), [tuple(row)])
 
 
+@checked
 def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap:
     """Compare two networks with each other, and their overlap with layer-matched chance.
 

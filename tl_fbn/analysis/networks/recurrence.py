@@ -43,6 +43,7 @@ from tl_fbn.analysis.ica.find_networks import find_networks
 from tl_fbn.analysis.networks.dual_regression import Samples, dual_regression, samples_of
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.errors import InputError, InputTypeError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, html_table
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
 from tl_fbn.units.result import Result
@@ -128,6 +129,7 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
         return html_table(repr(self), ("network", "count", "samples", "by chance", "p"), rows)
 
 
+@checked
 def recurrence(
     recording: Recording | Atlas,
     atlas: Atlas | Recording,

@@ -31,7 +31,9 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.identification import origins, run_maps
+from tl_fbn.arguments import share
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units import top_mask
 from tl_fbn.units.result import TableResult
 
@@ -62,6 +64,7 @@ class Reliability(TableResult, step="comparison"):
         return f"Reliability of {len(self)} tasks: ICC(2,1) {icc.min():.2f} to {icc.max():.2f}"
 
 
+@checked
 def reliability(
     recordings: Mapping[str, Recording],
     *,
@@ -87,7 +90,10 @@ def reliability(
         InputError: A task with fewer than two runs, recordings of different units, or a task that is no condition of
             its recording and has no contrast.
     """
+    share(top, "top")
     maps = run_maps(recordings, contrasts)
+    if not maps:
+        raise InputError("reliability compares runs of at least one task; got no recording")
     if short := [task for task, runs in maps.items() if len(runs) < 2]:
         raise InputError(f"reliability compares runs of one task; {', '.join(short)} has fewer than two")
     # maps of all tasks below each other, (map, unit), and the number of the task that each is of
@@ -95,7 +101,8 @@ def reliability(
     stacked = np.concatenate(list(maps.values()))
     r = np.corrcoef(stacked)
     n = max(1, int(top * stacked.shape[1]))
-    masks = np.array([top_mask(one, n) for one in stacked], dtype=float)
+    layers = next(iter(recordings.values())).space.layer_of
+    masks = np.array([top_mask(one, n, layers=layers) for one in stacked], dtype=float)
     dice = masks @ masks.T / n  # 2 |A and B| / (|A| + |B|), where all networks have n units
     lines = []
     for i, (task, runs) in enumerate(maps.items()):

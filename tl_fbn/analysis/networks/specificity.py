@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap
 from tl_fbn.units.result import TableResult
 from tl_fbn.units.space import pooled_origins
@@ -32,6 +33,7 @@ from tl_fbn.units.space import pooled_origins
 Specificity = Literal["difference", "z", "least"]
 
 
+@checked
 def specific_scores(
     scores: Mapping[str, UnitMap], how: Specificity = "difference", *, normalize: bool = True
 ) -> dict[str, UnitMap]:
@@ -72,7 +74,10 @@ def specific_scores(
         # also computed where maps stay as they are: an empty one is an error either way
         scale = float(np.nanmean(np.abs(one.values)))
         if not np.isfinite(scale) or scale == 0:
-            raise InputError(f"the map of {name!r} has no finite value other than 0; there is nothing to contrast")
+            raise InputError(
+                f"the map of {name!r} has infinite values, or none other than 0, so that it cannot be scaled; leave it "
+                "out, or give it finite values"
+            )
         values.append(one.values / scale if normalize else one.values)
     stacked = np.array(values)  # (task, unit)
     found = {}
@@ -93,6 +98,7 @@ def specific_scores(
     return found
 
 
+@checked
 def task_unique(networks: Mapping[str, Network]) -> Atlas:
     """The units of each network that no other of them has.
 
@@ -120,6 +126,7 @@ def task_unique(networks: Mapping[str, Network]) -> Atlas:
     return Atlas.from_networks(unique)
 
 
+@checked
 def shared_core(networks: Mapping[str, Network], *, at_least: int | None = None) -> Network:
     """The units that all networks have, or at least some number of them.
 
@@ -181,6 +188,7 @@ class Multiplicity(TableResult, step="comparison"):
         )
 
 
+@checked
 def multiplicity(networks: Mapping[str, Network]) -> Multiplicity:
     """How many units are in exactly 0, 1, 2, ... of the networks, and how many would be by chance.
 

@@ -33,12 +33,14 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
 
 CourseMethod = Literal["mean", "regression"]
 SITE = "networks"
 
 
+@checked
 def time_courses(
     recording: Recording, networks: Mapping[str, Network] | Network, *, how: CourseMethod = "mean", signed: bool = True
 ) -> Recording:

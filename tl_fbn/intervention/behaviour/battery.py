@@ -6,7 +6,8 @@ A battery is a set of named tasks of three kinds (:mod:`.tasks`); one table hold
   is the most probable one given the true tokens before it, which equals exact match under greedy decoding. Where
   several answers are accepted, any of them will do.
 - ``"choice"``  alternatives, the first of which is right (such as BLiMP's minimal pairs). ``exact_match`` says whether
-  the right one has the highest log-likelihood, summed over its tokens; a tie counts as wrong.
+  the right one has the highest log-likelihood, summed over its tokens; a tie counts as wrong. Longer alternatives lose
+  by their length, so the same is said per token and per character (acc_norm of the lm-evaluation-harness) beside it.
 - ``"text"``    a passage. It has a ``log_likelihood`` and a ``perplexity``, and no exact match.
 
 ``log_likelihood`` is the mean over items of the mean log-probability of a scored token, in nats. Scored are the tokens
@@ -24,31 +25,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.chat_template import Layouts, as_chat
-from tl_fbn.acquisition.model.forward_context import declared
+from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
+from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
-from tl_fbn.errors import InputError
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
+from tl_fbn.errors import InputError, visible
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
+from tl_fbn.intervention.behaviour.item_digests import task_digests
 from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
-from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_item, item_digests
-from tl_fbn.intervention.behaviour.output_checks import monitor
+from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks, with_delimiter
+from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, tokenizer_state
+from tl_fbn.intervention.behaviour.output_checks import score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
 from tl_fbn.intervention.behaviour.tasks import Text as Text
+from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, score_sequences
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Battery:
     """Named tasks, each with items that have right answers.
@@ -62,9 +67,12 @@ class Battery:
 
     Args:
         tasks: Name to task; ``from_pairs``, ``from_choices``, ``from_texts``, ``from_chats``, ``from_jsonl`` make them.
+        prepend_bos: Whether a beginning-of-text token is put before items that are strings; None does as the host
+            does (``model.cfg.default_prepend_bos``).
     """
 
     tasks: Mapping[str, Task]
+    prepend_bos: bool | None = field(default=None, kw_only=True)
     # what was computed last, as [what it depends on, ..., value]; lists, which a frozen dataclass can refill
     _sequence_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
     _digest_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
@@ -74,45 +82,53 @@ class Battery:
             raise InputError("a battery needs at least one task; got none")
 
     @classmethod
-    def from_pairs(cls, tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]]) -> Battery:
+    @checked
+    def from_pairs(
+        cls,
+        tasks: Mapping[str, Sequence[tuple[Text, Text | list[Text]]]],
+        *,
+        delimiter: str | None = None,
+        prepend_bos: bool | None = None,
+    ) -> Battery:
         """A battery of prompts that each have one right answer, or a list of answers any of which will do.
+
+        Prompt and answer are scored as they are given, with one space between them where the prompt ends in a letter,
+        a digit or a closing mark and neither brings white space:
 
         >>> fbn.Battery.from_pairs({"say": [("a b", "c"), ("b a", "d")]}).tasks["say"].chance
         0.5
 
         Args:
             tasks: Name to pairs of a prompt and its answer or list of answers, as strings or as tuples of token ids.
+            delimiter: What stands between prompt and answer, both strings, whatever they are; None for that one space.
+            prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
 
         Raises:
-            InputError: A prompt without an answer, or a prompt or answer that is neither string nor token ids.
+            InputError: A prompt without an answer, or either is neither string nor token ids.
         """
-        made = {}
-        for name, pairs in tasks.items():
-            # an answer that is given twice counts once
-            items = [BatteryItem(p, tuple(dict.fromkeys(a)) if isinstance(a, list) else (a,)) for p, a in pairs]
-            if any(not item.alternatives for item in items):
-                raise InputError(f"task {name!r} has a prompt without an answer; give at least one answer each")
-            if any(not isinstance(one, (str, tuple)) for item in items for one in (item.prompt, *item.alternatives)):
-                raise InputError(
-                    f"task {name!r} has prompts or answers that are neither strings nor tuples of token ids"
-                )
-            made[name] = Task(name, "answer", tuple(items))
-        return cls(made)
+        return cls(pair_tasks(tasks, delimiter), prepend_bos=prepend_bos)
 
     @classmethod
-    def from_texts(cls, tasks: Mapping[str, Sequence[Text]]) -> Battery:
+    @checked
+    def from_texts(cls, tasks: Mapping[str, Sequence[Text]], *, prepend_bos: bool | None = None) -> Battery:
         """A battery of passages, measured by their log-likelihood and perplexity.
 
         Args:
-            tasks: Name to passages, as strings or as tuples of token ids.
+            tasks: Name to passages, as strings or token ids.
+            prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
         """
-        made = {
-            name: Task(name, "text", tuple(BatteryItem("", (text,)) for text in texts)) for name, texts in tasks.items()
-        }
-        return cls(made)
+        return cls(text_tasks(tasks), prepend_bos=prepend_bos)
 
     @classmethod
-    def from_chats(cls, tasks: Mapping[str, Sequence[Any]], model: HookedModel, *, bos_eos: bool = True) -> Battery:
+    @checked
+    def from_chats(
+        cls,
+        tasks: Mapping[str, Sequence[Any]],
+        model: HookedModel,
+        *,
+        bos_eos: bool = True,
+        chat_template_kwargs: TemplateVariables = None,
+    ) -> Battery:
         """A battery of chats, each ending with the assistant's right answer, which is what is scored.
 
         Args:
@@ -121,37 +137,25 @@ class Battery:
             model: A model whose tokenizer has a chat template, or that tokenizer.
             bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty, as in
                 Song et al. (2024).
+            chat_template_kwargs: Variables of the tokenizer's chat template by name, such as ``{"enable_thinking":
+                False}``; None gives none.
 
         Raises:
             InputError: A chat does not end with a message of the assistant's, or there is no chat template.
         """
-        layouts = Layouts(getattr(model, "tokenizer", model), bos_eos=bos_eos)
-        made = {}
-        for name, chats in tasks.items():
-            items = []
-            for number, chat in enumerate(chats):
-                messages = as_chat(chat)
-                if len(messages) < 2 or messages[-1][0] != "assistant":
-                    raise InputError(
-                        f"chat {number} of task {name!r} does not end with a message of the assistant's, the answer"
-                    )
-                layout = layouts.of(chat)
-                # answers of earlier turns (worked examples) are part of the prompt
-                answer = [at for at in layout.positions("answer") if layout.turns[at] == layout.turns.max()]
-                prompt = layout.ids[: answer[0]]  # the tokens that open the assistant's turn included
-                scored = layout.ids[answer[0] : answer[-1] + 1]
-                # the bare question too is a text that a network must not have been found on
-                items.append(BatteryItem(prompt, (scored,), (messages[-2][1],)))
-            made[name] = Task(name, "answer", tuple(items))
-        return cls(made)
+        tokenizer = getattr(model, "tokenizer", model)
+        return cls(chat_tasks(tasks, Layouts(tokenizer, bos_eos=bos_eos, chat_template_kwargs=chat_template_kwargs)))
 
     @classmethod
+    @checked
     def from_choices(
         cls,
         tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]],
         *,
         template: str | None = None,
         scored: ScoredText = "text",
+        delimiter: str | None = None,
+        prepend_bos: bool | None = None,
     ) -> Battery:
         """A battery of multiple choice, from objects in memory.
 
@@ -167,14 +171,18 @@ class Battery:
                 alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
                 question, lettered alternatives and "Answer:". Tuples have their prompt already.
             scored: What is scored of a mapping's alternatives: their ``"text"``, or their ``"label"`` (A, B ...).
+            delimiter: What stands between prompt and alternative; None for one space where a writer would put it.
+            prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
 
         Raises:
             InputError: An item that is no multiple choice; the message has its number, what is wrong and what is
                 allowed.
         """
-        return cls(choice_tasks(tasks, template=template, scored=scored))
+        made = choice_tasks(tasks, template=template, scored=scored)
+        return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
 
     @classmethod
+    @checked
     def from_jsonl(
         cls,
         path: str | os.PathLike,
@@ -184,6 +192,8 @@ class Battery:
         n: int | None = None,
         template: str | None = None,
         scored: ScoredText = "text",
+        delimiter: str | None = None,
+        prepend_bos: bool | None = None,
     ) -> Battery:
         """A battery from a file with one JSON object a line: minimal pairs, multiple choice, or questions with answers.
 
@@ -197,19 +207,23 @@ class Battery:
                 alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
                 question, lettered alternatives and "Answer:".
             scored: What is scored of the alternatives of choices: their ``"text"``, or their ``"label"`` (A, B ...).
+            delimiter: What stands between prompt and answer; None for one space where a writer would put it.
+            prepend_bos: Whether a beginning-of-text token is put before texts; None does as the host does.
 
         Raises:
             InputError: A line that is no such item; the message has its number, what was found and what is allowed.
         """
-        return cls(read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored))
+        made = read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored)
+        return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
 
+    @checked
     def limit(self, n: int) -> Battery:
         """The first items of every task.
 
         Args:
             n: Largest number of items a task.
         """
-        return Battery({name: Task(name, task.kind, task.items[:n]) for name, task in self.tasks.items()})
+        return self._of({name: Task(name, task.kind, task.items[:n]) for name, task in self.tasks.items()})
 
     def __or__(self, other: Battery) -> Battery:
         """The tasks of both batteries together; a name that both have is refused.
@@ -221,19 +235,28 @@ class Battery:
             return NotImplemented
         if both := [name for name in self.tasks if name in other.tasks]:
             raise InputError(f"both batteries have a task {', '.join(both)}; give one of them another name=")
-        return Battery({**self.tasks, **other.tasks})
+        if self.prepend_bos is not other.prepend_bos:
+            raise InputError(
+                f"one battery has prepend_bos={self.prepend_bos}, the other {other.prepend_bos}; give both the same"
+            )
+        return self._of({**self.tasks, **other.tasks})
 
+    @checked
     def select(self, names: Sequence[str]) -> Battery:
         """A battery of some of the tasks.
 
         Args:
             names: Names of the tasks, in the order they shall have; a name that the battery lacks is an InputError.
         """
-        unknown = [name for name in names if name not in self.tasks]
-        if unknown:
+        if unknown := [name for name in names if name not in self.tasks]:
             raise InputError(f"no task {', '.join(unknown)} in this battery; tasks: {', '.join(self.tasks)}")
-        return Battery({name: self.tasks[name] for name in names})
+        return self._of({name: self.tasks[name] for name in names})
 
+    def _of(self, tasks: Mapping[str, Task]) -> Battery:
+        """A battery of other tasks with the settings of this one."""
+        return Battery(tasks, prepend_bos=self.prepend_bos)
+
+    @checked
     def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
         """Number of tokens, padding included, of every forward pass that :meth:`score` makes.
 
@@ -243,6 +266,7 @@ class Battery:
         """
         return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
 
+    @checked
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
         """Digests of every task's prompts, alone and with each answer: what a network must not have been found on.
 
@@ -254,14 +278,27 @@ class Battery:
         """
         # kept, because every network of a study is compared with the same items
         if not (self._digest_cache and self._digest_cache[0] is tokenizer):
-            found = {
-                name: {digest for item in task.items for digest in item_digests(item, tokenizer)}
-                for name, task in self.tasks.items()
-            }
-            self._digest_cache[:] = [tokenizer, found]
+            self._digest_cache[:] = [tokenizer, task_digests(self.tasks, tokenizer)]
         return self._digest_cache[1]
 
-    @torch.no_grad()
+    def scored_tokens(self, model: HookedModel) -> dict[str, list[list[Any]]]:
+        """What :meth:`score` reads: of each alternative of each item its token ids, and where scoring begins.
+
+        Args:
+            model: The model that would be scored.
+
+        Returns:
+            Name of a task to pairs of the token ids of prompt and alternative and the index of the first scored one.
+        """
+        # in whatever batches they were prepared last: batches do not matter here
+        prepared = self._prepared(model, self._sequence_cache[1][0] if self._sequence_cache else 128)
+        return {
+            name: [[list(ids), start] for ids, start in prepared.sequences[layout.span]]
+            for name, layout in prepared.layouts.items()
+        }
+
+    @serves_one_thread("scoring")
+    @checked
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.
 
@@ -273,33 +310,14 @@ class Battery:
             Name of a task to its :class:`.tasks.Scores`.
 
         Raises:
-            InputError: The model is in training mode, or an item is longer than its context.
+            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
         host.require_eval(model, "a battery")
         prepared = self._prepared(model, batch_size)
-        counts = prepared.counts
-        hits = np.zeros(len(counts), dtype=bool)  # (sequence,) every scored token is the most probable one
-        likelihoods = np.zeros(len(counts))  # (sequence,) sum over the scored tokens, in nats
-        predictions = np.full(counts.sum() + 1, -1, dtype=np.int32)  # the last one is what an index of -1 points to
-        device = host.model_device(model)
-        for batch in prepared.batches:
-            with declared(model, batch.starts):  # an intervention on what the model writes acts on the answer
-                # no mask: a causal model's real positions do not see pads on their right
-                logits = model(batch.ids.to(device))
-            # where the logits are: a model over several devices may return them elsewhere
-            rows, before, targets = (each.to(logits.device) for each in (batch.rows, batch.before, batch.targets))
-            log_probs = logits[rows, before].float().log_softmax(-1)  # (scored, vocabulary)
-            true_log_probs = log_probs.gather(-1, targets[:, None])[:, 0].double().cpu().numpy()
-            argmax = log_probs.argmax(-1).cpu().numpy()  # the greedy token at each scored place
-            wrong = argmax != batch.targets.numpy()
-            owner = batch.rows.numpy()  # bincount by owner adds up the tokens of each sequence
-            predictions[batch.slots] = argmax
-            likelihoods[batch.sequences] = np.bincount(owner, true_log_probs, len(batch.sequences))
-            hits[batch.sequences] = np.bincount(owner, wrong, len(batch.sequences)) == 0
-        return {
-            name: layout.scores(hits, likelihoods, counts, predictions) for name, layout in prepared.layouts.items()
-        }
+        hits, sums, said = score_sequences(model, prepared)
+        return {name: layout.scores(hits, sums, prepared.counts, said) for name, layout in prepared.layouts.items()}
 
+    @checked
     def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
         """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
@@ -309,25 +327,15 @@ class Battery:
 
         Returns:
             One line a task: task, exact_match, log_likelihood (nats), n (items), chance, majority, constant, parsed,
-            repetition, flag (:mod:`.output_checks` defines these six) and perplexity (NaN but for texts).
+            repetition, flag (:mod:`.output_checks` defines these six), perplexity (NaN but for texts) and, where a task
+            is a choice, exact_match_per_token and exact_match_per_character (NaN but for choices).
 
         Raises:
-            InputError: The model is in training mode, or an item is longer than its context.
+            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
-        scores = self.score(model, batch_size=batch_size)
-        lines = [
-            {
-                "task": name,
-                "exact_match": scores[name].of("exact_match"),
-                "log_likelihood": scores[name].of("log_likelihood"),
-                "n": len(task.items),
-                **asdict(monitor(task, scores[name])),
-                "perplexity": scores[name].perplexity,
-            }
-            for name, task in self.tasks.items()
-        ]
-        return pd.DataFrame(lines)
+        return score_table(self.tasks, self.score(model, batch_size=batch_size))
 
+    @checked
     def respond(
         self,
         model: HookedModel,
@@ -361,33 +369,26 @@ class Battery:
             parser=parser,
             batch_size=batch_size,
             progress=progress,
+            prepend_bos=self.prepend_bos,
         )
 
     def _prepared(self, model: HookedModel, batch_size: int) -> PreparedSequences:
         """Sequences and padded batches, made once for a tokenizer, model size and batch size."""
         tokenizer = tokenizer_of(model)
-        n_ctx = host.context_length(model)
-        d_vocab = host.vocabulary_size(model)
-        settings = [batch_size, n_ctx, d_vocab]
+        n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
+        prepend_bos = host.prepends_bos(model, self.prepend_bos)
+        # a tokenizer's settings can be changed in place
+        settings = [batch_size, n_ctx, d_vocab, prepend_bos, tokenizer_state(tokenizer)]
         cache = self._sequence_cache
         if not (cache and cache[0] is tokenizer and cache[1] == settings):
-            sequences = [
-                encode_item(tokenizer, item.prompt, alternative, d_vocab)
-                for task in self.tasks.values()
-                for item in task.items
-                for alternative in item.alternatives
-            ]
-            longest = max(len(ids) for ids, _ in sequences)
-            if n_ctx is not None and longest > n_ctx:
-                too_long = f"an item of this battery has {longest} tokens, the model's context holds {n_ctx}"
-                raise InputError(f"{too_long}; shorten or drop it")
-            cache[:] = [tokenizer, settings, PreparedSequences.of(self.tasks, sequences, batch_size)]
+            sequences = encode_tasks(self.tasks, tokenizer, n_ctx=n_ctx, d_vocab=d_vocab, prepend_bos=prepend_bos)
+            prepared = PreparedSequences.of(self.tasks, sequences, batch_size, most_scored(d_vocab))
+            cache[:] = [tokenizer, settings, prepared]
         return cache[2]
 
     def __repr__(self) -> str:
-        return f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: " + ", ".join(
-            f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items()
-        )
+        tasks = ", ".join(f"{name} ({len(task.items)} {task.kind})" for name, task in self.tasks.items())
+        return visible(f"Battery of {len(self.tasks)} task{'s' if len(self.tasks) > 1 else ''}: {tasks}")
 
     def _repr_html_(self) -> str:
         rows = [

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +37,10 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour import output_checks, parsers
 from tl_fbn.intervention.behaviour.greedy_decoding import cut, write
-from tl_fbn.intervention.behaviour.item_tokens import padded
+from tl_fbn.intervention.behaviour.item_tokens import check_ids, padded
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -136,6 +138,7 @@ class Responses(Result, step="answers"):
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def judge(
     tasks: Mapping[str, Task],
     texts: Mapping[str, Sequence[str]],
@@ -173,7 +176,11 @@ def judge(
     for name, task in tasks.items():
         _require_questions(task, len(texts[name]))
         given_parser = parser.get(name) if isinstance(parser, Mapping) else parser
-        is_loop = _word_loops(texts[name]) if loop is None else loop[name]
+        is_loop = _word_loops(texts[name]) if loop is None else loop.get(name)
+        if is_loop is None or np.shape(is_loop) != (len(texts[name]),):
+            raise InputError(
+                f"loop= must say of every text of {name} whether it is a loop: {len(texts[name])} booleans"
+            )
         rows_of_task = _judge_task(task, [text.strip() for text in texts[name]], given_parser, is_loop)
         table[name] = _summary_line(task, rows_of_task)
         rows.extend(rows_of_task)
@@ -199,6 +206,7 @@ def respond(
     parser: Parser | Mapping[str, Parser] | None = None,
     batch_size: int = 64,
     progress: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Responses:
     """Let the model answer every item, greedily, under whatever hooks are on it: :meth:`tl_fbn.Battery.respond`.
 
@@ -210,52 +218,63 @@ def respond(
         parser: Finds the label in a text: one parser for all tasks, a mapping of task to parser, or None.
         batch_size: Number of prompts that are continued together.
         progress: Whether to show a progress bar.
+        prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
+            None does as the host does.
 
     Raises:
-        InputError: The model has no tokenizer, a task has nothing to write after, or a prompt is too long.
+        InputError: The model has no tokenizer, a task has nothing to write after, or a prompt is too long or has tokens
+            outside the vocabulary.
     """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
-        raise InputError(
-            "free responses are texts, and this model has no tokenizer to spell its tokens; give a model that has one, "
-            "or use battery.score"
-        )
+        raise InputError("free responses are texts, and this model has no tokenizer; use battery.score")
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens} leaves nothing to answer with; give at least 1")
     host.require_eval(model, "a battery")
     for task in tasks.values():
         _require_questions(task, len(task.items))
     # the prompts of all tasks together, so that batches are full
-    prompts = [_prompt_ids(model, name, item, max_new_tokens) for name, task in tasks.items() for item in task.items]
+    with_bos = host.prepends_bos(model, prepend_bos)
+    prompts = [
+        _prompt_ids(model, f"item {number} of task {name!r}", item, max_new_tokens, with_bos)
+        for name, task in tasks.items()
+        for number, item in enumerate(task.items)
+    ]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
-    texts = {}
-    loop = {}
-    cursor = 0  # number of the task's first prompt among all
+    texts, loop = {}, {}
+    answers = iter(written)
     for name, task in tasks.items():
-        written_for_task = written[cursor : cursor + len(task.items)]
-        cursor += len(written_for_task)
+        written_for_task = list(islice(answers, len(task.items)))
         texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in written_for_task]
         loop[name] = output_checks.loops(padded(written_for_task))  # of tokens, before they become text
     spelled = {name: _with_answers_as_text(task, tokenizer) for name, task in tasks.items()}
-    return judge(spelled, texts, parser=parser, loop=loop)
+    ends = " or ".join(["a special token", *map(repr, stop)])
+    decoding = {
+        "decoding": f"greedy, at most {max_new_tokens} tokens, up to {ends}",
+        "max_new_tokens": max_new_tokens,
+        "stop": list(stop),
+        "prepend_bos": with_bos,
+        "model": host.model_label(model),
+    }
+    return replace(judge(spelled, texts, parser=parser, loop=loop), provenance=decoding)
 
 
-def _prompt_ids(model: HookedModel, task: str, item: BatteryItem, max_new_tokens: int) -> tuple[int, ...]:
-    """Token ids of an item's prompt, unless there is none or prompt and answer exceed the context."""
+def _prompt_ids(
+    model: HookedModel, where: str, item: BatteryItem, max_new_tokens: int, prepend_bos: bool
+) -> tuple[int, ...]:
+    """Token ids of an item's prompt as it is given, unless there is none or prompt and answer exceed the context."""
     if not item.prompt:
         raise InputError(
-            f"task {task!r} has items without a prompt, such as minimal pairs, which nothing can be written after; "
+            f"{where} is one of the items without a prompt, such as minimal pairs, which nothing can be written after; "
             "select other tasks"
         )
-    # a space at the end would be a token of its own; the model writes the space before its answer itself
-    prompt = item.prompt.rstrip() if isinstance(item.prompt, str) else item.prompt
-    ids = encode(tokenizer_of(model), prompt, d_vocab=host.vocabulary_size(model))
-    n_ctx = host.context_length(model)
-    if n_ctx is not None and len(ids) + max_new_tokens > n_ctx:
-        raise InputError(
-            f"an item of task {task!r} has {len(ids)} tokens and {max_new_tokens} to write, the model's context holds "
-            f"{n_ctx}; shorten or drop it, or give fewer max_new_tokens"
-        )
+    prompt = item.prompt
+    if isinstance(prompt, str) and item.delimiter is not None:
+        # spaces before an answer are part of its first token, which the model writes itself
+        prompt = f"{prompt}{item.delimiter.rstrip(' ')}"
+    d_vocab = host.vocabulary_size(model)
+    ids = encode(tokenizer_of(model), prompt, d_vocab=d_vocab, prepend_bos=prepend_bos)
+    check_ids(ids, where, host.context_length(model), d_vocab, max_new_tokens)
     return ids
 
 
@@ -306,13 +325,24 @@ def _judge_task(
     for item, text, looped in zip(task.items, texts, loop, strict=True):
         # choices whose items differ in their alternatives have a parser an item; open answers have none
         parse = _word_parser(item.alternatives) if parser_of_task is None and task.kind == "choice" else parser_of_task
-        label = parse(text) if parse else None  # None: open answer, or unparsable
+        label = _parsed(parse, text) if parse else None  # None: open answer, or unparsable
         accepted = _accepted_texts(task, item)
         exact = _plain_text(text) in accepted
         right = label is not None and _plain_text(label) in accepted if parse else exact
         answer = str(item.alternatives[0])
         rows.append(_JudgedResponse(task.name, text, answer, label, parse is None, exact, right, bool(looped)))
     return rows
+
+
+def _parsed(parse: Parser, text: str) -> str | None:
+    """The label that a parser finds; an error where it returns something else, or cannot read the text."""
+    try:
+        label = parse(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"parser must take a text and return a label or None; of {text!r} it said: {error}") from error
+    if label is not None and not isinstance(label, str):
+        raise InputError(f"parser must return a label or None; of {text!r} it returned {label!r}")
+    return label
 
 
 def _summary_line(task: Task, rows: list[_JudgedResponse]) -> dict[str, Any]:

@@ -23,9 +23,11 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Decoder, DecodingMode, decoding_mode
 
 
+@serves_one_thread("free answers")
 @torch.no_grad()
 def write(
     model: HookedModel,

@@ -6,7 +6,7 @@ The fields of each format:
 pairs      ``sentence_good`` and ``sentence_bad`` (BLiMP, Warstadt et al. 2020); ``UID`` names the task
 choices    ``question`` or ``prompt``; ``choices`` or ``options``: a list of texts, a list of objects with text and
            label, or lists of texts and labels (ARC, Clark et al. 2018); ``answer`` or ``answerKey``: its label, its
-           text, a letter, or a place from 0, tried in this order
+           text, a letter, or a place from 0, tried in this order; refused where a letter or number may mean two
 qa         ``question`` or ``prompt``; ``answer`` or ``answers``: one text, several of which any will do, or lists
            of texts and places (SQuAD)
 ========== ==========================================================================================================
@@ -17,21 +17,25 @@ label or letter. Of a multiple choice either the texts are scored, each as a con
 with the alternatives listed in the prompt. The right alternative is stored first, together with its place in the file:
 the majority rate (:mod:`.tasks`) covers a model that always takes the same place.
 
+Nothing is guessed where a line can be read in two ways: a number that is the text of one alternative and the place of
+another, a label that comes twice, a field under both its names with two values, choices among questions with answers.
 Every bad line is an error that names the file, the line, what was found and what is allowed. Empty lines are skipped.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from tl_fbn.acquisition.design.prompt_forms import checked_prompts
+from tl_fbn.arguments import as_integer, whole_number
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text
-from tl_fbn.text_files import text_lines
+from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text, checked_part
+from tl_fbn.kinds import shown
+from tl_fbn.text_files import json_value, text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
 ScoredText = Literal["text", "label"]
@@ -58,7 +62,7 @@ def read_jsonl(
         path: The file.
         format: ``"pairs"``, ``"choices"``, ``"qa"``, or ``"auto"``, which goes by the first line.
         name: Name of the task; None takes the ``UID`` of minimal pairs, else the file's name without its ending.
-        n: Number of lines to read; None reads all.
+        n: Number of lines to read, at least 1; None reads all.
         template: Prompt of a question with fields in braces; None takes the bare question, and where labels are scored
             also the lettered alternatives.
         scored: Whether the ``"text"`` or the ``"label"`` of the alternatives of choices is scored.
@@ -70,23 +74,24 @@ def read_jsonl(
     check_scored(scored)
     items: dict[str, list[BatteryItem]] = {}
     kind = format
-    for number, line in itertools.islice(text_lines(path), n):
-        fields: Any = None  # one line of the file
+    for number, line in itertools.islice(text_lines(path), None if n is None else whole_number(n, "n", least=1)):
         try:
-            fields = json.loads(line)
-            if not isinstance(fields, dict):
-                raise InputError(f"it is {_short_repr(fields)}, no JSON object")
+            fields = _fields_of_line(line)
             if kind == "auto":  # the first line decides for all that follow
                 kind = _format_of_line(fields)
+            elif format == "auto" and kind == "qa" and (lost := [key for key in _CHOICES_FIELDS if key in fields]):
+                raise InputError(
+                    f"it has {lost[0]}, and lines before it have none, so that they would be lost; put questions with "
+                    'choices into a file of their own, or give format="qa" to leave all choices out'
+                )
             item = _item_of_line(kind, fields, template, scored)
-        except ValueError as error:  # JSONDecodeError is one
-            reason = f"no JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
+            # lines of several UIDs are several tasks
+            name_in_file = _checked_text(fields.get("UID", path.stem), "its UID") if kind == "pairs" else path.stem
+        except InputError as error:
             raise InputError(
-                f"{path}, line {number} is no {_NOUN_OF_FORMAT.get(kind, 'item')} ({reason}); "
+                f"{path}, line {number} is no {_NOUN_OF_FORMAT.get(kind, 'item')} ({error}); "
                 f"{_ALLOWED_LINES.get(kind) or _all_allowed_lines()}"
             ) from error
-        # lines of several UIDs are several tasks
-        name_in_file = str(fields.get("UID", path.stem)) if kind == "pairs" else path.stem
         items.setdefault(name or name_in_file, []).append(item)
     if not items:
         raise InputError(f"{path} has no lines; {_ALLOWED_LINES.get(kind) or _all_allowed_lines()}")
@@ -112,7 +117,7 @@ def choice_tasks(
     made = {}
     for name, given in tasks.items():
         items = []
-        for number, one in enumerate(given):
+        for number, one in enumerate(checked_prompts(given, f"task {name!r}")):
             try:
                 items.append(
                     _choice_of_mapping(one, template, scored) if isinstance(one, Mapping) else _choice_of_tuple(one)
@@ -130,6 +135,17 @@ def choice_tasks(
 def check_scored(scored: str) -> None:
     """Raise unless it is ``"text"`` or ``"label"``."""
     one_of(scored, ScoredText, "scored")
+
+
+def _fields_of_line(line: str) -> dict[str, Any]:
+    """The object that a line of a file holds."""
+    try:
+        fields = json_value(line)
+    except InputError as error:
+        raise InputError(f"no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"it is {_short_repr(fields)}, no JSON object")
+    return fields
 
 
 def _format_of_line(fields: Mapping[str, Any]) -> Literal["pairs", "choices", "qa"]:
@@ -152,7 +168,7 @@ def _item_of_line(kind: str, fields: Mapping[str, Any], template: str | None, sc
     if kind == "choices":
         return _choice_of_mapping(fields, template, scored)
     if kind == "qa":
-        question = _question_text(fields)
+        question = _question_text(fields, template)
         prompt = _fill_template(template or "{question}", fields, question=question)
         # the question inside a longer prompt is kept: a network found on it alone is not tested on this item
         return BatteryItem(prompt, _accepted_answers(fields), (question,) if question != prompt else ())
@@ -163,9 +179,14 @@ def _item_of_line(kind: str, fields: Mapping[str, Any], template: str | None, sc
 
 
 def _choice_of_mapping(fields: Mapping[str, Any], template: str | None, scored: ScoredText) -> BatteryItem:
-    question = _question_text(fields)
-    texts, labels = _alternatives(_first_field(fields, _CHOICES_FIELDS))
-    right = _place_of_right(_first_field(fields, _RIGHT_FIELDS), texts, labels)
+    question = _question_text(fields, template)
+    texts, labels = _alternatives(_only_field(fields, _CHOICES_FIELDS))
+    _first_field(fields, _RIGHT_FIELDS)  # raises where there is none
+    # answer and answerKey may name the right one in two ways, such as its text and its label
+    found = {key: _place_of_right(fields[key], texts, labels) for key in _RIGHT_FIELDS if key in fields}
+    if len(set(found.values())) > 1:
+        raise InputError(f"its {' and its '.join(found)} name two alternatives, those in places {found}")
+    right = next(iter(found.values()))
     names = labels or list(string.ascii_uppercase[: len(texts)])
     if len(names) < len(texts):
         raise InputError(f"{len(texts)} alternatives without labels are more than there are letters")
@@ -179,10 +200,10 @@ def _choice_of_mapping(fields: Mapping[str, Any], template: str | None, scored: 
 
 def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
     """The item of (prompt, alternatives, answer), each prompt and alternative a string or token ids."""
-    if len(given) != 3:
-        raise InputError(f"it has {len(given)} parts")
+    if not isinstance(given, (list, tuple)) or len(given) != 3:
+        raise InputError(f"it is {shown(given)}")
     prompt, alternatives, answer = given
-    alternatives = [one if isinstance(one, str) else tuple(one) for one in alternatives]
+    alternatives = [checked_part(one, "an alternative") for one in checked_prompts(alternatives, "its alternatives")]
     if len(alternatives) < 2:
         raise InputError(f"it offers {len(alternatives)} alternatives; at least two make a choice")
     # token ids have no text or letter: the right one is named by its place
@@ -192,14 +213,16 @@ def _choice_of_tuple(given: tuple[Any, ...]) -> BatteryItem:
         if len(strings) == len(alternatives)
         else _checked_place(answer, len(alternatives))
     )
-    return _item_with_right_first(prompt if isinstance(prompt, str) else tuple(prompt), alternatives, right, ())
+    return _item_with_right_first(checked_part(prompt, "the prompt"), alternatives, right, ())
 
 
 def _item_with_right_first(
     prompt: Text, alternatives: Sequence[Text], right: int, texts: tuple[str, ...]
 ) -> BatteryItem:
     """The item with the right alternative moved to the front, and its place in the source."""
-    if alternatives.count(alternatives[right]) > 1:
+    # alternatives that differ by the white space around them are one
+    bare = [one.strip() if isinstance(one, str) else one for one in alternatives]
+    if bare.count(bare[right]) > 1:
         raise InputError(f"the right alternative {alternatives[right]!r} is offered twice, so it cannot win")
     rest = (*alternatives[:right], *alternatives[right + 1 :])
     return BatteryItem(prompt, (alternatives[right], *rest), texts, right)
@@ -225,43 +248,59 @@ def _alternatives(given: Any) -> tuple[list[str], list[str]]:
         raise InputError(f"it offers {len(texts)} alternatives; at least two make a choice")
     if labels and len(labels) != len(texts):
         raise InputError(f"it has {len(texts)} alternatives and {len(labels)} labels")
-    return texts, [str(label) for label in labels]
+    words = [str(label) if as_integer(label) is not None else label for label in labels]
+    words = [_checked_text(word, "a label").strip() for word in words]
+    if doubled := [word for place, word in enumerate(words) if word in words[:place]]:
+        raise InputError(f"the label {doubled[0]!r} comes twice")
+    return texts, words
 
 
 def _place_of_right(answer: Any, texts: Sequence[str], labels: Sequence[str]) -> int:
     """Place of the right alternative: by label, else by text, else by letter, else by place."""
-    if isinstance(answer, str):
-        given = answer.strip()
-        # labels first: "2" is the label 2 before it is an alternative that reads "2"
-        for known in (labels, [text.strip() for text in texts]):
-            if given in known:
-                return list(known).index(given)
-        # a letter, or a place written as text, names an alternative only where there are no labels
-        if len(given) == 1 and given.upper() in string.ascii_uppercase[: len(texts)] and not labels:
-            return string.ascii_uppercase.index(given.upper())
-        if given.isdecimal() and not labels:
-            return _checked_place(int(given), len(texts))
+    bare = [text.strip() for text in texts]
+    if not isinstance(answer, str):
+        if str(answer) in labels and not isinstance(answer, bool):  # a number, where labels are "1", "2" ...
+            return list(labels).index(str(answer))
+        if labels and all(label.isdecimal() for label in labels):  # 0 among labels from 1: others would be labels
+            raise InputError(f"its answer is {_short_repr(answer)}, none of the labels {', '.join(labels)}")
+        return _only_meaning(answer, _checked_place(answer, len(texts)), "place", bare, str(answer))
+    given = answer.strip()
+    # labels first: "2" is the label 2 before it is an alternative that reads "2"
+    for known in (labels, bare):
+        if given in known:
+            return list(known).index(given)
+    # a letter, or a place written as text, names an alternative only where there are no labels
+    if len(given) == 1 and given.upper() in string.ascii_uppercase[: len(texts)] and not labels:
+        place = string.ascii_uppercase.index(given.upper())
+        return _only_meaning(answer, place, "letter", [text.upper() for text in bare], given.upper())
+    if given.isdecimal() and not labels:
+        return _checked_place(int(given), len(texts))
+    raise InputError(f"its answer {answer!r} is none of the {len(texts)} alternatives, by label, text, letter or place")
+
+
+def _only_meaning(answer: Any, place: int, by: str, texts: Sequence[str], text: str) -> int:
+    """The place that an answer names by its letter or as a number, unless it is the text of another alternative."""
+    if text in texts and texts.index(text) != place:
         raise InputError(
-            f"its answer {answer!r} is none of the {len(texts)} alternatives, by label, text, letter or place"
+            f"its answer {answer!r} is the text of the alternative in place {texts.index(text)} and the {by} of the "
+            f"one in place {place}; give the alternatives labels, or the text exactly, in quotation marks"
         )
-    if str(answer) in labels and not isinstance(answer, bool):  # a number, where labels are "1", "2" ...
-        return list(labels).index(str(answer))
-    return _checked_place(answer, len(texts))
+    return place
 
 
 def _checked_place(answer: Any, n: int) -> int:
     """The answer as a place among n alternatives, from 0."""
-    # True is an int in Python, and no place
-    if isinstance(answer, bool) or not isinstance(answer, int):
+    place = as_integer(answer)  # None for True, which is no place
+    if place is None:
         raise InputError(f"its answer is {_short_repr(answer)}, no label, text, letter or place")
-    if not 0 <= answer < n:
-        raise InputError(f"its answer is place {answer}; {n} alternatives have places 0 to {n - 1}")
-    return answer
+    if not 0 <= place < n:
+        raise InputError(f"its answer is place {place}; {n} alternatives have places 0 to {n - 1}")
+    return place
 
 
 def _accepted_answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """All accepted answers of a question, each once; numbers become text."""
-    given = _first_field(fields, _ANSWER_FIELDS)
+    given = _only_field(fields, _ANSWER_FIELDS)
     if isinstance(given, dict):  # {"text": [...], "answer_start": [...]}, as in SQuAD
         given = _first_field(given, ("text",))
     given = [given] if isinstance(given, (str, int, float)) and not isinstance(given, bool) else given
@@ -271,8 +310,18 @@ def _accepted_answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_checked_text(one, "an answer") for one in answers))
 
 
-def _question_text(fields: Mapping[str, Any]) -> str:
-    return _checked_text(_first_field(fields, _QUESTION_FIELDS), "its question")
+def _question_text(fields: Mapping[str, Any], template: str | None) -> str:
+    """The question; where a template says which field is shown, the first of its two names counts."""
+    find = _only_field if template is None else _first_field
+    return _checked_text(find(fields, _QUESTION_FIELDS), "its question")
+
+
+def _only_field(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The field under one of these names, or under several if they hold the same."""
+    found = _first_field(fields, names)
+    if any(fields[name] != found for name in names if name in fields):
+        raise InputError(f"its {' and its '.join(name for name in names if name in fields)} differ; leave one out")
+    return found
 
 
 def _first_field(fields: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -1,9 +1,10 @@
 """Items as token ids: what is read, what is scored, and by which digests an item is known.
 
-A *sequence* is one thing to score: an item's prompt followed by one of its alternatives. An answer is joined to its
-prompt by one space. Where the tokenizer merges the end of the prompt and the beginning of the answer into one token,
-that token belongs to the answer. A sentence without a prompt is scored from its second token on, for a model predicts
-no first token; where the tokenizer has a beginning-of-text token, that is the first.
+A *sequence* is one thing to score: an item's prompt followed by one of its alternatives, as they were given, with one
+space between them at most (:mod:`tl_fbn.acquisition.design.text_joining`). Where the tokenizer merges the end of the
+prompt and the beginning of the answer into one token, that token belongs to the answer. A sentence without a prompt is
+scored from its second token on, for a model predicts no first token; where a beginning-of-text token is put before
+strings, that is the first.
 
 A battery scores the sequences of all its tasks together. A :class:`Layout` knows where the sequences of one task
 stand among all, and turns sums over sequences back into results of items, without a loop over items.
@@ -20,11 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from tl_fbn.acquisition.design.block_design import prompt_digest
+from tl_fbn.acquisition.design.text_joining import joined
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
+from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.errors import InputError
-from tl_fbn.intervention.behaviour.tasks import BatteryItem, Scores, Task, TaskKind, Text
+from tl_fbn.intervention.behaviour.tasks import Scores, Task, TaskKind, Text
 
 # token ids, and the index of the first scored token; all tokens behind it are scored, too
 ScoredSequence = tuple[tuple[int, ...], int]
@@ -43,6 +44,7 @@ class Layout:
             last.
         answers: (answer, token) token ids of the task's different answers, -1 behind the last; empty for choices and
             texts.
+        characters: (sequence,) number of characters of each alternative; NaN for token ids.
     """
 
     kind: TaskKind
@@ -51,6 +53,7 @@ class Layout:
     owner: Int[np.ndarray, " sequence"]
     tokens: Int[np.ndarray, "sequence token"]
     answers: Int[np.ndarray, "answer place"]
+    characters: Float[np.ndarray, " sequence"]
 
     @classmethod
     def of(cls, task: Task, sequences: Sequence[ScoredSequence], first: int, offset: int) -> Layout:
@@ -77,6 +80,10 @@ class Layout:
             np.repeat(np.arange(len(sizes)), sizes),
             tokens,
             padded(list(different)),
+            np.array(
+                [len(one) if isinstance(one, str) else np.nan for i in task.items for one in i.alternatives],
+                dtype=np.float64,
+            ),
         )
 
     def scores(
@@ -101,7 +108,8 @@ class Layout:
         means = sums / counts
         if self.kind == "choice":
             exact, winner = self._chosen(sums)
-            return Scores(exact, means[self.firsts], winner[:, None].astype(np.int32), self.answers)
+            by_item = (self._by_item(sums, -np.inf), self._by_item(counts, 1.0), self._by_item(self.characters, 1.0))
+            return Scores(exact, means[self.firsts], winner[:, None].astype(np.int32), self.answers, *by_item)
         if len(self.firsts) == len(sums):  # one sequence an item
             exact = hits if self.kind == "answer" else np.zeros(0, dtype=bool)
             return Scores(exact, means, said[self.tokens], self.answers)
@@ -122,6 +130,13 @@ class Layout:
         # a likelihood that is not a number makes the item undecided: no exact match, winner -1
         defined = ~np.isnan(sums[self.firsts] + best)
         return exact, np.where(exact, 0, np.where(defined, winner, -1))
+
+    def _by_item(self, values: np.ndarray, behind: float) -> Float[np.ndarray, "choice alternative"]:
+        """A value of each sequence as (item, alternative), with ``behind`` where an item has no such alternative."""
+        places = np.arange(len(values)) - self.firsts[self.owner]
+        found = np.full((len(self.firsts), places.max() + 1), behind, dtype=np.float64)
+        found[self.owner, places] = values
+        return found
 
     def _first_sequence_where(self, true: Bool[np.ndarray, " own"]) -> Int[np.ndarray, " item"]:
         """Number of each item's first sequence for which that is true; beyond the last sequence where there is none."""
@@ -178,33 +193,60 @@ class PreparedSequences:
         counts: (sequence,) number of scored tokens.
         batches: The sequences in batches of similar length.
         layouts: Name of a task to where its sequences stand among all.
+        sequences: Token ids and index of the first scored token of each.
     """
 
     counts: Int[np.ndarray, " sequence"]
     batches: list[SequenceBatch]
     layouts: dict[str, Layout]
+    sequences: Sequence[ScoredSequence]
 
     @classmethod
-    def of(cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int) -> PreparedSequences:
+    def of(
+        cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int, max_scored: int
+    ) -> PreparedSequences:
         """Batches and layouts of a battery.
 
         Args:
             tasks: The tasks by name.
             sequences: The sequences of all their items, in the order of tasks, items and alternatives.
             batch_size: Largest number of sequences in a batch.
+            max_scored: Largest number of scored tokens in a batch of several sequences: memory is taken for the
+                probabilities of a whole vocabulary at each.
         """
         counts = np.array([len(ids) - start for ids, start in sequences])
         # scored tokens are numbered through the battery: those of a sequence begin at its offset
         offsets = np.cumsum(counts) - counts
         # neighbours in length share a batch, so that little is padding
         by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
-        groups = [by_length[first : first + batch_size] for first in range(0, len(by_length), batch_size)]
+        groups: list[list[int]] = []
+        for index in by_length:
+            fits = bool(groups) and len(groups[-1]) < batch_size
+            if fits and counts[groups[-1]].sum() + counts[index] <= max_scored:
+                groups[-1].append(index)
+            else:
+                groups.append([index])
         layouts = {}
         cursor = 0
         for name, task in tasks.items():
             layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
             cursor = layouts[name].span.stop
-        return cls(counts, [SequenceBatch.of(sequences, group, offsets) for group in groups], layouts)
+        return cls(counts, [SequenceBatch.of(sequences, group, offsets) for group in groups], layouts, sequences)
+
+
+def tokenizer_state(tokenizer: Any) -> list[Any]:
+    """What decides how a tokenizer splits texts, but for its vocabulary, of which only the size is here.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer; None where there is none.
+    """
+    if tokenizer is None:
+        return []
+    flags = [getattr(tokenizer, name, None) for name in ("add_bos_token", "add_eos_token", "add_prefix_space")]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [getattr(backend, name, None) for name in ("normalizer", "pre_tokenizer", "post_processor")]
+    states = [part.__getstate__() if part is not None else None for part in parts]
+    return [len(tokenizer), sorted(map(str, tokenizer.special_tokens_map.items())), flags, states]
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:
@@ -220,7 +262,70 @@ def padded(rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "row place"]:
     return np.array([[*row, *[-1] * (width - len(row))] for row in rows], dtype=np.int32).reshape(len(rows), width)
 
 
-def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | None = None) -> ScoredSequence:
+def encode_tasks(
+    tasks: Mapping[str, Task], tokenizer: Any, *, n_ctx: int | None, d_vocab: int | None, prepend_bos: bool
+) -> list[ScoredSequence]:
+    """The sequences of all items, in the order of tasks, items and alternatives, checked against the model.
+
+    Args:
+        tasks: The tasks by name.
+        tokenizer: The model's tokenizer; None where all items are token ids.
+        n_ctx: Number of tokens that the model's context holds; None where it has no limit.
+        d_vocab: Size of the model's vocabulary; None if unknown.
+        prepend_bos: Whether a beginning-of-text token is put before items that are strings.
+
+    Raises:
+        InputError: An item that is longer than the context, has a token outside the vocabulary or nothing to score, or
+            mixes strings and token ids; the message names task and item.
+    """
+    found = []
+    for name, task in tasks.items():
+        for number, item in enumerate(task.items):
+            where = f"item {number} of task {name!r}"
+            for alternative in item.alternatives:
+                try:
+                    ids, start = encode_item(
+                        tokenizer, item.prompt, alternative, d_vocab, prepend_bos=prepend_bos, delimiter=item.delimiter
+                    )
+                except InputError as error:
+                    raise InputError(f"{where}: {error}") from error
+                check_ids(ids, where, n_ctx, d_vocab)
+                found.append((ids, start))
+    return found
+
+
+def check_ids(ids: Sequence[int], where: str, n_ctx: int | None, d_vocab: int | None, n_new: int = 0) -> None:
+    """Raise an error unless token ids fit a model's context and vocabulary.
+
+    Args:
+        ids: The token ids.
+        where: What they are called in messages, such as ``"item 3 of task 'sort'"``.
+        n_ctx: Number of tokens that the model's context holds; None where it has no limit.
+        d_vocab: Size of the model's vocabulary; None if unknown.
+        n_new: Number of tokens that are written behind them.
+    """
+    if n_ctx is not None and len(ids) + n_new > n_ctx:
+        written = f" and {n_new} to write" if n_new else ""
+        remedy = ", or give fewer max_new_tokens" if n_new else ""
+        raise InputError(
+            f"{where} has {len(ids)} tokens{written}, the model's context holds {n_ctx}; shorten or drop it{remedy}"
+        )
+    if d_vocab is not None and ids and not 0 <= min(ids) <= max(ids) < d_vocab:
+        raise InputError(
+            f"{where} has token ids {min(ids)} to {max(ids)}, the vocabulary is 0 to {d_vocab - 1}; give ids of this "
+            "model's own tokenizer"
+        )
+
+
+def encode_item(
+    tokenizer: Any,
+    prompt: Text,
+    alternative: Text,
+    d_vocab: int | None = None,
+    *,
+    prepend_bos: bool = True,
+    delimiter: str | None = None,
+) -> ScoredSequence:
     """Token ids of prompt and alternative together, and the index of the first token that is scored.
 
     The first token of all is never scored, for a model predicts none.
@@ -231,25 +336,33 @@ def encode_item(tokenizer: Any, prompt: Text, alternative: Text, d_vocab: int | 
         alternative: What is scored behind it.
         d_vocab: Size of the model's vocabulary; a beginning-of-text token beyond it is not put in front. None where
             it is not known.
+        prepend_bos: Whether a beginning-of-text token is put in front of strings.
+        delimiter: What stands between the two; None follows :mod:`tl_fbn.acquisition.design.text_joining`.
 
     Raises:
-        InputError: One of the two is a string and the other is token ids, or the alternative adds no token to score.
+        InputError: One of the two is a string and the other is token ids, the alternative adds no token to score, or
+            the first token of all holds its beginning.
     """
     if isinstance(alternative, str) != isinstance(prompt, str) and prompt:
         raise InputError(f"prompt {prompt!r} and answer {alternative!r} must both be strings or both be token ids")
     if not isinstance(alternative, str):
-        before = () if not prompt else tuple(int(token) for token in prompt)
-        ids = (*before, *(int(token) for token in alternative))
-        return _checked_sequence(ids, max(len(before), 1), alternative)
+        before = tuple(int(token) for token in prompt)
+        return _checked_sequence((*before, *alternative), max(len(before), 1), alternative)
+    settings = {"d_vocab": d_vocab, "prepend_bos": prepend_bos}
     if not prompt:
-        return _checked_sequence(encode(tokenizer, alternative, d_vocab=d_vocab), 1, alternative)
+        return _checked_sequence(encode(tokenizer, alternative, **settings), 1, alternative)
     assert isinstance(prompt, str)
-    before = encode(tokenizer, prompt, d_vocab=d_vocab)
-    ids = encode(tokenizer, f"{prompt.rstrip()} {alternative.lstrip()}", d_vocab=d_vocab)
+    before = encode(tokenizer, prompt, **settings)
+    ids = encode(tokenizer, joined(prompt, alternative, delimiter), **settings)
     # the answer begins where the whole first differs from the prompt alone: a merge across the boundary belongs to it
     shared = 0
     while shared < min(len(before), len(ids)) and before[shared] == ids[shared]:
         shared += 1
+    if before and not shared and ids:
+        raise InputError(
+            f"prompt {prompt!r} and answer {alternative!r} merge into the first token of all, which nothing predicts; "
+            "give a longer prompt, another delimiter=, or prepend_bos=True"
+        )
     return _checked_sequence(ids, max(shared, 1), alternative)
 
 
@@ -260,26 +373,3 @@ def _checked_sequence(ids: tuple[int, ...], start: int, alternative: Text) -> Sc
             f"an item has nothing to score: {alternative!r} adds no token that something precedes; give a longer one"
         )
     return ids, start
-
-
-def item_digests(item: BatteryItem, tokenizer: Any) -> set[str]:
-    """Digests of an item's texts, its prompt, and the prompt with each alternative.
-
-    They say whether a network was found on the item: as text, and as the token ids that a recording keeps.
-
-    Args:
-        item: The item.
-        tokenizer: The model's tokenizer; None where there is none, and strings are then known as text only.
-    """
-    found = {prompt_digest(text) for text in item.texts}
-    for alternative in item.alternatives:
-        whole: list[Text] = [item.prompt] if item.prompt else []
-        if isinstance(alternative, str):
-            whole.append(f"{item.prompt} {alternative}" if item.prompt else alternative)
-        else:
-            whole.append((*(int(token) for token in item.prompt), *alternative) if item.prompt else alternative)
-        for text in whole:
-            found.add(prompt_digest(text))
-            if tokenizer is not None or not isinstance(text, str):
-                found.update(digests_of(text, encode(tokenizer, text), beginning(tokenizer)))
-    return found

@@ -30,7 +30,9 @@ import torch
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.errors import InputError, MissingPackageError
+from tl_fbn.signatures import checked
 from tl_fbn.units.prose import listed
 from tl_fbn.units.result import TableResult
 
@@ -74,6 +76,8 @@ class HarnessEvaluation(TableResult, step="answers"):
         return f"HarnessEvaluation of {tasks} tasks under {self.table['intervention'].nunique()} states"
 
 
+@serves_one_thread("a benchmark")
+@checked
 def evaluate_harness(
     model: HookedModel,
     tasks: str | Sequence[Any],

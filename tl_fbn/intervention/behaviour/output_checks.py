@@ -39,15 +39,17 @@ Cost: milliseconds a task.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Int
 from scipy import stats
 
-from tl_fbn.intervention.behaviour.tasks import Scores, Task
+from tl_fbn.intervention.behaviour.tasks import PER_LENGTH, Scores, Task
+from tl_fbn.signatures import checked
 
 CONSTANT = 0.9  # share of the outputs
 LONGEST_BLOCK = 8  # tokens
@@ -76,6 +78,7 @@ class Monitors:
     flag: str
 
 
+@checked
 def monitor(task: Task, scores: Scores) -> Monitors:
     """Whether a model still answers a task, or gives one output, no answer, or loops.
 
@@ -216,3 +219,26 @@ def _share_of_possible_answers(scores: Scores, *, closed: bool) -> float:
         return float(((given == known) | (given < 0) | (known < 0)).all(2).any(1).mean())
     # open: every token is one that some answer uses
     return float((np.isin(outputs, answers[answers >= 0]) | (outputs < 0)).all(1).mean())
+
+
+def score_table(tasks: Mapping[str, Task], scores: Mapping[str, Scores]) -> pd.DataFrame:
+    """One line a task, as :meth:`tl_fbn.Battery.evaluate` returns them.
+
+    Args:
+        tasks: The tasks.
+        scores: Their scores, by the same names.
+    """
+    per_length = PER_LENGTH if any(task.kind == "choice" for task in tasks.values()) else ()
+    lines = [
+        {
+            "task": name,
+            "exact_match": scores[name].of("exact_match"),
+            "log_likelihood": scores[name].of("log_likelihood"),
+            "n": len(task.items),
+            **asdict(monitor(task, scores[name])),
+            "perplexity": scores[name].perplexity,
+            **{metric: scores[name].of(metric) for metric in per_length},
+        }
+        for name, task in tasks.items()
+    ]
+    return pd.DataFrame(lines)

@@ -24,15 +24,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tl_fbn.acquisition.design.prompt_forms import checked_ids, checked_text
+from tl_fbn.acquisition.design.text_joining import checked_delimiter, joined
 from tl_fbn.errors import InputError
 
 Text = str | tuple[int, ...]
 TaskKind = Literal["answer", "choice", "text"]
+PER_LENGTH = ("exact_match_per_token", "exact_match_per_character")  # metrics of choices, beside exact_match
 OCCURRENCES = 4  # items an answer, on average, from which a task's set of answers counts as closed
 
 
@@ -46,12 +49,35 @@ class BatteryItem:
         texts: Further texts that a network must not have been found on, such as the question inside a chat.
         place: Place (from 0) at which the source of a choice lists the right alternative; None where order means
             nothing, as for minimal pairs.
+        delimiter: What stands between prompt and alternative, both strings; None puts one space there where the prompt
+            ends in a letter, a digit or a closing mark and neither brings white space.
+
+    Raises:
+        InputError: A prompt or alternative that is neither a string nor token ids.
     """
 
     prompt: Text
     alternatives: tuple[Text, ...]
     texts: tuple[str, ...] = ()
     place: int | None = None
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        # frozen: what is set here is the same value in the one form in which it is kept
+        object.__setattr__(self, "prompt", checked_part(self.prompt, "the prompt"))
+        alternatives = tuple(checked_part(one, "an answer or alternative") for one in self.alternatives)
+        object.__setattr__(self, "alternatives", alternatives)
+        checked_delimiter(self.delimiter)
+
+    def whole(self, alternative: Text) -> Text:
+        """The text, or the token ids, of the prompt and one of the alternatives together: what is scored.
+
+        Args:
+            alternative: The alternative, of the same form as the prompt.
+        """
+        if isinstance(alternative, str):
+            return joined(str(self.prompt), alternative, self.delimiter) if self.prompt else alternative
+        return (*(int(token) for token in self.prompt), *alternative)
 
     def place_of(self, number: int) -> int | None:
         """The place at which the source lists an alternative; None where order means nothing.
@@ -124,8 +150,27 @@ class Task:
         return different if len(different) * OCCURRENCES <= len(self.items) else ()
 
 
+def checked_part(given: Any, what: str) -> Text:
+    """A prompt or alternative as a string, or as a tuple of token ids; either may be empty.
+
+    Args:
+        given: What was given as one.
+        what: What it is called in messages.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(given, (str, list, tuple)) and not given:
+        return "" if isinstance(given, str) else ()
+    return checked_text(given, what) if isinstance(given, str) else checked_ids(given, what)
+
+
 def _no_tokens() -> np.ndarray:
     return np.zeros((0, 0), dtype=np.int32)
+
+
+def _no_numbers() -> np.ndarray:
+    return np.zeros((0, 0))
 
 
 @dataclass(frozen=True)
@@ -141,18 +186,42 @@ class Scores:
             of the alternative that won, 0 for the right one, -1 where a likelihood is not a number.
         answers: (answer, token) ids of the task's different answers, -1 behind the end of each; empty for choices and
             passages.
+        sums: (choice, alternative) log-probability of each alternative of a choice, the right one first, summed over
+            its tokens, in nats; minus infinity behind the last. Empty for other tasks, as the next two are.
+        n_tokens: (choice, alternative) number of tokens of each alternative; 1 behind the last.
+        n_characters: (choice, alternative) number of characters of each alternative, as it was given; NaN where it was
+            given as token ids, and 1 behind the last.
     """
 
     exact_match: Bool[np.ndarray, " scored"]
     log_likelihood: Float[np.ndarray, " item"]
     outputs: Int[np.ndarray, "output token"] = field(default_factory=_no_tokens)
     answers: Int[np.ndarray, "answer place"] = field(default_factory=_no_tokens)
+    sums: Float[np.ndarray, "choice alternative"] = field(default_factory=_no_numbers)
+    n_tokens: Float[np.ndarray, "choice alternative"] = field(default_factory=_no_numbers)
+    n_characters: Float[np.ndarray, "choice alternative"] = field(default_factory=_no_numbers)
+
+    @property
+    def exact_match_per_token(self) -> np.ndarray:
+        """(choice,) whether the right alternative has the highest mean log-probability a token; empty if no choice."""
+        return _right_wins(self.sums / self.n_tokens)
+
+    @property
+    def exact_match_per_character(self) -> np.ndarray:
+        """(choice,) whether the right alternative has the highest log-probability a character: acc_norm of lm-eval.
+
+        It does not depend on the tokenizer, and longer alternatives do not lose by their length alone. NaN for all
+        where an alternative was given as token ids, whose characters are not known; empty if the task is no choice.
+        """
+        unknown = np.isnan(self.n_characters).any()
+        return np.full(len(self.sums), np.nan) if unknown else _right_wins(self.sums / self.n_characters)
 
     def of(self, metric: str) -> float:
         """The task's mean of a metric; NaN where it is not defined.
 
         Args:
-            metric: ``"exact_match"``, ``"log_likelihood"`` (nats a token) or ``"perplexity"``.
+            metric: ``"exact_match"``, ``"log_likelihood"`` (nats a token), ``"perplexity"``, or, of choices,
+                ``"exact_match_per_token"`` or ``"exact_match_per_character"``.
         """
         values = getattr(self, metric)
         if isinstance(values, float):
@@ -171,3 +240,10 @@ class Scores:
         tokens = (self.outputs >= 0).sum(1)
         # log_likelihood is a mean over the passage's tokens: times their number it is the sum
         return float(np.exp(-(self.log_likelihood * tokens).sum() / tokens.sum()))
+
+
+def _right_wins(values: Float[np.ndarray, "choice alternative"]) -> Bool[np.ndarray, " choice"]:
+    """Whether the first value of a line is above all others; a tie is lost, and a NaN wins nothing."""
+    if not values.size:
+        return np.zeros(0, dtype=bool)
+    return np.asarray((values[:, :1] > values[:, 1:]).all(1) & ~np.isnan(values).any(1))

@@ -2,8 +2,10 @@
 
 An :class:`Intervention` holds one :class:`~tl_fbn.intervention.hooks.layer_edit.LayerEdit` for each layer in which its
 network has members. Entering it attaches these edits through the model's own ``hooks(...)``; leaving it takes exactly
-those off again, also when the body raises. Interventions may be nested: they act in the order in which they were
-entered, and each sees what the one before left. The same intervention may be entered again, also inside itself.
+those off again, also when the body raises, and ^C waits until all are on or off (:mod:`tl_fbn.interrupts`).
+Interventions may be nested: they act in the order in which they were entered, and each sees what the one before left.
+The same intervention may be entered again, also inside itself. Meanwhile the model serves this thread only and refuses
+to be copied (:mod:`tl_fbn.acquisition.model.model_lock`).
 
 Layers without a member get no hook, so that an empty network leaves every activation bit-identical. For people who
 call ``model.hooks(...)`` themselves, ``.fwd_hooks(model)`` is the list of hooks; lists of several interventions may be
@@ -20,8 +22,8 @@ Cost: one copy of each touched layer's activations in every pass. Nothing here d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,16 +31,20 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.model.forward_context import Lease, listen
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import claim
 from tl_fbn.acquisition.model.sites import HEADS, ResolvedSite, fits, resolve_site
-from tl_fbn.errors import InputError
+from tl_fbn.arguments import layer_numbers
+from tl_fbn.errors import InputError, visible
+from tl_fbn.interrupts import Uninterrupted
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit, Op
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Positions, Where, where
 from tl_fbn.intervention.hooks.replacements import Lines
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 
 @dataclass(eq=False)
-class Intervention(AbstractContextManager["Intervention"]):
+class Intervention(Uninterrupted["Intervention"]):
     """A change of some units' activations, in force inside a ``with`` block.
 
     :func:`tl_fbn.inhibit`, :func:`tl_fbn.amplify`, :func:`tl_fbn.clamp` and :func:`tl_fbn.retain` make one. It may be
@@ -61,9 +67,8 @@ class Intervention(AbstractContextManager["Intervention"]):
     network: Network
     description: str
     edits: dict[str, LayerEdit]
-    # what each open `with` must undo, innermost last; a stack, because one intervention may be entered several times
-    _open_contexts: list[tuple[AbstractContextManager[Any], Lease | None]] = field(default_factory=list, repr=False)
 
+    @checked
     def fwd_hooks(self, model: HookedModel | None = None) -> list[tuple[str, Callable[..., Any]]]:
         """The edits as hooks of your own, for ``model.hooks(fwd_hooks=...)`` or ``run_with_hooks``.
 
@@ -90,26 +95,16 @@ class Intervention(AbstractContextManager["Intervention"]):
         lease = listen(model)
         return {name: edit.leased(lease) for name, edit in self.edits.items()}, lease
 
-    def __enter__(self) -> Intervention:
+    def _put_on(self, undo: ExitStack) -> Intervention:
+        claim(undo, self.model, self.description)
         edits, lease = self._edits_and_lease(self.model)
-        context = self.model.hooks(fwd_hooks=list(edits.items()))
-        context.__enter__()
-        # noted only once the hooks are on: where the model refuses them, there is no context to leave, and the lease
-        # ends by itself, because nobody holds it
-        self._open_contexts.append((context, lease))
+        if lease is not None:
+            undo.callback(lease.close)
+        undo.enter_context(self.model.hooks(fwd_hooks=list(edits.items())))
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        context, lease = self._open_contexts.pop()
-        try:
-            context.__exit__(*exception)
-        finally:
-            # also where the host's own exit raises: a reader that nobody needs must not go on listening
-            if lease is not None:
-                lease.close()
-
     def __repr__(self) -> str:
-        return f"{self.description}: {self.network!r}"
+        return visible(f"{self.description}: {self.network!r}")
 
 
 def intervention_with_values(
@@ -173,17 +168,18 @@ def layer_edits(
     """
     _check_space(site.space, network)
     # a layer may exist in the model and yet have no unit at this site (a mixture of experts at mlp.neurons)
-    unknown = [layer for layer in layers or () if layer not in site.hook_names]
+    chosen = None if layers is None else layer_numbers(layers, "layers")
+    unknown = [layer for layer in chosen or () if layer not in site.hook_names]
     if unknown:
         raise InputError(
-            f"layers={list(layers or ())} names {unknown}, which have no units at {site.space.describe()}; "
+            f"layers={list(chosen or ())} names {unknown}, which have no units at {site.space.describe()}; "
             f"layers: {', '.join(map(str, site.hook_names))}"
         )
     edits = {}
     for layer, name in site.hook_names.items():
         members = np.flatnonzero(network.members[network.space.layer_slice(layer)])
         # no hook where there is nothing to change: an empty network leaves the model bit-identical
-        if members.size and (layers is None or layer in layers):
+        if members.size and (chosen is None or layer in chosen):
             # at attn.heads a unit is a head, so the width of the layer is its number of heads
             n_heads = site.space.widths[layer] if site.space.site == HEADS else 0
             edits[name] = LayerEdit(op, members, values(layer, members), where=at, lines=lines, n_heads=n_heads)

@@ -53,10 +53,13 @@ from tl_fbn.intervention.hooks.intervention import (
 )
 from tl_fbn.intervention.hooks.layer_edit import Op
 from tl_fbn.intervention.hooks.positions import Positions, Where, where
+from tl_fbn.intervention.hooks.references import require_same_weights, required_reference
 from tl_fbn.intervention.hooks.replacements import Replacement, ReplacementMethod, standard_deviation
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 
+@checked
 def inhibit(
     model: HookedModel,
     network: Network,
@@ -66,6 +69,7 @@ def inhibit(
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
     seed: int = 0,
+    allow_other_weights: bool = False,
 ) -> Intervention:
     """Silence a network, while a block of code runs.
 
@@ -90,6 +94,7 @@ def inhibit(
             mask or column numbers; :mod:`.positions` defines them.
         layers: The only layers that are touched; None for all layers in which the network has units.
         seed: Seed of what ``"resample"`` and ``"noise"`` draw; the same seed gives the same intervention.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
 
     Returns:
         An :class:`Intervention`, a context manager.
@@ -98,7 +103,8 @@ def inhibit(
         InputError: The network's units are not those of the model's site, the method is unknown, the method needs a
             reference and has none, or the positions or layers do not exist.
     """
-    return silencer(model, method=method, reference=reference, positions=positions, layers=layers, seed=seed)(network)
+    given = {"reference": reference, "allow_other_weights": allow_other_weights}
+    return silencer(model, method=method, positions=positions, layers=layers, seed=seed, **given)(network)
 
 
 def silencer(
@@ -109,6 +115,7 @@ def silencer(
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
     seed: int = 0,
+    allow_other_weights: bool = False,
 ) -> Callable[[Network], Intervention]:
     """:func:`inhibit` as a function of the network alone, so that reference and model are read once for many networks.
 
@@ -120,6 +127,7 @@ def silencer(
         positions: The tokens that are touched: a name, a mask or column numbers (:mod:`.positions`).
         layers: The only layers that are touched; None for all layers in which a network has units.
         seed: Seed of what ``"resample"`` and ``"noise"`` draw; the same seed gives the same interventions.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
 
     Returns:
         A function from a network to its :class:`Intervention`.
@@ -127,6 +135,8 @@ def silencer(
     Raises:
         InputError: An unknown method, or positions that do not exist.
     """
+    if reference is not None and method != "zero":
+        require_same_weights(model, reference, allow_other_weights=allow_other_weights)
     return _Silencer(model, method, Replacement(method, reference, seed), where(positions, model), layers)
 
 
@@ -155,6 +165,7 @@ class _Silencer:
         return Intervention(self.model, network, f"inhibit ({self.method}{positions_in_words(self.at)})", edits)
 
 
+@checked
 def amplify(
     model: HookedModel,
     network: Network,
@@ -165,6 +176,7 @@ def amplify(
     reference: Recording | None = None,
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
+    allow_other_weights: bool = False,
 ) -> Intervention:
     """Strengthen a network, while a block of code runs.
 
@@ -188,6 +200,7 @@ def amplify(
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers; :mod:`.positions` defines them.
         layers: The only layers that are touched; None for all layers in which the network has units.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
 
     Returns:
         An :class:`Intervention`, a context manager.
@@ -204,7 +217,9 @@ def amplify(
     if not np.isfinite(amount):
         raise InputError(f"amplify({name}={amount}) is not finite; give a number")
     # a reference given beside gain= or add= is not read
-    spread = standard_deviation(_required_reference(reference, network, "add_sd")) if name == "add_sd" else None
+    spread = None
+    if name == "add_sd":
+        spread = standard_deviation(required_reference(model, reference, network, "add_sd", allow_other_weights))
     return strengthened(model, network, name, amount, spread=spread, positions=positions, layers=layers)
 
 
@@ -239,6 +254,7 @@ def strengthened(
     return intervention_with_values(model, network, op, values, f"amplify ({kind} {amount:g})", positions, layers)
 
 
+@checked
 def clamp(
     model: HookedModel,
     network: Network,
@@ -250,6 +266,7 @@ def clamp(
     reference: Recording | None = None,
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
+    allow_other_weights: bool = False,
 ) -> Intervention:
     """Hold a network at a value, or between two, while a block of code runs.
 
@@ -270,6 +287,7 @@ def clamp(
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers; :mod:`.positions` defines them.
         layers: The only layers that are touched; None for all layers in which the network has units.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
 
     Returns:
         An :class:`Intervention`, a context manager.
@@ -308,12 +326,13 @@ def clamp(
     if at is not None:
         values = np.full(network.space.n_units, float(at))
         return intervention_with_values(model, network, "set", values, f"clamp ({at:g})", positions, layers)
-    recording = _required_reference(reference, network, "at_sd")
+    recording = required_reference(model, reference, network, "at_sd", allow_other_weights)
     # v = mean + at_sd x sd x sign
     values = recording.mean() + at_sd * standard_deviation(recording) * _signs_or_ones(network)
     return intervention_with_values(model, network, "set", values, f"clamp ({at_sd:g} sd)", positions, layers)
 
 
+@checked
 def retain(
     model: HookedModel,
     network: Network,
@@ -323,6 +342,7 @@ def retain(
     positions: Positions = "all",
     layers: Sequence[int] | None = None,
     seed: int = 0,
+    allow_other_weights: bool = False,
 ) -> Intervention:
     """Keep only a network, while a block of code runs: every other unit of its site is inhibited.
 
@@ -348,6 +368,7 @@ def retain(
             mask or column numbers; :mod:`.positions` defines them.
         layers: The only layers that are touched; None for all layers of the network's space.
         seed: Seed of what ``"resample"`` and ``"noise"`` draw; the same seed gives the same intervention.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
 
     Returns:
         An :class:`Intervention`, a context manager; its ``network`` is the units that are silenced.
@@ -357,18 +378,11 @@ def retain(
             reference and has none, or the positions or layers do not exist.
     """
     # ~network is all other units of its own space: layers that this space leaves out have none and get no hook
-    rest = inhibit(model, ~network, method=method, reference=reference, positions=positions, layers=layers, seed=seed)
+    given = {"reference": reference, "allow_other_weights": allow_other_weights}
+    rest = inhibit(model, ~network, method=method, positions=positions, layers=layers, seed=seed, **given)
     # what is silenced is the rest, what a reader asked for is to keep the network
     rest.description = rest.description.replace("inhibit", f"retain {network.name}", 1)
     return rest
-
-
-def _required_reference(reference: Recording | None, network: Network, what: str) -> Recording:
-    if reference is None:
-        raise InputError(f"{what} needs reference=, a recording of {network.space.describe()}")
-    # means and standard deviations are looked up by unit number, so both must be numbered alike
-    network.space.require_same(reference.space, "take the reference for")
-    return reference
 
 
 def _signs_or_ones(network: Network) -> Float[np.ndarray, " unit"]:

@@ -29,6 +29,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.forward_context import Lease
+from tl_fbn.acquisition.model.host import FIRED
 from tl_fbn.acquisition.model.pass_tokens import Reading
 from tl_fbn.acquisition.model.sites import by_head
 from tl_fbn.errors import InputError
@@ -85,6 +86,14 @@ class LayerEdit:
         """Whether the edit must know where the tokens of a pass stand in their texts."""
         return self.where.name != "all" or self.lines is not None
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the edit leaves every activation as it is: a gain of 1, nothing added, no bound."""
+        neutral = {"scale": self.values == 1, "add": self.values == 0, "project": self.values == 0}
+        if self.op == "clip":
+            return bool(torch.isneginf(self.values[0]).all() and torch.isposinf(self.values[1]).all())
+        return self.op in neutral and bool(neutral[self.op].all())
+
     def leased(self, lease: Lease | None) -> LayerEdit:
         """A copy of the edit that learns from a lease where tokens stand.
 
@@ -97,6 +106,10 @@ class LayerEdit:
         return edit
 
     def __call__(self, tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+        # while a scan watches the model, what acts notes itself: it may have come from another thread for a moment
+        fired = getattr(getattr(hook, "_target", hook), FIRED, None)
+        if fired is not None and not self.changes_nothing:
+            fired.add(self.digest)
         if not self.n_heads:
             # what follows (batch, pos) is one axis of units, as it was recorded
             if tensor.ndim == 3:

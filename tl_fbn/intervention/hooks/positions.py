@@ -32,7 +32,8 @@ from jaxtyping import Bool, Shaped
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.pass_tokens import Reading
-from tl_fbn.errors import InputError, either
+from tl_fbn.errors import InputError, InputTypeError, either
+from tl_fbn.kinds import shown
 
 NamedPositions = Literal["all", "prompt", "generated", "last", "special"]
 Positions = str | Sequence[int] | Shaped[np.ndarray, "..."] | Shaped[torch.Tensor, "..."]
@@ -140,10 +141,21 @@ def where(positions: Positions, model: HookedModel) -> Where:
     return Where("mask", marked=marked, digest=f"mask {content}")
 
 
+_LAST_COLUMN = 2**24  # no text has as many tokens; a mask up to it is made in memory
+_NO_COLUMNS = (
+    "positions={} are no column numbers; give different integers from 0 on, a boolean mask, "
+    f'or one of {", ".join(map(repr, get_args(NamedPositions)))} ("last" counts from the end)'
+)
+
+
 def _mask(positions: Any) -> Bool[torch.Tensor, "batch column"]:
     """A mask or column numbers as a mask of two axes; (1, column) where it is one line for all texts."""
     # a copy: the caller may change the array later, and the digest must stay true
-    given = torch.as_tensor(positions if isinstance(positions, torch.Tensor) else np.asarray(positions)).cpu().clone()
+    try:
+        tensor = positions if isinstance(positions, torch.Tensor) else torch.as_tensor(np.asarray(positions))
+    except (TypeError, ValueError, RuntimeError):  # text, objects, lists of unequal lengths
+        raise InputTypeError(_NO_COLUMNS.format(shown(positions))) from None
+    given = tensor.detach().cpu().clone()
     if given.dtype == torch.bool:
         if given.ndim not in (1, 2) or not given.numel():
             raise InputError(
@@ -152,12 +164,14 @@ def _mask(positions: Any) -> Bool[torch.Tensor, "batch column"]:
             )
         return given[None] if given.ndim == 1 else given
     # column numbers twice are most likely an attention mask of zeros and ones, which would touch columns 0 and 1 only
-    repeated = given.numel() > given.unique().numel()
-    if given.ndim != 1 or not given.numel() or given.is_floating_point() or bool((given < 0).any()) or repeated:
-        raise InputError(
-            f"positions={positions!r} are no column numbers; give different integers from 0 on, a boolean mask, "
-            f'or one of {", ".join(map(repr, get_args(NamedPositions)))} ("last" counts from the end)'
-        )
+    whole_line = given.ndim == 1 and given.numel() > 0 and not (given.is_floating_point() or given.is_complex())
+    if (
+        not whole_line
+        or bool((given < 0).any())
+        or given.numel() > given.unique().numel()
+        or given.max() > _LAST_COLUMN
+    ):
+        raise InputError(_NO_COLUMNS.format(shown(positions)))
     marked = torch.zeros(1, int(given.max()) + 1, dtype=torch.bool)
     marked[0, given] = True
     return marked

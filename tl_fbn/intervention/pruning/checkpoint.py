@@ -25,6 +25,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ import numpy as np
 import torch
 
 from tl_fbn import files
+from tl_fbn.acquisition.model import host
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 
 FILE = "tl_fbn_pruned.safetensors"
 # names that architectures give to "this model has biases" in their configs
@@ -53,6 +56,7 @@ def equip(small: Any) -> None:
     small.save_pretrained = partial(save_pruned, small)
 
 
+@checked
 def save_pruned(small: Any, folder: str | os.PathLike) -> None:
     """Write a pruned model as a Hugging Face folder; ``small.save_pretrained`` is this function.
 
@@ -96,10 +100,14 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         "architecture": small.adapter.cfg.architecture,
         "class": type(plain.model).__name__,
         "model_name": small.cfg.model_name,
+        "prepend_bos": host.prepends_bos(small),
     }
-    plain.model.save_pretrained(folder)
-    if small.tokenizer is not None:
-        small.tokenizer.save_pretrained(folder)
+    with files.full_disk_named(f"{folder} has no room for the pruned model", "make room and save again"):
+        plain.model.save_pretrained(folder)
+        if small.tokenizer is not None:
+            small.tokenizer.save_pretrained(folder)
+    # files of weights have no checksum of their own
+    about["checksums"] = {path.name: files.checksum_of_file(path) for path in _weight_files(folder)}
     files.write_result(
         folder / FILE, "Pruned", arrays | {f"beside {name}": value for name, value in separate_biases.items()}, about
     )
@@ -111,6 +119,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         )
 
 
+@checked
 def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     """Load what ``small.save_pretrained(folder)`` wrote, as a bridge with the widths that it had.
 
@@ -133,16 +142,19 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
 
     Raises:
         FileNotFoundError: There is no pruned model in the folder.
+        InputError: The folder is damaged: a file is not what was saved.
 
     Source: the format is that of this package; the method is functional network pruning, arXiv:2508.05239 (2025).
     """
     import transformers
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+    host.require_device(device)
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise FileNotFoundError(f"no {FILE} in {folder}; give the folder that small.save_pretrained(folder) was given")
     arrays, about = files.read_result(folder / FILE, "Pruned")
+    _require_weights_as_saved(folder, about)
     kind: Any = getattr(transformers, about["class"], transformers.AutoModelForCausalLM)
     # the attention implementation that was saved: another one would round logits differently
     inner = kind.from_pretrained(folder, attn_implementation=about["attention"], dtype="auto").eval()
@@ -168,10 +180,29 @@ def load_pruned(folder: str | os.PathLike, *, device: str = "cpu") -> Any:
     small = build_bridge_from_module(
         inner, about["architecture"], hf_config=inner.config, tokenizer=tokenizer, model_name=about["model_name"]
     )
+    # a folder of an earlier version does not say: as the architecture has it
+    small.cfg.default_prepend_bos = bool(about.get("prepend_bos", host.prepends_bos(small)))
     small.eval()
     small.pruned = PruneReport._unpack_(arrays, about["report"])
     equip(small)
     return small
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of weights that transformers reads in a folder, one or several shards."""
+    return sorted(folder.glob("model*.safetensors"))
+
+
+def _require_weights_as_saved(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raise an error if weights were damaged since they were saved; earlier versions kept no checksums of them."""
+    saved = about.get("checksums")
+    if saved is None:
+        return
+    found = {path.name: files.checksum_of_file(path) for path in _weight_files(folder)}
+    for name in sorted({*saved, *found}):
+        if found.get(name) != saved.get(name):
+            state = "is missing" if name not in found else "is not what was saved (its checksum changed)"
+            raise InputError(f"{folder / name} {state}; save the pruned model again, or copy the folder anew")
 
 
 def report_layers(report: PruneReport) -> list[int]:

@@ -31,7 +31,9 @@ import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
+from tl_fbn.acquisition.design.prompt_forms import checked_prompt, checked_prompts
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
@@ -108,7 +110,8 @@ def measured_means(
     Args:
         model: A TransformerLens model without hooks.
         removed: The units that are removed.
-        prompts: Strings (the beginning-of-text token is prepended) or lists of token ids (taken as they are).
+        prompts: Strings (with a beginning-of-text token in front where the host puts one there), chats, or lists of
+            token ids (taken as they are).
         batch_size: Number of prompts in a forward pass; it changes speed and memory only.
         progress: Whether to show a progress bar, one step a pruned layer.
 
@@ -116,7 +119,8 @@ def measured_means(
         Number of a layer to (member,) means of its removed units, for the layers in which units are removed.
 
     Raises:
-        InputError: There are no prompts, one has no token, or one is longer than the model's context.
+        InputError: There are no prompts, one is none of these, has no token or tokens outside the vocabulary, or is
+            longer than the model's context.
 
     Source: functional network pruning, arXiv:2508.05239 (2025), with tokens as the weights.
     """
@@ -151,26 +155,31 @@ def _sum_of_batch(
         if stops:
             raise Enough
 
-    with torch.no_grad(), model.hooks(fwd_hooks=[*hooks, (tap.hook_name, add_up)]), suppress(Enough):
+    with hooked(model, [*hooks, (tap.hook_name, add_up)], "pruning"), torch.no_grad(), suppress(Enough):
         host.forward(model, ids, mask)
     return total
 
 
 def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
     """Prompts as token ids, in batches of similar length."""
-    if isinstance(prompts, str) or not len(prompts):
-        raise InputError(
-            f"compensate={prompts!r} is no list of prompts; give strings or lists of token ids, or a recording"
-        )
-    tokenizer = tokenizer_of(model)
-    vocabulary = host.vocabulary_size(model)
-    sequences = [encode(tokenizer, one if isinstance(one, str) else tuple(one), d_vocab=vocabulary) for one in prompts]
+    given = checked_prompts(prompts, "compensate=")
+    if not given:
+        raise InputError("compensate= is no list of prompts but an empty one; give prompts, or a recording")
+    checked = [checked_prompt(one, f"prompt {number} of compensate=") for number, one in enumerate(given)]
+    size = host.vocabulary_size(model)
+    settings = {"d_vocab": size, "prepend_bos": host.prepends_bos(model)}
+    sequences = [encode(tokenizer_of(model), one, **settings) for one in checked]
     context = host.context_length(model) or max(map(len, sequences))
     for number, sequence in enumerate(sequences):
         if not 0 < len(sequence) <= context:
             raise InputError(
                 f"prompt {number} of compensate= has {len(sequence)} tokens; the model takes 1 to {context}. "
                 "Cut it, or leave it out"
+            )
+        if size is not None and not 0 <= min(sequence) <= max(sequence) < size:
+            raise InputError(
+                f"prompt {number} of compensate= has token ids {min(sequence)} to {max(sequence)}, the vocabulary is "
+                f"0 to {size - 1}"
             )
     # the order of prompts does not change a sum over tokens, and neighbours of one length need little padding
     ordered = sorted(sequences, key=len)

@@ -17,8 +17,9 @@ the down projection. The other entries of these matrices are kept as they are in
   optimiser (torch calls a hook after each), and at the end of the block, these entries are therefore written back from
   a copy.
 
-When the block ends, also by an exception, hooks are taken off, and ``requires_grad`` and ``.grad`` of every parameter
-are what they were before. The network's weights keep what they learned.
+When the block ends, also by an exception or ^C (:mod:`tl_fbn.interrupts`), hooks are taken off, and
+``requires_grad`` and ``.grad`` of every parameter are what they were before. The network's weights keep what they
+learned. Meanwhile the model serves this thread only (:mod:`tl_fbn.acquisition.model.model_lock`).
 
 Cost: a copy of the other entries of up, gate and down in the network's layers. Gradients of those matrices are still
 computed whole. Not done here: the training loop, attention heads and other sites, and weights that are written by
@@ -32,7 +33,7 @@ task-specific neurons in this way, and find that equally many random neurons lea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,9 +42,12 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_lock import claim
 from tl_fbn.acquisition.model.sites import fits, resolve_site
 from tl_fbn.errors import InputError
+from tl_fbn.interrupts import Uninterrupted
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 
@@ -90,12 +94,11 @@ class Slab:
     def restore(self) -> None:
         """Write back the entries that may not change."""
         # in place: optimiser and model go on holding the same parameter
-        with torch.no_grad():
-            self.parameter.index_copy_(self.axis, self.fixed, self.values)
+        self.parameter.detach().index_copy_(self.axis, self.fixed, self.values)
 
 
 @dataclass(eq=False)
-class NetworkTraining(AbstractContextManager["NetworkTraining"]):
+class NetworkTraining(Uninterrupted["NetworkTraining"]):
     """A ``with`` block inside which only a network's weights learn; :func:`only_network` makes one.
 
     Args:
@@ -107,12 +110,6 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
     network: Network
     # one for each parameter that holds weights of the network; empty outside the block
     _slabs: list[Slab] = field(default_factory=list, repr=False)
-    # what takes torch's hooks off again
-    _hook_handles: list[Any] = field(default_factory=list, repr=False)
-    # (parameter, requires_grad, .grad) of every parameter as it was before the block
-    _gradients_before: list[tuple[torch.nn.Parameter, bool, torch.Tensor | None]] = field(
-        default_factory=list, repr=False
-    )
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """The matrices and biases that hold the network's weights, for an optimiser.
@@ -140,43 +137,42 @@ class NetworkTraining(AbstractContextManager["NetworkTraining"]):
         if not self._slabs:
             raise RuntimeError("nothing learns yet; use it as: with fbn.only_network(model, network) as learning: ...")
 
-    def __enter__(self) -> NetworkTraining:
+    def _put_on(self, undo: ExitStack) -> NetworkTraining:
         if self._slabs:
             raise RuntimeError("this block is open already; call fbn.only_network(model, network) again for another")
+        claim(undo, self.model, "fine-tuning")
         slabs = _slabs_of_network(self.model, self.network)
+        # done last, when the other entries were written back
+        undo.callback(self._slabs.clear)
         for parameter in _all_parameters(self.model):
-            self._gradients_before.append((parameter, parameter.requires_grad, parameter.grad))
+            undo.callback(_give_back_gradient, parameter, parameter.requires_grad, parameter.grad)
             parameter.requires_grad_(False)
             parameter.grad = None  # an optimiser steps wherever there is a gradient, also an old one
-        self._slabs = slabs
+        self._slabs.extend(slabs)
         for slab in slabs:
             slab.parameter.requires_grad_(True)
             # torch calls this with each gradient before it is added to .grad
-            self._hook_handles.append(slab.parameter.register_hook(slab.masked))
+            undo.callback(slab.parameter.register_hook(slab.masked).remove)
         # after a step of any optimiser of this process: one that was made before the block counts, too
-        self._hook_handles.append(register_optimizer_step_post_hook(self._restore))
+        undo.callback(register_optimizer_step_post_hook(self._restore).remove)
+        # done first: weights may have been changed since the last step, by anything but an optimiser
+        undo.callback(self._restore)
         return self
 
     def _restore(self, *_: Any) -> None:
         for slab in self._slabs:
             slab.restore()
 
-    def __exit__(self, *exception: Any) -> None:
-        # weights may have been changed since the last step, by anything but an optimiser
-        self._restore()
-        for handle in self._hook_handles:
-            handle.remove()
-        for parameter, required, gradient in self._gradients_before:
-            parameter.requires_grad_(required)
-            parameter.grad = gradient
-        self._slabs = []
-        self._hook_handles = []
-        self._gradients_before = []
-
     def __repr__(self) -> str:
         return f"Fine-tuning only {self.network!r}"
 
 
+def _give_back_gradient(parameter: torch.nn.Parameter, required: bool, gradient: torch.Tensor | None) -> None:
+    parameter.requires_grad_(required)
+    parameter.grad = gradient
+
+
+@checked
 def only_network(model: HookedModel, network: Network) -> NetworkTraining:
     """Let only a network's weights learn, while a block of code runs; any training loop can be that code.
 

@@ -21,7 +21,9 @@ from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
 
 TOLERANCE = 1e-4  # of logits in float32, relative where they are larger than 1
 
@@ -38,9 +40,18 @@ def probe_ids(
 
     Returns:
         (batch, pos) token ids, on the model's device.
+
+    Raises:
+        InputError: The probe is no table of token ids of the model.
     """
     if probe is not None:
-        return torch.as_tensor(probe, dtype=torch.long, device=host.model_device(model))
+        ids = number_array(probe, "probe")
+        last = (host.vocabulary_size(model) or 2**31) - 1
+        if ids.ndim != 2 or not ids.size or ids.dtype.kind not in "iu":
+            raise InputError(f"probe= must be (batch, pos) token ids; got {shown(probe)}")
+        if ids.min() < 0 or ids.max() > last:
+            raise InputError(f"probe= has token ids {ids.min()} to {ids.max()}, the vocabulary is 0 to {last}")
+        return torch.as_tensor(ids, dtype=torch.long, device=host.model_device(model))
     length = min(16, host.context_length(model) or 16)
     random = torch.Generator().manual_seed(0)
     return torch.randint(host.vocabulary_size(model) or 2, (2, length), generator=random).to(host.model_device(model))
@@ -85,13 +96,21 @@ def require_same_logits(found: torch.Tensor, wanted: torch.Tensor, otherwise: st
     Raises:
         InputError: The difference is larger than rounding, or is no number.
     """
-    difference = float((found.double() - wanted.double()).abs().max())
+    # logits that are equal differ by 0, also where both are -inf: a token that the model rules out
+    apart = (found.double() - wanted.double()).abs()
+    difference = float(torch.where(found == wanted, 0.0, apart).max())
     # 8 eps decides in half precision, 1e-4 in float32; both relative where logits are larger than 1
-    limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, float(wanted.double().abs().max()))
+    limit = max(TOLERANCE, 8 * torch.finfo(wanted.dtype).eps) * max(1.0, _largest_finite(wanted))
     # "not <=" and not ">": a difference of nan is an error, too
     if not difference <= limit:
         raise InputError(f"{otherwise} (logits differ by {difference:.2g}, allowed {limit:.2g})")
     return difference
+
+
+def _largest_finite(logits: torch.Tensor) -> float:
+    """The largest magnitude of the logits that are finite; 0 where none is."""
+    finite = logits[logits.isfinite()].double().abs()
+    return float(finite.max()) if finite.numel() else 0.0
 
 
 def not_the_weights(model: HookedModel) -> str:

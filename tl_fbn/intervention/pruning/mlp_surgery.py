@@ -315,6 +315,26 @@ def select(
     set_linear(module, cut(module.weight, units_axis(module, rows=rows)), cut_bias)
 
 
+def require_neurons(plain: Plain, layers: Iterable[int]) -> None:
+    """Raise an error if a layer that loses all its neurons cannot run without one.
+
+    A Linear of no inputs gives its bias; a Conv1D (GPT-2's) gives none of its outputs a shape.
+
+    Args:
+        plain: The copy of the model.
+        layers: Numbers of the layers of which no neuron is left.
+
+    Raises:
+        InputError: A layer's projections are Conv1D; the message names the layers.
+    """
+    stuck = [layer for layer in layers if type(plain.module(plain.mlps[layer].down)).__name__ == "Conv1D"]
+    if stuck:
+        raise InputError(
+            f"no neuron is left of layer {', '.join(map(str, stuck))}, and the MLP of {type(plain.model).__name__} "
+            "(Conv1D) does not run without any; keep at least one neuron there, or fbn.inhibit the layer instead"
+        )
+
+
 def cut_mlp(plain: Plain, layer: int, kept: Int[np.ndarray, " kept"], width: int | None = None) -> None:
     """Keep some neurons of a layer, then neurons of zeros up to ``width``.
 

@@ -40,11 +40,14 @@ import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, fits, resolve_site
+from tl_fbn.acquisition.model.weights import weights_digest
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import inhibit
+from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.pruning import head_surgery
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
 from tl_fbn.intervention.pruning.checkpoint import equip
@@ -52,12 +55,14 @@ from tl_fbn.intervention.pruning.compensation import Means, held_at, means_of_re
 from tl_fbn.intervention.pruning.logit_check import logits_of, not_the_weights, probe_ids, require_same_logits
 from tl_fbn.intervention.pruning.prune_ratio import NEURONS, protected_layers, spread
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
 # names that architectures give to the number of neurons of a layer in their configs
 _CONFIG_WIDTHS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_dim", "d_ff")
 
 
+@checked
 def prune(
     model: HookedModel,
     keep: Network | None = None,
@@ -65,6 +70,7 @@ def prune(
     remove: Network | None = None,
     heads: Network | None = None,
     compensate: Recording | Sequence[Any] | None = None,
+    allow_other_weights: bool = False,
     protect_first: int = 0,
     protect_last: int = 0,
     probe: Sequence[Sequence[int]] | torch.Tensor | None = None,
@@ -94,6 +100,8 @@ def prune(
             ``mlp.neurons`` gives the means of the intact model. A list of prompts (strings, or lists of token ids)
             gives means that are measured now, with earlier layers pruned and compensated, as in the paper. None for no
             compensation: removed neurons count as 0.
+        allow_other_weights: True takes a recording for ``compensate`` of other weights than this model's, which is an
+            error otherwise.
         protect_first: Number of layers at the beginning that stay whole (paper: 3).
         protect_last: Number of layers at the end that stay whole (paper: 2).
         probe: Token ids (batch, pos) on which the logits are checked; by default two sequences of random tokens.
@@ -107,15 +115,18 @@ def prune(
     Raises:
         InputTypeError: The model is no bridge (an old HookedTransformer).
         InputError: Not exactly one of ``keep`` and ``remove`` is given (or ``heads`` alone); the units are of another
-            space; protected layers leave nothing to prune; the model would drop out activations at random; its logits
-            are not those of its Hugging Face weights (hooks, compatibility mode); or the logits of the small model
-            differ from those of the masked one.
+            space; protected layers leave nothing to prune; no neuron is left of a layer of GPT-2's kind, which does not
+            run without any; the model would drop out activations at random; its logits are not those of its Hugging
+            Face weights (hooks, compatibility mode); or the logits of the small model differ from those of the masked
+            one.
 
     Source: functional network pruning, arXiv:2508.05239 (2025); bias from An et al. 2024 (FLAP).
     """
     surgery.require_bridge(model, "prune")
     host.require_eval(model, "prune")
     space = resolve_site(model, NEURONS).space
+    if isinstance(compensate, Recording):
+        require_same_weights(model, compensate, allow_other_weights=allow_other_weights, argument="compensate")
     protected = protected_layers(space.n_layers, protect_first, protect_last)
     removed = _removed_neurons(space, keep, remove, heads is not None, protected)
     no_heads = None if heads is None else _removed_heads(model, heads, protected)
@@ -125,6 +136,7 @@ def prune(
         intact = model(ids)
     plain = surgery.plain_copy(model, [layer for layer, width in enumerate(space.widths) if width])
     require_same_logits(logits_of(plain.model, ids), intact, not_the_weights(model))
+    surgery.require_neurons(plain, [layer for layer, gone in enumerate(removed.by_layer()) if gone.size and gone.all()])
     # 2. neurons: the bias first, because it needs the columns of the down projection that the cut takes away
     means, source = _means_and_source(model, removed, compensate, batch_size, progress)
     for layer, gone in enumerate(removed.by_layer()):
@@ -141,7 +153,7 @@ def prune(
     # 4. the small model must equal the intact one with the same units held at zero, or at their means
     with torch.no_grad():
         heads_off = inhibit(model, no_heads).fwd_hooks() if no_heads is not None else []
-        with model.hooks(fwd_hooks=[*held_at(model, removed, means), *heads_off]):
+        with hooked(model, [*held_at(model, removed, means), *heads_off], "pruning"):
             wanted = model(ids)
         difference = require_same_logits(logits_of(small, ids), wanted, _message_if_not_equal(model))
     kept = ~removed
@@ -149,7 +161,7 @@ def prune(
     name = keep.name if keep is not None else f"all but {remove.name}" if remove is not None else "all"
     given = keep if keep is not None else remove
     about = {
-        "weights": host.weights_digest(model),
+        "weights": weights_digest(model),
         "protected": sorted(protected),
         "network": {} if given is None else dict(given.provenance),
     }
@@ -231,6 +243,7 @@ def _bridge_around(
         settings.n_heads = layout.n_heads
         settings.n_key_value_heads = layout.n_groups
     small = build_bridge_from_module(plain.model, model.adapter.cfg.architecture, tl_config=settings)
+    host.follow_settings(small, model)
     small.tokenizer = model.tokenizer
     small.train(model.original_model.training)
     return small

@@ -25,13 +25,15 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.acquisition.model.host import HookedModel, blocks_of
 from tl_fbn.acquisition.model.sites import fits, resolve_site
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.pruning import mlp_surgery as surgery
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 NEURONS = "mlp.neurons"
 
 
+@checked
 def keep_for_ratio(
     model: HookedModel,
     scores: UnitMap | Atlas,
@@ -69,6 +71,11 @@ def keep_for_ratio(
     Source: functional network pruning, arXiv:2508.05239 (2025); released settings 3.46 to 6.03 for about 20 %.
     """
     surgery.require_bridge(model, "keep_for_ratio")
+    if not isinstance(scores, (UnitMap, Atlas)):
+        raise InputTypeError(
+            f"scores are a {type(scores).__name__}; give a UnitMap, or an Atlas with maps (a network has no scores to "
+            "cut: prune(model, keep=network) removes all others)"
+        )
     space = resolve_site(model, NEURONS).space
     if not fits(space, scores.space):
         raise InputError(

@@ -2,7 +2,6 @@ from .causal_check import causal_check as causal_check
 from .controls import lowest_ranked as lowest_ranked
 from .controls import matched_controls as matched_controls
 from .controls import unit_features as unit_features
-from .controls import untrained as untrained
 from .dose_response import DoseResponse as DoseResponse
 from .dose_response import dose_response as dose_response
 from .gain_calibration import calibrate_gain as calibrate_gain
@@ -17,3 +16,4 @@ from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
 from .token_ablation import TokenAblation as TokenAblation
 from .token_ablation import token_ablation as token_ablation
+from .untrained_model import untrained as untrained

@@ -25,9 +25,11 @@ from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.lesion import LesionOptions, lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
 
 
+@checked
 def causal_check(
     model: HookedModel,
     maps: Mapping[str, UnitMap],

@@ -15,7 +15,7 @@ Three kinds are drawn at random, so that they give the network a p value:
 Three others are chosen, not drawn, and have no p of their own: the lowest-ranked units of the same map
 (:func:`lowest_ranked`; units that select least sometimes hurt more, Jamaa et al. 2025), the networks of other tasks
 (every study has them: they are its other rows), and what the same procedure finds in an untrained model
-(:func:`untrained`).
+(:func:`tl_fbn.studies.untrained`).
 
 Cost: drawing takes milliseconds a control; ``activity`` also sorts, for each layer, its other units once for each
 member.
@@ -33,20 +33,23 @@ from jaxtyping import Float
 from scipy import stats
 
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.host import HookedModel, inner_model, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.arguments import number_array
+from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
-from tl_fbn.units import Network, UnitMap, UnitSpace
+from tl_fbn.signatures import checked
+from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
 
 ControlKind = Literal["random", "activity", "rotated"]
 NEAREST = 0.02  # share of a layer's other units (at least five) among which the stand-in of a member is drawn
 Features = Float[np.ndarray, "feature unit"]
 
 
+@checked
 def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
@@ -71,8 +74,17 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     Raises:
         InputError: With features, a layer that has fewer other units than members.
     """
-    rng = np.random.default_rng(seed)
     space = network.space
+    if n < 0:
+        raise InputError(f"n={n} controls; give 0 or more")
+    if features is not None:
+        features = number_array(features, "features")
+        if features.ndim != 2 or not len(features) or features.shape[1] != space.n_units:
+            raise InputError(
+                f"features have shape {features.shape}; give (feature, unit) numbers of {space.n_units} units, as "
+                "studies.unit_features does"
+            )
+    rng = np.random.default_rng(seed)
     counts = network.per_layer()
     spans = [space.layer_slice(layer) for layer in range(space.n_layers)]
     # of each layer with members, and each member, the units that may stand for it, nearest first
@@ -119,6 +131,7 @@ def sham_networks(network: Network, n: int, *, seed: int) -> list[Network]:
     return signed
 
 
+@checked
 def unit_features(model: HookedModel, recording: Recording) -> Features:
     """How large a unit is: its mean \\|activation\\|, and the norm of its outgoing weights.
 
@@ -210,6 +223,7 @@ def balances(
     return differences
 
 
+@checked
 def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
@@ -217,7 +231,8 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     Network "lowest of sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
 
     Args:
-        scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken.
+        scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken. A unit
+            without a value (NaN) is never taken.
         network: The network whose number of units in each layer is matched.
 
     Returns:
@@ -232,7 +247,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
         span = network.space.layer_slice(layer)
         # members are sorted behind all others
         values = np.where(network.members[span], np.inf, scores.values[span])
-        members[span.start + np.argsort(values, kind="stable")[:count]] = True
+        members[span] = top_mask(-values, int(count))
     provenance = {key: value for key, value in network.provenance.items() if key == "prompts"}
     about = {"method": "lowest-ranked units, units per layer matched", **provenance}
     # where fewer others than members are left, members were marked too
@@ -267,53 +282,6 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
             directions = np.linalg.qr(drawn)[0]  # (width, direction)
             edits[name] = LayerEdit("project", np.arange(width), directions.T, where=where)
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
-
-
-def untrained(model: HookedModel, *, seed: int) -> Any:
-    """A model of the same architecture and tokenizer with random weights.
-
-    What a localiser finds in it owes nothing to training.
-
-    >>> twin = fbn.studies.untrained(model, seed=0)
-    >>> twin_recording = fbn.Scanner(twin).scan(design, "recordings/untrained", progress=False)
-    >>> twin_contrast = fbn.fit_glm(twin_recording).contrast("sort - reverse")
-    >>> len(twin_contrast.threshold(top=0.02)) == len(network)  # the largest 2 % exist without any training
-    True
-
-    Args:
-        model: A TransformerLens bridge around a Hugging Face model, or a native bridge.
-        seed: Seed of the random weights, which are drawn as the architecture initialises itself.
-
-    Returns:
-        A model in eval mode, on the device and in the precision of the given one.
-
-    Raises:
-        InputTypeError: TransformerLens offers no way to make another model of this kind.
-    """
-    inner = inner_model(model)
-    with torch.random.fork_rng():  # the random numbers of the rest of the session go on as if nothing was drawn here
-        torch.manual_seed(seed)
-        if inner is not None and hasattr(inner, "config") and hasattr(type(inner), "_from_config"):
-            from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-            fresh = type(inner)(inner.config)
-            fresh.to(dtype=next(model.parameters()).dtype, device=host.model_device(model))
-            made = build_bridge_from_module(
-                fresh.eval(), type(inner).__name__, hf_config=inner.config, tokenizer=tokenizer_of(model)
-            )
-            return made.eval()
-        if hasattr(type(model), "boot_native") and inner is not None and not hasattr(inner, "config"):
-            import copy
-
-            config = copy.deepcopy(model.cfg)
-            config.seed = seed
-            native: Any = type(model)
-            return native.boot_native(config).eval()
-    raise InputTypeError(
-        f"{type(model).__name__} cannot be made again untrained; give a TransformerBridge around a Hugging Face "
-        "model, or make one "
-        "with random weights yourself"
-    )
 
 
 def lesions_of(

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -48,19 +47,22 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.interventions import silencer, strengthened
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.hooks.replacements import ReplacementMethod, standard_deviation
+from tl_fbn.intervention.hooks.references import spread_of
+from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies import study_prose as prose
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     by_item,
+    change_interval,
     check_disjoint,
     empirical_p,
     metric_of,
     monotonicity,
-    paired_interval,
     resamples,
+    score_interval,
 )
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Result
@@ -127,7 +129,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
                 own = self.items[place, span]
                 p05, median, p95 = np.quantile(self.controls[:, place, number], [0.05, 0.5, 0.95])
                 first = (self.network, float(dose), int(self.units[place]), task, self.metric)
-                interval = paired_interval(own, self._n_bootstrap, seed)
+                interval = score_interval(own, self.metric, resamples(len(own), self._n_bootstrap, seed))
                 lines.append((*first, self.baseline[span].mean(), own.mean(), *interval, median, p05, p95))
         columns = ["network", self.kind, "units", "task", "metric", "baseline", "value", "low", "high"]
         return pd.DataFrame(lines, columns=[*columns, "control_median", "control_p05", "control_p95"])
@@ -146,18 +148,19 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
             curves = self.items[:, span]
             # an item is drawn with its whole curve, so that its scores at different doses stay together
             picks = resamples(len(before), self._n_bootstrap, seed)
-            drawn = np.array([curves[:, pick].mean(1) - before[pick].mean() for pick in picks])  # (draw, dose)
+            drawn = np.array([curves[:, pick].mean(1) for pick in picks])  # (draw, dose)
             chance = self.controls[:, :, number]
-            statistics: list[float] = []
-            # the area is of changes from the untouched model; ranks are the same with and without them
-            for measure, offset in ((self._area, before.mean()), (partial(monotonicity, distance), 0.0)):
-                own = float(measure(curves.mean(1) - offset))
-                null = measure(chance - offset)
-                low, high = np.quantile(measure(drawn), [0.025, 0.975])
-                # of -own and -null: the share of controls at least as low
-                statistics += [own, low, high, float(np.median(null)), float(empirical_p(-own, -null))]
-            area, low, high, median, p, rho, rho_low, rho_high, _, rho_p = statistics
-            lines.append((task, area, low, high, median, p, rho, rho_low, rho_high, rho_p))
+            # of changes from the untouched model, linear in them: the area of a mean is the mean of the items' areas
+            areas = self._area((curves - before).T)
+            area, null = float(areas.mean()), self._area(chance - before.mean())
+            low, high = change_interval(areas, self.metric, picks)
+            # of -area and -null: the share of controls at least as low
+            found = (area, low, high, float(np.median(null)), float(empirical_p(-area, -null)))
+            # ranks are the same with and without what is taken off; rho is no mean over items, so by percentiles
+            rho = float(monotonicity(distance, curves.mean(1)))
+            rho_low, rho_high = np.quantile(monotonicity(distance, drawn), [0.025, 0.975])
+            rho_p = float(empirical_p(-rho, -monotonicity(distance, chance)))
+            lines.append((task, *found, rho, float(rho_low), float(rho_high), rho_p))
         columns = ["task", "area", "area_low", "area_high", "control_area_median", "p"]
         columns += ["monotonicity", "monotonicity_low", "monotonicity_high", "monotonicity_p"]
         return pd.DataFrame(lines, columns=columns)
@@ -184,8 +187,8 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
             f"Dose and response of {self.network}: {prose.DOSES_IN_WORDS[self.kind]} {doses}{how} at "
             f"{about.get('positions', NOT_RECORDED)} positions, scored by {prose.METRIC_IN_WORDS[self.metric]} on "
             f"{listed(self.tasks)} ({prose.items_in_words(self.counts)}), beside {len(self.controls)} layer-matched "
-            f"random networks; {P_FORMULA}; 95 % bootstrap over items ({about.get('n_bootstrap', NOT_RECORDED)} "
-            f"draws); seed {about.get('seed', NOT_RECORDED)}; discovery prompts: "
+            f"random networks; {P_FORMULA}; 95 % intervals over items ({prose.intervals_in_words(about)}); "
+            f"seed {about.get('seed', NOT_RECORDED)}; discovery prompts: "
             f"{about.get('discovery', NOT_RECORDED)}."
         ]
 
@@ -217,6 +220,7 @@ class DoseResponse(Result, step="amplification", picture="dose_response", rename
         return html_frame(repr(self), self.summary())
 
 
+@checked
 def dose_response(
     model: HookedModel,
     network: Network | UnitMap,
@@ -230,6 +234,7 @@ def dose_response(
     n_controls: int = 20,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     positions: Positions = "all",
     metric: str | None = None,
     n_bootstrap: int = 1000,
@@ -262,6 +267,7 @@ def dose_response(
         method: What silenced units are given instead of their activations (``sizes`` only): ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for ``adds_sd`` and for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`).
         metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
@@ -285,7 +291,8 @@ def dose_response(
         own = [network.top(float(size), name=name) for size in doses]
         # top units of a map that is shuffled within layers: as many in each layer, and nested like the map's own
         sham = [[one.top(float(size)) for size in doses] for one in _shuffled_maps(network, n_controls, seed)]
-        silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
+        given = {"reference": reference, "allow_other_weights": allow_other_weights}
+        silence = silencer(model, method=method, positions=positions, seed=seed, **given)
     else:
         if method != "zero":
             raise InputError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
@@ -293,7 +300,7 @@ def dose_response(
         own = [network] * len(doses)
         silence = None
         sham = [[control] * len(doses) for control in sham_networks(network, n_controls, seed=seed)]
-    spread = spread_of(reference, own[0]) if kind == "add_sd" else None
+    spread = spread_of(model, reference, own[0], allow_other_weights) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     discovery = check_disjoint(own[-1], battery, tokenizer_of(model), name)
     untouched = battery.score(model, batch_size=batch_size)
@@ -340,26 +347,10 @@ def amplifier(
         model: A TransformerLens model in eval mode.
         kind: ``"gain"`` (times an amount), ``"add"`` (plus an amount) or ``"add_sd"`` (plus as many standard
             deviations).
-        spread: (unit,) standard deviation of every unit, for ``"add_sd"``, from :func:`spread_of`.
+        spread: (unit,) standard deviation of every unit, for ``"add_sd"``, from :func:`.spread_of`.
         positions: The tokens that are touched (:mod:`.positions`).
     """
     return lambda network, amount: strengthened(model, network, kind, amount, spread=spread, positions=positions)
-
-
-def spread_of(reference: Recording | None, network: Network) -> Float[np.ndarray, " unit"]:
-    """Standard deviation of every unit over a recording.
-
-    Args:
-        reference: The recording; None is refused.
-        network: The network whose units the recording must have.
-
-    Raises:
-        InputError: No recording, or one of other units.
-    """
-    if reference is None:
-        raise InputError(f"adds_sd= needs reference=, a recording of {network.space.describe()}")
-    network.space.require_same(reference.space, "take the reference for")
-    return standard_deviation(reference)
 
 
 def _chosen_doses(

@@ -16,8 +16,8 @@ best of several amounts looks better than it is, and almost any network has a be
    text counts) loses more than ``tolerance`` nats of mean log-likelihood a token there. The allowed candidate with
    the largest mean change of the target is chosen; if none is above 0, the amount that changes nothing is (gain 1,
    add 0), and every held-out change is 0 by construction.
-3. The chosen amount alone is scored on the held-out items: change = mean after - mean before, with a paired bootstrap
-   interval, for the target and for every other task.
+3. The chosen amount alone is scored on the held-out items: change = mean after - mean before, with a paired interval,
+   for the target and for every other task.
 4. p = (1 + matched random networks whose held-out change is as large) / (1 + all). Under ``controls="calibrated"``
    each of them goes through step 2 with the same items, candidates and tolerance, so that the search is part of the
    null, and p is valid for a network that is exchangeable with them (of 650 random networks of a random model under
@@ -48,15 +48,17 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
+from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
-from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier, spread_of
+from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
-from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, metric_of, spans
+from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, check_metric, metric_of, spans
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 # the gains that are tried unless others are asked for
@@ -140,6 +142,7 @@ class _CalibrationBench:
         return {id(b): by_item(b.score(self.model, batch_size=self.batch_size)) for b in batteries}
 
 
+@checked
 def calibrate_gain(
     model: HookedModel,
     network: Network,
@@ -156,6 +159,7 @@ def calibrate_gain(
     n_controls: int = 100,
     metric: str = "log_likelihood",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     positions: Positions = "all",
     n_bootstrap: int = 1000,
     batch_size: int = 128,
@@ -191,6 +195,7 @@ def calibrate_gain(
         n_controls: Number of matched random networks; p cannot be below 1 / (1 + n_controls).
         metric: What the target is scored by: ``"log_likelihood"`` (nats a token, finer) or ``"exact_match"``.
         reference: A recording of the same units on other prompts; needed by ``adds_sd``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`).
         n_bootstrap: Number of times the items are resampled for the intervals.
@@ -219,9 +224,10 @@ def calibrate_gain(
     one_of(controls, ControlRule, "controls")
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
+    check_metric(metric)
     metric_of(battery.select([target]), metric)  # refuses a metric that the target does not have
     kind, amounts = _candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
-    spread = spread_of(reference, network) if kind == "add_sd" else None
+    spread = spread_of(model, reference, network, allow_other_weights) if kind == "add_sd" else None
     discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
     # step 1: the target first, so that its items decide how shared prompts are split
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
@@ -233,7 +239,9 @@ def calibrate_gain(
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
     changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
     control_amounts: list[float] = []
-    with tqdm(total=len(amounts) + n_controls, desc=f"calibrating {network.name}", disable=not progress) as bar:
+    with tqdm(
+        total=len(amounts) + n_controls, desc=visible(f"calibrating {network.name}"), disable=not progress
+    ) as bar:
         table = []
         # step 2: all candidates on all calibration items, which the table shows, allowed or not
         for amount in amounts:
@@ -311,7 +319,7 @@ def split_items(battery: Battery, *, share: float = 0.5, seed: int) -> tuple[Bat
                     "battery.select"
                 )
             half[name] = Task(name, task.kind, items)
-    return Battery(halves[0]), Battery(halves[1])
+    return tuple(Battery(half, prepend_bos=battery.prepend_bos) for half in halves)  # pyright: ignore[reportReturnType]
 
 
 def _unsplittable_part(item: BatteryItem) -> Text:

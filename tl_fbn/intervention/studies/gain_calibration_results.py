@@ -30,8 +30,16 @@ from tl_fbn.errors import InputError, either
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
 from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
-from tl_fbn.intervention.studies.item_statistics import METRICS, check_metric, empirical_p, paired_interval, spans
+from tl_fbn.intervention.studies.item_statistics import (
+    METRICS,
+    change_interval,
+    check_metric,
+    empirical_p,
+    resamples,
+    spans,
+)
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -111,7 +119,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         for amount, items in zip(self.amounts, self.calibration, strict=True):
             change = items[target, m] - untouched[target, m]
             # paired by item; every amount is measured on the same bootstrap draws
-            low, high = paired_interval(change, int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), 0])
+            low, high = self._interval(change, self.metric, 0, amount)
             # the limit is on each other task's mean log-likelihood, whatever the target's metric
             rest = [float((items - untouched)[span, LIKELIHOOD].mean()) for span in others]
             place = int(np.argmin(rest)) if rest else None
@@ -134,6 +142,16 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
             )
         return pd.DataFrame(lines)
 
+    def _interval(
+        self, change: Float[np.ndarray, " item"], metric: str, number: int, amount: float
+    ) -> tuple[float, float]:
+        """Interval of a mean change: of the calibration items for number 0, and of each held-out task from 1 on."""
+        if amount == NONE[self.kind]:
+            return 0.0, 0.0  # nothing is changed, on these items or on others
+        draws = resamples(len(change), int(self.provenance["n_bootstrap"]), [int(self.provenance["seed"]), number])
+        return change_interval(change, metric, draws)
+
+    @checked
     def held_out(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """The chosen amount on the held-out items, one line a task, the target first.
 
@@ -163,8 +181,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
             measure = metric or (self.metric if number == 0 else "log_likelihood")
             m = METRICS.index(measure)
             change = (self.after - self.before)[span, m]
-            seed = [int(self.provenance["seed"]), 1 + number]  # 0 is the seed of the calibration items
-            low, high = paired_interval(change, int(self.provenance["n_bootstrap"]), seed)
+            low, high = self._interval(change, measure, 1 + number, self.chosen)
             # the null is of changes upwards, one-sided: amplification is asked to help
             chance = self.controls[rule][:, number, m]
             p05, median, p95 = np.quantile(chance, [0.05, 0.5, 0.95])
@@ -222,6 +239,7 @@ class GainCalibration(Result, step="amplification", picture="gain_calibration", 
         }
         return pd.DataFrame([line])
 
+    @checked
     def intervention(self, model: HookedModel, *, positions: Positions | None = None) -> Intervention:
         """:func:`.hooks.amplify` with the chosen amount; where that is none, it changes nothing.
 

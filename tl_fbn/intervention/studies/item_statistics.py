@@ -4,9 +4,8 @@
   error.
 - *p against controls* = (1 + controls that do at least as much) / (1 + controls). It counts the network among its
   controls, so it is never 0 and is valid for a network that is exchangeable with them (Phipson and Smyth 2010).
-- *Paired bootstrap* (Efron 1979). The same items before and after: the differences of items are resampled with
-  replacement, and the interval lies between two percentiles of their means. It speaks of other such items, not of
-  other networks.
+- *Intervals* (:mod:`.intervals`) are paired: of the differences of the same items before and after. They speak of other
+  such items, not of other networks.
 - *McNemar's exact test* (McNemar 1947). Items that were right before and wrong after, against items that were wrong
   before and right after: under no effect both are as likely, so their number is binomial with probability 1/2.
 - *Equivalence.* Two one-sided t tests (Schuirmann 1987): the change is shown to be smaller than a stated margin
@@ -29,6 +28,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
+from tl_fbn.intervention.studies import intervals
+from tl_fbn.intervention.studies.intervals import Interval
 from tl_fbn.units import Network
 
 METRICS = ("exact_match", "log_likelihood")  # in the order of the last axis of item-level arrays
@@ -166,35 +167,43 @@ def resamples(n_items: int, n_bootstrap: int, seed: Any) -> Int[np.ndarray, "dra
     return np.random.default_rng(seed).integers(0, n_items, (n_bootstrap, n_items))
 
 
-def paired_interval(
-    differences: Float[np.ndarray, " item"], n_bootstrap: int, seed: Any, *, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of a mean difference over items, by a bootstrap of the items.
+def change_interval(
+    differences: Float[np.ndarray, " item"], metric: str, draws: Int[np.ndarray, "draw item"], *, level: float = 0.95
+) -> Interval:
+    """Interval of a mean change over items, by the kind of score (:mod:`.intervals`).
 
     Args:
         differences: Score of each item in one state of the model minus its score in another.
-        n_bootstrap: Number of times the items are resampled.
-        seed: Seed of the resampling; the same seed gives the same draws of as many items.
+        metric: What the scores are, one of :data:`METRICS`: right answers have an interval that needs no bootstrap.
+        draws: Numbers of items, drawn with replacement, as :func:`resamples` gives them.
         level: Coverage of the interval, .95 for a 95 % interval.
 
     Returns:
-        Lower and upper end.
+        Lower and upper end; NaN where an item has no score.
     """
-    return percentile_interval(differences[resamples(len(differences), n_bootstrap, seed)].mean(1), level=level)
+    if metric == "exact_match":
+        return intervals.of_change(differences, level=level)
+    return intervals.of_mean(differences, draws, level=level)
 
 
-def percentile_interval(drawn: Float[np.ndarray, " draw"], *, level: float = 0.95) -> tuple[float, float]:
-    """Interval between the (1 - level) / 2 and the (1 + level) / 2 quantile of a bootstrap distribution.
+def score_interval(
+    scores: Float[np.ndarray, " item"], metric: str, draws: Int[np.ndarray, "draw item"], *, level: float = 0.95
+) -> Interval:
+    """Interval of a mean score over items, by the kind of score (:mod:`.intervals`).
 
     Args:
-        drawn: The statistic in each bootstrap draw.
+        scores: Score of each item.
+        metric: What the scores are, one of :data:`METRICS`: a share of right answers has an interval that needs no
+            bootstrap.
+        draws: Numbers of items, drawn with replacement, as :func:`resamples` gives them.
         level: Coverage of the interval, .95 for a 95 % interval.
 
     Returns:
-        Lower and upper end.
+        Lower and upper end; NaN where an item has no score.
     """
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    if metric == "exact_match":
+        return intervals.of_share(scores, level=level)
+    return intervals.of_mean(scores, draws, level=level)
 
 
 def mcnemar_p(before: Float[np.ndarray, " item"], after: Float[np.ndarray, " item"]) -> float:

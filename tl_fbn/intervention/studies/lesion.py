@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError
@@ -42,6 +42,7 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.behaviour.output_checks import monitor
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.positions import Positions, where
+from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import (
     ControlKind,
@@ -53,9 +54,10 @@ from tl_fbn.intervention.studies.controls import (
 from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
-from tl_fbn.intervention.studies.resume import Unfinished, identity_of_study
+from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.intervention.studies.workers import in_order
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
 
 Rivals = Mapping[str, Mapping[str, Network]]
@@ -95,6 +97,7 @@ class LesionPlan:
         return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in asdict(self).items()])
 
 
+@checked
 def plan_lesions(
     model: HookedModel,
     networks: Mapping[str, Network],
@@ -153,6 +156,7 @@ class LesionOptions(TypedDict, total=False):
     rivals: Rivals | None
     method: ReplacementMethod
     reference: Recording | None
+    allow_other_weights: bool
     positions: Positions
     metric: str | None
     n_bootstrap: int
@@ -161,6 +165,7 @@ class LesionOptions(TypedDict, total=False):
     progress: bool
 
 
+@checked
 def lesion_study(
     model: HookedModel,
     networks: Mapping[str, Network],
@@ -172,6 +177,7 @@ def lesion_study(
     rivals: Rivals | None = None,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     positions: Positions = "all",
     metric: str | None = None,
     n_bootstrap: int = 1000,
@@ -204,6 +210,7 @@ def lesion_study(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``, ``"position_mean"``,
             ``"resample"`` or ``"noise"``; all but the first take their values from ``reference``.
         reference: A recording of the same units, for methods other than ``"zero"`` and for ``"activity"`` controls.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`); in a battery the prompt ends where the scored answer begins.
         metric: ``"exact_match"`` or ``"log_likelihood"``, what tables show; by default exact match if every task has
@@ -246,10 +253,14 @@ def lesion_study(
     space = space_of(list(chosen.values()))
     if reference is not None:
         space.require_same(reference.space, "take the reference for")
+        require_same_weights(model, reference, allow_other_weights=allow_other_weights)
     tokenizer = tokenizer_of(model)
     discovery = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
     at = where(positions, model)
-    silence = silencer(model, method=method, reference=reference, positions=positions, seed=seed)
+    # a reference of other weights was refused above
+    silence = silencer(
+        model, method=method, reference=reference, positions=positions, seed=seed, allow_other_weights=True
+    )
     features = unit_features(model, reference) if reference is not None and "activity" in controls else None
     # all that decides the results beside model, networks and items; a folder goes on only with the same
     settings = {
@@ -260,12 +271,9 @@ def lesion_study(
         "controls": list(controls),
         "reference": None if reference is None else reference.key,
     }
-    if path is not None and host.foreign_hooks(model):
-        raise InputError(
-            "hooks that are not ours are on the model, and what they do cannot be told from a folder of results; take "
-            "them off, or leave path= out"
-        )
-    folder = None if path is None else Unfinished(path, identity_of_study(model, networks, rivals, battery, settings))
+    folder = None
+    if path is not None:
+        folder = study_folder(path, model, networks, rivals, battery, settings)
     total = len(chosen) + len(networks) * len(controls) * n_controls
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 
@@ -329,8 +337,9 @@ def lesion_study(
 def _scores_under_lesion(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Item-level scores under one lesion of a part; for the first, which is no control, also what its monitors say."""
     model, battery, batch_size, lesions = bundle
-    with lesions[number]():
+    with lesions[number](), watching(model, allowed=True) as watch:
         scores = battery.score(model, batch_size=batch_size)
+        watch.check()
     return by_item(scores), {} if number else _monitor_notes(battery, scores)
 
 

@@ -38,7 +38,8 @@ from tl_fbn.intervention.studies.item_statistics import (
     task_means,
 )
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
-from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, items_in_words, method_in_words
+from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, intervals_in_words, items_in_words, method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
@@ -111,6 +112,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Means over the items of each task under each control of the first kind."""
         return self.control_scores[self.control_kind()]
 
+    @checked
     def drops(self, metric: str | None = None) -> Float[np.ndarray, "network task"]:
         """Mean score without a lesion minus mean score while each network is lesioned; above 0 where the lesion harms.
 
@@ -121,6 +123,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         m = self.metric_index(metric)
         return self.baseline[None, :, m] - self.lesioned[:, :, m]
 
+    @checked
     def control_drops(
         self, metric: str | None = None, *, control: str | None = None
     ) -> Float[np.ndarray, "network control task"]:
@@ -134,11 +137,12 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         m = self.metric_index(metric)
         return self.baseline[None, None, :, m] - self.control_scores[self.control_kind(control)][..., m]
 
+    @checked
     def to_dataframe(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """One line a network and task.
 
         Columns: network, task, metric, baseline, lesioned, drop, control_median, control_p95, p, discovery, low and
-        high (95 % paired bootstrap interval of the drop over items), mcnemar_p, chance, majority, constant, parsed,
+        high (95 % interval of the drop over items, paired), mcnemar_p, chance, majority, constant, parsed,
         repetition and flag of the lesioned model. Drops of exact_match are shares of items, those of log_likelihood
         nats a token.
 
@@ -148,12 +152,13 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.cells(lesion_means(self, metric, control))
 
+    @checked
     def summary(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """One line a network that is named like a task: its own task against the others and against chance.
 
         Columns: network, units, own (drop of its task), other_median and other_worst (drops of the other tasks),
         worst_task, control_median and control_p95 (of the controls' drops on the own task), p, selectivity with low
-        and high, isi. Selectivity is the own drop minus the mean drop of the other tasks, with a 95 % bootstrap
+        and high, isi. Selectivity is the own drop minus the mean drop of the other tasks, with a 95 %
         interval over the items of each task; isi, after RACE (Wang et al. 2026), is max(0, log(own / (mean other +
         .01))).
 
@@ -163,6 +168,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.own_tasks(lesion_means(self, metric, control))
 
+    @checked
     def dissociation(
         self, first: str, second: str, *, metric: str | None = None, control: str | None = None
     ) -> pd.Series:
@@ -170,7 +176,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
         The statistic is the interaction: each network's drop on its own task minus its drop on the other's, summed
         over both networks. Its p compares it with the same interaction of the controls, the k-th control of one
-        network paired with the k-th of the other; low and high are its 95 % bootstrap interval over items. ``double``
+        network paired with the k-th of the other; low and high are its 95 % interval over items. ``double``
         is true where p < .01 and, for both networks, the 95 % interval of the drop on the own task lies above that on
         the other's.
 
@@ -185,6 +191,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.dissociation(lesion_means(self, metric, control), first, second)
 
+    @checked
     def dissociations(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
         """:meth:`dissociation` of every pair of networks named like tasks.
 
@@ -197,6 +204,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.dissociations(lesion_means(self, metric, control))
 
+    @checked
     def equivalence(
         self, margin: float = 0.05, *, metric: str | None = None, control: str | None = None
     ) -> pd.DataFrame:
@@ -217,6 +225,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return lesion_tables.equivalence(lesion_means(self, metric, control), margin)
 
+    @checked
     def rivals_table(self, *, metric: str | None = None) -> pd.DataFrame:
         """What other chosen networks do beside each source network, item by item paired with it.
 
@@ -251,8 +260,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             f"{about.get('positions', NOT_RECORDED)} positions, one network at a time, while {listed(self.tasks)} "
             f"({items_in_words(self.counts)}) were scored by {METRIC_IN_WORDS[self.metric]}. Beside each network stand "
             f"{kinds} control networks {matched}; {P_FORMULA}, one-sided, for each network and task, not corrected "
-            f"for their number; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % paired bootstraps "
-            f"over items ({about.get('n_bootstrap', NOT_RECORDED)} draws). Prompts on which networks were found are "
+            f"for their number; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over items, "
+            f"paired ({intervals_in_words(about)}). Prompts on which networks were found are "
             f"known and disjoint from the items for {known} of {len(self.discovery)} networks{unknown}. "
             f"{model or f'Model and site are {NOT_RECORDED} in this study.'}"
         ]
@@ -302,6 +311,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Where the items of each task are among the items of all tasks, one slice a task."""
         return spans(self.counts)
 
+    @checked
     def metric_index(self, metric: str | None = None) -> int:
         """Place of a metric in the last axis of the item-level arrays.
 
@@ -315,6 +325,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         one_of(chosen, METRICS, "metric")
         return METRICS.index(chosen)
 
+    @checked
     def control_kind(self, control: str | None = None) -> str:
         """A kind of control that the study has.
 
@@ -334,6 +345,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Number of times the items were resampled for every interval."""
         return int(self.provenance.get("n_bootstrap", 1000))
 
+    @checked
     def bootstrap_seed(self, task: int) -> list[int]:
         """Seed of the bootstrap draws of a task's items, the same seed for every network.
 
@@ -342,6 +354,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         return [int(self.provenance.get("seed", 0)), task]
 
+    @checked
     def rate(self, name: str, task: str) -> float:
         """Exact match that a task gives away for nothing; NaN where it is not known.
 

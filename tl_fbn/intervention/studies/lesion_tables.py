@@ -9,9 +9,9 @@ control, which :func:`lesion_means` computes once::
     p(network, task)            = (1 + controls whose drop is at least as large) / (1 + controls)
 
 A cell is one source network with one task. p values are of single cells and are not corrected for the number of
-cells; n controls cannot give less than 1 / (n + 1). Intervals are 95 % percentile intervals of paired bootstraps over
-items: the same items with and without the lesion, drawn with replacement, and the same draws for every network. Cost:
-n_bootstrap means over the items of a task for each cell.
+cells; n controls cannot give less than 1 / (n + 1). Intervals are 95 % over items and paired: the same items with and
+without the lesion (:mod:`.intervals`). Those of log-likelihood are bootstraps, of the same draws for every network.
+Cost: n_bootstrap means over the items of a task for each such cell.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tl_fbn.errors import InputError
+from tl_fbn.intervention.studies import intervals
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
+    change_interval,
     empirical_p,
     equivalence_p,
     mcnemar_p,
-    percentile_interval,
     resamples,
 )
 
@@ -119,8 +120,7 @@ def cells(means: LesionMeans) -> pd.DataFrame:
             span = means.spans[j]
             before = study.baseline_items[span, m]
             after = study.lesioned_items[i, span, m]
-            # paired: a drawn item brings its score before and its score after
-            low, high = percentile_interval((before - after)[means.draws[j]].mean(1))
+            low, high = change_interval(before - after, METRICS[m], means.draws[j])
             # McNemar's test is of right and wrong answers: exact match (metric 0), whatever the table's metric
             mcnemar = mcnemar_p(study.baseline_items[span, 0], study.lesioned_items[i, span, 0])
             lines.append(
@@ -160,13 +160,14 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
         others = np.delete(means.drops[i], own)
         drop = float(means.drops[i, own])
         mean_other = float(others.mean()) if len(others) else 0.0
-        # selectivity = own drop - mean drop of the other tasks, in each bootstrap draw; tasks are resampled
-        # independently
+        # selectivity = own drop - mean drop of the other tasks, whose items are other ones: a sum of independent drops
         change = study.baseline_items[:, means.metric] - study.lesioned_items[i, :, means.metric]
-        drawn = [change[span][draws].mean(1) for span, draws in zip(means.spans, means.draws, strict=True)]
-        drawn_others = [values for j, values in enumerate(drawn) if j != own]
-        drawn_selectivity = drawn[own] - (np.mean(drawn_others, axis=0) if drawn_others else 0.0)
-        low, high = np.quantile(drawn_selectivity, [0.025, 0.975])
+        terms = []
+        for j, (span, draws) in enumerate(zip(means.spans, means.draws, strict=True)):
+            interval = change_interval(change[span], METRICS[means.metric], draws)
+            weight = 1.0 if j == own else -1.0 / len(others)
+            terms.append(intervals.scaled(float(means.drops[i, j]), interval, weight))
+        low, high = intervals.of_sum(terms)
         # isi = max(0, log(own / (mean other + .01))); a gain on the other tasks counts as no drop
         ratio = drop / (max(mean_other, 0.0) + 0.01)
         lines.append(
@@ -181,8 +182,8 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
                 "control_p95": float(means.control_p95[i, own]),
                 "p": float(means.p[i, own]),
                 "selectivity": drop - mean_other,
-                "low": float(low),
-                "high": float(high),
+                "low": low,
+                "high": high,
                 "isi": float(np.log(max(ratio, 1.0))) if np.isfinite(ratio) else np.nan,
             }
         )
@@ -210,15 +211,20 @@ def dissociation(means: LesionMeans, first: str, second: str) -> pd.Series:
     # interaction = (own - other) of the first network + (own - other) of the second
     interaction = own[0, 0] - own[0, 1] + own[1, 1] - own[1, 0]
     chance = null[0, :, 0] - null[0, :, 1] + null[1, :, 1] - null[1, :, 0]
-    # bootstrap draws of each of the four drops; a task's items are the same draws for both networks
-    change = study.baseline_items[None, :, means.metric] - study.lesioned_items[rows][:, :, means.metric]
-    drawn = np.array([[change[a, means.spans[j]][means.draws[j]].mean(1) for j in columns] for a in range(2)])
-    low, high = np.quantile(drawn[0, 0] - drawn[0, 1] + drawn[1, 1] - drawn[1, 0], [0.025, 0.975])
-    # of each network: does the interval of its own drop begin above the end of the interval of the other drop?
-    own_above_other = [
-        np.quantile(drawn[a, a], 0.025) > np.quantile(drawn[a, 1 - a], 0.975) and own[a, a] > own[a, 1 - a]
-        for a in range(2)
+    # change[a][b]: drops of the items of task b under network a
+    items = [means.spans[j] for j in columns]
+    draws = [means.draws[j] for j in columns]
+    metric = METRICS[means.metric]
+    change = [
+        [(study.baseline_items[of] - study.lesioned_items[row, of])[:, means.metric] for of in items] for row in rows
     ]
+    # the same sum by tasks, whose items are other ones: on each, its own network's drop minus the other's, item by item
+    apart = [change[b][b] - change[1 - b][b] for b in range(2)]
+    terms = [(float(d.mean()), change_interval(d, metric, draws[b])) for b, d in enumerate(apart)]
+    low, high = intervals.of_sum(terms)
+    # of each network: does the interval of its own drop begin above the end of the interval of the other drop?
+    ends = [[change_interval(change[a][b], metric, draws[b]) for b in range(2)] for a in range(2)]
+    own_above_other = [ends[a][a][0] > ends[a][1 - a][1] and own[a, a] > own[a, 1 - a] for a in range(2)]
     p = float(empirical_p(interaction, chance))
     return pd.Series(
         {
@@ -287,7 +293,7 @@ def rivals(means: LesionMeans) -> pd.DataFrame:
                 before = study.baseline_items[span, m]
                 own = before - study.lesioned_items[i, span, m]
                 other = before - items[i, span, m]
-                low, high = percentile_interval((own - other)[means.draws[j]].mean(1))
+                low, high = change_interval(own - other, METRICS[m], means.draws[j])
                 values = float(own.mean()), float(other.mean()), float((own - other).mean())
                 lines.append((network, rival, task, METRICS[m], *values, low, high))
     columns = ["network", "rival", "task", "metric", "drop", "rival_drop", "difference", "low", "high"]

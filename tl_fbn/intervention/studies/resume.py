@@ -4,7 +4,12 @@ A folder holds ``study.json`` and one safetensors file for each part of the stud
 studied, as fields of digests and settings; a call that would study something else is refused, with the fields that
 differ. The file of a part is rewritten whole (beside its place, then renamed, so that it is never half a file) every
 few seconds while the part grows, and once when it is complete. A study that is killed loses the seconds since the
-last write. Two studies that write to one folder at the same time are not kept apart.
+last write. Before each write the model is compared with what ``study.json`` says of it: results of a model that
+changed meanwhile are not kept.
+
+Of two different studies that begin in one new folder at the same time, one makes it and the other is refused; two
+that are the same write the same results, and the last one's stay. A ``study.json`` that was left half written is
+replaced where no results are beside it.
 """
 
 from __future__ import annotations
@@ -19,8 +24,10 @@ from typing import Any
 import numpy as np
 
 from tl_fbn import files
-from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.foreign_hooks import placed_hooks
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.model_state import ModelState
+from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
@@ -35,25 +42,31 @@ class Unfinished:
     Args:
         path: The folder; it is made if there is none.
         fields: What is studied, as JSON-serialisable fields, for example those of :func:`identity_of_study`.
+        state: The model that is studied, as it was when the fields were made; None where no model is part of them.
 
     Raises:
-        InputError: The path is a file, or the folder holds another study or something that is no study.
+        InputError: The path is a file, the folder holds another study or something that is no study, or it holds
+            results whose ``study.json`` cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike, fields: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | os.PathLike, fields: Mapping[str, Any], state: ModelState | None = None) -> None:
         self._folder = Path(path)
+        self._state = state
         description = self._folder / "study.json"
         # compared with what is read back from the file, in which tuples are lists
         plain = json.loads(json.dumps(fields))
         if self._folder.is_file():
             raise InputError(f"{self._folder} is a file; give a folder, which is made if there is none")
-        if description.exists():
-            keys.refuse_other(self._folder, json.loads(description.read_text()), plain)
-        elif self._folder.is_dir() and any(self._folder.iterdir()):
+        if not description.exists() and self._folder.is_dir() and any(map(_is_result, self._folder.iterdir())):
             raise InputError(f"{self._folder} holds something that is no lesion study; give another folder")
-        else:
-            written = {"key": keys.digest(plain), "fields": plain}
-            files.write_atomically(description, json.dumps(written, indent=1, sort_keys=True).encode())
+        written = {"key": keys.digest(plain), "fields": plain} | (keys.beside_a_key(state) if state else {})
+        data = json.dumps(written, indent=1, sort_keys=True).encode()
+        if not files.create_atomically(description, data):
+            about = _read_description(description)
+            if about is None:  # half written, and nothing was kept yet
+                files.write_atomically(description, data)
+            else:
+                keys.refuse_other(self._folder, about, plain, state.fingerprint if state else None)
 
     def grow(
         self, name: str, n: int, results_from: Callable[[int], Iterable[tuple[np.ndarray, Mapping[str, Any]]]]
@@ -77,27 +90,85 @@ class Unfinished:
             rows = list(arrays["results"])  # those of the calls before this one
         saved = len(rows)
         written = time.monotonic()
+        if self._state is not None and len(rows) < n:
+            self._state.require_unchanged()
         try:
             # a complete part is read, and nothing is run for it
             for row, noted in results_from(len(rows)) if len(rows) < n else ():
                 rows.append(row)
                 notes |= noted
                 if time.monotonic() - written > SAVE_EVERY:
-                    self._write(path, rows, notes)
+                    self._write(path, rows, notes, time.monotonic() - written)
                     saved = len(rows)
                     written = time.monotonic()
         finally:  # also when the user interrupts, or a lesion fails
             if len(rows) > saved:
-                self._write(path, rows, notes)
+                self._write(path, rows, notes, time.monotonic() - written)
         return np.array(rows), notes
 
-    @staticmethod
-    def _write(path: Path, rows: list[np.ndarray], notes: Mapping[str, Any]) -> None:
+    def _write(self, path: Path, rows: list[np.ndarray], notes: Mapping[str, Any], seconds: float) -> None:
+        """Keep what a part has, of which the last rows took some seconds, unless the model is another by now."""
+        if self._state is not None:
+            self._state.require_unchanged(seconds)
         files.write_result(path, "LesionPart", {"results": np.array(rows)}, notes)
 
 
-def identity_of_study(
+def _is_result(file: Path) -> bool:
+    """Whether a file is more than what an interrupted write left beside its place."""
+    return not (file.name.startswith(".") and file.name.endswith(".part"))
+
+
+def _read_description(path: Path) -> dict[str, Any] | None:
+    """What ``study.json`` says; None if it is half written and no results are beside it."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        about = None
+    if isinstance(about, dict) and isinstance(about.get("fields"), dict) and isinstance(about.get("key"), str):
+        return about
+    if any(path.parent.glob("*.safetensors")):
+        raise InputError(
+            f"{path} is damaged, and what the results beside it belong to is not known; give another folder, or delete "
+            "this one"
+        )
+    return None
+
+
+def study_folder(
+    path: str | os.PathLike,
     model: HookedModel,
+    networks: Mapping[str, Network],
+    rivals: Mapping[str, Mapping[str, Network]],
+    battery: Battery,
+    settings: Mapping[str, Any],
+) -> Unfinished:
+    """The folder that keeps a lesion study.
+
+    Args:
+        path: The folder; it is made if there is none.
+        model: The model, under the interventions that the whole study is made under.
+        networks: Names to the source networks, all of one unit space.
+        rivals: Name of a rival to networks by the name of their source network.
+        battery: The tasks.
+        settings: Other settings of the study that change its results.
+
+    Raises:
+        InputError: Hooks of the user's are on the model, or the folder holds something else.
+    """
+    foreign = [one.name for one in placed_hooks(model) if one.is_foreign]
+    if foreign:
+        raise InputError(
+            f"hooks that are not ours are on the model (on {foreign[0]}), and what they do cannot be told from a "
+            "folder of results; take them off, or leave path= out"
+        )
+    site = next(iter(networks.values())).space.site
+    state = ModelState.of(model, resolve_site(model, site).taps)
+    identity = identity_of_study(state, networks, rivals, battery, settings)
+    return Unfinished(path, identity, state)
+
+
+def identity_of_study(
+    state: ModelState,
     networks: Mapping[str, Network],
     rivals: Mapping[str, Mapping[str, Network]],
     battery: Battery,
@@ -106,7 +177,7 @@ def identity_of_study(
     """What decides whether two lesion studies are the same; a folder that was begun with other values is refused.
 
     Args:
-        model: The model, which is known by its weights and by the interventions that are on it.
+        state: The model as it is now: its weights, what it computes, and the interventions that are on it.
         networks: Names to the source networks, which are known by name, site, widths of the site's layers, and units.
         rivals: Name of a rival to networks by the name of their source network.
         battery: The tasks, which are known by the tokens of their items.
@@ -115,8 +186,10 @@ def identity_of_study(
     Returns:
         JSON-serialisable fields, the digests of large contents among them.
     """
+    tokens = battery.scored_tokens(state.model)
     tasks = [
-        [name, task.kind, [[i.prompt, i.alternatives] for i in task.items]] for name, task in battery.tasks.items()
+        [name, task.kind, [len(item.alternatives) for item in task.items], tokens[name]]
+        for name, task in battery.tasks.items()
     ]
     rival_networks = [(f"{rival}/{name}", one) for rival, of in rivals.items() for name, one in of.items()]
     lesioned = [
@@ -124,10 +197,10 @@ def identity_of_study(
         for name, one in [*networks.items(), *rival_networks]
     ]
     return {
-        "weights": host.weights_digest(model),
-        "interventions": host.active_edits(model),
+        "weights": state.weights,
+        "computes": state.fingerprint.fields,
+        "interventions": state.edits,
         "battery": keys.digest(tasks),
-        "tokenizer": keys.tokenizer_digest(tokenizer_of(model)),
         "networks": lesioned,
         **settings,
     }

@@ -32,6 +32,7 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 from tl_fbn.units.prose import NOT_RECORDED
 from tl_fbn.units.result import TableResult
@@ -90,6 +91,7 @@ class Retention(TableResult, step="lesions", picture="retention_curve"):
         return f"Retention ({mode}) of {n_tasks} tasks with {sizes.min()} to {sizes.max()} networks"
 
 
+@checked
 def retention_curve(
     model: HookedModel,
     atlas: Atlas,
@@ -101,6 +103,7 @@ def retention_curve(
     n_controls: int = 10,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     batch_size: int = 128,
     progress: bool = True,
 ) -> Retention:
@@ -126,6 +129,7 @@ def retention_curve(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
 
@@ -146,7 +150,7 @@ def retention_curve(
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
     baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
     for n in tried:

@@ -41,13 +41,14 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
@@ -113,8 +114,8 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         rng = np.random.default_rng(self.provenance["seed"])
         n_null = self.provenance["n_null"]
         n_top = self.provenance["n_recall"]
-        truth = top_mask(self.effects[tried], n_top)
         layers = self.space.layer_of[tried]
+        truth = top_mask(self.effects[tried], n_top, layers=layers, seed=self.provenance["seed"])
         # ranks are centred and of unit length, so that their product is Spearman's correlation
         effect_ranks = _unit_ranks(self.effects[tried])
         shuffled = np.array([_order_within_layers(layers, rng) for _ in range(n_null)])  # the same for all scores
@@ -125,7 +126,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             rho = float(ranks @ effect_ranks)
             # (shuffle,) correlations of the score with its values shuffled within layers
             null = ranks[shuffled] @ effect_ranks
-            found = top_mask(values[tried], n_top)
+            found = top_mask(values[tried], n_top, layers=layers, seed=self.provenance["seed"])
             # by chance: each of the score's units in a layer is one of the layer's strongest with their share of it
             expected = sum(found[layers == one].sum() * truth[layers == one].mean() for one in np.unique(layers))
             sums = values[self.groups].sum(1)
@@ -152,6 +153,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
             )
         return pd.DataFrame(lines).sort_values("spearman", ascending=False, ignore_index=True)
 
+    @checked
     def best(self, by: str = "spearman") -> str:
         """Name of the score that a column of the table puts first.
 
@@ -208,6 +210,7 @@ class Validation(Result, step="scores", picture="score_validation", renamed={"ab
         return html_frame(repr(self), self.to_dataframe())
 
 
+@checked
 def validate_scores(
     model: HookedModel,
     scores: Mapping[str, UnitMap],
@@ -223,6 +226,7 @@ def validate_scores(
     n_null: int = 1000,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     metric: str = "log_likelihood",
     batch_size: int = 256,
     progress: bool = True,
@@ -256,6 +260,7 @@ def validate_scores(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
@@ -270,7 +275,7 @@ def validate_scores(
     space, names = _space_and_names(scores, metric)
     battery = battery.select([task])
     tokenizer = tokenizer_of(model)
-    tops = {name: one.top(top) for name, one in scores.items()}
+    tops = {name: one.top(top, seed=seed) for name, one in scores.items()}
     for name, network in tops.items():
         check_disjoint(network, battery, tokenizer, name)
     rng = np.random.default_rng(seed)
@@ -283,9 +288,9 @@ def validate_scores(
     sham = {
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     total = len(units) + n_groups + len(names) * (1 + n_controls)
-    with tqdm(total=total, desc=f"lesions of {task}", unit="lesion", disable=not progress) as bar:
+    with tqdm(total=total, desc=visible(f"lesions of {task}"), unit="lesion", disable=not progress) as bar:
 
         def drops(networks: Iterable[Network]) -> Iterator[float]:
             """Score without a lesion minus score under each."""
@@ -327,7 +332,12 @@ def _space_and_names(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSp
     for name, one in scores.items():
         first.space.require_same(one.space, "compare")
         if not np.isfinite(one.values).all():
-            raise InputError(f"the score {name!r} has values that are not finite; np.nan_to_num them, or leave it out")
+            n = int((~np.isfinite(one.values)).sum())
+            raise InputError(
+                f"the score {name!r} has no finite value for {n:,} of {one.space.n_units:,} units, and every unit is "
+                "ranked here; give a unit that is ruled out (NaN) a value below all others, an infinite one the "
+                "largest finite value, or leave the score out"
+            )
     return first.space, tuple(scores)
 
 

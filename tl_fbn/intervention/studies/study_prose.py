@@ -65,6 +65,18 @@ def items_in_words(counts: Int[np.ndarray, " task"]) -> str:
     return f"{sizes[0]} items each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} items each"
 
 
+def intervals_in_words(provenance: Mapping[str, Any]) -> str:
+    """How intervals over items are made, for each kind of score.
+
+    Args:
+        provenance: Settings of a study; its ``n_bootstrap`` is the number of draws.
+    """
+    return (
+        "of shares of right answers by Wilson, of their changes by Tango, of log-likelihood by "
+        f"bootstraps of Student's t, {provenance.get('n_bootstrap', NOT_RECORDED)} draws"
+    )
+
+
 def duration_in_words(seconds: float) -> str:
     """A time in seconds, minutes or hours, whichever reads best.
 

@@ -35,14 +35,22 @@ from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
+from tl_fbn.arguments import share
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p, paired_interval
+from tl_fbn.intervention.studies.item_statistics import (
+    change_interval,
+    check_disjoint,
+    check_metric,
+    empirical_p,
+    resamples,
+)
 from tl_fbn.intervention.studies.study_prose import method_in_words
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import TableResult
@@ -102,6 +110,7 @@ class TokenAblation(TableResult, step="scores", picture="special_tokens"):
         )
 
 
+@checked
 def token_ablation(
     model: HookedModel,
     chats: Mapping[str, Items],
@@ -118,6 +127,7 @@ def token_ablation(
     metric: str = "exact_match",
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
+    allow_other_weights: bool = False,
     n_bootstrap: int = 1000,
     batch_size: int = 64,
     progress: bool = True,
@@ -157,6 +167,7 @@ def token_ablation(
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``,
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
+        allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         n_bootstrap: Number of times the items are resampled for the intervals.
         batch_size: Number of items in a forward pass.
         progress: Show a progress bar.
@@ -170,6 +181,9 @@ def token_ablation(
     Raises:
         InputError: Fewer than two tasks, tasks without items in the battery, or items the networks were found on.
     """
+    share(alpha, "alpha")
+    if not tokens or not variants:
+        raise InputError("token_ablation compares at least one set of tokens= under one of variants=; got none")
     one_of(select, Selection, "select")
     check_metric(metric)
     if len(chats) < 2:
@@ -179,7 +193,7 @@ def token_ablation(
     named = battery.select(list(chats))  # refuses a task without items
     own = {task: battery.select([task]) for task in named.tasks}
     before = battery.score(model, batch_size=batch_size)
-    silence = silencer(model, method=method, reference=reference, seed=seed)
+    silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
     with tqdm(total=total, desc="token ablation", unit="pass", disable=not progress) as bar:
@@ -216,7 +230,7 @@ def token_ablation(
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
                     change = _item_scores(before[task], metric) - _item_scores(after[task], metric)
-                    low, high = paired_interval(change, n_bootstrap, seed)
+                    low, high = change_interval(change, metric, resamples(len(change), n_bootstrap, seed))
                     null = before[task].of(metric) - np.array(chance)
                     # p: share of controls that cost the own task as much, the network counted among them
                     p = float(empirical_p(drops[task], null))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _MEASURED_ENTRIES = {
     "n_items",
     "skipped_as_too_long",
     "scored_positions",
+    "preamble_share",
     "discovery",
     "tau",
     "removed_share",
@@ -193,12 +195,22 @@ def _source_of(name: str, value: Any, measured: set[str], presets: Sequence[Any]
         return MEASURED
     # a preset sorts its options by the function that takes them; a setting carries the name alone
     for one in presets:
-        for options in (one.design, one.glm, one.networks, one.chats, one.cgvst, one.inhibit, one.amplify, one.ratio):
+        for options in _options_of(one):
             if bare in options and _same_value(options[bare], value):
                 if any(bare in key for key in one.unknown):
                     return f"{OURS}: as in {one.name}, not stated by {one.source}"
                 return f"as in {one.name}: see its lines"
     return OURS
+
+
+def _options_of(preset: Any) -> Iterator[Mapping[str, Any]]:
+    """Every field of a preset that holds options, and its ``top``; what it says in words is none."""
+    for each in fields(preset):
+        value = getattr(preset, each.name)
+        if isinstance(value, Mapping) and each.name not in ("stated", "unknown"):
+            yield value
+    if preset.top is not None:
+        yield {"top": preset.top}
 
 
 def _same_value(option: Any, value: Any) -> bool:

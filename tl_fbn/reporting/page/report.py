@@ -36,11 +36,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
 from tl_fbn.reporting.page import provenance as provenance_section
 from tl_fbn.reporting.page.section import Section, require_showable, sections_of
+from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
 __all__ = ["Report", "Section"]
@@ -74,6 +75,7 @@ class Report:
         InputTypeError: The title is no string, or a result is of a type that no report can show.
     """
 
+    @checked
     def __init__(
         self,
         title: str,
@@ -149,6 +151,7 @@ class Report:
             "for_papers": self.methods and section.title == methods_section.TITLE,
         }
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file.
 
@@ -158,7 +161,7 @@ class Report:
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
-        return f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}'
+        return visible(f'Report "{self.title}": {len(self.results)} result{"" if len(self.results) == 1 else "s"}')
 
     def _repr_html_(self) -> str:
         lines = [

@@ -23,6 +23,7 @@ import pandas as pd
 from tl_fbn.errors import InputTypeError
 from tl_fbn.reporting import plot
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitMap
 from tl_fbn.units.result import Result
 from tl_fbn.units.unit_map import TOP_UNITS, largest_units
@@ -34,6 +35,7 @@ SHOWABLE = (
 _DISPLAY_METHODS = ("_report_sections_", "to_plotly_json", "to_dataframe", "_repr_html_")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Section:
     """One section of a report.

@@ -23,10 +23,12 @@ from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 CONCORDANCE_COLUMNS = ("a", "b", "correlation", "p_correlation", "dice", "expected", "p_dice")
 
 
+@checked
 def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
     """How many maps of single samples bring each network back, beside the same count for shuffled templates.
 
@@ -112,6 +114,7 @@ def recurrence_table(recurrence: Recurrence) -> pd.DataFrame:
     return table
 
 
+@checked
 def confusion_matrix(identification: Identification, *, title: str | None = None) -> Figure:
     """Which task each run was identified as: numbers of runs, coloured by their share of the true task's runs.
 
@@ -163,6 +166,7 @@ def confusion_matrix(identification: Identification, *, title: str | None = None
     return theme.finish(figure, heading, 36 * n + 40, min_width=240 + 40 * n, paper=theme.NOTHING)
 
 
+@checked
 def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Figure:
     """Correlations of networks over time; in parentheses where the 95 % interval includes 0.
 
@@ -214,6 +218,7 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
     return theme.finish(figure, heading, 34 * n + 10, min_width=240 + 44 * n, paper=theme.NOTHING)
 
 
+@checked
 def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = None) -> Figure:
     """Do methods point at the same units? Correlation and Dice of every two maps, starred where p < .05.
 

@@ -34,6 +34,7 @@ from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot import _unit_map as maps
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 
 Tested = Contrast | FContrast | PermutationTest
@@ -46,6 +47,7 @@ _BLUE = "#2166ac"
 _PALE = "#c8c8c8"
 
 
+@checked
 def contrast(
     contrast: Tested, *, fdr: float | None = 0.05, fwe: float | None = None, title: str | None = None
 ) -> Figure:
@@ -230,7 +232,7 @@ class _TestedMap:
         z = given.z
         p = given.p.values
         one_sided = isinstance(given, FContrast)
-        varies = np.isfinite(given.t.values if isinstance(given, Contrast) else given.statistic)
+        varies = ~np.isnan(given.t.values if isinstance(given, Contrast) else given.statistic)
         thresholds = []
         if fdr is not None:
             passed = inference.significant(p, fdr=fdr)
@@ -259,7 +261,7 @@ class _TestedMap:
         at = float(inference.t_to_z(np.array([t], dtype=np.float64), given.dof)[0])
         threshold = _Threshold("permutation FWE", fwe, at, passed, f" (|t| of {t:.2f})")
         p = inference.t_to_p(given.statistic, given.dof)
-        return cls(given.expression, z, p, np.isfinite(given.statistic), [threshold], 0)
+        return cls(given.expression, z, p, ~np.isnan(given.statistic), [threshold], 0)
 
     @property
     def cut(self) -> float:
@@ -319,6 +321,9 @@ def _histogram(go: Any, shown: _TestedMap, values: Float[np.ndarray, " unit"]) -
     """Bars of counts, those beyond the threshold coloured, and the curve without effects."""
     cut = shown.cut
     far = max(4.0, *(0.3 + one.at for one in shown.thresholds if np.isfinite(one.at)))
+    # what the design explains without error has an infinite z: it stands at the end, beyond every threshold
+    end = max(far, np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    values = np.clip(values, -end, end)
     low = min(-far, values.min(initial=0.0))
     high = max(far, values.max(initial=0.0))
     width = max(0.25, (high - low) / _MOST_BINS)

@@ -21,10 +21,12 @@ from tl_fbn.analysis.glm.fit import GLMFit
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 Designs = pd.DataFrame | GLMFit | Sequence[pd.DataFrame]
 
 
+@checked
 def design_efficiency(
     designs: Designs | Mapping[str, Designs], contrasts: str | Sequence[str], *, title: str | None = None
 ) -> Figure:
@@ -158,8 +160,8 @@ def efficiency_table(designs: Designs | Mapping[str, Designs], contrasts: str | 
         Columns design, contrast, rows (of all runs), efficiency (0 where the contrast cannot be estimated),
         per_1000_rows (efficiency per 1,000 rows), alone (efficiency of the columns named in the contrast, without the
         others), lost (share of ``alone`` that the others take), max_vif (the largest finite variance inflation factor),
-        max_vif_column (whose it is), implied (number of columns that others add up to, which costs a difference of
-        conditions nothing).
+        max_vif_column (whose it is), implied (number of columns that others add up to, in any run; by name, so that
+        one is counted once; it costs a difference of conditions nothing).
     """
     # once each: the bars of a picture stand at the positions of different contrasts
     expressions = list(dict.fromkeys([contrasts] if isinstance(contrasts, str) else contrasts))
@@ -192,7 +194,7 @@ def efficiency_table(designs: Designs | Mapping[str, Designs], contrasts: str | 
                     "lost": 1 - found / alone if alone > 0 else np.nan,
                     "max_vif": worst[0],
                     "max_vif_column": worst[1],
-                    "implied": int(np.isinf(vif(runs[0]).to_numpy()).sum()),
+                    "implied": len({column for factor, column in factors if np.isinf(factor)}),
                 }
             )
     return pd.DataFrame(lines)

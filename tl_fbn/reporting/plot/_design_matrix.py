@@ -21,10 +21,12 @@ from tl_fbn.analysis.glm.fit import GLMFit
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 _MOST_LINES = 1000  # more lines than a screen has pixels would not be seen
 
 
+@checked
 def design_matrix(
     design: pd.DataFrame | GLMFit, *, run: int = 0, contrasts: Sequence[str] = (), title: str | None = None
 ) -> Figure:

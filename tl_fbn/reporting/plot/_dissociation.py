@@ -30,6 +30,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 DISSOCIATION_COLUMNS = ("first", "second", "first_own", "first_other", "second_own", "second_other")
 DISSOCIATION_COLUMNS += ("interaction", "low", "high", "p", "double")
@@ -38,6 +39,7 @@ PARTS = ("networks", "tasks", "metric", "dissociations", "control_drops", "to_da
 FEW = 3  # largest number of pairs that are drawn as lines where ``pairs`` is not given
 
 
+@checked
 def dissociation(
     study: Any,
     *,

@@ -25,6 +25,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a response
 PARTS = ("kind", "doses", "tasks", "metric", "controls", "to_dataframe", "summary")
@@ -43,6 +44,7 @@ WORDS = {
 NEUTRAL_DOSES = {"gain": 1.0, "add": 0.0, "add_sd": 0.0, "size": 0.0}  # the dose that changes nothing
 
 
+@checked
 def dose_response(dose: Any) -> Figure:
     """Score against dose for every task, with intervals, matched random curves and the untouched model.
 

@@ -21,8 +21,10 @@ from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 
+@checked
 def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure:
     """Likeness of every two networks of two models, and the score beside its null.
 

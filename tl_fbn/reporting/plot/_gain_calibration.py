@@ -23,6 +23,7 @@ import pandas as pd
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a calibration
 PARTS = (
@@ -41,6 +42,7 @@ AXES = {"gain": "gain", "add": "added (activation units)", "add_sd": "added (sta
 NEUTRAL_AMOUNTS = {"gain": 1.0, "add": 0.0, "add_sd": 0.0}  # the amount that changes nothing
 
 
+@checked
 def gain_calibration(calibration: Any) -> Figure:
     """The amounts tried on some items, and the chosen one on others, beside matched random networks.
 

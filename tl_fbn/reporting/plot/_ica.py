@@ -18,9 +18,11 @@ from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
 
 
+@checked
 def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Figure:
     """What speaks for how many networks: variance against chance, and stability of each number tried.
 
@@ -81,6 +83,7 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
     return panels.finish(figure, heading, 280, min_width=720)
 
 
+@checked
 def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     """Iq of every network, beside what noise gives.
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
 
 QUANTILES = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "largest": 1.0}
@@ -26,6 +27,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _MOST_MAPS = 16  # a panel each
 
 
+@checked
 def layer_profile(
     networks: Network | UnitMap | Mapping[str, Any],
     *,

@@ -22,12 +22,14 @@ from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a study
 PARTS = ("networks", "tasks", "control_scores", "control_drops", "to_dataframe")
 GOLDEN = (5**0.5 - 1) / 2  # the fractional parts of its multiples fill 0 to 1 evenly, however many there are
 
 
+@checked
 def lesion_controls(
     study: Any, *, tasks: Sequence[str] | None = None, metric: str | None = None, control: str | None = None
 ) -> Figure:

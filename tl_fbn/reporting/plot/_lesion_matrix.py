@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 LESION_COLUMNS = ("network", "task", "metric", "baseline", "lesioned", "drop", "control_median", "control_p95", "p")
 GAIN_COLUMNS = ("network", "gain", "task", "value", "metric")
 
 
+@checked
 def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str] | None = None) -> Figure:
     """What each lesion costs each task and, beside it on the same colour scale, what matched random lesions cost.
 
@@ -104,6 +107,7 @@ def lesion_matrix(study: theme.HasTable | pd.DataFrame, *, metrics: Sequence[str
     return theme.finish(figure, heading, height + 30, min_width=width, paper=theme.NOTHING)
 
 
+@checked
 def amplification(table: pd.DataFrame) -> Figure:
     """Behaviour against gain: a line for each network, a panel for each task and metric.
 
@@ -167,6 +171,8 @@ def _table_of_metrics(study: theme.HasTable | pd.DataFrame, metrics: Sequence[st
         return study if metrics is None else panels.lines_where(study, study["metric"].isin(list(metrics)))
     if metrics is None:
         return study.to_dataframe()
+    if not metrics:
+        raise InputError("lesion_matrix draws one metric or more; metrics= names none")
     read: Any = study.to_dataframe  # of a lesion study it takes a metric, which HasTable does not know
     return pd.concat([read(metric=metric) for metric in metrics], ignore_index=True)
 

@@ -23,9 +23,11 @@ from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 
+@checked
 def overlap_matrix(
     networks: Mapping[str, Network], *, seed: int | None = None, n_null: int = 1000, title: str | None = None
 ) -> Figure:

@@ -20,6 +20,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a report
 PARTS = ("kept", "heads", "n_before", "n_after", "ratio", "to_dataframe")
@@ -27,6 +28,7 @@ SCORE_COLUMNS = ("task", "exact_match", "log_likelihood")
 BEFORE, AFTER = "#b9b9b9", theme.OKABE_ITO[0]
 
 
+@checked
 def prune(
     report: Any,
     *,

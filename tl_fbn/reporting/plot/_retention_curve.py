@@ -19,12 +19,14 @@ from tl_fbn.errors import one_of
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 RETENTION_COLUMNS = ("networks", "units", "share", "task", "metric", "baseline", "value")
 RETENTION_COLUMNS += ("control_median", "control_p05", "control_p95")
 WORDS = {"retain": "the first networks alone are kept", "inhibit": "the first networks are silenced"}
 
 
+@checked
 def retention_curve(
     retention: theme.HasTable | pd.DataFrame, *, mode: Literal["retain", "inhibit"] | None = None
 ) -> Figure:

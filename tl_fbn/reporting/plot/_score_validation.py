@@ -24,11 +24,13 @@ import numpy as np
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 # what is read of a validation
 PARTS = ("task", "names", "effects", "top_effects", "provenance", "to_dataframe")
 
 
+@checked
 def score_validation(validation: Any) -> Figure:
     """Every score's rank correlation, recall and joint drop, each beside its chance.
 

@@ -30,6 +30,7 @@ from tl_fbn.analysis.networks.time_courses import time_courses as courses_of
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
 _MOST_ROWS_ONE_BY_ONE = 2000  # so many are drawn one by one
@@ -39,6 +40,7 @@ _MOST_BLOCKS = 400  # plotly draws each shade as a shape of its own, which is sl
 _ROW_COLUMNS = ("prompt", "position", "token", "condition")  # columns of the table after the row's number
 
 
+@checked
 def time_courses(
     recording: Recording,
     networks: Network | Mapping[str, Network] | None = None,

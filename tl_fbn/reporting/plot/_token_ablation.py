@@ -22,12 +22,14 @@ import pandas as pd
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 ABLATION_COLUMNS = ("variant", "tokens", "task", "drop", "low", "high", "control_median", "control_p95", "isolated")
 ORDER = ("special", "random", "all", "content", "answer")  # the question first, then what it is compared with
 ERRORS_IN_INTERVAL = 3.92  # standard errors in a 95 % interval
 
 
+@checked
 def special_tokens(ablation: theme.HasTable | pd.DataFrame) -> Figure:
     """Own task lost to networks found on each set of tokens, beside matched random networks, a panel for each variant.
 

@@ -17,12 +17,15 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.model.token_layout import COLOURS, TokenLayout
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError
 from tl_fbn.reporting.plot import _panels as panels
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 
 
+@checked
 def token_strip(
     layout: TokenLayout, values: Sequence[float] | np.ndarray | None = None, *, unit: str = "value", wrap: int = 90
 ) -> Figure:
@@ -120,7 +123,7 @@ def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None
         raise InputError("token_strip was given a text without tokens; there is nothing to draw")
     if values is None:
         return table
-    given = np.asarray(values, dtype=float)
+    given = number_array(values, "values").astype(float)
     if given.shape != (len(table),):
         raise InputError(f"token_strip needs one value a token: {len(table)}; got an array of shape {given.shape}")
     return table.assign(value=given)

@@ -21,13 +21,16 @@ from jaxtyping import Float32, Integer
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace
 
 UnitOrder = Literal["index", "sorted"]
 WIDEST = 1500  # units of a layer that are drawn one by one
 BINNED_COLUMNS = 768  # bins of a wider layer, at most: none is narrower than a pixel of a picture of 1,000 pixels
+_AS_INFINITE = 1e38  # drawn in place of infinity, whose cell plotly would leave empty
 
 
+@checked
 def unit_map(
     maps: UnitMap | Mapping[str, UnitMap],
     *,
@@ -96,7 +99,7 @@ def unit_map(
             figure.add_trace(
                 dots(go, marked[name], network_name, values, order).update(showlegend=row == 1), row=row, col=1
             )
-        complete = all(np.isfinite(m.values).all() for m in panels.values())
+        complete = not any(np.isnan(m.values).any() for m in panels.values())
         kind = kinds[0] if len(kinds) == 1 else "value"
         axes(figure, space, order, kind, complete=complete, words=row == n, row=row, col=1)
     heading = title or f"Every unit of {space.describe()}: {', '.join(kinds)}"
@@ -142,7 +145,7 @@ def axes(
         space: Unit space of the map.
         order: Order of the units within a layer, which the title of the axis says.
         kind: Kind of the values, for the title of the axis.
-        complete: Whether every unit has a finite value; otherwise the title explains grey.
+        complete: Whether every unit has a value; otherwise the title explains grey.
         words: Whether the axis of units has its title; true for the lowest of several panels.
         **at: ``row`` and ``col`` of the panel.
     """
@@ -196,7 +199,7 @@ def _binned_image(
     places = np.tile(np.arange(n_bins * width), (values.space.n_layers, 1)).astype(small)
     for row, place, part in zip(padded, places, values.by_layer(), strict=True):
         chosen = _units_by_value(part) if order == "sorted" else slice(None)
-        row[: len(part)] = part[chosen]
+        row[: len(part)] = np.clip(part[chosen], -_AS_INFINITE, _AS_INFINITE)
         place[: len(part)] = place[: len(part)][chosen]
     shape = values.space.n_layers, n_bins, width
     bins = padded.reshape(shape)

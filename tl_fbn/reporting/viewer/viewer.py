@@ -28,9 +28,10 @@ from typing import Any
 from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
+from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, html_table
 
 # a notebook file holds all that it shows, so a page with more data than this is better saved beside it
@@ -86,6 +87,7 @@ class Viewer:
             version=_package_version(),
         )
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the page to one HTML file.
 
@@ -95,7 +97,8 @@ class Viewer:
         templates.write(Path(path), self.to_html())
 
     def __repr__(self) -> str:
-        return f'Viewer "{self.title}": {self.summary}, {len(self._json) / 1e6:.1f} MB; .save(path) writes the page'
+        size = f"{len(self._json) / 1e6:.1f} MB"
+        return visible(f'Viewer "{self.title}": {self.summary}, {size}; .save(path) writes the page')
 
     def _repr_html_(self) -> str:
         if len(self._json) <= _MAX_CHARACTERS_IN_A_NOTEBOOK:
@@ -112,6 +115,7 @@ class Viewer:
         return html_table(caption, ("network", "units", "course"), lines)
 
 
+@checked
 def view(
     recording: Recording,
     networks: Network | Mapping[str, Network] | None = None,

@@ -20,6 +20,7 @@ from importlib import resources
 
 from tl_fbn.acquisition.design.stimuli import formal
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 
 Chat = list[dict[str, str]]
 
@@ -58,6 +59,7 @@ def prompt_names() -> list[str]:
     return [*formal.TASKS, *formal.NEUTRAL, *banks]
 
 
+@checked
 def prompts(name: str, *, n: int = 500, seed: int = 0) -> list[str]:
     """Prompts of one condition by name; those of a task are worked examples with their answers.
 
@@ -96,6 +98,7 @@ def prompts(name: str, *, n: int = 500, seed: int = 0) -> list[str]:
     raise InputError(f"no prompts are called {name!r}; names: {', '.join(prompt_names())}")
 
 
+@checked
 def chats(name: str, *, n: int = 500, seed: int = 0) -> list[Chat]:
     """Worked examples of a task as chats: a user's message with the question, an assistant's message with the answer.
 

@@ -1,0 +1,323 @@
+"""Functions that take a model, and arguments with which they return: scores, behaviour, hooks, studies, pruning."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+import tl_fbn as fbn
+from tests.helpers import results as made
+from tests.helpers.materials import CHATS, EXAMPLES, Subject
+from tl_fbn.attribution import Example, ItemScores
+
+
+def of_models(m: SimpleNamespace) -> dict[str, Subject]:
+    """Name to subject.
+
+    Args:
+        m: What :func:`tests.helpers.materials.materials` made.
+    """
+    return {
+        # attribution
+        "cgvst": Subject.of(
+            fbn.cgvst,
+            model=m.demo,
+            items=CHATS,
+            positions=None,
+            tokens="special",
+            variant=None,
+            site="mlp.up",
+            groups="turns",
+            weight=1.0,
+            aggregate="sum_abs",
+            spans=None,
+            bos_eos=True,
+            max_tokens=None,
+            batch_size=8,
+            seed=0,
+            progress=False,
+        ),
+        "cgvst positions": Subject.of(
+            fbn.cgvst, model=m.demo, items=[[1, 5, 6, 7], [1, 8, 9, 10]], positions=[[1, 2], [2]], progress=False
+        ),
+        "item_scores": Subject.of(
+            fbn.attribution.item_scores, model=m.demo, items=CHATS, positions=None, batch_size=8, progress=False
+        ),
+        "ItemScores": Subject.of(ItemScores, space=m.space, values=np.zeros((2, 48)), provenance={}),
+        "ItemScores.map": Subject.of(m.item_scores.map, aggregate="sum_abs"),
+        "ItemScores.split_half": Subject.of(
+            m.item_scores.split_half, amount=0.1, seed=0, n_splits=3, aggregate="sum_abs"
+        ),
+        "attribution_patching": Subject.of(
+            fbn.attribution.attribution_patching,
+            model=m.model,
+            clean=[[1, 2, 3]],
+            corrupted=[[1, 2, 4]],
+            answers=[(5, 6)],
+            positions="last",
+            batch_size=8,
+            progress=False,
+        ),
+        "gradient_x_activation": Subject.of(
+            fbn.attribution.gradient_x_activation,
+            model=m.demo,
+            items=CHATS,
+            positions=None,
+            tokens=None,
+            aggregate="mean",
+            progress=False,
+        ),
+        "integrated_gradients": Subject.of(
+            fbn.attribution.integrated_gradients,
+            model=m.demo,
+            items=CHATS,
+            positions=None,
+            tokens=None,
+            n_steps=2,
+            aggregate="mean",
+            spans=None,
+            bos_eos=True,
+            max_tokens=None,
+            batch_size=8,
+            seed=0,
+            progress=False,
+        ),
+        "random_scores": Subject.of(fbn.attribution.random_scores, model=m.model, seed=0),
+        "taylor": Subject.of(
+            fbn.attribution.taylor,
+            model=m.demo,
+            items=CHATS,
+            positions=None,
+            tokens=None,
+            aggregate="sum_abs",
+            progress=False,
+        ),
+        "few_shot_chats": Subject.of(
+            fbn.few_shot_chats,
+            examples=EXAMPLES,
+            seed=0,
+            n_shots=2,
+            n=2,
+            instruction="first",
+            tokenizer=None,
+            bos_eos=True,
+            max_tokens=None,
+        ),
+        "few_shot_chats tokens": Subject.of(
+            fbn.few_shot_chats, examples=EXAMPLES, seed=0, n_shots=2, n=2, tokenizer=m.demo.tokenizer, max_tokens=100
+        ),
+        "read_examples": Subject.of(fbn.read_examples, path=m.at["examples"], instruction=None, n=None),
+        "Example": Subject.of(Example, instruction="sort", input="b a", output="a b"),
+        # behaviour
+        "Battery": Subject.of(fbn.Battery, tasks=m.battery.tasks),
+        "Battery.from_pairs": Subject.of(fbn.Battery.from_pairs, tasks={"a": [("one", "two")]}),
+        "Battery.from_texts": Subject.of(fbn.Battery.from_texts, tasks={"a": ["one two"]}),
+        "Battery.from_chats": Subject.of(fbn.Battery.from_chats, tasks={"a": CHATS}, model=m.demo, bos_eos=True),
+        "Battery.from_choices": Subject.of(
+            fbn.Battery.from_choices,
+            tasks={"a": [{"question": "q", "choices": ["x", "y"], "answer": 0}]},
+            template=None,
+            scored="text",
+        ),
+        "Battery.from_jsonl": Subject.of(
+            fbn.Battery.from_jsonl, path=m.at["items"], format="auto", name=None, n=None, template=None, scored="text"
+        ),
+        "Battery.limit": Subject.of(m.worded.limit, n=1),
+        "Battery.select": Subject.of(m.worded.select, names=["sort"]),
+        "Battery.sizes": Subject.of(m.worded.sizes, model=m.demo, batch_size=8),
+        "Battery.digests": Subject.of(m.worded.digests, tokenizer=m.demo.tokenizer),
+        "Battery.score": Subject.of(m.worded.score, model=m.demo, batch_size=8),
+        "Battery.score ids": Subject.of(m.battery.score, model=m.model, batch_size=8),
+        "Battery.evaluate": Subject.of(m.worded.evaluate, model=m.demo, batch_size=8),
+        "Battery.respond": Subject.of(
+            m.worded.respond, model=m.demo, max_new_tokens=2, stop=(), parser=None, batch_size=8, progress=False
+        ),
+        "judge": Subject.of(
+            fbn.behaviour.judge,
+            tasks={"sort": m.task},
+            texts={"sort": ["a", "b"]},
+            parser=None,
+            loop=None,
+        ),
+        "monitor": Subject.of(fbn.behaviour.monitor, task=m.task, scores=m.scored),
+        "evaluate_harness": Subject.of(
+            fbn.behaviour.evaluate_harness,
+            model=m.demo,
+            tasks="arc",
+            interventions=None,
+            batch_size=8,
+            model_options=None,
+        ),
+        # hooks
+        "inhibit": Subject.of(
+            m.under(fbn.inhibit), **m.pairs, method="zero", reference=None, positions="all", layers=None, seed=0
+        ),
+        "inhibit resample": Subject.of(m.under(fbn.inhibit), **m.pairs, method="resample", reference=m.stored, seed=0),
+        "amplify gain": Subject.of(m.under(fbn.amplify), **m.pairs, gain=2.0, positions="all", layers=None),
+        "amplify add": Subject.of(m.under(fbn.amplify), **m.pairs, add=2.0),
+        "amplify add_sd": Subject.of(m.under(fbn.amplify), **m.pairs, add_sd=2.0, reference=m.stored),
+        "clamp at": Subject.of(m.under(fbn.clamp), **m.pairs, at=1.0, positions="all", layers=None),
+        "clamp at_sd": Subject.of(m.under(fbn.clamp), **m.pairs, at_sd=1.0, reference=m.stored),
+        "clamp bounds": Subject.of(m.under(fbn.clamp), **m.pairs, low=-1.0, high=1.0),
+        "retain": Subject.of(
+            m.under(fbn.retain), **m.pairs, method="zero", reference=None, positions="all", layers=None, seed=0
+        ),
+        "Intervention.fwd_hooks": Subject.of(fbn.inhibit(m.model, m.network).fwd_hooks, model=m.model),
+        # studies
+        "lesion_study": Subject.of(
+            fbn.lesion_study,
+            **m.studied,
+            networks={"a": m.network},
+            controls=("random",),
+            rivals=None,
+            method="zero",
+            reference=None,
+            positions="all",
+            metric=None,
+            batch_size=8,
+            path=None,
+        ),
+        "plan_lesions": Subject.of(
+            fbn.plan_lesions,
+            model=m.model,
+            networks={"a": m.network},
+            battery=m.battery,
+            n_controls=2,
+            controls=("random",),
+            rivals=None,
+            batch_size=8,
+        ),
+        "causal_check": Subject.of(fbn.causal_check, **m.studied, maps=m.maps, top=0.1, two_sided=None),
+        "dose_response": Subject.of(
+            fbn.dose_response,
+            **m.studied,
+            network=m.network,
+            gains=(0, 1),
+            adds=None,
+            adds_sd=None,
+            sizes=None,
+            method="zero",
+            reference=None,
+            positions="all",
+            metric=None,
+            batch_size=8,
+        ),
+        "dose_response adds": Subject.of(fbn.dose_response, **m.studied, network=m.network, adds=(0.0, 1.0)),
+        "dose_response adds_sd": Subject.of(
+            fbn.dose_response, **m.studied, network=m.network, adds_sd=(0.0, 1.0), reference=m.stored
+        ),
+        "dose_response sizes": Subject.of(fbn.dose_response, **m.studied, network=m.scores, sizes=(0.1, 0.5)),
+        "calibrate_gain": Subject.of(
+            fbn.calibrate_gain,
+            **m.studied,
+            network=m.network,
+            task=None,
+            gains=(1, 2),
+            share=0.5,
+            tolerance=None,
+            controls="calibrated",
+            metric="log_likelihood",
+            reference=None,
+            positions="all",
+            batch_size=8,
+        ),
+        "retention_curve": Subject.of(
+            fbn.studies.retention_curve,
+            model=m.model,
+            atlas=m.atlas,
+            battery=m.battery,
+            seed=0,
+            mode="retain",
+            sizes=None,
+            n_controls=2,
+            method="zero",
+            reference=None,
+            batch_size=8,
+            progress=False,
+        ),
+        "token_ablation": Subject.of(
+            fbn.studies.token_ablation,
+            model=m.demo,
+            chats={"sort": CHATS, "reverse": fbn.chats("reverse", n=2)},
+            battery=m.worded,
+            seed=0,
+            tokens=("special",),
+            variants=("row_l1",),
+            select="specific",
+            how="difference",
+            top=0.05,
+            n_controls=2,
+            alpha=0.5,
+            metric="exact_match",
+            method="zero",
+            reference=None,
+            n_bootstrap=20,
+            batch_size=64,
+            progress=False,
+            site="mlp.up",
+        ),
+        "validate_scores": Subject.of(
+            fbn.validate_scores,
+            model=m.model,
+            scores=m.maps,
+            battery=m.battery,
+            task="a",
+            seed=0,
+            top=0.1,
+            n_units=4,
+            n_groups=3,
+            group=0.1,
+            n_controls=2,
+            n_null=9,
+            method="zero",
+            reference=None,
+            metric="log_likelihood",
+            batch_size=8,
+            progress=False,
+        ),
+        "matched_controls": Subject.of(fbn.matched_controls, network=m.network, n=2, seed=0, features=None),
+        "lowest_ranked": Subject.of(fbn.studies.lowest_ranked, scores=m.scores, network=m.network),
+        "unit_features": Subject.of(fbn.studies.unit_features, model=m.model, recording=m.stored),
+        "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
+        "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
+        "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),
+        "LesionStudy.bootstrap_seed": Subject.of(m.study.bootstrap_seed, task=0),
+        "LesionStudy.rate": Subject.of(m.study.rate, name="chance", task="a"),
+        "LesionStudy.rivals_table": Subject.of(m.study.rivals_table, metric=None),
+        "LesionStudy.dissociations": Subject.of(made.study().dissociations, metric=None, control=None),
+        "LesionStudy.drops": Subject.of(m.study.drops, metric=None),
+        "LesionStudy.control_drops": Subject.of(m.study.control_drops, metric=None, control=None),
+        "LesionStudy.to_dataframe": Subject.of(m.study.to_dataframe, metric=None, control=None),
+        "LesionStudy.summary": Subject.of(m.study.summary, metric=None, control=None),
+        "LesionStudy.dissociation": Subject.of(
+            made.study().dissociation, first="sort", second="add", metric=None, control=None
+        ),
+        "LesionStudy.equivalence": Subject.of(m.study.equivalence, margin=0.1, metric=None, control=None),
+        "GainCalibration.held_out": Subject.of(m.gain.held_out, metric=None, control=None),
+        "GainCalibration.intervention": Subject.of(m.gain.intervention, model=m.model, positions=None),
+        "Validation.best": Subject.of(made.results()[-1].best, by="spearman"),
+        # pruning
+        "prune": Subject.of(
+            fbn.prune,
+            model=m.model,
+            keep=m.network,
+            remove=None,
+            heads=None,
+            compensate=None,
+            protect_first=0,
+            protect_last=0,
+            probe=None,
+            batch_size=8,
+            progress=False,
+        ),
+        "prune compensate": Subject.of(
+            fbn.prune, model=m.model, keep=m.network, compensate=[[1, 2, 3]], batch_size=8, progress=False
+        ),
+        "keep_for_ratio": Subject.of(
+            fbn.pruning.keep_for_ratio, model=m.model, scores=m.scores, ratio=0.1, protect_first=0, protect_last=0
+        ),
+        "load_pruned": Subject.of(fbn.load_pruned, folder=m.folder / "pruned", device="cpu"),
+        "only_network": Subject.of(fbn.only_network, model=m.demo, network=m.demo_network),
+        "save_pretrained": Subject.of(m.pruned.save_pretrained, folder=m.folder / "again"),
+    }

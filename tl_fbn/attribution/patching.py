@@ -1,0 +1,183 @@
+"""Attribution patching: what a clean activation in a corrupted prompt would do, to first order (Nanda 2023).
+
+For two prompts of one length that differ in what should follow them, a neuron's score at a token is (a_clean -
+a_corrupted) dmetric/da, with the metric log p(right) - log p(wrong) of the next token and its gradient taken on the
+corrupted prompt; Han et al. (2026) score neurons so at the last token.
+
+Cost: two forward passes and one backward pass a pair. TransformerLens 4.3 has it too
+(``tools.analysis.attribution_patching``), with which the one here agrees; it is not used because it gives nothing on
+OPT, leaves gradients on parameters and is missing from older versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from tl_fbn.acquisition.design.prompt_forms import Prompt, checked_ids, checked_prompt
+from tl_fbn.acquisition.design.text_joining import checked_delimiter, joined
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.attached_hooks import hooked
+from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
+from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.sites import resolve_site
+from tl_fbn.attribution.aggregation import Sums
+from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.errors import InputError, one_of
+from tl_fbn.signatures import checked
+from tl_fbn.units import UnitMap
+
+Text = str | Sequence[int]
+PatchedPositions = Literal["last", "all"]
+
+
+@checked
+def attribution_patching(
+    model: HookedModel,
+    clean: Sequence[Text],
+    corrupted: Sequence[Text],
+    answers: Sequence[tuple[Any, Any]],
+    *,
+    positions: PatchedPositions = "last",
+    batch_size: int = 8,
+    progress: bool = True,
+    prepend_bos: bool | None = None,
+    delimiter: str | None = None,
+) -> UnitMap:
+    """First-order estimate of what putting each neuron's clean activation into the corrupted prompt would do.
+
+    The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
+
+    >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c a f [/INST]"]
+    >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c a f [/INST]"]
+    >>> answers = [("a", "c"), ("a", "f")]  # the first letter of the answer to each task
+    >>> fbn.attribution.attribution_patching(model, sort, reverse, answers, progress=False).top(5)
+    Network "top 5": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 4
+
+    Args:
+        model: A TransformerLens model in eval mode; its parameters stay as they are.
+        clean: Prompts, as strings or lists of token ids.
+        corrupted: As many prompts, each with as many tokens as the clean prompt of its pair.
+        answers: (right, wrong) for each pair; the right one is what should follow the clean prompt. Both are strings,
+            whose first token counts, or token ids.
+        positions: ``"last"`` patches the last token of the prompt alone (Han et al. 2026); ``"all"`` adds up the
+            effects at all its tokens.
+        batch_size: Number of pairs in a pass; changes nothing but speed and memory.
+        progress: True shows a progress bar.
+        prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
+            None does as the host does.
+        delimiter: What stands between a prompt and its answers as strings; None puts one space there where the prompt
+            ends in a letter, a digit or a closing mark and neither brings white space.
+
+    Returns:
+        (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
+
+    Raises:
+        InputError: No pairs, pairs of different lengths, answers that begin with the same token or merge with the end
+            of their prompt, or a model without gradients.
+    """
+    one_of(positions, PatchedPositions, "positions")
+    if not len(clean) or not len(clean) == len(corrupted) == len(answers):
+        raise InputError(
+            "attribution_patching needs as many clean as corrupted prompts and pairs of answers; "
+            f"got {len(clean)}, {len(corrupted)} and {len(answers)}"
+        )
+    host.require_eval(model, "attribution patching")
+    tokenizer = tokenizer_of(model)
+    d_vocab = host.vocabulary_size(model)
+    bos = beginning(tokenizer, d_vocab)
+    settings = {"d_vocab": d_vocab, "prepend_bos": host.prepends_bos(model, prepend_bos)}
+    checked_delimiter(delimiter)
+    pairs: list[tuple[tuple[int, ...], LossItem]] = []
+    digests: set[str] = set()
+    for number, (one, other, both) in enumerate(zip(clean, corrupted, answers, strict=True)):
+        one, other = (checked_prompt(text, f"a prompt of pair {number}") for text in (one, other))
+        ids, changed = (encode(tokenizer, text, **settings) for text in (one, other))
+        if len(ids) != len(changed):
+            raise InputError(
+                f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; "
+                "a position must be the same in both"
+            )
+        right, wrong = (_first_token(tokenizer, one, answer, ids, delimiter, settings) for answer in both)
+        every = (*ids, *changed, right, wrong)
+        if d_vocab is not None and not 0 <= min(every) <= max(every) < d_vocab:
+            raise InputError(
+                f"pair {number} has token ids {min(every)} to {max(every)}, the vocabulary is 0 to {d_vocab - 1}"
+            )
+        if right == wrong:
+            raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
+        last = len(ids) - 1
+        # minus the metric as a loss, CE(right) - CE(wrong) = log p(wrong) - log p(right), both at the last token
+        pairs.append((ids, LossItem(changed, (last, last), (right, wrong), (1.0, -1.0))))
+        digests.update(digests_of(one, ids, bos), digests_of(other, changed, bos))
+    site = resolve_site(model, "mlp.neurons")
+    sums = Sums(site.space.n_units)
+    with tqdm(total=len(pairs), desc="attribution patching", unit="pair", disable=not progress) as bar:
+        for numbers in batches([item for _, item in pairs], batch_size):
+            chosen = [pairs[number] for number in numbers]
+            values = _patched(model, chosen, site.hook_names, positions)
+            sums.add(np.concatenate([values[layer] for layer in sorted(values)], axis=1))
+            bar.update(len(numbers))
+    about = {
+        "method": "attribution_patching",
+        "positions": positions,
+        "n_pairs": len(pairs),
+        "prompts": sorted(digests),
+    }
+    return UnitMap(site.space, sums.value("mean"), "attribution", about)
+
+
+def _patched(
+    model: HookedModel,
+    pairs: Sequence[tuple[tuple[int, ...], LossItem]],
+    points: dict[int, str],
+    positions: PatchedPositions,
+) -> dict[int, Float[np.ndarray, "pair unit"]]:
+    """(a_clean - a_corrupted) times the metric's gradient, by layer; a pair is clean token ids and corrupted item."""
+    clean: dict[int, torch.Tensor] = {}
+    effects: dict[int, np.ndarray] = {}
+    ids, mask, _ = host.pad_batch([ids for ids, _ in pairs], host.model_device(model))
+    # (batch, pos) 1 where activations are patched, the same for both prompts of a pair, which are of one length
+    counted = torch.zeros_like(mask)
+    for row, (tokens, _) in enumerate(pairs):
+        counted[row, len(tokens) - 1 if positions == "last" else 0 : len(tokens)] = 1
+
+    def keep(tensor: torch.Tensor, hook: Any, layer: int) -> None:
+        clean[layer] = tensor.detach().clone()
+
+    def take(layer: int, gradient: torch.Tensor, value: torch.Tensor) -> None:
+        # a_clean - a_corrupted; the gradient is the loss's, which is minus the metric
+        difference = (clean.pop(layer) - value) * counted.to(value)[..., None]
+        effects[layer] = -per_item(gradient, difference).double().cpu().numpy()
+
+    # clean activations first, then the pass with gradients over the corrupted prompts
+    hooks = [(name, partial(keep, layer=layer)) for layer, name in points.items()]
+    with hooked(model, hooks, "attribution patching"), torch.no_grad():
+        host.forward(model, ids, mask)
+    propagate(model, [item for _, item in pairs], points, take)
+    return effects
+
+
+def _first_token(
+    tokenizer: Any, prompt: Prompt, answer: Any, ids: tuple[int, ...], delimiter: str | None, settings: dict[str, Any]
+) -> int:
+    """Token id of an answer, or of its first token behind the prompt, whose token ids are given."""
+    if not isinstance(answer, str):
+        (token,) = checked_ids([answer], "the token of an answer")
+        return token
+    if not isinstance(prompt, str):
+        raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
+    # tokenised after its prompt: how a tokenizer cuts a word depends on what stands before it
+    whole = encode(tokenizer, joined(prompt, answer, delimiter), **settings)
+    if whole[: len(ids)] != ids or len(whole) <= len(ids):
+        raise InputError(
+            f"answer {answer!r} merges with the end of its prompt, so it has no first token of its own; give token ids"
+        )
+    return whole[len(ids)]
