@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tl_fbn.errors import InputError, either
+from tl_fbn.signatures import checked
 
 DTYPES = ("float32", "bfloat16", "float16")
 # names of folders that say nothing about the model in them: the folder above is named, too
 _WORDLESS = ("hf", "model", "models", "checkpoint", "final", "output", "out", "merged", "weights")
 
 
+@checked
 def load_model(
     name_or_path: str | os.PathLike,
     dtype: str = "auto",

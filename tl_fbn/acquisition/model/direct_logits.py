@@ -28,7 +28,7 @@ def outgoing(
         model: The model.
         site: Site of the units: a site of MLP neurons, whose output weights are read, or one whose units are
             coordinates of the stream.
-        layer: Their layer.
+        layer: Number of the layer that they are in.
         units: Numbers in the layer.
 
     Raises:

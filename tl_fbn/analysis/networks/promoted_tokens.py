@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tl_fbn.errors import InputError
+from tl_fbn.signatures import checked
 from tl_fbn.units.network import Network
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 256  # units whose logits are held at a time: 50 MB at a vocabulary of 49,152
 
 
+@checked
 def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units: int | None = None) -> pd.DataFrame:
     """Words that a network and each of its units promote and suppress, by their direct effect on the logits.
 
