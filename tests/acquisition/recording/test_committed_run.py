@@ -44,6 +44,7 @@ def test_a_run_knows_its_tensors_without_an_open_file(folder: Path) -> None:
     assert {name: place.shape for name, place in tensors.places.items()} == {
         name: (N_ROWS, width) for name, width in WIDTHS.items()
     }
+    gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
     committed_run.verify_run(folder, WIDTHS, about)
 
