@@ -9,7 +9,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -175,6 +175,8 @@ def shown(value: Any) -> str:
 ANYTHING = Kind(lambda value: True, "anything")
 NONE = Kind(lambda value: value is None, "None")
 PATH = Kind(_is_path, "a path")
+# text that is shown, in which what UTF-8 cannot write is spelled out
+ShownText = Annotated[str, Kind(lambda value: isinstance(value, str), "text")]
 SIMPLE: dict[Any, Kind] = {
     bool: Kind(_is_bool, "True or False"),
     int: Kind(is_whole, "a whole number"),

@@ -310,7 +310,7 @@ def test_refusals_say_what_to_do(demo_model: Any, unchecked: None) -> None:
         fbn.cgvst(model, [])
     with pytest.raises(ValueError, match=r"items is one chat; give a list of chats"):
         plain(demo_model, fbn.chats("sort", n=1)[0])
-    with pytest.raises(ValueError, match="items is a str"):
+    with pytest.raises(ValueError, match="items must be a list of text or lists"):
         fbn.cgvst(demo_model, "abc")
     with pytest.raises(ValueError, match="no tokenizer"):
         fbn.cgvst(model, ["abc"])

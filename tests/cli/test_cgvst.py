@@ -75,7 +75,10 @@ def test_texts_with_literal_spans(tmp_path, demo_model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--variant", "magic"], "variant must be 'row_sum', 'row_l1', 'row_l2', 'grad_x_act' or 'grad'; got 'magic'"),
+        (
+            ["--variant", "magic"],
+            "variant must be 'row_sum', 'row_l1', 'row_l2', 'grad_x_act' or 'grad' or None; got 'magic'",
+        ),
         (["--tokens", "magic"], "tokens must be 'special', 'all', 'answer', 'content' or 'random'; got 'magic'"),
         (["--top", "2000"], "asks for 2000 units"),
         (["--top", "x"], "--top x is neither"),

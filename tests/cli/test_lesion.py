@@ -182,7 +182,7 @@ def test_units_of_another_model_are_refused_before_anything_is_written(tmp_path)
     ("options", "words"),
     [
         (["--controls", "0"], "--controls"),
-        (["--control-kind", "magic"], "must be different ones of"),
+        (["--control-kind", "magic"], "must be 'random', 'activity' or 'rotated'; got 'magic'"),
         (["--control-kind", "activity"], "needs reference="),
         (["--method", "mean"], 'method="mean" needs reference='),
         (["--method", "magic"], "method must be 'zero', 'mean', 'position_mean', 'resample' or 'noise'; got 'magic'"),

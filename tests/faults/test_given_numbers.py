@@ -52,7 +52,7 @@ def test_layers_are_numbers_and_no_mask(demo_model: Any, door: Callable[[Any, An
         door(demo_model, given)
 
 
-@pytest.mark.parametrize("given", [(0, 2), [0, 2], np.array([0, 2]), torch.tensor([0, 2]), {0, 2}])
+@pytest.mark.parametrize("given", [(0, 2), [0, 2], np.array([0, 2]), torch.tensor([0, 2])])
 def test_numbers_of_layers_come_from_any_list(demo_model: Any, given: Any) -> None:
     assert NETWORK.restrict(layers=given).per_layer().tolist() == [2, 0, 1]
     assert fbn.Scanner(demo_model, layers=given).space.widths == (384, 0, 384)
@@ -177,9 +177,9 @@ def test_columns_of_dates_booleans_and_complex_numbers_are_no_numbers(column: pd
 
 
 def test_what_was_no_error_of_the_package(demo_model: Any) -> None:
-    with pytest.raises(InputError, match=r"n_components=4\.0 is no whole number; give an integer"):
+    with pytest.raises(InputError, match=r"n_components must be a whole number; got 4\.0"):
         fbn.find_networks(record(), n_components=4.0, seed=0)
-    with pytest.raises(InputError, match=r"scores are a Network; give a UnitMap, or an Atlas with maps"):
+    with pytest.raises(InputError, match=r"scores must be a UnitMap or an Atlas; got Network"):
         fbn.pruning.keep_for_ratio(demo_model, NETWORK, ratio=0.1)
     design = pd.DataFrame({"a": np.ones(12, complex)})
     with pytest.raises(InputError, match="columns that are no numbers: a"):

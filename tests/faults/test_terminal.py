@@ -153,6 +153,7 @@ def test_warnings_and_what_libraries_write(capsys: pytest.CaptureFixture[str]) -
 
         from tqdm import tqdm
 
+        warnings.simplefilter("always")  # here warnings are errors, elsewhere they are shown
         warnings.warn(EVIL, stacklevel=1)
         with console.Console(progress=True).working():
             print(EVIL)

@@ -27,6 +27,7 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
         "UnitSpace.require_same": Subject.of(m.space.require_same, other=m.space, what="combine"),
         "UnitMap": Subject.of(fbn.UnitMap, space=m.space, values=np.arange(48.0), kind="t", provenance={}),
         "UnitMap.top": Subject.of(m.scores.top, amount=3, two_sided=False, per_layer=False, name="x"),
+        "UnitMap.tied": Subject.of(m.scores.tied, amount=3, two_sided=False, per_layer=False),
         "UnitMap.from_dataframe": Subject.of(
             fbn.UnitMap.from_dataframe,
             table=m.scores.to_dataframe(),

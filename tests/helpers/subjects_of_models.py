@@ -125,6 +125,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "Battery.limit": Subject.of(m.worded.limit, n=1),
         "Battery.select": Subject.of(m.worded.select, names=["sort"]),
+        "Battery.scored_tokens": Subject.of(m.worded.scored_tokens, model=m.demo),
         "Battery.sizes": Subject.of(m.worded.sizes, model=m.demo, batch_size=8),
         "Battery.digests": Subject.of(m.worded.digests, tokenizer=m.demo.tokenizer),
         "Battery.score": Subject.of(m.worded.score, model=m.demo, batch_size=8),

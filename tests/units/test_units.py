@@ -39,7 +39,7 @@ def test_files_refuse_other_nouns_newer_formats_and_damage(tmp_path: Path, atlas
         header = json.loads(file.metadata()["tl_fbn"])
     assert header["format"] == files.FORMAT_VERSION
     save_file(arrays, tmp_path / "newer", metadata={"tl_fbn": json.dumps({**header, "format": 99})})
-    with pytest.raises(ValueError, match="has format version 99, this tl_fbn reads up to 1; update tl_fbn"):
+    with pytest.raises(ValueError, match="has format version 99, this tl_fbn reads up to 2; update tl_fbn"):
         NOUNS[noun].load(tmp_path / "newer")
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match="is damaged or no result file"):

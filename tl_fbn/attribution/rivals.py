@@ -255,6 +255,7 @@ def _scaled(layer: int, tensor: torch.Tensor, scale: float) -> torch.Tensor:
     return tensor * scale
 
 
+@checked
 def random_scores(model: HookedModel, *, seed: int) -> UnitMap:
     """Uniform noise over a model's MLP neurons: what a score must beat.
 

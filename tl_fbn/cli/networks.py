@@ -22,7 +22,7 @@ from tl_fbn.cli.options import (
     SiteOption,
     VerifyFlag,
 )
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, one_of
 
 SHORT = "Find networks without a task, by independent components."
 CANDIDATES = (4, 8, 16, 32)
@@ -162,6 +162,7 @@ def command(
             tried = [_number_of_networks(one, "--candidates") for one in candidates.split(",")]
         membership = _threshold_value(threshold)
         recording = result_files.open_recording(folder, site, verify=verify)
+        one_of(pool, ("token", "last", "mean"), "pool")
         if pool != "token":
             recording = recording.pool(pool)  # pyright: ignore[reportArgumentType]
         into = result_files.writable(out or result_files.results_of(folder))

@@ -142,6 +142,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
             {**self.provenance, "selection": selection},
         )
 
+    @checked
     def tied(self, amount: int | float, *, two_sided: bool | None = False, per_layer: bool = False) -> int:
         """How many units have the value at the cut of :meth:`top` where only some of them fit; 0 where all do.
 

@@ -63,7 +63,7 @@ def test_repetitions_within_a_condition_count_once() -> None:
         ({"a": [[1, 2]], "b": [(1, 2)]}, r"the prompt '\(1, 2\)' is in the conditions 'a' and 'b'"),
         ({"a": ["x"]}, r'compares at least two conditions; got a\. Add a baseline such as "rest"'),
         ({}, r"compares at least two conditions; got none"),
-        ({"a": "xyz", "b": ["y"]}, r"condition 'a' is one string; give a list of prompts"),
+        ({"a": "xyz", "b": ["y"]}, r"conditions\['a'\] must be a list; got 'xyz'"),
     ],
 )
 def test_conditions_that_make_no_design(conditions: dict, message: str) -> None:

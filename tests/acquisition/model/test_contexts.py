@@ -184,9 +184,7 @@ def test_prompt_longer_than_the_context() -> None:
 
 @pytest.mark.parametrize(("ids", "span"), [([1, 50], "1 to 50"), ([-1, 3], "-1 to 3")])
 def test_token_outside_the_vocabulary(ids: list[int], span: str) -> None:
-    message = (
-        rf"has token ids {span}, the vocabulary is 0 to 49|the token id -1 in place 0; token ids are integers from"
-    )
+    message = rf"has token ids {span}, the vocabulary is 0 to 49|has -1 at place 0; token ids are whole numbers from"
     with pytest.raises(ValueError, match=message):
         design = fbn.block_design({"a": [ids], "b": [[49, 0]]}, n_runs=1, n_cycles=1, tokens_per_block=2, seed=0)
         present(design, None, n_ctx=None, d_vocab=50)

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     [
         (EVENTS, {"task": "sort-rest"}, r"task='sort-rest' is no label of BIDS"),
         (EVENTS, {"row_seconds": 0.0}, r"row_seconds=0\.0 is no length of a row"),
-        (EVENTS, {"row_seconds": math.nan}, r"row_seconds=nan is no length"),
+        (EVENTS, {"row_seconds": math.nan}, r"row_seconds must be a number; got nan"),
         (EVENTS[::-1], {}, r"the events of run 0, event 1 starts before"),
         (EVENTS.assign(trial_type="n/a"), {}, r"event 0 has no trial_type"),
         (EVENTS.drop(columns="onset"), {}, r"run 0 lack onset"),

@@ -195,13 +195,13 @@ def test_what_holds_no_real_numbers_is_named_by_run_and_layer(array: Any, messag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activations": {0: arrays()[0]}}, r"activations are dict; give a list \(run\)"),
-        ({"activations": 3}, r"activations are int; give a list"),
-        ({"activations": [arrays()[0], 3]}, r"run 1 of the activations is int; give a list"),
-        ({"events": all_events()[0]}, r"events is one table; give a list with a table for every run"),
-        ({"rows": all_rows()[0]}, r"rows is one table; give a list"),
-        ({"events": [all_events()[0], [0, 4, "a"]]}, r"events of run 1 are list; give a DataFrame"),
-        ({"rows": [all_rows()[0], [1] * 8]}, r"the row table of run 1 is list; give a DataFrame"),
+        ({"activations": {0: arrays()[0]}}, r"activations must be a list of lists; got \{0: "),
+        ({"activations": 3}, r"activations must be a list of lists; got 3"),
+        ({"activations": [arrays()[0], 3]}, r"activations\[1\] must be a list; got 3"),
+        ({"events": all_events()[0]}, r"events must be a list of DataFrames; got DataFrame of shape"),
+        ({"rows": all_rows()[0]}, r"rows must be a list of DataFrames or None; got DataFrame of shape"),
+        ({"events": [all_events()[0], [0, 4, "a"]]}, r"events\[1\] must be a DataFrame; got \["),
+        ({"rows": [all_rows()[0], [1] * 8]}, r"rows\[1\] must be a DataFrame; got \["),
         ({"events": event(onset=1e30)}, r"events of run 1 reach row 1000000000000000019884624838656, the run has 8"),
         (
             {"events": [all_events()[0], all_events()[1].rename(columns={"duration": "onset"}).assign(duration=4)]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_noise_is_called_stable_no_more_often_than_said(method):
         ({"n_restarts": 0}, "n_restarts=0; give 1 for a single analysis"),
         ({"across_layers": 7}, "across_layers=7 layers a window; this recording has 3, so give True, False or 1 to 3"),
         ({"threshold": -1}, "threshold=-1 must be above 0"),
-        ({"drop_first": -1}, "drop_first=-1 must be at least 0"),
+        ({"drop_first": -1}, "drop_first=-1 is out of range; give 0 or more"),
         ({"clip": 0}, "clip=0 above 0 or None"),
     ],
 )
@@ -194,9 +195,9 @@ def test_recordings_that_cannot_be_decomposed():
         ({"n_components": 4.5}, r"n_components=4\.5 is no whole number"),
     ):
         with pytest.raises(ValueError, match=message):  # as where types are not checked
-            find_networks.__wrapped__(one, **{"n_components": 3, "seed": 0, **options})
+            inspect.unwrap(find_networks)(one, **{"n_components": 3, "seed": 0, **options})
     with pytest.raises(TypeError, match="decomposes a recording; got str"):
-        find_networks.__wrapped__("recording", 3, seed=0)
+        inspect.unwrap(find_networks)("recording", 3, seed=0)
 
 
 def test_some_constant_units_take_no_part():

@@ -199,7 +199,7 @@ def test_two_names_of_one_field_that_agree_are_read(written):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("n", [0, -1, 1.0, True, "2"])
 def test_a_number_of_lines_is_a_whole_one(written, n):
-    with pytest.raises(ValueError, match="n="):
+    with pytest.raises(ValueError, match=r"^n(=| must be a whole number)"):
         Battery.from_jsonl(written({"question": "q", "answer": "a"}), n=n)
 
 
@@ -211,7 +211,7 @@ def test_choices_in_memory():
     assert battery.tasks["tuples"].items[1] == BatteryItem((1, 2), ((3,), (4, 5)), (), 0)
     with pytest.raises(ValueError, match=r"item 1 of task 't' is no multiple choice \(it has no answer"):
         Battery.from_choices({"t": [ask, {"question": "q", "choices": ["a", "b"]}]})
-    with pytest.raises(ValueError, match=r"item 0 of task 't' .*2 parts.*\(prompt, alternatives, answer\)"):
+    with pytest.raises(ValueError, match=r"item 0 of task 't' .*\(prompt, alternatives, answer\)"):
         Battery.from_choices({"t": [("q", ["a", "b"])]})
 
 

@@ -209,7 +209,7 @@ def test_refusals(planted: tuple[Any, fbn.Battery, fbn.Network], demo_model: Any
         ({"gains": (1,)}, "at least one other than 1"),
         ({"adds": (1, float("inf"))}, "amounts must be finite"),
         ({"gains": (2,), "adds": (1,)}, "one kind of amount; got gains=, adds="),
-        ({"metric": "accuracy"}, "metric='accuracy' cannot"),
+        ({"metric": "accuracy"}, "metric must be 'exact_match' or 'log_likelihood'; got 'accuracy'"),
     ):
         with pytest.raises(ValueError, match=match):
             calibrate_gain(model, network, battery, **OPTIONS, **options)

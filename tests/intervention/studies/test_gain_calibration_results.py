@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.helpers.models import tiny_model
 from tests.helpers.units import TOY
 from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration, allowed
 from tl_fbn.units import Network
@@ -120,4 +121,4 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_positions_that_were_not_kept_must_be_given_again() -> None:
     masked = made(provenance={"seed": 0, "n_bootstrap": 50, "tolerance": None, "positions": "given"})
     with pytest.raises(ValueError, match="give positions= again"):
-        masked.intervention(object())
+        masked.intervention(tiny_model())

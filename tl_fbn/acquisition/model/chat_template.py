@@ -56,7 +56,7 @@ Items = Sequence[Item] | Sequence[np.ndarray] | Sequence[torch.Tensor] | np.ndar
 
 @checked
 def token_layout(
-    model: HookedModel,
+    model: HookedModel | Any,
     item: Item,
     *,
     tokens: Tokens = "special",

@@ -171,8 +171,8 @@ class Scanner:
         n_rows = sum(map(self._n_rows_stored, runs))
         return Plan(self.spaces, len(runs), n_rows, sum(map(len, runs)), self._n_bytes(runs), free, self.dtype)
 
-    @serves_one_thread("a scan")
     @checked
+    @serves_one_thread("a scan")
     def scan(
         self,
         design: BlockDesign,

@@ -124,7 +124,7 @@ class Battery:
     def from_chats(
         cls,
         tasks: Mapping[str, Sequence[Any]],
-        model: HookedModel,
+        model: HookedModel | Any,
         *,
         bos_eos: bool = True,
         chat_template_kwargs: TemplateVariables = None,
@@ -281,6 +281,7 @@ class Battery:
             self._digest_cache[:] = [tokenizer, task_digests(self.tasks, tokenizer)]
         return self._digest_cache[1]
 
+    @checked
     def scored_tokens(self, model: HookedModel) -> dict[str, list[list[Any]]]:
         """What :meth:`score` reads: of each alternative of each item its token ids, and where scoring begins.
 
@@ -297,8 +298,8 @@ class Battery:
             for name, layout in prepared.layouts.items()
         }
 
-    @serves_one_thread("scoring")
     @checked
+    @serves_one_thread("scoring")
     def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.
 

@@ -76,8 +76,8 @@ class HarnessEvaluation(TableResult, step="answers"):
         return f"HarnessEvaluation of {tasks} tasks under {self.table['intervention'].nunique()} states"
 
 
-@serves_one_thread("a benchmark")
 @checked
+@serves_one_thread("a benchmark")
 def evaluate_harness(
     model: HookedModel,
     tasks: str | Sequence[Any],

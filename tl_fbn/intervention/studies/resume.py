@@ -33,6 +33,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.units import Network
 
+DESCRIPTION = "study.json"
 SAVE_EVERY = 5.0  # seconds between writes of a part that grows
 
 
@@ -52,7 +53,7 @@ class Unfinished:
     def __init__(self, path: str | os.PathLike, fields: Mapping[str, Any], state: ModelState | None = None) -> None:
         self._folder = Path(path)
         self._state = state
-        description = self._folder / "study.json"
+        description = self._folder / DESCRIPTION
         # compared with what is read back from the file, in which tuples are lists
         plain = json.loads(json.dumps(fields))
         if self._folder.is_file():
@@ -114,8 +115,8 @@ class Unfinished:
 
 
 def _is_result(file: Path) -> bool:
-    """Whether a file is more than what an interrupted write left beside its place."""
-    return not (file.name.startswith(".") and file.name.endswith(".part"))
+    """Whether a file is more than the description, and what others write beside its place or left there."""
+    return file.name != DESCRIPTION and not file.name.startswith(".")
 
 
 def _read_description(path: Path) -> dict[str, Any] | None:

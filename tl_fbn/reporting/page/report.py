@@ -37,6 +37,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tl_fbn.errors import InputError, InputTypeError, visible
+from tl_fbn.kinds import ShownText
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
 from tl_fbn.reporting.page import provenance as provenance_section
@@ -78,9 +79,9 @@ class Report:
     @checked
     def __init__(
         self,
-        title: str,
+        title: ShownText,
         *results: Any,
-        intro: str | None = None,
+        intro: ShownText | None = None,
         methods: bool = True,
         provenance: bool = True,
         sources: Sequence[Any] = (),

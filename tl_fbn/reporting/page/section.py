@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from tl_fbn.errors import InputTypeError
+from tl_fbn.kinds import ShownText
 from tl_fbn.reporting import plot
 from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.signatures import checked
@@ -53,8 +54,8 @@ class Section:
             it do not run. None adds nothing.
     """
 
-    title: str
-    text: str = ""
+    title: ShownText
+    text: ShownText = ""
     figure: Figure | Callable[[], Figure] | UnitMap | Network | Mapping[str, Any] | None = None
     table: pd.DataFrame | None = None
     html: str | None = None

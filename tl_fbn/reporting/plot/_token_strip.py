@@ -27,7 +27,7 @@ from tl_fbn.signatures import checked
 
 @checked
 def token_strip(
-    layout: TokenLayout, values: Sequence[float] | np.ndarray | None = None, *, unit: str = "value", wrap: int = 90
+    layout: TokenLayout, values: Sequence[Any] | np.ndarray | None = None, *, unit: str = "value", wrap: int = 90
 ) -> Figure:
     """The tokens of one text as coloured cells in reading order, wrapped over lines.
 
@@ -103,7 +103,7 @@ def token_strip(
     return figure.update_layout(legend_y=-10 / max(26 * n_rows, 60))
 
 
-def strip_table(layout: TokenLayout, values: Sequence[float] | np.ndarray | None = None) -> pd.DataFrame:
+def strip_table(layout: TokenLayout, values: Sequence[Any] | np.ndarray | None = None) -> pd.DataFrame:
     """The numbers behind :func:`token_strip`, one line for each token.
 
     Args:

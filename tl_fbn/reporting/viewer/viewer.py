@@ -29,6 +29,7 @@ from markupsafe import Markup
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError, visible
+from tl_fbn.kinds import ShownText
 from tl_fbn.reporting import templates
 from tl_fbn.reporting.viewer.data import viewer_data
 from tl_fbn.signatures import checked
@@ -50,7 +51,7 @@ class Viewer:
             :func:`tl_fbn.reporting.viewer.data.viewer_data`.
     """
 
-    title: str
+    title: ShownText
     data: Mapping[str, Any] = field(repr=False)
 
     @cached_property
@@ -122,7 +123,7 @@ def view(
     *,
     maps: UnitMap | Mapping[str, UnitMap] | None = None,
     units: Network | Iterable[Any] | None = None,
-    title: str | None = None,
+    title: ShownText | None = None,
     run: int | Sequence[int] | None = None,
     max_units: int = 200,
     megabytes: float = 8.0,
