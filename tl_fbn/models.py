@@ -62,6 +62,8 @@ def load_model(
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype of a model must be 'auto', {either(DTYPES)}; got {dtype!r}")
     name = os.fspath(name_or_path)
+    if not name:
+        raise InputError("the name of a model is empty; give a name, a folder or a .gguf file")
     path = Path(name).expanduser()
     is_gguf = name.lower().endswith(".gguf")
     if is_gguf and not path.is_file():

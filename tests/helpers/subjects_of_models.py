@@ -280,6 +280,9 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "matched_controls": Subject.of(fbn.matched_controls, network=m.network, n=2, seed=0, features=None),
         "lowest_ranked": Subject.of(fbn.studies.lowest_ranked, scores=m.scores, network=m.network),
         "unit_features": Subject.of(fbn.studies.unit_features, model=m.model, recording=m.stored),
+        "promoted_tokens": Subject.of(
+            fbn.networks.promoted_tokens, network=m.network, model=m.demo, n_tokens=2, n_units=1
+        ),
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
         "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),

@@ -39,6 +39,9 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         # the demo
         "demo.battery": Subject.of(fbn.demo.battery, n=2, seed=0),
         "demo.load_model": Subject.of(fbn.demo.load_model, device="cpu"),
+        "load_model": Subject.of(
+            fbn.load_model, name_or_path="demo", dtype="auto", device="cpu", label=None, progress=False
+        ),
         # pictures
         "plot.amplification": Subject.of(fbn.plot.amplification, table=m.dose.to_dataframe()),
         "plot.component_choice": Subject.of(
