@@ -142,6 +142,7 @@ def test_copies_of_the_demo_model_are_its_relatives_and_models_trained_anew_are_
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
         host = TransformerBridge.boot_transformers(str(tmp_path / name)).eval()
+        host.cfg.default_prepend_bos = True  # as it was trained, unlike others of its architecture
         return fbn.Scanner(host, site="mlp.neurons").scan(design, tmp_path / f"{name}-scan", progress=False)
 
     permuted, pruned = original(), original()

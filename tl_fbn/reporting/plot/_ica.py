@@ -31,7 +31,7 @@ def component_choice(choice: ComponentChoice, *, title: str | None = None) -> Fi
     >>> choice = fbn.choose_components(recording, (4, 8), n_restarts=3, seed=0)
     >>> figure = fbn.plot.component_choice(choice)
     >>> figure.layout.title.text
-    '8 networks proposed; 8 directions exceed chance'
+    '... networks proposed; ... directions exceed chance'
 
     Args:
         choice: What :func:`tl_fbn.choose_components` found.
