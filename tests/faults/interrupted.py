@@ -109,7 +109,7 @@ def blocks_of(model: Any, folder: Path) -> dict[str, Block]:
             lease.close()
 
     def scanned() -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as path:
+        with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as path:
             scanner.scan(design, path, progress=False)
 
     def streamed() -> None:

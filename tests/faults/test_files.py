@@ -30,6 +30,7 @@ def test_no_damaged_recording_is_read_with_other_numbers(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
 def test_no_changed_entry_of_an_older_recording_reads_other_numbers_or_takes_long(tmp_path: Path) -> None:
     outcomes = older_descriptions(900, tmp_path)
     assert set(outcomes) <= ALLOWED and outcomes["an error in words"] > 500, outcomes

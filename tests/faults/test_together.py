@@ -36,6 +36,7 @@ def test_of_two_designs_in_one_new_folder_one_is_recorded_whole(tmp_path: Path) 
 
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(scan, range(2)))
+        assert sum(isinstance(one, Exception) for one in results) == 1, results
         (refused,) = [one for one in results if isinstance(one, Exception)]
         assert "holds a different recording (" in str(refused)
         (winner,) = [number for number, one in enumerate(results) if not isinstance(one, Exception)]

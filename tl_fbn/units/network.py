@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int, Int8
 
 from tl_fbn.arguments import as_integer, layer_numbers, number_array
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import is_sequence, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose
@@ -110,6 +111,8 @@ class Network(Result, step="networks", picture="layer_profile"):
             InputError: The entries are those of a mask of 0 and 1.
         """
         members = np.zeros(space.n_units, dtype=bool)
+        if not is_sequence(indices, loose=True):
+            raise InputTypeError(f"indices must be a list of units; got {shown(indices)}")
         listed: list[Any] = indices.tolist() if hasattr(indices, "tolist") else list(indices)  # pyright: ignore
         # units 0 and 1 again and again; one of each, or a unit that is named twice, may be meant
         if len(listed) > 2 and all(as_integer(one) in (0, 1) for one in listed):

@@ -258,7 +258,7 @@ def test_of_a_lease_whose_end_never_ran_the_next_pass_takes_everything_off(make)
     before = (dict(entry._forward_pre_hooks), dict(entry._forward_hooks), "generate" in model.__dict__)
     lease = listen(model)
     assert (dict(entry._forward_pre_hooks), dict(entry._forward_hooks), "generate" in model.__dict__) != before
-    lease.close.detach()  # as ^C at the first instruction of its finaliser does
+    lease._end.detach()  # as ^C at the first instruction of its finaliser does
     del lease
     gc.collect()
     with torch.no_grad():

@@ -268,7 +268,12 @@ class Lease:
 
     def __init__(self, reader: Reader, model: HookedModel) -> None:
         self.reader = reader
-        self.close = weakref.finalize(self, reader.close, reader.open(model, self))
+        self._end = weakref.finalize(self, reader.close, reader.open(model, self))
+
+    @unbroken
+    def close(self) -> None:
+        """Let the reader stop listening for this lease; nothing happens where that is done already."""
+        self._end()
 
 
 @unbroken

@@ -32,6 +32,7 @@ from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
 from tl_fbn.arguments import as_integer, number_array
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError, one_of
+from tl_fbn.kinds import is_sequence, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 
@@ -146,6 +147,8 @@ class Run:
 
     def _members_of(self, units: Iterable[Any]) -> Bool[np.ndarray, " unit"]:
         """The units of ascending flat indices as a mask, in whose order they are read."""
+        if not is_sequence(units, loose=True):
+            raise InputTypeError(f"units= must be a list of units; got {shown(units)}")
         listed = units.tolist() if isinstance(units, np.ndarray) else list(units)
         members = Network.from_indices(self.space, listed).members
         if any(one >= following for one, following in itertools.pairwise(listed)):

@@ -56,7 +56,10 @@ def open_runs(path: Path) -> tuple[dict[str, Any], tuple[UnitSpace, ...], tuple[
         raise InputError(f"{extra} is none of the {n_runs} runs of {path}; delete it")
     weights = about["fields"].get("weights")
     described = descriptions.described_spaces(about)
-    spaces = tuple(UnitSpace(one["site"], tuple(one["widths"]), about["model"], weights) for one in described)
+    try:
+        spaces = tuple(UnitSpace(one["site"], tuple(one["widths"]), about["model"], weights) for one in described)
+    except InputError as error:
+        raise InputError(f"{path / store.ABOUT} is damaged: {error}; delete it and scan again") from error
     # names of tensors have their site only where there are several: number of a layer to name, a site
     names = [
         {

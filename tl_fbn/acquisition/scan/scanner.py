@@ -217,10 +217,10 @@ class Scanner:
         # leftovers first: what killed scans hold is room that is free; what others have laid out is needed no more
         laid_out = store.sweep_leftovers(path)
         require_room(path, self._n_bytes([runs[number] for number in missing]) - laid_out)
-        if not (path / store.ABOUT).exists() and not store.write_about(
+        if (path / store.ABOUT).exists() or not store.write_about(
             path, keys.description(state, design, runs, fields, self.spaces), new=True
         ):
-            # another process made the folder meanwhile, for this recording or for another
+            # another process may have made the folder meanwhile, for this recording or for another
             key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)
         if not missing:
             return Recording.open(path)
