@@ -281,7 +281,11 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "lowest_ranked": Subject.of(fbn.studies.lowest_ranked, scores=m.scores, network=m.network),
         "unit_features": Subject.of(fbn.studies.unit_features, model=m.model, recording=m.stored),
         "promoted_tokens": Subject.of(
-            fbn.networks.promoted_tokens, network=m.network, model=m.demo, n_tokens=2, n_units=1
+            fbn.networks.promoted_tokens,
+            network=fbn.Network.from_indices(fbn.Scanner(m.demo).space, [1], name="one"),
+            model=m.demo,
+            n_tokens=2,
+            n_units=1,
         ),
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
