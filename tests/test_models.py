@@ -9,7 +9,6 @@ from transformers.utils import logging
 import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_llama, worded
 from tests.helpers.pruning import half
-from tl_fbn import cli
 from tl_fbn.intervention.pruning.prune import prune
 from tl_fbn.models import describe_model, load_model, loading
 
@@ -18,13 +17,13 @@ from tl_fbn.models import describe_model, load_model, loading
 def test_devices_that_are_not_there_are_named(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=f"device '{device}'"):
-        cli.load_model("demo", device=device)
+        load_model("demo", device=device)
 
 
 def test_dtypes_of_models(monkeypatch):
-    assert cli.load_model("demo", dtype="bfloat16").blocks[0].mlp.W_in.dtype == torch.bfloat16
+    assert load_model("demo", dtype="bfloat16").blocks[0].mlp.W_in.dtype == torch.bfloat16
     with pytest.raises(ValueError, match="dtype of a model must be 'auto', 'float32', 'bfloat16' or 'float16'; got"):
-        cli.load_model("demo", dtype="int8")
+        load_model("demo", dtype="int8")
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "~/nowhere", "a/b/c"])

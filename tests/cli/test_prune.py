@@ -7,7 +7,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, refused
-from tl_fbn import cli
+from tl_fbn.models import load_model
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_network_is_removed_and_the_checkpoint_is_a_model(folder, demo_model, 
     assert found["units_kept"] == 1152 - 115
     assert found["difference"] < 1e-3
     ids = torch.tensor([[5, 6, 7, 8]])
-    small = cli.load_model(str(tmp_path / "small"))
+    small = load_model(str(tmp_path / "small"))
     assert torch.allclose(small(ids), expected(ids), atol=1e-4)
     after = fbn.demo.battery(n=5).evaluate(expected)["exact_match"].tolist()
     assert [line["after"] for line in found["scores"]] == after
@@ -53,7 +53,7 @@ def test_a_network_is_removed_and_the_checkpoint_is_a_model(folder, demo_model, 
     assert "Checked: its logits differ from those of the masked model by at most" in text
     assert "layer  neurons  kept  removed" in text
     with pytest.raises(ValueError, match="leave dtype out"):
-        cli.load_model(str(tmp_path / "small"), dtype="bfloat16")
+        load_model(str(tmp_path / "small"), dtype="bfloat16")
 
 
 def test_atlases_are_kept_as_a_union_and_a_share_of_parameters_goes(folder, demo_model, tmp_path):

@@ -13,6 +13,7 @@ finaliser (where Python prints an error and goes on), and what each of those tha
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -168,6 +169,7 @@ def state_of(model: Any) -> dict[str, Any]:
 
 def left_behind(model: Any, before: dict[str, Any]) -> list[str]:
     """Names of what is not as it was."""
+    gc.collect()  # an error's traceback may hold what it fell into, in a cycle
     after = state_of(model)
     return [name for name in before if after[name] != before[name]]
 
@@ -255,7 +257,9 @@ def struck_at_steps(
         for at in rng.sample(range(1, counted.n + 1), min(n, counted.n)):
             trials += 1
             n_unraisable = len(unraisable)
-            lost += not Stepper(at).run(block) and len(unraisable) == n_unraisable
+            if not Stepper(at).run(block) and len(unraisable) == n_unraisable:
+                lost += 1
+                print(f"lost: {name}, step {at} of {counted.n}", file=sys.stderr)
             left.update(f"{name}, step {at} of {counted.n}: {what}" for what in left_behind(model, before))
     return trials, lost, left
 

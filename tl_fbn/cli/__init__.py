@@ -22,7 +22,6 @@ import typer
 from tl_fbn.cli import cgvst, demo, glm, lesion, networks, prune, report, scan
 from tl_fbn.cli.console import CommandGroup
 from tl_fbn.errors import visible
-from tl_fbn.models import load_model as load_model
 
 app = typer.Typer(
     cls=CommandGroup,

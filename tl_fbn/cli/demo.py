@@ -15,7 +15,6 @@ import typer
 from tl_fbn.cli import model_argument
 from tl_fbn.cli.console import Console
 from tl_fbn.cli.options import DeviceOption, JsonFlag, LabelOption, ModelDtypeOption, ProgressFlag, SeedOption
-from tl_fbn.models import loading
 
 SHORT = "Run a whole analysis in one command, on the embedded model."
 
@@ -59,6 +58,7 @@ def command(
     ):
         loaded = model_argument.load(console, model or "demo", dtype=dtype, device=device, label=label)
         from tl_fbn.demo import pipeline, story
+        from tl_fbn.models import loading
 
         if model is None:
             with loading(False):  # what it needs is in the package, and quickly loaded

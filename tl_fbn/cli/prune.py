@@ -24,7 +24,6 @@ from tl_fbn.cli.options import (
     VerifyFlag,
 )
 from tl_fbn.errors import InputError
-from tl_fbn.models import loading
 
 SHORT = "Cut units out of a model and write the smaller one."
 
@@ -122,6 +121,7 @@ def command(
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         from tl_fbn.intervention.pruning.prune import prune
         from tl_fbn.intervention.pruning.prune_ratio import keep_for_ratio
+        from tl_fbn.models import loading
 
         if ratio is not None:
             # the scores become the network of units to keep
