@@ -1,4 +1,4 @@
-"""Tests on a real chat model: marked ``real``, run one by one by ``pytest -m real``, skipped where it is not installed."""
+"""A real chat model and its tasks; tests that need them are skipped where they are not there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.real_model import WHEEL, function_vectors, real_model_path
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder is marked, so that the default run leaves it out."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.real)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tl_fbn.models import describe_model
+
+pytestmark = pytest.mark.real
 
 
 def test_it_is_the_model_of_its_card(real_model):

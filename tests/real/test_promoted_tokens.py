@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 import tl_fbn as fbn
+
+pytestmark = pytest.mark.real
 
 
 def test_the_neuron_that_follows_plurals_promotes_what_goes_with_plurals(real_model):
