@@ -88,5 +88,7 @@ def test_a_folder_makes_a_page() -> None:
 def test_that_older_files_have_no_checksum_is_said() -> None:
     with pytest.warns(UserWarning, match=r"network\.safetensors was saved by an earlier version, without a checksum"):
         fbn.load(FOLDER / "network.safetensors")
-    with pytest.warns(UserWarning, match=r"scan was recorded by an earlier version, whose recording\.json and run\.json"):
+    with pytest.warns(
+        UserWarning, match=r"scan was recorded by an earlier version, whose recording\.json and run\.json"
+    ):
         fbn.Recording.open(FOLDER / "scan")
