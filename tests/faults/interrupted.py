@@ -169,8 +169,10 @@ def state_of(model: Any) -> dict[str, Any]:
 
 def left_behind(model: Any, before: dict[str, Any]) -> list[str]:
     """Names of what is not as it was."""
-    gc.collect()  # an error's traceback may hold what it fell into, in a cycle
     after = state_of(model)
+    if after != before:  # an error's traceback may hold what it fell into, in a cycle
+        gc.collect()
+        after = state_of(model)
     return [name for name in before if after[name] != before[name]]
 
 

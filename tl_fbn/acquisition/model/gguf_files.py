@@ -116,8 +116,9 @@ def _unpack(path: Path, folder: Path) -> None:
             "its architecture unknown to transformers: download it again, or give a checkpoint folder"
         ) from error
     # the weights are plain now, and a config that calls them packed would be believed when the folder is loaded
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+    config: Any = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / _ABOUT).write_text(json.dumps({"dtype": dtype}))
