@@ -1,4 +1,4 @@
-"""Numbers that a user hands in: whole numbers, shares, token ids, layers, columns of tables, arrays and tensors.
+"""Numbers that a user hands in: whole numbers, shares, layers, columns of tables, arrays and tensors.
 
 Python and numpy turn much into a number without a word: ``int(3.7)`` is 3, ``True`` is 1 (so that a mask looks like
 indices of units 0 and 1), ``int("3")`` is 3, an array of a masked array has lost its mask, and a complex array its
@@ -8,8 +8,7 @@ refuses the rest with an :class:`~tl_fbn.errors.InputError`. torch is not import
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from tl_fbn.errors import InputError, InputTypeError
-from tl_fbn.kinds import is_number, shown
+from tl_fbn.kinds import as_integer, is_number, shown
 
 # what pandas turns into numbers: booleans into 0 and 1, dates into nanoseconds
 _NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating, datetime, timedelta, np.datetime64, np.timedelta64)
@@ -46,57 +45,6 @@ def whole_number(value: Any, name: str, *, least: int | None = None, most: int |
     if (least is not None and number < least) or (most is not None and number > most):
         raise InputError(f"{name}={number} is out of range; give an integer{_range_words(least, most)}")
     return number
-
-
-def as_integer(value: Any) -> int | None:
-    """The integer that a value is; None for anything else, booleans and floats of whole value included.
-
-    >>> as_integer(np.int64(3)), as_integer(3.0), as_integer(True), as_integer("3")
-    (3, None, None, None)
-
-    Args:
-        value: Any object.
-    """
-    if type(value) is int:  # first, as nearly all are
-        return value
-    # np.bool_ and bool tensors have a dtype that says so
-    if isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
-        return None
-    try:
-        return operator.index(value)
-    except (TypeError, ValueError, RuntimeError):  # no integer; an array or tensor of several numbers
-        return None
-
-
-def token_ids(given: Any, what: str) -> tuple[int, ...]:
-    """Token ids as a tuple of integers, or an error.
-
-    >>> token_ids(np.array([5, 17]), "the prompt")
-    (5, 17)
-
-    Args:
-        given: A list, tuple, array or tensor of integers.
-        what: What the ids are, for the message.
-
-    Raises:
-        InputTypeError: An entry is no integer: a float, a boolean (of a mask), a text.
-        InputError: An id is negative.
-    """
-    listed = given.tolist() if hasattr(given, "tolist") else given
-    if isinstance(listed, (str, bytes, Mapping, Set)) or not isinstance(listed, Iterable):
-        raise InputTypeError(f"{what} is {_short(given)}, no list of token ids; give integers")
-    found = []
-    for place, one in enumerate(listed):
-        number = as_integer(one)
-        if number is None:
-            raise InputTypeError(
-                f"{what} has {_short(one)} in place {place}, no token id; token ids are integers (a tokenizer gives "
-                "them), and never rounded"
-            )
-        if number < 0:
-            raise InputError(f"{what} has the token id {number} in place {place}; token ids are integers from 0")
-        found.append(number)
-    return tuple(found)
 
 
 def layer_numbers(given: Any, name: str) -> tuple[int, ...]:

@@ -110,16 +110,30 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1))
 
 
+def as_integer(value: Any) -> int | None:
+    """The integer that a value is; None for anything else, booleans and floats of whole value included.
+
+    >>> as_integer(np.int64(3)), as_integer(3.0), as_integer(True), as_integer("3")
+    (3, None, None, None)
+
+    Args:
+        value: Any object.
+    """
+    if type(value) is int:  # first, as nearly all are
+        return value
+    # np.bool_ and bool tensors have a dtype that says so
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # no integer; an array or tensor of several numbers
+        return None
+
+
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number that 64 bits hold."""
-    if isinstance(value, (bool, np.bool_)) or getattr(value, "ndim", 0) or not hasattr(type(value), "__index__"):
-        return False
-    if "bool" in str(getattr(value, "dtype", "")):  # a tensor of one
-        return False
-    try:
-        return -_LARGEST <= operator.index(value) <= _LARGEST
-    except (TypeError, ValueError):  # an array or tensor of another type
-        return False
+    number = None if getattr(value, "ndim", 0) else as_integer(value)
+    return number is not None and -_LARGEST <= number <= _LARGEST
 
 
 def is_number(value: Any) -> bool:

@@ -28,9 +28,9 @@ from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.contexts import beginning, digests_of
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Groups, TokenLayout, Tokens
-from tl_fbn.arguments import as_integer
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.errors import InputError, InputTypeError
+from tl_fbn.kinds import as_integer
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,10 @@ def _position_groups(positions: Any, n: int, number: int) -> list[list[int]]:
         raise InputError(f"positions of item {number} have {len(entries)} groups; give one list, or two lists")
     groups = [_whole_positions(group, n, number) for group in (entries if nested else [entries])]
     for at in (at for group in groups for at in group):
-        # True is an int in Python, and a mask is no list of positions
-        if isinstance(at, (bool, np.bool_)) or not isinstance(at, (int, np.integer)):
-            raise InputError(f"position {at!r} of item {number} is no whole number; positions are 1 to {n - 1}")
         if not 0 <= at < n:
             raise InputError(f"position {at} of item {number} is outside its {n} tokens; positions are 1 to {n - 1}")
     # nothing predicts the first token; a group of which nothing is left has no mean
-    groups = [[int(at) for at in group if at] for group in groups]
+    groups = [[at for at in group if at] for group in groups]
     groups = [group for group in groups if group]
     if not groups:
         raise InputError(

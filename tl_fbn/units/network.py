@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Int8
 
-from tl_fbn.arguments import as_integer, layer_numbers, number_array
+from tl_fbn.arguments import layer_numbers, number_array
 from tl_fbn.errors import InputError, InputTypeError
-from tl_fbn.kinds import is_sequence, shown
+from tl_fbn.kinds import as_integer, is_sequence, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import exchange_formats as exchange
 from tl_fbn.units import selection_prose

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from tl_fbn.arguments import as_integer, whole_number
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputIndexError, InputKeyError, visible
+from tl_fbn.kinds import as_integer
 from tl_fbn.signatures import checked
 
 Provenance = Mapping[str, Any]

@@ -35,7 +35,7 @@ def test_the_effect_is_gain_and_unembedding_by_hand(made):
     directions = torch.randn(5, model.cfg.d_model)
     with torch.no_grad():
         torch.testing.assert_close(
-            direct_logits.logits_of(model, directions), hand(model, directions), rtol=1e-4, atol=1e-4
+            direct_logits.DirectLogits(model).of(directions), hand(model, directions), rtol=1e-4, atol=1e-4
         )
 
 
@@ -49,6 +49,6 @@ def test_a_push_at_the_end_of_the_stream_moves_the_logits_in_that_direction():
         # small against the norm of the stream, so that the norm's scale hardly changes
         after = model.run_with_hooks(ids, fwd_hooks=[(hook, lambda x, hook: x + 1e-3 * direction)])[0, -1]
     moved = after - before
-    predicted = direct_logits.logits_of(model, direction)[0]
+    predicted = direct_logits.DirectLogits(model).of(direction)[0]
     # the scale's own change is left out: correlation, not equality
     assert np.corrcoef((moved - moved.mean()).numpy(), predicted.numpy())[0, 1] > 0.9

@@ -46,50 +46,43 @@ def outgoing(
     raise InputError(f"units of {site} have no direction in the residual stream; sites that have one: {allowed}")
 
 
-def logits_of(
-    model: HookedModel, directions: Float[torch.Tensor, "direction d_model"]
-) -> Float[torch.Tensor, "direction vocab"]:
-    """Change of the logits per unit of each direction, up to one positive factor; mean 0 over the vocabulary.
+class DirectLogits:
+    """Reads directions as changes of the logits; the final norm is looked at once, when it is made.
 
     Args:
         model: The model; hooks on its final norm and unembedding see these passes.
-        directions: Directions of the residual stream.
     """
-    norm = getattr(model, "ln_final", None)
-    with torch.no_grad():
-        scaled = directions if norm is None else directions * _gain(norm, directions.shape[1], model).to(directions)
-        if norm is not None and _centres(norm, directions.shape[1], model):
-            scaled = scaled - _gain(norm, directions.shape[1], model).to(directions) * directions.mean(1, keepdim=True)
-        unembed = getattr(model, "unembed")  # noqa: B009  (no part of what every host must have)
-        like = next(model.parameters())
-        inputs = torch.cat([torch.zeros_like(scaled[:1]), scaled]).to(like.device, like.dtype)
-        logits = unembed(inputs[None])[0].float()
-    # without what the unembedding adds to nothing: its bias
-    change = (logits[1:] - logits[:1]).cpu()
-    return change - change.mean(1, keepdim=True)
+
+    def __init__(self, model: HookedModel) -> None:
+        self._model = model
+        norm = getattr(model, "ln_final", None)
+        width = model.cfg.d_model
+        with torch.no_grad():
+            # one large number in one coordinate: a norm that takes the mean off moves the other coordinates, too
+            given = None if norm is None else _responses(norm, 1e3 * torch.eye(width), model)
+        self._centres = given is not None and bool(given[0, 1:].abs().max() > 1e-3)
+        # the norm leaves such a number as the gain there (whatever it is called, and whether 1 is added, as in Gemma),
+        # times the square root of the width (RMS), or of the width less one (with centring)
+        root = np.sqrt(width - 1 if self._centres else width)
+        self._gain = torch.ones(width) if given is None else given.diagonal() / root
+
+    def of(self, directions: Float[torch.Tensor, "direction d_model"]) -> Float[torch.Tensor, "direction vocab"]:
+        """Change of the logits per unit of each direction, up to one positive factor; mean 0 over the vocabulary.
+
+        Args:
+            directions: Directions of the residual stream.
+        """
+        centred = directions - directions.mean(1, keepdim=True) if self._centres else directions
+        unembed = getattr(self._model, "unembed")  # noqa: B009  (no part of what every host must have)
+        with torch.no_grad():
+            # without what the unembedding adds to nothing: its bias
+            change = _responses(unembed, centred * self._gain.to(directions), self._model)
+        return change - change.mean(1, keepdim=True)
 
 
-def _responses(norm: torch.nn.Module, inputs: torch.Tensor, model: HookedModel) -> torch.Tensor:
-    """What a norm gives for inputs (row, d_model), less what it gives for zeros."""
+def _responses(module: torch.nn.Module, inputs: torch.Tensor, model: HookedModel) -> torch.Tensor:
+    """What a module gives for inputs (row, d_model), less what it gives for zeros; in float32 on the CPU."""
     like = next(model.parameters())
     both = torch.cat([torch.zeros_like(inputs[:1]), inputs]).to(like.device, like.dtype)
-    given = norm(both[None])[0].float().cpu()
-    return given[1:] - given[:1]
-
-
-def _gain(norm: torch.nn.Module, width: int, model: HookedModel) -> torch.Tensor:
-    """Gain of a norm in each coordinate, whatever its weights are called and however they enter (Gemma adds 1).
-
-    A large number in one coordinate leaves the norm as the gain there, times the square root of the width (RMS), or of
-    the width less one (with centring).
-    """
-    spikes = 1e3 * torch.eye(width)
-    given = _responses(norm, spikes, model).diagonal()
-    return given / np.sqrt(width - 1 if _centres(norm, width, model) else width)
-
-
-def _centres(norm: torch.nn.Module, width: int, model: HookedModel) -> bool:
-    """Whether a norm takes the mean off: then one large number moves the other coordinates, too."""
-    spike = torch.zeros(1, width)
-    spike[0, 0] = 1e3
-    return bool(_responses(norm, spike, model)[0, 1:].abs().max() > 1e-3)
+    given = module(both[None])[0].float()
+    return (given[1:] - given[:1]).cpu()

@@ -123,6 +123,11 @@ class Watch:
         modules = [*self.model.hook_dict.values(), *(one for _, one in named_modules(self.model))]
         self._places = [hooks for one in modules for hooks in (one._forward_hooks, one._forward_pre_hooks)]
         self._places += [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
+        self._cleared = self._keys()  # what is there at the beginning is known
+
+    def _keys(self) -> list[tuple[int, ...]]:
+        """The keys of all hooks, place by place."""
+        return [tuple(hooks) for hooks in self._places if hooks]
 
     def check(self) -> None:
         """Raise an error if interventions or hooks have come or gone since the watch began.
@@ -132,7 +137,7 @@ class Watch:
         """
         # an edit may come and go within one pass: what acted has noted itself
         passing = self.fired - {edit.rsplit(" ", 1)[1] for edit in self.edits}
-        keys = [tuple(hooks) for hooks in self._places if hooks]
+        keys = self._keys()
         if keys == self._cleared and not passing:  # the usual case, in microseconds
             return
         placed = list(placed_hooks(self.model))

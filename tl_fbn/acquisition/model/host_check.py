@@ -35,7 +35,7 @@ class Remembering:
 
         Args:
             name: Name or folder of the model.
-            **options: As for the class's own ``from_pretrained``.
+            **options: Config, number type and whatever else the class takes; they are passed on to it.
         """
         model = self._kind.from_pretrained(name, **options)
         try:

@@ -30,9 +30,9 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
-from tl_fbn.arguments import as_integer, number_array
+from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError, InputIndexError, InputTypeError, one_of
-from tl_fbn.kinds import is_sequence, shown
+from tl_fbn.kinds import as_integer, is_sequence, shown
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitSpace
 

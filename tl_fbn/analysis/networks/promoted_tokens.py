@@ -64,6 +64,7 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
     offered = resolve_site(model, network.space.site).space
     if not fits(offered, network.space):
         raise InputError(f"the network is of {network.space.describe()}, the model has {offered.describe()}")
+    reading = direct_logits.DirectLogits(model)
     rows = []
     whole = torch.zeros(1, model.cfg.d_model)
     listed = 0
@@ -77,13 +78,13 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
             whole += (directions / lengths * torch.from_numpy(signs)[:, None]).sum(0, keepdim=True)
             wanted = len(some) if n_units is None else max(0, min(len(some), n_units - listed))
             if wanted:
-                logits = direct_logits.logits_of(model, directions[:wanted])
+                logits = reading.of(directions[:wanted])
                 rows += [
                     (layer, int(unit), int(sign), *_words(effect, tokenizer, n_tokens))
                     for unit, sign, effect in zip(some, signs, logits, strict=False)
                 ]
                 listed += wanted
-    own = (-1, -1, 0, *_words(direct_logits.logits_of(model, whole)[0], tokenizer, n_tokens))
+    own = (-1, -1, 0, *_words(reading.of(whole)[0], tokenizer, n_tokens))
     return pd.DataFrame([own, *rows], columns=pd.Index(["layer", "unit", "sign", "promotes", "suppresses"]))
 
 

@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tl_fbn.acquisition.design.prompt_forms import checked_prompts
-from tl_fbn.arguments import as_integer, whole_number
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, TaskKind, Text, checked_part
-from tl_fbn.kinds import shown
+from tl_fbn.kinds import as_integer, shown
 from tl_fbn.text_files import json_value, text_lines
 
 ItemFormat = Literal["auto", "pairs", "choices", "qa"]
