@@ -35,6 +35,7 @@ from .intervention import hooks as hooks
 from .intervention import pruning as pruning
 from .intervention import studies as studies
 from .intervention.behaviour import Battery as Battery
+from .intervention.behaviour import Tasks as Tasks
 from .intervention.hooks import amplify as amplify
 from .intervention.hooks import clamp as clamp
 from .intervention.hooks import inhibit as inhibit

@@ -127,7 +127,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     n = None if n is None else whole_number(n, "n", least=0)
     found = []
     for where, row in readers[path.suffix.lower()](path):
-        example = _example(row, f"{path}, {where}")
+        example = example_of(row, f"{path}, {where}")
         found.append(example if instruction is None else Example(instruction, example.input, example.output))
     if not found:
         raise InputError(f"{path} has no rows; each needs an input and an output")
@@ -158,7 +158,7 @@ def few_shot_chats(
 
     Args:
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
-            triple of these three, or a chat of one turn (user, assistant), which has no instruction.
+            triple of these three, a pair of input and output, or a chat of one turn (user, assistant).
         seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
         n_shots: Number of demonstrations of a chat, drawn without replacement from the rows with other questions.
         n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
@@ -182,8 +182,8 @@ def few_shot_chats(
     one_of(instruction, InstructionPlace, "instruction")
     n = None if n is None else whole_number(n, "n", least=0)
     whole_number(n_shots, "n_shots")
-    rows = [_example(row, f"example {number}") for number, row in enumerate(checked_prompts(examples, "examples"))]
-    n_questions = len(set(map(_question, rows)))
+    rows = [example_of(row, f"example {number}") for number, row in enumerate(checked_prompts(examples, "examples"))]
+    n_questions = len(set(map(question_of, rows)))
     if n_shots < 0 or n_questions < n_shots + 1:
         repeated = f", {n_questions} of them with different questions" if n_questions < len(rows) else ""
         raise InputError(
@@ -198,7 +198,7 @@ def few_shot_chats(
         # drawn among the other rows: numbers from the row's own on are shifted by one, to step over it. The draw is
         # made also for chats that turn out too long, so that max_tokens does not change the others
         others = [rows[other + (other >= number)] for other in rng.permutation(len(rows) - 1)]
-        chat = _chat([*_first_others(others, row, n_shots), row], instruction)
+        chat = chat_of([*first_others(others, row, n_shots), row], instruction)
         if max_tokens is not None and _n_tokens(tokenizer, chat, bos_eos, chat_template_kwargs) > max_tokens:
             skipped += 1
             continue
@@ -212,27 +212,42 @@ def few_shot_chats(
     return Chats(tuple(made), about | {"max_tokens": max_tokens, "skipped_as_too_long": skipped})
 
 
-def _question(row: Example) -> tuple[str, str]:
-    """What a row asks, apart from white space at the ends."""
+def question_of(row: Example) -> tuple[str, str]:
+    """What a row asks, its instruction and its input, apart from white space at the ends.
+
+    Args:
+        row: A row of a task.
+    """
     return row.instruction.strip(), row.input.strip()
 
 
-def _first_others(rows: Sequence[Example], asked: Example, n: int) -> list[Example]:
-    """The first rows that ask something else than this one, and each something else than those before it."""
+def first_others(rows: Sequence[Example], asked: Example, n: int) -> list[Example]:
+    """The first rows that ask something else than this one, and each something else than those before it.
+
+    Args:
+        rows: Rows of a task, in the order in which they are tried.
+        asked: The row that they are to be demonstrations for.
+        n: Number of rows.
+    """
     # a question that stands among its own demonstrations with its answer is no test of anything
-    seen = {_question(asked)}
+    seen = {question_of(asked)}
     found: list[Example] = []
     for row in rows:
         if len(found) == n:
             break
-        if _question(row) not in seen:
-            seen.add(_question(row))
+        if question_of(row) not in seen:
+            seen.add(question_of(row))
             found.append(row)
     return found
 
 
-def _chat(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
-    """The messages of a chat: demonstrations and, as the last turn, the question with its answer."""
+def chat_of(turns: Sequence[Example], place: InstructionPlace) -> list[Message]:
+    """The messages of a chat: demonstrations and, as the last turn, the question with its answer.
+
+    Args:
+        turns: The rows, the one that is asked last.
+        place: Where the instruction goes: ``"first"``, ``"every"`` or ``"system"``.
+    """
     # a system message is about the question, so its instruction is that of the last turn
     chat = [{"role": "system", "content": turns[-1].instruction}] if place == "system" and turns[-1].instruction else []
     for number, turn in enumerate(turns):
@@ -249,8 +264,17 @@ def _n_tokens(tokenizer: Any, chat: list[Message], bos_eos: bool, variables: Tem
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _example(row: Any, where: str) -> Example:
-    """A row in any of the accepted forms as an example; ``where`` names it in error messages."""
+def example_of(row: Any, where: str) -> Example:
+    """A row in any of the accepted forms as an example.
+
+    Args:
+        row: An :class:`Example`, a mapping, a pair of input and output, a triple with the instruction first, or a chat
+            of one turn.
+        where: What the row is called in messages.
+
+    Raises:
+        InputError: It is none of these, or its input or output is empty.
+    """
     if isinstance(row, Example):
         return row
     if isinstance(row, Mapping):
@@ -262,6 +286,8 @@ def _example(row: Any, where: str) -> Example:
                 f"{where} is a chat of {', '.join(role for role, _ in chat)}; an example is one turn: user, assistant"
             )
         row = ("", chat[0][1], chat[1][1])  # a chat has no instruction of its own
+    elif isinstance(row, (tuple, list)) and len(row) == 2:
+        row = ("", *row)
     # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)

@@ -34,13 +34,19 @@ SHORT = "Score neurons by gradients at the special tokens of chats."
 def command(
     model: ModelArgument,
     chats: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="CHATS...",
+            metavar="[CHATS...]",
+            show_default=False,
             help='A .jsonl file of chats for each task, whose lines are {"messages": [...]}, lists of messages or '
             '{"text": ...}; or demo:sort, the chats of a task that come with the package.',
         ),
-    ],
+    ] = None,
+    tasks: TasksOption = None,
+    shots: ShotsOption = 5,
+    head: HeadOption = "drawn",
+    template: TaskTemplateOption = None,
+    chat: ChatFlag = False,
     top: Annotated[
         str,
         typer.Option(metavar="SIZE", help="Size of the network: a number of units (57) or a share of all (0.05)."),
@@ -55,28 +61,31 @@ def command(
     ] = False,
     # the score
     tokens: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TOKENS",
             help="Tokens at which the loss is taken: special (those of the chat template; released), answer (the "
-            "assistant's), content (of other messages), all or random.",
+            "assistant's), content (of other messages), all or random. By default special, and answer with --tasks.",
+            show_default=False,
         ),
-    ] = "special",
+    ] = None,
     variant: Annotated[
         str | None,
         typer.Option(
             metavar="VARIANT",
             help="Formula of the score: row_sum (released), row_l1, row_l2, grad_x_act or grad; by default row_sum, or "
-            "row_l1 where that is zero by construction.",
+            "row_l1 where that is zero by construction, and grad_x_act with --tasks.",
         ),
     ] = None,
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SITE",
-            help="Site that the loss is differentiated at: mlp.up (up projection; released), mlp.pre or mlp.neurons.",
+            help="Site that the loss is differentiated at: mlp.up (up projection; released), mlp.pre or mlp.neurons. By "
+            "default mlp.up, and mlp.neurons with --tasks.",
+            show_default=False,
         ),
-    ] = "mlp.up",
+    ] = None,
     aggregate: Annotated[
         str,
         typer.Option(

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from tl_fbn.cli.task_options import with_repeated_option
 from tl_fbn.errors import InputError, visible
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class CommandGroup(TyperGroup):
     def main(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
     ) -> Any:
-        words = list(sys.argv[1:] if args is None else args) or ["--help"]
+        words = with_repeated_option(list(sys.argv[1:] if args is None else args)) or ["--help"]
 
         def work() -> None:
             with self.make_context("tl-fbn", words) as context:  # one name, also for python -m tl_fbn

@@ -27,6 +27,7 @@ from tl_fbn.cli.options import (
     SiteOption,
     VerifyFlag,
 )
+from tl_fbn.cli.task_options import ChatFlag, HeadOption, ShotsOption, TasksOption, read_tasks, require_one
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.studies.lesion_results import LesionStudy
@@ -46,13 +47,17 @@ def command(
         ),
     ],
     battery: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="FILE",
             help="A .jsonl file of minimal pairs, multiple choice or questions with answers, or demo for the tasks of "
             "the embedded model; repeat the option for several.",
         ),
-    ],
+    ] = None,
+    tasks: TasksOption = None,
+    shots: ShotsOption = 5,
+    head: HeadOption = "drawn",
+    chat: ChatFlag = False,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Silence only the network of this name; repeat the option for several."),
@@ -75,7 +80,8 @@ def command(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:"; '
+            help='Makes the prompt of a question from fields of its line, such as "Q: {question}\\nA:" (with --tasks: '
+            '"Q: {input}\\nA:"); '
             f"{EXPLAINED}.",
         ),
     ] = None,
@@ -177,20 +183,26 @@ def command(
     \b
     Example: tl-fbn lesion MODEL recordings/first/results --battery sort.jsonl --battery add.jsonl
     Renamed: tl-fbn lesion MODEL sort=recordings/first/results/atlas-spatial-16.safetensors:N03 --battery sort.jsonl
+    Tasks:   tl-fbn lesion chat.gguf results --tasks plural.json capital.json --items 20 --controls 19
     Next:    tl-fbn report recordings/first
     """
     console = Console(json, progress)
     with console.working():
+        require_one(tasks, battery, "--battery FILE")
         networks, folder = result_files.load_networks(network, only or ())
-        tasks = input_files.read_battery(
-            battery,
-            n=items,
-            tasks=task or (),
-            format=format,
-            template=None if template is None else unescaped(template),
-            scored=scored,
-            delimiter=None if delimiter is None else unescaped(delimiter),
-        )
+        rows, scored_items = None, None
+        if tasks:
+            rows = read_tasks(tasks, shots=shots, head=head, template=template, chat=chat, only=task or ())
+        else:
+            scored_items = input_files.read_battery(
+                battery or (),
+                n=items,
+                tasks=task or (),
+                format=format,
+                template=None if template is None else unescaped(template),
+                scored=scored,
+                delimiter=None if delimiter is None else unescaped(delimiter),
+            )
         recording = None
         if reference is not None:
             recording = result_files.open_recording(reference, site or _site_of(networks), verify=verify)
@@ -200,8 +212,11 @@ def command(
             "batch_size": batch_size,
         }
         into = folder if out is None else out  # by default beside the networks
-        path = result_files.file_for(into, "lesions", name or _study_name(list(networks), battery, method))
+        path = result_files.file_for(into, "lesions", name or _study_name(list(networks), tasks or battery or [], method))
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
+        if rows is not None:  # a chat template is the model's
+            scored_items = rows.battery(loaded, n=items)
+        assert scored_items is not None
         from tl_fbn.intervention.hooks.interventions import silencer
         from tl_fbn.intervention.studies.lesion import lesion_study, plan_lesions
 
@@ -216,7 +231,7 @@ def command(
         # an intervention that cannot be made is refused before anything is written
         for one in networks.values():
             silence(one)
-        planned = plan_lesions(loaded, networks, tasks, **chosen) if plan else None
+        planned = plan_lesions(loaded, networks, scored_items, **chosen) if plan else None
     if planned is not None:
         console.result(repr(planned), verb="lesion", plan=vars(planned), study=None)
         return
@@ -226,7 +241,7 @@ def command(
         study = lesion_study(
             loaded,
             networks,
-            tasks,
+            scored_items,
             method=method,  # pyright: ignore[reportArgumentType]
             reference=recording,
             allow_other_weights=allow_other_weights,

@@ -25,21 +25,36 @@ from tl_fbn.cli.options import (
     ProgressFlag,
     SeedOption,
 )
+from tl_fbn.cli.task_options import (
+    ChatFlag,
+    HeadOption,
+    ShotsOption,
+    TasksOption,
+    TaskTemplateOption,
+    read_tasks,
+    require_one,
+)
 
 SHORT = "Record a model while it reads the prompts of a block design."
 
 
 def command(
     model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the recording.")],
     prompts: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="PROMPTS",
+            metavar="[PROMPTS]",
+            show_default=False,
             help="A .tsv or .csv file with the columns condition and prompt, a .jsonl file with condition and prompt "
             "or messages, or demo:sort,reverse for prompts that come with the package.",
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the recording.")],
+    ] = None,
+    tasks: TasksOption = None,
+    shots: ShotsOption = 5,
+    head: HeadOption = "drawn",
+    template: TaskTemplateOption = None,
+    chat: ChatFlag = False,
     site: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,6 +142,7 @@ def command(
 
     \b
     Example: tl-fbn scan gpt2 prompts.tsv -o recordings/first --tokens-per-block 48
+    Tasks:   tl-fbn scan chat.gguf --tasks plural.json capital.json -o recordings/tasks --reuse
     Next:    tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
     Or:      tl-fbn networks recordings/first -k 16
 
@@ -138,8 +154,15 @@ def command(
     ):
         import tl_fbn as fbn
 
+        require_one(tasks, prompts, "PROMPTS")
+        if tasks:
+            rows = read_tasks(tasks, shots=shots, head=head, template=template, chat=chat)
+            conditions = rows.prompts(answers=not generate)
+        else:
+            assert prompts is not None
+            conditions = input_files.read_conditions(prompts)
         design = fbn.block_design(
-            input_files.read_conditions(prompts),
+            conditions,
             seed=seed,
             n_runs=runs,
             n_cycles=cycles,

@@ -1,0 +1,239 @@
+"""What a study of tasks found, in words and pictures: the answer first, then the tables and how it was done.
+
+A task has *a network of its own* where two things hold, both over held-out items and in nats a token:
+
+- its lesion costs more than every one of the matched random networks (so p is as small as their number allows);
+- the 95 % interval of what it costs the own task lies above that of the task that loses most beside it.
+
+Matched random networks alone are passed by nearly any list of chosen neurons on a real model; the other tasks are the
+control that counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from tl_fbn.demo.task_study import TaskStudy, overlap_with_activity
+from tl_fbn.reporting import plot
+from tl_fbn.reporting.page.report import Report, Section
+from tl_fbn.reporting.plot._lesion_controls import controls_table
+from tl_fbn.reporting.viewer.viewer import Viewer, view
+
+_NOT_SHOWN = (
+    "Not shown: that only these neurons matter, that they matter in other prompts, or what they compute; setting a "
+    "neuron to zero also moves the model off what it has learnt."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the lesion of one network says.
+
+    Args:
+        task: The network's own task.
+        own: Log-likelihood that the own task loses, in nats a token.
+        worst: The task that loses most of the others.
+        other: What that task loses.
+        control: What the costliest of the matched random networks costs the own task.
+        specific: Whether the interval of ``own`` lies above that of ``other``.
+        beyond_chance: Whether no random network costs as much.
+        exact: Exact match of the own task without and with the lesion; None where a task has none.
+    """
+
+    task: str
+    own: float
+    worst: str
+    other: float
+    control: float
+    specific: bool
+    beyond_chance: bool
+    exact: tuple[float, float] | None
+
+    @property
+    def own_network(self) -> bool:
+        """Whether the task has a network of its own."""
+        return self.specific and self.beyond_chance and self.own > 0
+
+
+def verdicts(result: TaskStudy) -> list[Verdict]:
+    """What the lesion of every network says, in the order of the tasks.
+
+    Args:
+        result: What the study found.
+    """
+    study = result.study
+    cells = study.to_dataframe(metric="log_likelihood").set_index(["network", "task"])
+    drops = study.control_drops("log_likelihood")
+    made = []
+    for number, name in enumerate(study.networks):
+        of_network = cells.loc[name]
+        others = of_network.drop(index=name)
+        worst = str(others["drop"].idxmax())
+        own = of_network.loc[name]
+        place = study.tasks.index(name)
+        exact = (float(study.baseline[place, 0]), float(study.lesioned[number, place, 0]))
+        made.append(
+            Verdict(
+                name,
+                float(own["drop"]),
+                worst,
+                float(others.loc[worst, "drop"]),
+                float(drops[number, :, place].max()),
+                bool(own["low"] > others.loc[worst, "high"]),
+                bool(own["drop"] > drops[number, :, place].max()),
+                None if exact[0] != exact[0] else exact,  # NaN: passages have no exact match
+            )
+        )
+    return made
+
+
+def answer_table(result: TaskStudy) -> pd.DataFrame:
+    """Own task against the worst other, with controls: one line a network.
+
+    Args:
+        result: What the study found.
+
+    Returns:
+        task, own (nats a token that the own task loses), worst other (what the task beside it loses), control max (of
+        the random networks, on the own task), exact match without and with the lesion where there is one, and whether
+        the task has a network of its own.
+    """
+    lines = []
+    for one in verdicts(result):
+        line = {"task": one.task, "own": round(one.own, 2), "worst other": f"{one.other:.2f} {one.worst}"}
+        line["control max"] = round(one.control, 2)
+        if one.exact:
+            line["exact match"] = f"{one.exact[0]:.2f} -> {one.exact[1]:.2f}"
+        lines.append(line | {"of its own": "yes" if one.own_network else "no"})
+    return pd.DataFrame(lines)
+
+
+def answer(result: TaskStudy) -> str:
+    """The answer in a few sentences: which tasks have a network of their own, what its loss does, what is not shown.
+
+    Args:
+        result: What the study found.
+    """
+    noun = result.subject.noun
+    found = verdicts(result)
+    own = [one for one in found if one.own_network]
+    n_controls = result.study.controls.shape[1]
+    members = len(next(iter(result.atlas.values())))
+    model = result.atlas.space.model
+    said = [
+        f"{len(own)} of {len(found)} {noun}s have a network of their own in {model}"
+        f"{': ' + ', '.join(one.task for one in own) if own else ''}."
+    ]
+    if own:
+        best = max(own, key=lambda one: one.own - one.other)
+        exact = f" (exact match {best.exact[0]:.2f} -> {best.exact[1]:.2f})" if best.exact else ""
+        said.append(
+            f"Silencing the {members} neurons of {best.task} ({result.share:.2%} of {result.atlas.space.n_units:,}) "
+            f"costs it {best.own:.2f} nats a token{exact}; the {noun} that loses most beside it, {best.worst}, loses "
+            f"{best.other:.2f}, and the costliest of {n_controls} random networks with as many neurons in every layer "
+            f"costs {best.control:.2f} (p = {1 / (1 + n_controls):.2g}, the smallest that {n_controls} can give)."
+        )
+    for one in found:
+        if not one.own_network and not one.beyond_chance:
+            said.append(f"{one.task}: silencing its network costs no more than random networks do ({one.own:.2f}).")
+        elif not one.own_network:
+            said.append(f"{one.task}: not its own, since {one.worst} loses {one.other:.2f} beside its {one.own:.2f}.")
+    return " ".join([*said, _NOT_SHOWN])
+
+
+def tables(result: TaskStudy) -> str:
+    """The answer and its tables as the text that the command prints.
+
+    Args:
+        result: What the study found.
+    """
+    parts = [
+        answer(result),
+        "Log-likelihood lost (nats a token) when a network is silenced, on held-out items:\n"
+        + answer_table(result).to_string(index=False),
+    ]
+    if result.words is not None:
+        whole = result.words[result.words["layer"] < 0]
+        lines = [f"  {name}: {words}" for name, words in zip(whole["network"], whole["promotes"], strict=True)]
+        parts.append("\n".join(["Words that each network's output weights promote (an approximation):", *lines]))
+    return "\n\n".join(parts)
+
+
+def report(result: TaskStudy) -> Report:
+    """The page: the answer, the lesions, which neurons and what they write, then how it was done.
+
+    Args:
+        result: What the study found.
+    """
+    subject, study = result.subject, result.study
+    n_controls = study.controls.shape[1]
+    noun = subject.noun
+    sections = [
+        Section(
+            "Own task against the worst other",
+            "Nats a token lost on held-out items. A network is a task's own where no random network costs as much and "
+            "the 95 % interval of the own loss lies above that of the other task that loses most.",
+            figure=partial(plot.lesion_matrix, study, metric="log_likelihood"),
+            table=answer_table(result),
+        ),
+        Section(
+            "Each lesion among its controls",
+            f"What silencing a network costs its own {noun}, over the costs of {n_controls} random networks with as "
+            "many neurons in every layer.",
+            figure=partial(plot.lesion_controls, study),
+            table=controls_table(study),
+        ),
+    ]
+    if result.words is not None:
+        sections.append(
+            Section(
+                "What the neurons write",
+                "Words that the output weights of a network (layer -1) and of its first neurons promote and suppress, "
+                "through the final norm's gain and the unembedding. A reading of weights that leaves out what later "
+                "layers make of a neuron.",
+                table=result.words,
+            )
+        )
+    sections += [
+        Section(
+            "Which neurons",
+            "Gradient times activation at the answers, less the largest score on any other task; marked are the "
+            "members of each network.",
+            figure=partial(plot.unit_map, result.maps, networks=result.atlas),
+            table=result.atlas.to_dataframe(),
+        ),
+        Section(
+            "Where the networks lie",
+            f"Share of each layer's neurons that belong to a network ({result.share:.2%} of all neurons each).",
+            figure=partial(plot.layer_profile, result.atlas),
+        ),
+        Section(
+            "Are these the neurons whose activity differs?",
+            "Members of each network among as many neurons of the largest t of the task against the mean of the "
+            "others, beside what chance would give. Neurons that are active in a task and neurons that it needs are "
+            "different questions.",
+            table=overlap_with_activity(result).round(2),
+        ),
+        Section(
+            "When the networks are active",
+            "Mean activation of each network's members at every token of the first run; shading marks the blocks.",
+            figure=partial(plot.time_courses, result.recording, result.atlas),
+        ),
+        Section("How it was done", f"{subject.about}\n\n{result.design!r}.\n\n{result.recording!r}."),
+    ]
+    sources = (result.recording, result.fit, result.atlas, study)
+    return Report(f"Which neurons does a {noun} need? {result.atlas.space.model}", *sections, intro=answer(result), sources=sources)
+
+
+def viewer(result: TaskStudy) -> Viewer:
+    """The page to explore: every map, the course of every network, every token.
+
+    Args:
+        result: What the study found.
+    """
+    return view(
+        result.recording, result.atlas, maps=result.maps, title=f"Networks of {result.atlas.space.model}"
+    )
