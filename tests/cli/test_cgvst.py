@@ -24,6 +24,11 @@ def test_scores_are_the_librarys_and_lie_beside_the_chats(folder, demo_model):
     found = answer("cgvst", "demo", folder / "sort.jsonl", "--top", "30")
     (task,) = found["tasks"]
     expected = fbn.cgvst(demo_model, fbn.chats("sort", n=6), progress=False)
+    words = fbn.networks.promoted_tokens(expected.top(30), demo_model, n_tokens=3).set_index(["layer", "unit"])
+    units = task["unit_list"]
+    assert [one["promotes"] for one in units] == [words.promotes[one["layer"], one["unit"]] for one in units]
+    largest = sorted(expected.values[expected.top(30).indices], reverse=True)
+    assert [one[expected.kind] for one in units] == pytest.approx(largest)
     assert np.allclose(fbn.UnitMap.load(task["map"]).values, expected.values)
     assert fbn.Network.load(task["network"]) == expected.top(30)
     assert task["network"] == str(folder / "results" / "network-cgvst-sort.safetensors")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import input_files, model_argument, result_files
+from tl_fbn.cli import input_files, model_argument, result_files, unit_lists
 from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.options import (
     BatchSizeOption,
@@ -198,11 +198,18 @@ def command(
         provenances = {task: dict(scores.provenance) for task, scores in maps.items()}
         if specific:
             maps = specific_scores(maps)
-        found = [_save_task(task, scores, size, into, provenances[task]) for task, scores in maps.items()]
-    first = next(iter(maps.values()))
+        first = next(iter(maps.values()))
+        speaking = unit_lists.speaking(console, loaded, first.space)
+        # words of all units take a while, and the text shows those of the first ten
+        words_of = None if json else unit_lists.FIRST
+        found = [
+            _save_task(task, scores, size, into, provenances[task])
+            | {"unit_list": unit_lists.unit_list(scores.top(size), scores, speaking, words_of=words_of)}
+            for task, scores in maps.items()
+        ]
     files = result_files.list_of_files(one[kind] for one in found for kind in ("map", "network"))
     console.result(
-        f"{_summary_text(first, found, specific)}\n\n{_layer_table(found)}\n\n{files}",
+        f"{_summary_text(first, found, specific)}\n\n{_layer_table(found)}\n\n{_unit_tables(found)}\n\n{files}",
         verb="cgvst",
         model=first.space.model,
         units=first.space.n_units,
@@ -268,6 +275,12 @@ def _summary_text(first: Any, found: list[dict[str, Any]], specific: bool) -> st
         "are."
     )
     return "\n".join(lines)
+
+
+def _unit_tables(found: list[dict[str, Any]]) -> str:
+    """The first units of each task, with the words that they promote."""
+    lists = [unit_lists.first_units(one["unit_list"], one["task"]) for one in found]
+    return "\n\n".join([*lists, unit_lists.READING] if "promotes" in found[0]["unit_list"] else lists)
 
 
 def _layer_table(found: list[dict[str, Any]]) -> str:

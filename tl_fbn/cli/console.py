@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 # what an interrupt leaves behind, in words
 NOTHING = "nothing was changed"
 WHOLE = "files that were saved are whole, and the same command starts again"
+WIDTH = 80  # characters of a line of a result, where names are of ordinary length
 _UNLIMITED_WIDTH = 100_000  # characters: a table is never wrapped
 
 

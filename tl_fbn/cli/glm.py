@@ -2,7 +2,7 @@
 
 The command fits :func:`tl_fbn.fit_glm` to a recording, thresholds each contrast, and saves fit, contrasts and networks
 in the folder of results. All numbers are the library's; here options become arguments, and what was found becomes a few
-sentences. No model is loaded.
+sentences (:mod:`.glm_text`). No model is loaded, but for the words that units promote, if ``--model`` asks for them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tl_fbn.cli import options, result_files
-from tl_fbn.cli.console import WHOLE, Console, table
+from tl_fbn.cli import glm_text, options, result_files, unit_lists
+from tl_fbn.cli.console import WHOLE, Console
 from tl_fbn.cli.options import amount
 from tl_fbn.errors import InputError
 
 if TYPE_CHECKING:
     from tl_fbn.analysis.glm.fit import GLMFit
-    from tl_fbn.units import Network
 
 SHORT = "Fit a linear model to every unit and test contrasts."
 
@@ -121,6 +120,7 @@ def command(
     lags: options.LagsOption = 4,
     answer_after: options.AnswerAfterOption = None,
     site: options.SiteOption = None,
+    model: options.WordsModelOption = None,
     save_fit: Annotated[
         bool, typer.Option(help='Save the fit too; "tl-fbn report" shows its design and noise.')
     ] = True,
@@ -132,8 +132,8 @@ def command(
 ) -> None:
     """Fit a general linear model to every unit of a recording and threshold contrasts.
 
-    Saves the fit, each contrast and its network. No model is loaded. A significant unit need not be specific: where
-    most units differ between conditions, take those of the largest effect with --top and --by effect, and let
+    Saves the fit, each contrast and its network, and lists the first units. A significant unit need not be specific:
+    where most units differ between conditions, take those of the largest effect with --top and --by effect, and let
     "tl-fbn lesion" say what they are needed for.
 
     \b
@@ -156,6 +156,7 @@ def command(
         result_files.require_different_files(names)
         recording = result_files.open_recording(folder, site, verify=verify)
         into = result_files.writable(out or result_files.results_of(folder))
+        loaded = unit_lists.load_model(console, model, recording.space)
         from tl_fbn.analysis.glm.design_matrix import from_token
         from tl_fbn.analysis.glm.fit import fit_glm
 
@@ -176,7 +177,7 @@ def command(
         fit = fit_glm(recording, phases=phases, progress=console.bars, **settings)
         how: dict[str, Any] = {"level": level, "rule": rule, "permutations": permutations, "null": null, "seed": seed}
         tests = [
-            _test_contrast(fit, one, named, progress=console.bars, **how)
+            _test_contrast(fit, one, named, loaded, None if json else unit_lists.FIRST, progress=console.bars, **how)
             for one, named in zip(contrasts, names, strict=True)
         ]
         suffix = f"-{site}" if site else ""  # results of several sites of one recording lie side by side
@@ -193,10 +194,10 @@ def command(
                 test.pop(f"_{kind}").save(path)
                 test[kind] = path
                 files.append(path)
-    about = f"{fit!r}\n{_level_sentence(level, replicates, permutations)}"
-    parts = [about, *(_contrast_text(test) for test in tests), _layer_table(tests), result_files.list_of_files(files)]
+    about = f"{fit!r}\n{glm_text.level_sentence(level, replicates, permutations)}"
+    tables = [glm_text.layer_table(tests), *glm_text.unit_tables(tests, words=loaded is not None)]
     console.result(
-        "\n\n".join(parts),
+        "\n\n".join([about, *map(glm_text.contrast_text, tests), *tables, result_files.list_of_files(files)]),
         verb="glm",
         recording=folder,
         columns=fit.columns,
@@ -266,6 +267,8 @@ def _test_contrast(
     fit: GLMFit,
     expression: str | list[str],
     name: str,
+    model: Any,
+    words_of: int | None,
     *,
     level: str,
     rule: dict[str, Any],
@@ -320,6 +323,7 @@ def _test_contrast(
     statistic = contrast.f if isinstance(expression, list) else contrast.t  # pyright: ignore[reportAttributeAccessIssue]
     # units that never vary have no statistic, and are not tested
     known = ~np.isnan(statistic.values)
+    chosen_by = contrast.effect if by == "effect" else statistic  # pyright: ignore[reportAttributeAccessIssue]
     tested = int(known.sum())
     p = contrast.p.values[known]
     return found | {
@@ -341,59 +345,6 @@ def _test_contrast(
         "widths": list(fit.space.widths),
         "uncorrected": int((p < 0.05).sum()),  # units at p < .05 without any correction, for the JSON
         "skipped_runs": {str(run): why for run, why in contrast.skipped.items()},
-        "chance": _chance_sentence(rule, by, network, tested, found),
+        "chance": glm_text.chance_sentence(rule, by, network, tested, found),
+        "unit_list": unit_lists.unit_list(network, chosen_by, model, words_of=words_of),
     }
-
-
-def _chance_sentence(rule: dict[str, Any], by: str, network: Network, tested: int, found: dict[str, Any]) -> str:
-    """What chance alone would give: the sentence that stands behind the number of units found."""
-    if "top" in rule:
-        return f"Chosen by the largest {by}, not tested: {len(network):,} units whatever the data."
-    if "largest_t_by_chance" in found:
-        return (
-            f"In {1 - rule['fwe']:.4g} of {found['n_permutations']:,} relabellings the largest |t| over all units "
-            f"stays below {found['largest_t_by_chance']:.2f}; the chance that any of these units is false is at most "
-            f"{rule['fwe']:.3g}."
-        )
-    if "fwe" in rule:
-        return f"The chance that any of them is false is at most {rule['fwe']:.3g}."
-    return (
-        f"Of those that pass, a share of {rule['fdr']:.3g} is expected to be false, about "
-        f"{rule['fdr'] * len(network):,.0f}; without a correction chance alone would pass about "
-        f"{0.05 * tested:,.0f} at p < .05."
-    )
-
-
-def _level_sentence(level: str, replicates: str, permutations: int | None) -> str:
-    """What was counted as independent, and what the test therefore speaks about."""
-    one = replicates.removesuffix("s")
-    if permutations is not None:
-        return f"Labels of {replicates} exchanged within runs: it speaks about prompts of this kind."
-    return {
-        "block": f"One estimate a {one}, tested over {replicates}: it speaks about prompts of this kind.",
-        "token": "Tested over rows: it speaks about these prompts only.",
-        "run": "Tested over runs.",
-    }[level]
-
-
-def _contrast_text(test: dict[str, Any]) -> str:
-    """What was found for one contrast, in two or three sentences."""
-    expression = test["expression"]
-    title = expression if isinstance(expression, str) else "F test of " + ", ".join(expression)
-    signs = f" ({test['positive']:,} up, {test['negative']:,} down)" if test["positive"] + test["negative"] else ""
-    network = "" if test["name"] == title else f', network "{test["name"]}"'
-    passed = "" if "top" in test["threshold"] else " pass"
-    skipped = "".join(f"\nNot estimable in run {run}: {why}." for run, why in test["skipped_runs"].items())
-    count = f"{test['survivors']:,} of {test['tested']:,} units{passed}{signs}"
-    return f"{title}{network}: {count}. {test['chance']}{skipped}"
-
-
-def _layer_table(tests: list[dict[str, Any]]) -> str:
-    """Number of units found in each layer, a column a contrast."""
-    import pandas as pd
-
-    first = tests[0]
-    frame = pd.DataFrame({"layer": range(len(first["widths"])), "units": first["widths"]})
-    for test in tests:
-        frame[test["name"]] = test["per_layer"]
-    return table(frame)

@@ -2,7 +2,7 @@
 
 The command decomposes a recording with :func:`tl_fbn.find_networks` and saves the atlas. With ``-k auto`` it first
 tries several numbers of networks (:func:`tl_fbn.choose_components`), saves that comparison too, and takes the number
-that is proposed. No model is loaded.
+that is proposed. No model is loaded, but for the words that units promote, if ``--model`` asks for them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import result_files
+from tl_fbn.cli import result_files, unit_lists
 from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.options import (
     JsonFlag,
@@ -21,6 +21,7 @@ from tl_fbn.cli.options import (
     SeedOption,
     SiteOption,
     VerifyFlag,
+    WordsModelOption,
 )
 from tl_fbn.errors import InputError, one_of
 
@@ -126,6 +127,7 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Name of the atlas; by default the method and the number.")
     ] = None,
     site: SiteOption = None,
+    model: WordsModelOption = None,
     out: OutFolderOption = None,
     verify: VerifyFlag = True,
     seed: SeedOption = 0,
@@ -135,7 +137,7 @@ def command(
     """Decompose a recording into networks of units that act together, and say how far each can be trusted.
 
     Stability (Iq) is 1 where resampled analyses find the same network again; p is the share of networks of matched
-    noise that are at least as stable. No model is loaded. First tokens and massive activations make networks of their
+    noise that are at least as stable. First tokens and massive activations make networks of their
     own; --drop-first 1 --standardize robust --clip 5 keeps them out.
 
     \b
@@ -166,6 +168,7 @@ def command(
         if pool != "token":
             recording = recording.pool(pool)  # pyright: ignore[reportArgumentType]
         into = result_files.writable(out or result_files.results_of(folder))
+        loaded = unit_lists.load_model(console, model, recording.space)
         from tl_fbn.analysis.ica.find_networks import find_networks
 
         suffix = f"-{site}" if site else ""  # atlases of several sites of one recording lie side by side
@@ -194,6 +197,8 @@ def command(
         )
         path = result_files.file_for(into, "atlas", f"{name or f'{method}-{number}'}{suffix}")
         atlas.save(path)
+        lists = unit_lists.atlas_lists(atlas, loaded, words_of=None if json else 0)
+        words = None if loaded is None else unit_lists.words_of_networks(atlas, loaded)
     full = atlas.to_dataframe().rename(columns={"stability_p": "p"})
     # decompositions of several windows explain shares of different totals
     if by_layer is False and window is None:
@@ -201,13 +206,16 @@ def command(
     shown = full if atlas.space.n_layers <= MOST_LAYERS else _with_largest_layers(full)
     decimals = {"share": ".1%", "explained": ".1%", "stability": ".2f"}
     console.result(
-        f"{proposed}{table(shown, decimals=decimals)}\n\n{_trust_text(atlas)}\nSaved as {path}",
+        f"{proposed}{table(shown, decimals=decimals)}\n\n{_trust_text(atlas)}\n\n"
+        f"{unit_lists.first_of_each(lists, words)}\n{unit_lists.HINT if words is None else unit_lists.READING}\n\n"
+        f"Saved as {path}",
         **fields,
         atlas=path,
         n_components=number,
         method=method,
         converged=atlas.converged,
-        networks=full,
+        networks=full if words is None else full.assign(promotes=list(words.values())),
+        unit_lists=lists,
         unstable=atlas.unstable if atlas.stability_p is not None else None,
         noise_iq=[] if atlas.noise_iq is None else atlas.noise_iq.tolist(),
     )

@@ -37,6 +37,15 @@ ModelArgument = Annotated[
         ".gguf file, or demo, the small model that comes with the package.",
     ),
 ]
+WordsModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="The model that was recorded (as for tl-fbn scan), loaded only to show the words that the units found "
+        "promote: what their output weights add to the logits by themselves.",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option(

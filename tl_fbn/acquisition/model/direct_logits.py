@@ -32,12 +32,15 @@ def outgoing(
         units: Numbers in the layer.
 
     Raises:
-        InputError: A site whose units have no direction of their own, such as attention heads.
+        InputError: A site whose units have no direction of their own, such as attention heads, or a layer without
+            output weights of neurons.
     """
     if site in _NEURON_SITES:
         # row k of W_out is what neuron k adds
-        weights = blocks_of(model)[layer].mlp.W_out.detach()
-        return weights[torch.from_numpy(units).to(weights.device)].float()
+        weights = getattr(blocks_of(model)[layer].mlp, "W_out", None)
+        if weights is None:
+            raise InputError(f"layer {layer} of this model has no mlp.W_out, so what its neurons write cannot be read")
+        return weights.detach()[torch.from_numpy(units).to(weights.device)].float()
     if site in _STREAM_SITES:
         directions = torch.zeros(len(units), model.cfg.d_model)
         directions[torch.arange(len(units)), torch.from_numpy(units)] = 1

@@ -90,13 +90,18 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
 
 def _words(effect: torch.Tensor, tokenizer: Any, n: int) -> tuple[str, str]:
     """The words of largest and of smallest effect, joined by commas; each once."""
-    return tuple(  # pyright: ignore[reportReturnType]
-        _distinct(effect.argsort(descending=descending).tolist(), tokenizer, n) for descending in (True, False)
-    )
+    # several tokens may have one text: a few times as many as words are wanted, and all of them where that is too few
+    for some in (min(len(effect), 8 * n), len(effect)):
+        ordered = [effect.topk(some, largest=largest).indices.tolist() for largest in (True, False)]
+        found = [_distinct(ids, tokenizer, n) for ids in ordered]
+        if all(len(words) == n for words in found):
+            break
+    promotes, suppresses = (", ".join(words) for words in found)
+    return promotes, suppresses
 
 
-def _distinct(ids: list[int], tokenizer: Any, n: int) -> str:
-    """The texts of the first ids that differ once white space is off, joined by commas."""
+def _distinct(ids: list[int], tokenizer: Any, n: int) -> list[str]:
+    """The texts of the first ids that differ once white space is off."""
     found: list[str] = []
     for token in ids:
         text = tokenizer.decode([token]).strip()
@@ -106,4 +111,4 @@ def _distinct(ids: list[int], tokenizer: Any, n: int) -> str:
             found.append(text)
         if len(found) == n:
             break
-    return ", ".join(found)
+    return found
