@@ -44,8 +44,9 @@ def load_model(
             ``fbn.prune(...).save_pretrained`` wrote; a ``.gguf`` file, whose weights are unpacked once into the cache
             of huggingface_hub (this needs ``pip install "tl-fbn[gguf]"``); or ``"demo"`` for the embedded model.
         dtype: Number type of weights and activations: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"`` for
-            the one of the checkpoint, and ``"bfloat16"`` for a ``.gguf`` file with packed weights. A pruned model keeps
-            the type it was saved in.
+            the one of the checkpoint. Packed weights of a ``.gguf`` file have none: ``"bfloat16"`` where the device
+            multiplies it in hardware, and where not ``"float32"``, which is several times faster there. A pruned model
+            keeps the type it was saved in.
         device: Device that the model runs on, such as ``"cuda:0"``; None takes a GPU if there is one, and under a
             launcher the one of this process.
         label: What tables, pages and provenance call the model; by default its name, the name of its folder or of its
@@ -122,6 +123,23 @@ def describe_model(model: Any) -> str:
     )
 
 
+def is_fast(dtype: str, device: str | None) -> bool:
+    """Whether a device multiplies a number type in hardware; some processors are several times slower in 16 bits.
+
+    Args:
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        device: Name of the device; None for the processor.
+    """
+    import torch
+
+    if dtype == "float32" or not (device or "cpu").startswith("cpu"):
+        return True
+    # PyTorch up to 2.8 does not say; other processors than those of the x86 family are taken to have it
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    names = ("avx512_bf16", "amx_bf16") if dtype == "bfloat16" else ("avx512_fp16", "amx_fp16")
+    return able.get("architecture") != "x86_64" or any(able.get(name, False) for name in names)
+
+
 @contextmanager
 def loading(progress: bool) -> Iterator[None]:
     """Inside the body, transformers shows its progress bars, or none; afterwards as before.
@@ -155,9 +173,12 @@ def _load_checkpoint(source: str, gguf: Path | None, dtype: str, device: str | N
     from tl_fbn.acquisition.model.gguf_files import stored_dtype, unpacked
     from tl_fbn.acquisition.model.host_check import warn_of_other_logits
 
+    asked = dtype
     if gguf is not None:
         folder = unpacked(gguf)
         source, dtype = os.fspath(folder), stored_dtype(folder) if dtype == "auto" else dtype
+        if asked == "auto" and dtype == "bfloat16" and not is_fast(dtype, device):
+            dtype = "float32"
     try:
         config, remembering = _about_to_load(source)
         chosen = _own_dtype(config) if dtype == "auto" else dtype

@@ -8,6 +8,7 @@ the help texts means the setting of the code that Song et al. published.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +27,18 @@ from tl_fbn.cli.options import (
     SeedOption,
     amount,
 )
+from tl_fbn.cli.task_options import (
+    ChatFlag,
+    HeadOption,
+    ShotsOption,
+    TasksOption,
+    TaskTemplateOption,
+    read_tasks,
+    require_one,
+)
 from tl_fbn.errors import InputError
 
+_ROWS_OF_A_TASK = 30  # that neurons are scored on with --tasks; --items says otherwise
 SHORT = "Score neurons by gradients at the special tokens of chats."
 
 
@@ -48,17 +59,33 @@ def command(
     template: TaskTemplateOption = None,
     chat: ChatFlag = False,
     top: Annotated[
-        str,
-        typer.Option(metavar="SIZE", help="Size of the network: a number of units (57) or a share of all (0.05)."),
-    ] = "0.05",
-    specific: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--specific",
-            help="Subtract the mean of the other tasks from each task's scores, all scaled to the same mean magnitude; "
-            "needs the chats of two tasks or more. The published networks are not specific.",
+            metavar="SIZE",
+            help="Size of the network: a number of units (57) or a share of all (0.05). By default 0.05, and 0.002 "
+            "with --tasks.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
+    specific: Annotated[
+        bool | None,
+        typer.Option(
+            "--specific/--no-specific",
+            help="Subtract what other tasks score from each task's scores, all scaled to the same mean magnitude, or "
+            "do not; needs two tasks or more, and is the default with --tasks. The published networks are not "
+            "specific.",
+            show_default=False,
+        ),
+    ] = None,
+    less: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="With --specific, what is subtracted: mean (of the other tasks) or largest (the largest score on any "
+            "of them). By default mean, and largest with --tasks.",
+            show_default=False,
+        ),
+    ] = None,
     # the score
     tokens: Annotated[
         str | None,
@@ -81,18 +108,20 @@ def command(
         str | None,
         typer.Option(
             metavar="SITE",
-            help="Site that the loss is differentiated at: mlp.up (up projection; released), mlp.pre or mlp.neurons. By "
-            "default mlp.up, and mlp.neurons with --tasks.",
+            help="Site that the loss is differentiated at: mlp.up (up projection; released), mlp.pre or mlp.neurons. "
+            "By default mlp.up, and mlp.neurons with --tasks.",
             show_default=False,
         ),
     ] = None,
     aggregate: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="HOW",
-            help="How the scores of several chats become one: sum_abs (released), mean_abs, abs_mean, mean or t.",
+            help="How the scores of several chats become one: sum_abs (released), mean_abs, abs_mean, mean or t. By "
+            "default sum_abs, and mean with --tasks.",
+            show_default=False,
         ),
-    ] = "sum_abs",
+    ] = None,
     # which positions are special, and how they are weighed
     span: Annotated[
         list[str] | None,
@@ -153,51 +182,76 @@ def command(
 
     \b
     Example: tl-fbn cgvst MODEL sort.jsonl --top 0.05 -o recordings/first/results
+    Tasks:   tl-fbn cgvst chat.gguf --tasks plural.json capital.json -o results
     Several: tl-fbn cgvst demo demo:sort demo:add demo:upper --specific --tokens answer -o results
     Next:    tl-fbn lesion MODEL recordings/first/results/network-cgvst-sort.safetensors --battery items.jsonl
     """
     console = Console(json, progress)
     with console.working(WHOLE):
-        size = amount(top, "--top")
+        require_one(tasks, chats, "CHATS")
+        size = amount(top or ("0.002" if tasks else "0.05"), "--top")
         assert size is not None
-        if specific and len(chats) < 2:
-            raise InputError("--specific compares tasks; give the chats of at least two")
-        if name and len(name) != len(chats):
-            raise InputError(
-                f"{len(name)} names for {len(chats)} files of chats; give --name once a file, or not at all"
-            )
-        names = name or [input_files.name_of(source) for source in chats]
+        rows = None
+        if tasks:
+            rows = read_tasks(tasks, shots=shots, head=head, template=template, chat=chat, only=name or ())
+            names = list(rows.names)
+        else:
+            names = name or [input_files.name_of(source) for source in chats or ()]
+        _check_names(chats or (), name, names, specific)
         # everything that can be refused is refused before the model is loaded
         result_files.require_different_files(names)
-        chats_of_task = {task: input_files.read_chats(source, items) for task, source in zip(names, chats, strict=True)}
+        chats_of_task = {
+            task: input_files.read_chats(source, items) for task, source in zip(names, chats or (), strict=False)
+        }
+        kind, at_site = (tokens or "answer", at or "mlp.neurons") if tasks else (tokens or "special", at or "mlp.up")
+        if rows is not None and kind != "answer" and not rows.is_chat:
+            raise InputError(f"--tokens {kind} is for chats; give --chat, or leave it out to score answers")
         position_groups = _groups_value(groups)
-        into = result_files.writable(out or _results_beside(chats[0]))
+        taken = _specificity(less, bool(tasks))
+        into = result_files.writable(out or _results_beside((tasks or chats or [""])[0]))
         from tl_fbn.analysis.networks.specificity import specific_scores
         from tl_fbn.attribution.cgvst import cgvst
+        from tl_fbn.attribution.rivals import gradient_x_activation
 
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
-        maps = {
-            task: cgvst(
+        shared: dict[str, Any] = {
+            "spans": span,
+            "bos_eos": bos_eos,
+            "max_tokens": max_tokens,
+            "batch_size": batch_size,
+            "seed": seed,
+            "progress": console.bars,
+        }
+
+        def scores_of(given: Any, positions: Any) -> Any:
+            if tasks and variant in (None, "grad_x_act") and at_site == "mlp.neurons":  # signed, in nats
+                how: Any = aggregate or "mean"
+                which: Any = None if positions is not None else kind
+                return gradient_x_activation(loaded, given, positions, tokens=which, aggregate=how, **shared)
+            return cgvst(
                 loaded,
                 given,
-                tokens=tokens,  # pyright: ignore[reportArgumentType]
+                positions,
+                tokens="special" if positions is not None else kind,  # pyright: ignore[reportArgumentType]
                 variant=variant,  # pyright: ignore[reportArgumentType]
-                site=at,  # pyright: ignore[reportArgumentType]
+                site=at_site,  # pyright: ignore[reportArgumentType]
                 groups=position_groups,
-                aggregate=aggregate,  # pyright: ignore[reportArgumentType]
-                spans=span,
-                bos_eos=bos_eos,
-                max_tokens=max_tokens,
-                batch_size=batch_size,
-                seed=seed,
-                progress=console.bars,
+                aggregate=aggregate or "sum_abs",  # pyright: ignore[reportArgumentType]
+                **shared,
             )
-            for task, given in chats_of_task.items()
-        }
+
+        if rows is None:
+            given_of_task: dict[str, tuple[Any, Any]] = {task: (given, None) for task, given in chats_of_task.items()}
+        elif kind == "answer":
+            given_of_task = dict(rows.items(loaded, n=items or _ROWS_OF_A_TASK))
+        else:
+            given_of_task = {task: (given, None) for task, given in rows.chats(n=items or _ROWS_OF_A_TASK).items()}
+        maps = {task: scores_of(*given) for task, given in given_of_task.items()}
+        specific = bool(tasks) and len(names) > 1 if specific is None else specific
         # of the scores themselves: specific scores have a provenance of their own
         provenances = {task: dict(scores.provenance) for task, scores in maps.items()}
         if specific:
-            maps = specific_scores(maps)
+            maps = specific_scores(maps, how=taken)
         first = next(iter(maps.values()))
         speaking = unit_lists.speaking(console, loaded, first.space)
         # words of all units take a while, and the text shows those of the first ten
@@ -208,8 +262,9 @@ def command(
             for task, scores in maps.items()
         ]
     files = result_files.list_of_files(one[kind] for one in found for kind in ("map", "network"))
+    summary = _summary_text(first, found, taken if specific else None)
     console.result(
-        f"{_summary_text(first, found, specific)}\n\n{_layer_table(found)}\n\n{_unit_tables(found)}\n\n{files}",
+        "\n\n".join([summary, _layer_table(found), _unit_tables(found), files]),
         verb="cgvst",
         model=first.space.model,
         units=first.space.n_units,
@@ -241,6 +296,26 @@ def _save_task(task: str, scores: Any, size: int | float, into: Path, provenance
     }
 
 
+def _check_names(
+    chats: Sequence[str], given: Sequence[str] | None, names: Sequence[str], specific: bool | None
+) -> None:
+    """Raise an error unless there is a name a file of chats, and two tasks where they are to be compared."""
+    if specific and len(names) < 2:
+        raise InputError("--specific compares tasks; give the chats of at least two")
+    if chats and given and len(given) != len(chats):
+        raise InputError(f"{len(given)} names for {len(chats)} files of chats; give --name once a file, or not at all")
+
+
+def _specificity(less: str | None, of_tasks: bool) -> Any:
+    """What --less asks for as :func:`tl_fbn.specific_scores` takes it."""
+    ways = {"mean": "difference", "largest": "least"}
+    if less is None:
+        return "least" if of_tasks else "difference"
+    if less not in ways:
+        raise InputError(f"--less must be mean or largest; got {less}")
+    return ways[less]
+
+
 def _groups_value(text: str) -> Any:
     """The text of --groups as :func:`tl_fbn.cgvst` takes it: "turns", None or a number."""
     if text in ("turns", "none"):
@@ -259,7 +334,7 @@ def _results_beside(source: str) -> Path:
     )
 
 
-def _summary_text(first: Any, found: list[dict[str, Any]], specific: bool) -> str:
+def _summary_text(first: Any, found: list[dict[str, Any]], taken: str | None) -> str:
     """What was scored, how, and what the selection does not show."""
     lines = [f"{first.space.describe()}, {first.space.n_units:,} neurons"]
     for one in found:
@@ -269,7 +344,8 @@ def _summary_text(first: Any, found: list[dict[str, Any]], specific: bool) -> st
         left = f"; {one['skipped_as_too_long']} left out as too long" if one["skipped_as_too_long"] else ""
         reason = f" ({one['variant_reason']})" if one["variant_reason"] else ""
         lines.append(f"{one['task']}{scored}{reason}{left}")
-    how = "less the mean of the other tasks'" if specific else "of one task, compared with no other"
+    words = {"difference": "less the mean of the other tasks'", "least": "less the largest on any other task"}
+    how = words.get(taken or "", "of one task, compared with no other")
     lines.append(
         f"The largest scores {how}: chosen by size, not tested. Chance alone would spread them over layers as units "
         "are."

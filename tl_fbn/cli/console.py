@@ -29,6 +29,7 @@ import json
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 NOTHING = "nothing was changed"
 WHOLE = "files that were saved are whole, and the same command starts again"
 WIDTH = 80  # characters of a line of a result, where names are of ordinary length
+_SECONDS_A_LINE = 20  # between two lines of progress where there is no terminal
 _UNLIMITED_WIDTH = 100_000  # characters: a table is never wrapped
 
 
@@ -148,19 +150,41 @@ class _VisibleStream:
     """Standard error for libraries: text is written through, and what would steer the terminal is written out.
 
     Progress bars steer it too: a carriage return, and "one line up" (tqdm's only escape sequence) where a write holds
-    nothing else, stay.
+    nothing else, stay. Where nobody watches, as in the log of a batch job, a bar becomes a line every twenty seconds.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._bar = ""  # what a bar shows by now; empty where there is none
+        self._since = 0.0  # when it began, or was last written, in seconds of a monotonic clock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        if self._is_of_bar(text):
+            return self._write_bar(text)
         if not text.replace("\x1b[A", "").strip("\n"):
             return self._stream.write(text)
         return self._stream.write("\r".join(map(visible, text.split("\r"))))
+
+    def _is_of_bar(self, text: str) -> bool:
+        """Whether a text is a bar, or the end of one, and no terminal shows it."""
+        return not self._stream.isatty() and (text.startswith("\r") or (bool(self._bar) and text.strip("\n") == ""))
+
+    def _write_bar(self, text: str) -> int:
+        """Keep what a bar shows; write it as a line twenty seconds after it began or was last written."""
+        shown = visible(text.strip("\r\n")).rstrip()
+        now = time.monotonic()
+        if not self._bar:
+            self._since = now
+        self._bar = shown or self._bar
+        if self._bar and now - self._since > _SECONDS_A_LINE:
+            self._stream.write(f"{self._bar}\n")
+            self._since = now
+        if not shown:  # the bar is at its end
+            self._bar = ""
+        return len(text)
 
 
 def _discard_output() -> None:
@@ -191,6 +215,11 @@ class Console:
         """Whether progress bars are shown: by the first process only, and as asked for."""
         wanted = sys.stderr.isatty() if self.progress is None else self.progress
         return wanted and rank() == 0
+
+    @property
+    def lines(self) -> bool:
+        """Whether progress of work that takes minutes is shown: in bars on a terminal, elsewhere in a line at times."""
+        return self.progress is not False and rank() == 0
 
     @contextlib.contextmanager
     def working(self, kept: str = NOTHING, *, shared: bool = False) -> Iterator[None]:

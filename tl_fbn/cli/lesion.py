@@ -212,7 +212,9 @@ def command(
             "batch_size": batch_size,
         }
         into = folder if out is None else out  # by default beside the networks
-        path = result_files.file_for(into, "lesions", name or _study_name(list(networks), tasks or battery or [], method))
+        path = result_files.file_for(
+            into, "lesions", name or _study_name(list(networks), tasks or battery or [], method)
+        )
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         if rows is not None:  # a chat template is the model's
             scored_items = rows.battery(loaded, n=items)

@@ -20,8 +20,12 @@ def load(console: Console, model: str, *, dtype: str, device: str | None, label:
     Raises:
         InputError: The model cannot be loaded so.
     """
-    from tl_fbn.models import describe_model, load_model
+    from tl_fbn.models import describe_model, is_fast, load_model
 
     loaded = load_model(model, dtype, device, label=label, progress=console.bars)
     console.note(describe_model(loaded))
+    used = next(iter(loaded.parameters()))
+    name = str(used.dtype).removeprefix("torch.")
+    if not is_fast(name, str(used.device)):
+        console.note(f"this processor has no arithmetic of {name}: --dtype float32 is several times faster here")
     return loaded

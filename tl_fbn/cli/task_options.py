@@ -47,7 +47,7 @@ TaskTemplateOption = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help='With --tasks: how a row is shown, by default "Q: {input}\\nA:"; the output follows. ' f"{EXPLAINED}.",
+        help=f'With --tasks: how a row is shown, by default "Q: {{input}}\\nA:"; the output follows. {EXPLAINED}.',
     ),
 ]
 ChatFlag = Annotated[

@@ -19,6 +19,7 @@ from tl_fbn.signatures import checked
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.behaviour.battery import Battery
+    from tl_fbn.intervention.behaviour.task_set import Tasks
 
 
 def weights_folder() -> Path:
@@ -85,3 +86,35 @@ def battery(*, n: int = 100, seed: int = 0) -> Battery:
         chosen = [next(stream) for _ in range(n)]
         tasks[task] = [(item.prompt, item.answer) for item in chosen]
     return Battery.from_pairs(tasks)
+
+
+@checked
+def tasks(*, n: int = 200, seed: int = 0) -> Tasks:
+    """The seven tasks of the embedded model as one set of rows, for what is said of :class:`tl_fbn.Tasks`.
+
+    >>> fbn.demo.tasks(n=20).select(["sort", "add"])
+    Tasks: sort (20 + 20), add (20 + 20) rows for discovery + evaluation; no shots, as text
+    >>> fbn.demo.tasks(n=20).prompts()["sort"][0]
+    '[INST] sort : d b d c [/INST] b c d d'
+
+    Args:
+        n: Number of rows of each half of a task.
+        seed: Seed of the random draw of rows; rows for discovery are among those of :func:`tl_fbn.prompts`, those for
+            evaluation among those of :func:`battery`, whatever the seed.
+
+    Returns:
+        Rows without shots, since the model was trained on single questions.
+    """
+    from tl_fbn.attribution.few_shot import Example
+    from tl_fbn.intervention.behaviour.task_set import Tasks
+
+    halves: list[dict[str, list[Example]]] = []
+    for split in ("prompts", "battery"):
+        rows: dict[str, list[Example]] = {}
+        for task in formal.TASKS:
+            stream = formal.items(task, split, seed)
+            chosen = [next(stream) for _ in range(n)]
+            rows[task] = [Example(task, item.question.removeprefix(f"{task} : "), item.answer) for item in chosen]
+        halves.append(rows)
+    template = f"{formal.USER_OPEN} {{instruction}} : {{input}} {formal.USER_CLOSE}"
+    return Tasks(halves[0], evaluation=halves[1], shots=0, template=template)

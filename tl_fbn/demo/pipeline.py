@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from tl_fbn import demo, files
 from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
-from tl_fbn.acquisition.design.stimuli import formal, prompts, topics
+from tl_fbn.acquisition.design.stimuli import formal, prompts
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.recording import Recording
@@ -48,7 +48,6 @@ from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.units import Atlas, UnitMap
 
 ADD = 0.5  # activation units; chosen among 0.5, 1 and 2 sd, gain 2 and 3, on items set apart
-DISCOVERY_PASSAGES = 40  # of each topic; the other passages are scored
 Say = Callable[[str], None]
 
 
@@ -146,21 +145,6 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
     )
 
 
-def topic_experiment(model: HookedModel) -> Experiment:
-    """Any model on topics of short English stories.
-
-    The first 40 passages of a topic serve to find its network, the others to score it.
-
-    Args:
-        model: The TransformerLens model to analyse; it should have learnt English.
-    """
-    bank = topics()
-    conditions = {name: list(passages[:DISCOVERY_PASSAGES]) for name, passages in bank.items()}
-    battery = Battery.from_texts({name: list(passages[DISCOVERY_PASSAGES:]) for name, passages in bank.items()})
-    networks = battery.select([name for name in bank if name != "rest"])
-    return Experiment(model, conditions, battery, networks, "Held-out passages of the network's own topic.", n_cycles=3)
-
-
 def run_demo(
     experiment: Experiment,
     folder: Path,
@@ -174,7 +158,7 @@ def run_demo(
     """Run all steps and save their results.
 
     Args:
-        experiment: Model, prompts and items, from :func:`formal_experiment` or :func:`topic_experiment`.
+        experiment: Model, prompts and items, from :func:`formal_experiment`.
         folder: Folder that the recording and the results are written to.
         share: Size of each network, as a share of all units.
         n_controls: Number of matched random networks for each network, in the lesions and in the amplification.

@@ -11,6 +11,7 @@ control that counts.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.reporting.plot._lesion_controls import controls_table
 from tl_fbn.reporting.viewer.viewer import Viewer, view
 
+_NOTHING = 0.05  # nats a token, 5 % of a token's probability: less is told as no loss
 _NOT_SHOWN = (
     "Not shown: that only these neurons matter, that they matter in other prompts, or what they compute; setting a "
     "neuron to zero also moves the model off what it has learnt."
@@ -111,8 +113,8 @@ def answer_table(result: TaskStudy) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def answer(result: TaskStudy) -> str:
-    """The answer in a few sentences: which tasks have a network of their own, what its loss does, what is not shown.
+def answer(result: TaskStudy) -> list[str]:
+    """The answer in a few lines: which tasks have a network of their own, what its loss does, what is not shown.
 
     Args:
         result: What the study found.
@@ -137,11 +139,15 @@ def answer(result: TaskStudy) -> str:
             f"costs {best.control:.2f} (p = {1 / (1 + n_controls):.2g}, the smallest that {n_controls} can give)."
         )
     for one in found:
-        if not one.own_network and not one.beyond_chance:
+        if one.own_network:
+            continue
+        if one.own < _NOTHING:
+            said.append(f"{one.task}: silencing its network does next to nothing ({one.own:.2f} nats a token).")
+        elif not one.beyond_chance:
             said.append(f"{one.task}: silencing its network costs no more than random networks do ({one.own:.2f}).")
-        elif not one.own_network:
+        else:
             said.append(f"{one.task}: not its own, since {one.worst} loses {one.other:.2f} beside its {one.own:.2f}.")
-    return " ".join([*said, _NOT_SHOWN])
+    return [*said, _NOT_SHOWN]
 
 
 def tables(result: TaskStudy) -> str:
@@ -151,7 +157,7 @@ def tables(result: TaskStudy) -> str:
         result: What the study found.
     """
     parts = [
-        answer(result),
+        "\n".join(textwrap.fill(line, 80) for line in answer(result)),
         "Log-likelihood lost (nats a token) when a network is silenced, on held-out items:\n"
         + answer_table(result).to_string(index=False),
     ]
@@ -176,7 +182,7 @@ def report(result: TaskStudy) -> Report:
             "Own task against the worst other",
             "Nats a token lost on held-out items. A network is a task's own where no random network costs as much and "
             "the 95 % interval of the own loss lies above that of the other task that loses most.",
-            figure=partial(plot.lesion_matrix, study, metric="log_likelihood"),
+            figure=partial(plot.lesion_matrix, study, metrics=["log_likelihood"]),
             table=answer_table(result),
         ),
         Section(
@@ -225,7 +231,12 @@ def report(result: TaskStudy) -> Report:
         Section("How it was done", f"{subject.about}\n\n{result.design!r}.\n\n{result.recording!r}."),
     ]
     sources = (result.recording, result.fit, result.atlas, study)
-    return Report(f"Which neurons does a {noun} need? {result.atlas.space.model}", *sections, intro=answer(result), sources=sources)
+    return Report(
+        f"Which neurons does a {noun} need? {result.atlas.space.model}",
+        *sections,
+        intro="\n\n".join(answer(result)),
+        sources=sources,
+    )
 
 
 def viewer(result: TaskStudy) -> Viewer:
@@ -234,6 +245,4 @@ def viewer(result: TaskStudy) -> Viewer:
     Args:
         result: What the study found.
     """
-    return view(
-        result.recording, result.atlas, maps=result.maps, title=f"Networks of {result.atlas.space.model}"
-    )
+    return view(result.recording, result.atlas, maps=result.maps, title=f"Networks of {result.atlas.space.model}")

@@ -6,8 +6,8 @@ none. Networks are found on one half of the rows or passages and tested on the o
 1. a block design of the prompts, recorded run by run; it shows when networks are active, and a linear model of it says
    which neurons differ in activity between the tasks;
 2. every neuron's score: gradient times activation at the tokens of the answers (of a passage: at all tokens), the
-   log-likelihood that setting the neuron to zero costs to first order. The network of a task is the ``share`` of neurons
-   whose score exceeds their largest score on the other tasks by most (:func:`tl_fbn.specific_scores`, "least").
+   log-likelihood that setting the neuron to zero costs to first order. The network of a task is the ``share`` of all
+   neurons whose score exceeds their largest score on the other tasks by most (:func:`tl_fbn.specific_scores`, "least").
    Neurons that every task needs are in the top lists of all scores, and a lesion of them breaks everything;
 3. a lesion study with random networks of as many neurons in every layer, on rows that were not read before.
 
@@ -252,7 +252,7 @@ def overlap_with_activity(result: TaskStudy) -> pd.DataFrame:
         contrast = f"`{name}` - ({' + '.join(f'`{other}`' for other in others)}) / {len(others)}"
         t = result.fit.contrast(contrast, level="token").t.values
         largest = np.argsort(-t, kind="stable")[: len(network)]  # stable: of equal values the lower index comes first
-        shared = int(np.isin(largest, np.flatnonzero(network.mask)).sum())
+        shared = int(np.isin(largest, network.members).sum())
         lines.append((name, len(network), shared, len(network) ** 2 / network.space.n_units))
     return pd.DataFrame(lines, columns=["network", "units", "shared", "by_chance"])
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import string
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -134,9 +134,7 @@ class Tasks:
         for name, pair in halves.items():
             if evaluation is not None:
                 refuse_shared(name, *pair)
-            self._halves[name] = {
-                half: sifted(rows, self.max_words) for half, rows in zip(HALVES, pair, strict=True)
-            }
+            self._halves[name] = {half: sifted(rows, self.max_words) for half, rows in zip(HALVES, pair, strict=True)}
             self._require_rows(name)
         self._counts = {name: counts_of(pair) for name, pair in self._halves.items()}
         if said := [sentence for name, counts in self._counts.items() for sentence in warnings_of(name, counts)]:
@@ -379,7 +377,7 @@ def _checked_template(template: str) -> str:
         raise InputError(f"template {template!r} cannot be read ({error}); write {{{{ and }}}} for braces") from error
     if "input" not in fields or set(fields) - {"input", "instruction"}:
         raise InputError(
-            f'template {template!r} has the fields {", ".join(fields) or "none"}; it needs {{input}}, may have '
+            f"template {template!r} has the fields {', '.join(fields) or 'none'}; it needs {{input}}, may have "
             '{instruction}, and "chat" stands for the model\'s chat template'
         )
     return template
