@@ -182,8 +182,13 @@ def report(result: TaskStudy) -> Report:
             "Own task against the worst other",
             "Nats a token lost on held-out items. A network is a task's own where no random network costs as much and "
             "the 95 % interval of the own loss lies above that of the other task that loses most.",
-            figure=partial(plot.lesion_matrix, study, metrics=["log_likelihood"]),
             table=answer_table(result),
+        ),
+        Section(
+            f"What every {noun} loses",
+            f"Nats a token that a {noun} (column) loses when a network (row) is silenced, beside the median of its "
+            "random networks.",
+            figure=partial(plot.lesion_matrix, study, metrics=["log_likelihood"]),
         ),
         Section(
             "Each lesion among its controls",
