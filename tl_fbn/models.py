@@ -152,11 +152,14 @@ def _load_checkpoint(source: str, gguf: Path | None, dtype: str, device: str | N
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
-    from tl_fbn.acquisition.model.gguf_files import stored_dtype, unpacked
+    from tl_fbn.acquisition.model.gguf_files import packed_type, stored_dtype, unpacked
+    from tl_fbn.acquisition.model.host import PACKED
     from tl_fbn.acquisition.model.host_check import warn_of_other_logits
 
+    packed = None
     if gguf is not None:
         folder = unpacked(gguf)
+        packed = packed_type(folder)
         source, dtype = os.fspath(folder), stored_dtype(folder) if dtype == "auto" else dtype
     try:
         config, remembering = _about_to_load(source)
@@ -172,6 +175,8 @@ def _load_checkpoint(source: str, gguf: Path | None, dtype: str, device: str | N
         raise InputError(
             f"TransformerLens cannot load {name!r} ({first_line}); give a model name or a folder it can load"
         ) from error
+    if packed is not None:
+        setattr(model.cfg, PACKED, packed)
     if remembering is not None:
         warn_of_other_logits(model.eval(), remembering.logits, name)
     return model
