@@ -17,8 +17,6 @@ from tl_fbn.errors import InputError, either
 from tl_fbn.signatures import checked
 
 DTYPES = ("float32", "bfloat16", "float16")
-# names of folders that say nothing about the model in them: the folder above is named, too
-_WORDLESS = ("hf", "model", "models", "checkpoint", "final", "output", "out", "merged", "weights")
 
 
 @checked
@@ -75,6 +73,7 @@ def load_model(
         raise InputError(f"{name} is a file; give a .gguf file, the folder of a checkpoint or a model's name")
     if name == "demo" or path.exists():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched; read when huggingface_hub is imported
+    from tl_fbn.acquisition.model.model_names import name_of_source
     from tl_fbn.results import PRUNED
 
     usable = _usable_device(device)
@@ -92,7 +91,8 @@ def load_model(
             source = name if not path.exists() else os.fspath(path)
             model = _load_checkpoint(source, path if is_gguf else None, dtype, usable, name)
         if path.exists():
-            model.cfg.model_name = _name_of(path)  # not the path, which differs between machines
+            # not the path, which differs between machines; of a link its own name: what it leads to may be a digest
+            model.cfg.model_name = name_of_source(os.path.abspath(path))  # noqa: PTH100
     if label is not None:
         model.cfg.model_name = label
     return model.eval()
@@ -215,14 +215,6 @@ def _check_arithmetic(dtype: str, device: str | None) -> None:
     except RuntimeError as error:
         first_line = str(error).splitlines()[0]
         raise InputError(f"{device or 'this device'} cannot compute in {dtype} ({first_line}); give float32") from error
-
-
-def _name_of(path: Path) -> str:
-    """What a file or folder calls the model in it; with the folder above where its own name says nothing."""
-    path = path.resolve()
-    name = path.name.removesuffix(".gguf")
-    wordless = name.lower() in _WORDLESS or name.lower().startswith("checkpoint-")
-    return f"{path.parent.name}-{name}" if wordless and path.parent.name else name
 
 
 def _millions(n: int) -> str:

@@ -97,7 +97,7 @@ def test_facts(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("org/gpt", "gpt"), ("/a/b/checkpoint/", "checkpoint"), (None, "SimpleNamespace"), ("x", "x")]
+    ("name", "label"), [("org/gpt", "gpt"), ("/a/b/checkpoint/", "b-checkpoint"), (None, "SimpleNamespace"), ("x", "x")]
 )
 def test_labels_are_the_last_part_of_a_path(name: str | None, label: str) -> None:
     assert host.model_label(SimpleNamespace(cfg=SimpleNamespace(model_name=name))) == label

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 
+from tl_fbn.acquisition.model.model_names import name_of_source
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.kinds import Kind
 
@@ -147,8 +148,7 @@ def inner_model(model: HookedModel) -> Any:
 
 def model_label(model: HookedModel) -> str:
     """The model's name, for people to read; never part of a key."""
-    name = str(getattr(model.cfg, "model_name", None) or type(model).__name__)
-    return name.rstrip("/").rsplit("/", 1)[-1]
+    return name_of_source(str(getattr(model.cfg, "model_name", None) or type(model).__name__))
 
 
 def number_type(model: HookedModel) -> str | None:
