@@ -117,3 +117,10 @@ def test_a_number_type_that_the_device_cannot_multiply(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__matmul__", refuse)
     with pytest.raises(fbn.InputError, match=r"cpu cannot compute in float16 .*; give float32"):
         load_model("demo", "float16", "cpu")
+
+
+def test_a_link_names_its_model_as_the_cache_of_the_hub_has_them(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    saved(tmp_path / "blobs")
+    (tmp_path / "tiny-llama").symlink_to(tmp_path / "blobs")
+    assert load_model(tmp_path / "tiny-llama", device="cpu").cfg.model_name == "tiny-llama"

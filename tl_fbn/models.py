@@ -17,8 +17,6 @@ from tl_fbn.errors import InputError, either
 from tl_fbn.signatures import checked
 
 DTYPES = ("float32", "bfloat16", "float16")
-# names of folders that say nothing about the model in them: the folder above is named, too
-_WORDLESS = ("hf", "model", "models", "checkpoint", "final", "output", "out", "merged", "weights")
 
 
 @checked
@@ -76,6 +74,7 @@ def load_model(
         raise InputError(f"{name} is a file; give a .gguf file, the folder of a checkpoint or a model's name")
     if name == "demo" or path.exists():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing has to be fetched; read when huggingface_hub is imported
+    from tl_fbn.acquisition.model.model_names import name_of_source
     from tl_fbn.results import PRUNED
 
     usable = _usable_device(device)
@@ -93,7 +92,8 @@ def load_model(
             source = name if not path.exists() else os.fspath(path)
             model = _load_checkpoint(source, path if is_gguf else None, dtype, usable, name)
         if path.exists():
-            model.cfg.model_name = _name_of(path)  # not the path, which differs between machines
+            # not the path, which differs between machines; of a link its own name: what it leads to may be a digest
+            model.cfg.model_name = name_of_source(os.path.abspath(path))  # noqa: PTH100
     if label is not None:
         model.cfg.model_name = label
     return model.eval()
@@ -170,15 +170,19 @@ def _load_checkpoint(source: str, gguf: Path | None, dtype: str, device: str | N
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
-    from tl_fbn.acquisition.model.gguf_files import stored_dtype, unpacked
+    from tl_fbn.acquisition.model.gguf_files import packed_type, stored_dtype, unpacked
+    from tl_fbn.acquisition.model.host import PACKED
     from tl_fbn.acquisition.model.host_check import warn_of_other_logits
 
-    asked = dtype
+    packed = None
     if gguf is not None:
         folder = unpacked(gguf)
-        source, dtype = os.fspath(folder), stored_dtype(folder) if dtype == "auto" else dtype
-        if asked == "auto" and dtype == "bfloat16" and not is_fast(dtype, device):
-            dtype = "float32"
+        packed = packed_type(folder)
+        source = os.fspath(folder)
+        if dtype == "auto":
+            dtype = stored_dtype(folder)
+            # either holds packed weights, so that speed decides
+            dtype = "float32" if packed and not is_fast(dtype, device) else dtype
     try:
         config, remembering = _about_to_load(source)
         chosen = _own_dtype(config) if dtype == "auto" else dtype
@@ -193,6 +197,8 @@ def _load_checkpoint(source: str, gguf: Path | None, dtype: str, device: str | N
         raise InputError(
             f"TransformerLens cannot load {name!r} ({first_line}); give a model name or a folder it can load"
         ) from error
+    if packed is not None:
+        setattr(model.cfg, PACKED, packed)
     if remembering is not None:
         warn_of_other_logits(model.eval(), remembering.logits, name)
     return model
@@ -231,14 +237,6 @@ def _check_arithmetic(dtype: str, device: str | None) -> None:
     except RuntimeError as error:
         first_line = str(error).splitlines()[0]
         raise InputError(f"{device or 'this device'} cannot compute in {dtype} ({first_line}); give float32") from error
-
-
-def _name_of(path: Path) -> str:
-    """What a file or folder calls the model in it; with the folder above where its own name says nothing."""
-    path = path.resolve()
-    name = path.name.removesuffix(".gguf")
-    wordless = name.lower() in _WORDLESS or name.lower().startswith("checkpoint-")
-    return f"{path.parent.name}-{name}" if wordless and path.parent.name else name
 
 
 def _millions(n: int) -> str:

@@ -207,6 +207,7 @@ def test_chats_strings_and_ids_are_the_same(demo_model: Any) -> None:
     assert all(np.allclose(one.values, maps[0].values, rtol=1e-6) for one in maps)
     assert maps[0].kind == "attribution" and maps[0].space == fbn.Scanner(demo_model).space
     assert maps[0].provenance["tokens"] == "special" and maps[0].provenance["n_items"] == 12
+    assert maps[0].provenance["model_dtype"] == "float32"
     study = {"sort": maps[0].top(0.05)}
     with pytest.raises(ValueError, match="was found on"):  # the prompts travel with the map
         pairs = [(text.split(" [/INST] ")[0] + " [/INST]", text.split(" [/INST] ")[1]) for text in texts]

@@ -141,6 +141,7 @@ def prepare(
         "n_items": len(scored),
         "skipped_as_too_long": len(items) - len(scored),
         "scored_positions": n_positions,
+        "model_dtype": host.number_type(model),
         "prompts": sorted(digests),
     }
     if tokens == "random":

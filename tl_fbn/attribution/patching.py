@@ -129,6 +129,7 @@ def attribution_patching(
         "method": "attribution_patching",
         "positions": positions,
         "n_pairs": len(pairs),
+        "model_dtype": host.number_type(model),
         "prompts": sorted(digests),
     }
     return UnitMap(site.space, sums.value("mean"), "attribution", about)

@@ -12,6 +12,7 @@ import torch
 
 import tl_fbn as fbn
 from tl_fbn.acquisition.model import gguf_files
+from tl_fbn.acquisition.model.host import number_type
 
 gguf = pytest.importorskip("gguf")
 
@@ -84,6 +85,15 @@ def test_weights_are_those_of_the_file_and_auto_is_its_number_type(tmp_path, kin
     packed = gguf.quants.quantize(matrices()["blk.1.ffn_down.weight"], stored)
     wanted = torch.from_numpy(gguf.quants.dequantize(packed, stored)).to(getattr(torch, dtype))
     torch.testing.assert_close(down.detach(), wanted, rtol=0, atol=0)
+    assert number_type(model) == (f"{dtype} (unpacked from {kind})" if kind == "Q8_0" else dtype)
+
+
+def test_a_folder_that_an_earlier_version_unpacked_learns_what_the_file_stores(tmp_path):
+    path = written(tmp_path / "tiny.gguf", gguf.GGMLQuantizationType.Q8_0)
+    note = gguf_files.unpacked(path) / "tl_fbn_gguf.json"
+    note.write_text('{"dtype": "bfloat16"}')
+    assert gguf_files.packed_type(gguf_files.unpacked(path)) == "Q8_0"
+    assert gguf_files.stored_dtype(note.parent) == "bfloat16"
 
 
 def test_a_file_is_unpacked_once_wherever_it_lies(tmp_path, monkeypatch):

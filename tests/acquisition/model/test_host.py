@@ -97,7 +97,7 @@ def test_facts(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("org/gpt", "gpt"), ("/a/b/checkpoint/", "checkpoint"), (None, "SimpleNamespace"), ("x", "x")]
+    ("name", "label"), [("org/gpt", "gpt"), ("/a/b/checkpoint/", "b-checkpoint"), (None, "SimpleNamespace"), ("x", "x")]
 )
 def test_labels_are_the_last_part_of_a_path(name: str | None, label: str) -> None:
     assert host.model_label(SimpleNamespace(cfg=SimpleNamespace(model_name=name))) == label
@@ -204,3 +204,30 @@ def test_a_beginning_of_text_is_put_where_the_host_puts_one_or_as_asked(demo_mod
     made = Model(default_prepend_bos=True)
     host.follow_settings(made, Model(default_prepend_bos=False))
     assert made.cfg.default_prepend_bos is False
+
+
+# What a model computes in
+
+
+def test_the_number_type_is_that_of_most_weights_and_says_what_they_were_packed_in() -> None:
+    class Model(nn.Module):
+        def __init__(self, *parts: torch.Tensor, **config: Any) -> None:
+            super().__init__()
+            self.cfg = SimpleNamespace()
+            self.original_model = SimpleNamespace(config=SimpleNamespace(**config))
+            self.parts = nn.ParameterList([nn.Parameter(one, requires_grad=False) for one in parts])
+
+    half, whole = torch.zeros(9, dtype=torch.bfloat16), torch.zeros(4)
+    mixed = Model(half, whole)
+    assert host.number_type(mixed) == "bfloat16"
+    mixed.cfg.packed_label = "Q4_1"
+    assert host.number_type(mixed) == "bfloat16 (unpacked from Q4_1)"
+    made = SimpleNamespace(cfg=SimpleNamespace())
+    host.follow_settings(made, mixed)
+    assert made.cfg.packed_label == "Q4_1"
+    # weights that stay packed are whole numbers, and do not count
+    packed = torch.zeros(50, dtype=torch.uint8)
+    assert host.number_type(Model(half, packed, quantization_config={"quant_method": "bitsandbytes"})) == (
+        "bfloat16 (packed by bitsandbytes)"
+    )
+    assert host.number_type(Model(packed)) is None

@@ -125,3 +125,19 @@ def test_entries_of_a_run_are_of_their_kind_and_never_paths(changed: dict[str, A
     assert d.checked_run(dict(about), tmp_path / d.ABOUT_RUN) == about
     with pytest.raises(InputError, match=rf"run\.json is damaged \(its .*\); delete {tmp_path} and scan again"):
         d.checked_run({**about, **changed}, tmp_path / d.ABOUT_RUN)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"model_dtype": "bfloat16", "fields": {"dtype": "float32"}}, " in bfloat16, stored as float32"),
+        ({"model_dtype": "float32", "fields": {"dtype": "float32"}}, " in float32"),
+        ({"model_dtype": "bfloat16", "fields": {"dtype": "float32"}, "pool": "mean"}, " in bfloat16"),
+        ({"model_dtype": "bfloat16", "fields": {}}, " in bfloat16"),
+        ({"fields": {"dtype": "float32"}}, ""),  # of an earlier version
+        ({"model_dtype": None}, ""),
+    ],
+)
+def test_what_the_model_computed_in_is_said_where_it_is_known(about: dict[str, Any], said: str) -> None:
+    assert d.computed_in(about) == said
+    assert d.model_dtype_of(about) == ({"model_dtype": about["model_dtype"]} if said else {})

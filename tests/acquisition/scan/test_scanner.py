@@ -374,3 +374,28 @@ def test_a_scanner_says_what_it_records(demo_model):
     shown = repr(fbn.Scanner(demo_model, site=["mlp.neurons", "resid.post"], layers=[0, 2]))
     assert shown.startswith("Scanner of tl_fbn-demo mlp.neurons (") and "resid.post" in shown
     assert shown.endswith(".scan(design, folder) records")
+
+
+def test_the_number_type_of_the_model_goes_from_the_recording_to_the_page(tmp_path):
+    model = fbn.load_model("demo", "bfloat16", "cpu")
+    prompts = {"sort": fbn.prompts("sort", n=40), "add": fbn.prompts("add", n=40)}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=2, tokens_per_block=16, seed=0)
+    scanner = fbn.Scanner(model)
+    recording = scanner.scan(design, tmp_path / "r", progress=False)
+    assert "tl_fbn-demo mlp.neurons (3 x 384) in bfloat16, stored as float32; conditions" in repr(recording)
+    assert "activations in bfloat16, stored as float32" in recording._methods_()[0]
+    assert "in bfloat16, stored as float32" in recording._report_sections_()[0]["text"]
+    assert "in bfloat16;" in repr(recording.pool("mean"))
+    stream = scanner.stream(design, progress=False)
+    assert "in bfloat16, stored" not in repr(stream) and "(3 x 384) in bfloat16; nothing" in repr(stream)
+    for source in (recording, stream):
+        network = fbn.fit_glm(source).contrast("sort - add").t.top(5)
+        assert network.provenance["model_dtype"] == "bfloat16"
+    fbn.Report("page", recording, network).save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "bfloat16" in page and "Models computed in these number types: tl_fbn-demo in bfloat16." in page
+    # an earlier version wrote no number type: such a recording opens, and says nothing of it
+    about = dict(recording.about)
+    del about["model_dtype"]
+    older = fbn.Recording(recording.spaces, recording.runs_of, about)
+    assert "float" not in repr(older) and "model_dtype" not in older.provenance

@@ -102,6 +102,7 @@ def test_the_embedded_model_writes_what_it_scores(demo_model):
     scores = battery.score(demo_model)
     teacher_forced = np.concatenate([one.exact_match for one in scores.values()])
     assert responses.exact_match.tolist() == teacher_forced.tolist() and teacher_forced.any()
+    assert responses.provenance["model_dtype"] == "float32"
     for item, text in zip(battery.tasks["sort"].items, np.array(responses.texts).reshape(7, 12)[2], strict=True):
         said = demo_model.generate(
             demo_model.tokenizer("<bos> " + str(item.prompt), add_special_tokens=False, return_tensors="pt")[

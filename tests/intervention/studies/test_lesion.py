@@ -22,6 +22,7 @@ def test_a_planted_neuron_beats_its_controls(study):
     assert planted["p"] <= 0.05
     assert planted["control_p95"] < 0.3
     assert idle["p"] > 0.05
+    assert study.provenance["model_dtype"] == "float32"
 
 
 def test_lesioned_scores_equal_a_lesion_done_by_hand(rigged, study):

@@ -179,3 +179,11 @@ def test_doses_say_what_kind_they_are() -> None:
 def test_the_formula_of_p_is_given_once() -> None:
     words = methods_of(study(), dose())
     assert words.count(P_FORMULA) == 1 and "p likewise" in words
+
+
+def test_number_types_are_one_sentence_for_all_results() -> None:
+    known = contrast(model_dtype="bfloat16")
+    sentence = f"Models computed in these number types: {TOY.model} in bfloat16."
+    assert methods.paragraphs([known, contrast(noise="ols", model_dtype="bfloat16")])[-1] == sentence
+    assert "number types" not in " ".join(methods.paragraphs([contrast()]))
+    assert not (methods.settings([known])["setting"] == "model_dtype").any()  # the section Provenance lists it

@@ -72,3 +72,11 @@ def test_the_software_of_recordings_stands_beside(noise_recording: fbn.Recording
     software = provenance.sections([noise_recording])[-1].table
     assert software is not None
     assert software.set_index("package")[f"recording {noise_recording.key[:8]}"]["torch"] == "1.2.3"
+
+
+def test_the_number_type_of_the_model_is_a_column() -> None:
+    assert line(contrast(model_dtype="bfloat16 (unpacked from Q4_1)"))["number type"] == "bfloat16 (unpacked from Q4_1)"
+    assert line(contrast())["number type"] == "not recorded"
+    sides = {"first": {"model_dtype": "bfloat16"}, "second": {"model_dtype": "float32"}}
+    both = Fingerprint((("a",), ("b",)), np.ones((1, 1)), np.ones(3), 3, sides)
+    assert line(both)["number type"] == "bfloat16 and float32"

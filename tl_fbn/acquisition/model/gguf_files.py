@@ -23,6 +23,7 @@ from tl_fbn.errors import InputError
 
 MAGIC = b"GGUF"  # the first four bytes of every such file
 _ABOUT = "tl_fbn_gguf.json"  # in the folder, beside the checkpoint: what only the .gguf file says
+_PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # llama.cpp's names of types that are not packed
 _READ_AT_ONCE = 1 << 22  # bytes of a file that are hashed at a time
 
 
@@ -60,6 +61,8 @@ def unpacked(path: Path) -> Path:
                 half.replace(folder)
             finally:
                 shutil.rmtree(half, ignore_errors=True)
+        elif _stored_type(folder) is None:
+            _note_stored_type(path, folder)
     return folder
 
 
@@ -73,18 +76,42 @@ def stored_dtype(folder: Path) -> str:
         ``"float32"`` or ``"float16"`` where most numbers of the file are stored as such, else ``"bfloat16"``: packed
         weights have no type of their own, and four or eight bits lose nothing that counts in its eight.
     """
-    return json.loads((folder / _ABOUT).read_text())["dtype"]
+    return _PLAIN.get(_stored_type(folder) or "", "bfloat16")
+
+
+def packed_type(folder: Path) -> str | None:
+    """What most weights of the file of an unpacked folder are packed in, by llama.cpp's name, such as ``"Q4_1"``.
+
+    Args:
+        folder: What :func:`unpacked` returned.
+
+    Returns:
+        The name; None where most numbers are stored as such.
+    """
+    stored = _stored_type(folder)
+    return None if stored in _PLAIN else stored
+
+
+def _stored_type(folder: Path) -> str | None:
+    """What most numbers are stored in, as is noted beside a checkpoint; None where an earlier version noted less."""
+    return json.loads((folder / _ABOUT).read_text()).get("stored")
 
 
 def _most_stored_type(path: Path) -> str:
-    """The number type of :func:`stored_dtype`, from the file itself, which takes seconds to read."""
+    """What most numbers of a file are stored in, by llama.cpp's name; the file takes seconds to read."""
     from gguf import GGMLQuantizationType, GGUFReader
 
     numbers: dict[int, int] = {}
     for tensor in GGUFReader(path).tensors:
         numbers[tensor.tensor_type] = numbers.get(tensor.tensor_type, 0) + int(tensor.n_elements)
-    plain = {GGMLQuantizationType.F32: "float32", GGMLQuantizationType.F16: "float16"}
-    return plain.get(GGMLQuantizationType(max(numbers, key=numbers.__getitem__)), "bfloat16")
+    return GGMLQuantizationType(max(numbers, key=numbers.__getitem__)).name
+
+
+def _note_stored_type(path: Path, folder: Path) -> None:
+    """Write beside a checkpoint what most numbers of the file that it was made of are stored in."""
+    stored = _most_stored_type(path)
+    # "dtype" is what earlier versions read
+    (folder / _ABOUT).write_text(json.dumps({"dtype": _PLAIN.get(stored, "bfloat16"), "stored": stored}))
 
 
 def _digest(path: Path) -> str:
@@ -107,7 +134,7 @@ def _unpack(path: Path, folder: Path) -> None:
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(os.fspath(path.parent), **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(os.fspath(path.parent), gguf_file=path.name)
-        dtype = _most_stored_type(path)
+        _note_stored_type(path, folder)
     # gguf and transformers raise whatever a broken file makes them stumble over
     except Exception as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -121,4 +148,3 @@ def _unpack(path: Path, folder: Path) -> None:
         del config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / _ABOUT).write_text(json.dumps({"dtype": dtype}))

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 
+from tl_fbn.acquisition.model.model_names import name_of_source
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.kinds import Kind
 
+# setting of a bridge: what its weights were packed in; "label" says to keys that it decides nothing of a pass
+PACKED = "packed_label"
 FIRED = "_tl_fbn_fired"  # attribute of a hook point, while it is watched: the digests of the edits that acted there
 
 if TYPE_CHECKING:
@@ -145,8 +148,32 @@ def inner_model(model: HookedModel) -> Any:
 
 def model_label(model: HookedModel) -> str:
     """The model's name, for people to read; never part of a key."""
-    name = str(getattr(model.cfg, "model_name", None) or type(model).__name__)
-    return name.rstrip("/").rsplit("/", 1)[-1]
+    return name_of_source(str(getattr(model.cfg, "model_name", None) or type(model).__name__))
+
+
+def number_type(model: HookedModel) -> str | None:
+    """What a model computes in, and what its weights were packed in: ``"bfloat16 (unpacked from Q4_1)"``.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The floating type of most of its weights, in words; None for a model without any.
+    """
+    numbers: dict[str, int] = {}
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            name = str(parameter.dtype).removeprefix("torch.")
+            numbers[name] = numbers.get(name, 0) + parameter.numel()
+    if not numbers:
+        return None
+    unpacked = getattr(model.cfg, PACKED, None)
+    # weights that stay packed in memory are computed with in the type of those that are not
+    packing = getattr(getattr(inner_model(model), "config", None), "quantization_config", None)
+    method = packing.get("quant_method") if isinstance(packing, Mapping) else getattr(packing, "quant_method", None)
+    how = f"unpacked from {unpacked}" if unpacked else f"packed by {getattr(method, 'value', method)}" if method else ""
+    most = max(numbers, key=numbers.__getitem__)
+    return f"{most} ({how})" if how else most
 
 
 def model_device(model: HookedModel) -> torch.device:
@@ -219,6 +246,8 @@ def follow_settings(made: Any, model: HookedModel) -> None:
     """
     # an adapter sets it anew for its architecture whenever a bridge is built
     made.cfg.default_prepend_bos = prepends_bos(model)
+    if (packed := getattr(model.cfg, PACKED, None)) is not None:
+        setattr(made.cfg, PACKED, packed)
 
 
 def end_tokens(model: HookedModel) -> list[int]:

@@ -170,6 +170,32 @@ def description_of_spaces(spaces: Sequence[UnitSpace]) -> list[dict[str, Any]]:
     return [{"site": space.site, "widths": list(space.widths)} for space in spaces]
 
 
+def model_dtype_of(about: Mapping[str, Any]) -> dict[str, str]:
+    """The number type that the model computed in, as an entry of a provenance; none where it is not known.
+
+    Args:
+        about: The entries of ``recording.json``; earlier versions wrote no such entry.
+    """
+    known = about.get("model_dtype")
+    return {"model_dtype": str(known)} if known else {}
+
+
+def computed_in(about: Mapping[str, Any]) -> str:
+    """What the model computed in, and what activations are stored as where that is another type, behind a space.
+
+    Args:
+        about: The entries of ``recording.json``; without a number type nothing is said.
+
+    Returns:
+        `` in bfloat16, stored as float32``, or an empty text.
+    """
+    known = model_dtype_of(about).get("model_dtype")
+    stored = (about.get("fields") or {}).get("dtype")
+    # prompts that were pooled afterwards and courses of networks are stored in types of their own
+    is_own = stored and stored != known and "pool" not in about and "networks" not in about
+    return f" in {known}{f', stored as {stored}' if is_own else ''}" if known else ""
+
+
 def _require(about: Mapping[str, Any], needed: Mapping[str, tuple[Callable[[Any], bool], str]], path: Path) -> None:
     """Raise an error unless every entry that is needed is there and of its kind."""
     for name, (is_right, what) in needed.items():

@@ -27,6 +27,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.recording.descriptions import computed_in, model_dtype_of
 from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays, stored_array
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
@@ -46,8 +47,8 @@ class Recording(Result, Sequence, step="recording"):
 
     A recording is a sequence of its runs: ``recording[0]`` is the first, ``len(recording)`` counts them.
 
-    >>> recording
-    Recording at recordings/tasks: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384); conditions sort, reverse, add
+    >>> recording  # doctest: +ELLIPSIS
+    Recording at recordings/tasks: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384) in float32; conditions ...
     >>> [run.n_rows for run in recording]
     [768, 768]
     >>> recording.to_dataframe()[["run", "row", "token", "trial_type"]].head(2)
@@ -279,11 +280,13 @@ class Recording(Result, Sequence, step="recording"):
     def provenance(self) -> Provenance:
         """What a network found in this recording remembers of it.
 
-        The recording's key, a digest of the model's weights (None if unknown) and, if they are known, digests of the
-        prompts, which later show whether a battery has questions that the network was found on.
+        The recording's key, a digest of the model's weights (None if unknown) and, if they are known, the number type
+        that the model computed in and digests of the prompts, which later show whether a battery has questions that the
+        network was found on.
         """
         known = {"prompts": list(self.about["prompts"])} if self.about.get("prompts") is not None else {}
-        return {"recording": self.key, "weights": self.about["fields"].get("weights"), **known}
+        origin = {"recording": self.key, "weights": self.about["fields"].get("weights")}
+        return {**origin, **model_dtype_of(self.about), **known}
 
     def mean(self) -> Float[np.ndarray, " unit"]:
         """Mean activation of every unit over the rows of all runs.
@@ -340,12 +343,13 @@ class Recording(Result, Sequence, step="recording"):
         pool = self.about.get("pool") or fields.get("pool")  # afterwards, or while it was recorded
         row = "token" if pool is None else f"prompt ({pool} of its tokens)"
         kind = "generated " if fields.get("generation") else ""
+        numbers = f"; activations{computed_in(self.about)}" if model_dtype_of(self.about) else ""
         length = f"{size} tokens" if size else f"a number of tokens that is {NOT_RECORDED}"
         return [
             f"Activations of {' and '.join(map(space_in_words, self.spaces))} were recorded at every {kind}{row}: "
             f"{self.n_rows:,} rows in {len(self)} runs, "
             f"{blocks} blocks of {length} of the conditions {listed(self.conditions)} "
-            f"(order: {order}; design seed: {about.get('seed', NOT_RECORDED)})."
+            f"(order: {order}; design seed: {about.get('seed', NOT_RECORDED)}{numbers})."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
@@ -355,7 +359,7 @@ class Recording(Result, Sequence, step="recording"):
         ]
         table = pd.DataFrame(lines, columns=["run", "rows", "blocks", "conditions"])
         has_time_courses = "networks" in self.about  # made by time_courses: a unit is a network there
-        spaces = ", ".join(space.describe() for space in self.spaces)
+        spaces = ", ".join(space.describe() for space in self.spaces) + computed_in(self.about)
         text = f"{self.n_rows:,} rows in {len(self)} runs of {spaces}. Key {self.key[:16]}."
         sections = [{"title": "Time courses" if has_time_courses else "Recording", "text": text, "table": table}]
         if has_time_courses:
@@ -376,7 +380,7 @@ class Recording(Result, Sequence, step="recording"):
 
     def __repr__(self) -> str:
         where = f" at {self.path}" if self.path else " in memory"
-        units = " and ".join(space.describe() for space in self.spaces)
+        units = " and ".join(space.describe() for space in self.spaces) + computed_in(self.about)
         size = f"{len(self)} runs, {self.n_rows:,} rows, {units}"
         return f"Recording{where}: {size}; conditions {', '.join(self.conditions)}"
 

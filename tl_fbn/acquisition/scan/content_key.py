@@ -90,6 +90,7 @@ def description(
         "fields": dict(fields),
         "spaces": [{"site": space.site, "widths": list(space.widths)} for space in spaces],
         "model": spaces[0].model,
+        "model_dtype": host.number_type(state.model),
         "n_runs": len(runs),
         "prompts": sorted({one for run in runs for context in run for one in context.digests}),
         "design": {

@@ -67,8 +67,8 @@ class Scanner:
     >>> scanner
     Scanner of tl_fbn-demo attn.heads (3 x 4); .scan(design, folder) records
     >>> heads = scanner.scan(design, "recordings/heads", progress=False)
-    >>> heads
-    Recording at recordings/heads: 2 runs, 1,536 rows, tl_fbn-demo attn.heads (3 x 4); conditions sort, reverse, add
+    >>> heads  # doctest: +ELLIPSIS
+    Recording at recordings/heads: 2 runs, 1,536 rows, tl_fbn-demo attn.heads (3 x 4) in float32; conditions sort, ...
     >>> heads[0].layer(2).shape  # (row, unit) of run 0, layer 2
     (768, 4)
 

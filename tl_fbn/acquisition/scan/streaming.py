@@ -41,6 +41,7 @@ from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.acquisition.model.sites import Tap
+from tl_fbn.acquisition.recording.descriptions import model_dtype_of
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
 from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Words
 from tl_fbn.acquisition.scan.token_table import row_table
@@ -57,7 +58,7 @@ class Stream(Sequence[StreamRun]):
 
     >>> stream = fbn.Scanner(model).stream(design, progress=False)
     >>> stream
-    Stream: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384); nothing is stored
+    Stream: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384) in float32; nothing is stored
     >>> indicators = [np.stack([run.rows["trial_type"] == name for name in ("sort", "reverse")]) for run in stream]
     >>> sums = next(stream.sums(indicators))
     >>> sums.products.shape  # (condition, unit): sums over the rows of each condition in run 0
@@ -103,9 +104,9 @@ class Stream(Sequence[StreamRun]):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Key, weights and prompts, which a network that is found in this stream keeps."""
-        weights = self.about["fields"]["weights"]
-        return {"recording": self.key, "weights": weights, "prompts": list(self.about["prompts"])}
+        """Key, weights, number type of the model and prompts, which a network that is found in this stream keeps."""
+        origin = {"recording": self.key, "weights": self.about["fields"]["weights"]}
+        return {**origin, **model_dtype_of(self.about), "prompts": list(self.about["prompts"])}
 
     def sums(
         self,
@@ -171,7 +172,9 @@ class Stream(Sequence[StreamRun]):
         return len(self.contexts)
 
     def __repr__(self) -> str:
-        return f"Stream: {len(self)} runs, {self.n_rows:,} rows, {self.space.describe()}; nothing is stored"
+        known = model_dtype_of(self.about).get("model_dtype")
+        units = self.space.describe() + (f" in {known}" if known else "")
+        return f"Stream: {len(self)} runs, {self.n_rows:,} rows, {units}; nothing is stored"
 
 
 class _SummingSink:

@@ -50,7 +50,7 @@ def time_courses(
 
     >>> courses = fbn.networks.time_courses(recording, atlas)
     >>> courses
-    Recording in memory: 2 runs, 1,536 rows, tl_fbn-demo networks (1 x 8); conditions sort, reverse, add
+    Recording in memory: 2 runs, 1,536 rows, tl_fbn-demo networks (1 x 8) in float32; conditions sort, reverse, add
     >>> z = fbn.fit_glm(courses).contrast("sort - reverse").z
     >>> [name for name, value in zip(atlas, z.values) if abs(value) > 3]
     ['N05']

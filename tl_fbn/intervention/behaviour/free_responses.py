@@ -241,8 +241,7 @@ def respond(
         for number, item in enumerate(task.items)
     ]
     written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
-    texts, loop = {}, {}
-    answers = iter(written)
+    texts, loop, answers = {}, {}, iter(written)
     for name, task in tasks.items():
         written_for_task = list(islice(answers, len(task.items)))
         texts[name] = [cut(tokenizer.decode(tokens), stop) for tokens in written_for_task]
@@ -255,6 +254,7 @@ def respond(
         "stop": list(stop),
         "prepend_bos": with_bos,
         "model": host.model_label(model),
+        "model_dtype": host.number_type(model),
     }
     return replace(judge(spelled, texts, parser=parser, loop=loop), provenance=decoding)
 

@@ -143,6 +143,7 @@ def evaluate_harness(
     # options that a file can hold; others, such as callbacks, are left out of the provenance
     settings = {name: value for name, value in options.items() if isinstance(value, (bool, int, float, str))}
     about = {"tasks": [str(task) for task in task_list], "interventions": list(interventions), **settings}
+    about["model_dtype"] = host.number_type(model)
     return HarnessEvaluation(pd.DataFrame(lines, columns=list(_COLUMNS)), about)
 
 

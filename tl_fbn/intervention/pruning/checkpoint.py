@@ -99,7 +99,7 @@ def save_pruned(small: Any, folder: str | os.PathLike) -> None:
         "attention": getattr(plain.model.config, "_attn_implementation", None),
         "architecture": small.adapter.cfg.architecture,
         "class": type(plain.model).__name__,
-        "model_name": small.cfg.model_name,
+        "model_name": host.model_label(small),  # a name may be the path of a folder of this machine
         "prepend_bos": host.prepends_bos(small),
     }
     with files.full_disk_named(f"{folder} has no room for the pruned model", "make room and save again"):

@@ -162,6 +162,7 @@ def prune(
     given = keep if keep is not None else remove
     about = {
         "weights": weights_digest(model),
+        "model_dtype": host.number_type(model),
         "protected": sorted(protected),
         "network": {} if given is None else dict(given.provenance),
     }

@@ -39,7 +39,7 @@ from jaxtyping import Float, Int
 from scipy import integrate
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.errors import InputError
@@ -327,6 +327,7 @@ def dose_response(
         "n_bootstrap": n_bootstrap,
         "discovery": discovery,
         "method": method,
+        "model_dtype": number_type(model),
     }
     about["positions"] = positions if isinstance(positions, str) else "given"
     units = np.array([len(one) for one in own])

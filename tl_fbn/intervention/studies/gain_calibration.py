@@ -46,7 +46,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.intervention.behaviour.battery import Battery
@@ -258,6 +258,7 @@ def calibrate_gain(
                 changes["chosen"].append(bench.change(control, chosen))
             bar.update()
     about = {"seed": seed, "share": share, "tolerance": tolerance, "n_controls": n_controls, "n_bootstrap": n_bootstrap}
+    about["model_dtype"] = number_type(model)
     about |= {"discovery": discovery, "positions": positions if isinstance(positions, str) else "given"}
     return GainCalibration(
         network=network,

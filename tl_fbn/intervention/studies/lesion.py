@@ -35,7 +35,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.foreign_hooks import watching
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -311,6 +311,7 @@ def lesion_study(
     split = _split_by_kind(items[1:], networks, rivals, controls, n_controls, battery)
     about = settings | {
         "model": space.model,
+        "model_dtype": number_type(model),
         "site": space.site,
         "n_bootstrap": n_bootstrap,
         "chance": {name: task.chance for name, task in battery.tasks.items()},

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
@@ -172,4 +172,5 @@ def retention_curve(
             lines.append((mode, n, len(union), union.share, task, metric, before, own, middle, low, high))
     bar.close()
     about = {**pooled_origins(atlas), "method": method, "seed": seed, "n_controls": n_controls, "mode": mode}
+    about["model_dtype"] = number_type(model)
     return Retention(pd.DataFrame(lines, columns=list(COLUMNS)), about)

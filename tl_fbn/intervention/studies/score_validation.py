@@ -38,7 +38,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.errors import InputError, one_of, visible
@@ -317,6 +317,7 @@ def validate_scores(
         "n_items": len(battery.tasks[task].items),
         "n_null": n_null,
         "n_recall": max(1, n_recall),
+        "model_dtype": number_type(model),
     }
     values = np.array([one.values for one in scores.values()], dtype=float)
     members = np.array([tops[name].members for name in names])

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.chat_template import Items
-from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
+from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, task_unique
@@ -259,7 +259,7 @@ def token_ablation(
                         }
                     )
     about = {"seed": seed, "select": select, "how": how, "top": top}
-    about |= {"n_controls": n_controls, "alpha": alpha, "method": method}
+    about |= {"n_controls": n_controls, "alpha": alpha, "method": method, "model_dtype": number_type(model)}
     return TokenAblation(pd.DataFrame(lines), about)
 
 

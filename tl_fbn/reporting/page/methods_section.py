@@ -58,6 +58,7 @@ _SHOWN_ELSEWHERE = {
     "prompts",
     "recording",
     "weights",
+    "model_dtype",
     "key",
     "atlas",
     "first",
@@ -119,7 +120,23 @@ def paragraphs(results: Sequence[Any]) -> list[str]:
         said |= set(new)
         if new:
             text.append(" ".join(new))
-    return _with_formula_once(text)
+    return _with_formula_once([*text, *_number_types(found)])
+
+
+def _number_types(results: Sequence[Result]) -> list[str]:
+    """One sentence on what the models of results computed in; none where no result says."""
+    said: dict[str, None] = {}
+    for one in results:
+        about = origin(one)
+        for each in (about, about.get("decoding"), about.get("first"), about.get("second")):
+            if isinstance(each, Mapping) and each.get("model_dtype"):
+                model = getattr(getattr(one, "space", None), "model", None) or about.get("model") or "the model"
+                said[f"{model} in {each['model_dtype']}"] = None
+    # a result that names no model speaks of one that others name
+    named = [one for one in said if not one.startswith("the model in ")]
+    types = [one.removeprefix("the model") for one in said if one not in named]
+    more = [f"the model{one}" for one in types if not any(other.endswith(one) for other in named)]
+    return [f"Models computed in these number types: {listed([*named, *more])}."] if said else []
 
 
 def _classes_of(results: Sequence[Result]) -> list[type[Result]]:

@@ -30,6 +30,7 @@ PACKAGES = (
     "pandas",
     "plotly",
 )
+_OF_NETWORK = ("recording", "weights", "model_dtype", "prompts")  # what a result takes over from its network
 KEPT = 16  # characters of a digest
 
 
@@ -82,7 +83,7 @@ def origin(result: Any) -> dict[str, Any]:
     inner = getattr(network, "provenance", about.get("network"))
     if isinstance(inner, Mapping):
         # last, and therefore first in authority, what the result says of itself
-        return {**{key: inner[key] for key in ("recording", "weights", "prompts") if key in inner}, **about}
+        return {**{key: inner[key] for key in _OF_NETWORK if key in inner}, **about}
     return about
 
 
@@ -93,7 +94,7 @@ def table(results: Sequence[Any]) -> pd.DataFrame:
         results: The results of a page; presets have no origin and are left out.
 
     Returns:
-        One line a result: result, model, units, recording, weights, discovery prompts, seed.
+        One line a result: result, model, number type, units, recording, weights, discovery prompts, seed.
     """
     lines = []
     for result in (one for one in parts(results) if not is_preset(one)):
@@ -106,6 +107,7 @@ def table(results: Sequence[Any]) -> pd.DataFrame:
             {
                 "result": title_of(result),
                 "model": getattr(space, "model", NOT_RECORDED),
+                "number type": _number_type(pair or [about]),
                 "units": f"{space.site}, {space.n_units:,}" if space is not None else NOT_RECORDED,
                 "recording": " and ".join(short(side.get("recording")) for side in pair)
                 or short(about.get("recording") or _recording_key(result)),
@@ -177,6 +179,11 @@ def short(digest: Any) -> str:
         digest: A digest as text, or None.
     """
     return NOT_RECORDED if not digest else str(digest)[:KEPT]
+
+
+def _number_type(origins: Sequence[Mapping[str, Any]]) -> str:
+    """What the models of some origins computed in; those of both sides of a comparison once where they agree."""
+    return " and ".join(dict.fromkeys(str(one.get("model_dtype") or NOT_RECORDED) for one in origins))
 
 
 def _recording_key(result: Any) -> str | None:
