@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.cli import invoke
-from tl_fbn.demo import pipeline
+from tl_fbn.demo import pipeline, task_study
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_options_reach_the_pipeline_and_an_interrupt_says_what_is_kept(asked: li
     out = tmp_path / "out"
     ended = invoke("demo", "-o", out, "--controls", "7", "--items", "5", "--seed", "3", "--no-progress")
     assert ended.exit_code == 130 and ended.stdout == ""
-    kept = f"the recording under {out} is kept as far as it got, and the same command goes on from there"
+    kept = f"what is finished is kept in {out}, and the same command goes on from there"
     loaded = "tl_fbn-demo: GPTNeoXForCausalLM, 3 layers x 384 neurons, 0.35 M parameters, float32, 1 MB on cpu"
     assert ended.stderr == f"{loaded}\ntl-fbn: stopped; {kept}\n"
     ((experiment, folder, options),) = asked
@@ -38,11 +38,19 @@ def test_options_reach_the_pipeline_and_an_interrupt_says_what_is_kept(asked: li
     assert experiment.model.cfg.model_name == "tl_fbn-demo"
 
 
-def test_another_model_is_shown_topics(asked: list, tmp_path: Path) -> None:
+def test_another_model_is_shown_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from tl_fbn import demo
 
+    calls: list[Any] = []
+
+    def run_study(subject: Any, model: Any, folder: Path, **options: Any) -> None:
+        calls.append((subject, model, folder, options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(task_study, "run_study", run_study)
     folder = demo.weights_folder()  # the embedded model under its folder's name is any model
     assert invoke("demo", "--model", folder, "-o", tmp_path, "--dtype", "bfloat16").exit_code == 130
-    ((experiment, _, options),) = asked
-    assert "animals" in experiment.conditions and experiment.phase == "" and options["n_controls"] == 100
-    assert str(experiment.model.blocks[0].mlp.W_in.dtype) == "torch.bfloat16"
+    ((subject, model, _, options),) = calls
+    assert "animals" in subject.prompts and subject.noun == "topic"
+    assert (options["n_controls"], options["share"]) == (19, 0.002)
+    assert str(model.blocks[0].mlp.W_in.dtype) == "torch.bfloat16"

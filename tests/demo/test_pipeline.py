@@ -7,10 +7,9 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.models import tiny_model
-from tests.helpers.paths import SHARED
 from tests.helpers.recordings import blocks
-from tl_fbn.acquisition.design.stimuli import formal, topics
-from tl_fbn.demo import pipeline, story
+from tl_fbn.acquisition.design.stimuli import formal
+from tl_fbn.demo import pipeline
 
 
 def test_lesions_break_their_own_task_and_random_ones_do_not(result):
@@ -45,22 +44,6 @@ def test_a_second_demo_reuses_the_recording(result):
     assert [a == b for a, b in zip(again.atlas.values(), found.atlas.values(), strict=True)] == [True] * 7
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="shared models are not beside the repository")
-def test_the_same_steps_run_on_a_model_nobody_here_trained(tmp_path):
-    from transformer_lens.model_bridge import TransformerBridge
-
-    model = TransformerBridge.boot_transformers(str(SHARED / "models" / "stories260K"), device="cpu")
-    experiment = pipeline.topic_experiment(model)
-    found = pipeline.run_demo(experiment, tmp_path, n_controls=3, progress=False)
-    table = found.study.to_dataframe()
-    assert set(table["metric"]) == {"log_likelihood"}
-    assert np.isfinite(table[["baseline", "lesioned", "drop", "p"]].to_numpy()).all()
-    assert (table["baseline"] > -6).all() and (table["baseline"] < 0).all()
-    story.report(found, experiment).save(tmp_path / "report.html")
-    assert "drop" in story.tables(found, experiment) or "own" in story.tables(found, experiment)
-
-
 def test_questions_ask_for_a_copy_where_the_answer_is_of_another_task() -> None:
     experiment = pipeline.formal_experiment(n_items=3)
     assert set(experiment.amplified.tasks) == set(formal.TASKS) - {"copy"}
@@ -71,16 +54,6 @@ def test_questions_ask_for_a_copy_where_the_answer_is_of_another_task() -> None:
             assert str(asked.prompt).split(" : ")[1] == str(item.prompt).split(" : ")[1]
             assert asked.alternatives[0] == item.alternatives[0]
     assert set(experiment.conditions) == {*formal.TASKS, "rest"} and experiment.phase == "answer"
-
-
-def test_topics_are_found_on_other_passages_than_they_are_scored_on() -> None:
-    experiment = pipeline.topic_experiment(object())
-    assert set(experiment.conditions) == set(topics()) and "rest" in experiment.conditions
-    assert "rest" not in experiment.amplified.tasks and "rest" in experiment.battery.tasks
-    for name, passages in topics().items():
-        scored = [item.alternatives[0] for item in experiment.battery.tasks[name].items]
-        assert [*experiment.conditions[name], *scored] == list(passages)
-        assert len(experiment.conditions[name]) == pipeline.DISCOVERY_PASSAGES
 
 
 def test_a_map_is_the_smallest_difference_to_any_other_condition() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.helpers.chats import chat_tokenizer
+from tests.oracle.templates import CHATML, character_tokenizer
 from tl_fbn.intervention.behaviour.task_rows import key_of
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeo" for third in "lmnt"]
@@ -73,20 +73,15 @@ def test_the_battery_asks_the_other_half_and_items_mark_the_answers(tasks, demo_
             assert scored == list(range(scored[0], len(ids)))
 
 
-def test_gradients_at_marked_answers_equal_those_of_chats(demo_model):
-    """The embedded model's chat template writes the same tokens as its plain template."""
+def test_gradients_at_marked_answers_are_those_of_the_texts(demo_model):
     tasks = fbn.demo.tasks(n=4).select(["sort"])
     items, positions = tasks.items(demo_model)["sort"]
     marked = fbn.attribution.gradient_x_activation(demo_model, items, positions, progress=False)
-    chats = [
-        [
-            {"role": "user", "content": f"sort : {row.input}"},
-            {"role": "assistant", "content": row.output},
-        ]
-        for row in tasks.rows("sort")
-    ]
-    of_chats = fbn.attribution.gradient_x_activation(demo_model, chats, bos_eos=False, progress=False)
-    assert np.corrcoef(marked.values, of_chats.values)[0, 1] > 0.9
+    texts = tasks.prompts()["sort"]
+    n_answer = [len(row.output.split()) for row in tasks.rows("sort")]
+    assert [len(one) for one in positions] == n_answer  # a letter is a token
+    of_texts = fbn.attribution.gradient_x_activation(demo_model, texts, positions, progress=False)
+    assert np.allclose(marked.values, of_texts.values, rtol=1e-4, atol=1e-10) and np.abs(marked.values).max() > 1e-7
 
 
 def test_describe_measures_the_half_that_is_not_tested(demo_model):
@@ -112,7 +107,7 @@ def test_rows_as_chats_take_the_models_template(tasks):
     assert chatty.prompts(n=1, answers=False)["plural"][0] == chatty.chats(n=1)["plural"][0][:-1]
     with pytest.raises(fbn.InputError, match="the model's template makes; give the model"):
         chatty.battery()
-    battery = chatty.battery(chat_tokenizer(), n=2)
+    battery = chatty.battery(character_tokenizer(CHATML), n=2)
     assert len(battery.tasks["plural"].items) == 2
 
 
@@ -132,7 +127,7 @@ def test_halves_that_a_user_brings_are_kept_and_must_be_apart():
     tasks = fbn.Tasks({"plural": PLURAL[:20]}, evaluation={"plural": PLURAL[20:40]}, shots=0)
     assert {row.input for row in tasks.rows("plural")} == set(WORDS[:20])
     assert {row.input for row in tasks.rows("plural", "evaluation")} == set(WORDS[20:40])
-    with pytest.raises(fbn.InputError, match="2 rows of task 'plural' are in both halves, such as 'bemm?l?'|such as"):
+    with pytest.raises(fbn.InputError, match="2 rows of task 'plural' are in both halves, such as"):
         fbn.Tasks({"plural": PLURAL[:20]}, evaluation={"plural": PLURAL[18:40]}, shots=0)
     with pytest.raises(fbn.InputError, match="tasks has plural, and evaluation= has other"):
         fbn.Tasks({"plural": PLURAL[:20]}, evaluation={"other": PLURAL[20:]}, shots=0)
@@ -154,7 +149,7 @@ def test_what_may_be_wrong_is_said_once():
         ({"template": "Q: {question}"}, "has the fields question; it needs {input}"),
         ({"template": "A:"}, "has the fields none; it needs {input}"),
         ({"template": "{input"}, "cannot be read"),
-        ({"shots": -1}, "shots must be a whole number of at least 0"),
+        ({"shots": -1}, "shots=-1 is out of range; give an integer of at least 0"),
     ],
 )
 def test_bad_options_are_one_clear_error(options, message):
