@@ -40,7 +40,7 @@ def test_a_network_that_breaks_everything_is_nobodys_own(task_result):
     assert not any(one.own_network for one in task_story.verdicts(broken))
     first, *others = task_story.answer(broken)
     assert first == "0 of 4 tasks have a network of their own in tl_fbn-demo."
-    assert sum("not its own, since" in line for line in others) == 4
+    assert sum("not its own. It loses" in line for line in others) == 4
 
 
 def test_controls_that_cost_as_much_leave_no_network(task_result):

@@ -3,7 +3,7 @@
 A task has *a network of its own* where two things hold, both over held-out items and in nats a token:
 
 - its lesion costs more than every one of the matched random networks (so p is as small as their number allows);
-- the 95 % interval of what it costs the own task lies above that of the task that loses most beside it.
+- it costs the own task more than the task that loses most beside it: the 95 % interval of the difference is above 0.
 
 Matched random networks alone are passed by nearly any list of chosen neurons on a real model; the other tasks are the
 control that counts.
@@ -18,6 +18,7 @@ from functools import partial
 import pandas as pd
 
 from tl_fbn.demo.task_study import TaskStudy, overlap_with_activity
+from tl_fbn.intervention.studies import intervals
 from tl_fbn.reporting import plot
 from tl_fbn.reporting.page.report import Report, Section
 from tl_fbn.reporting.plot._lesion_controls import controls_table
@@ -40,7 +41,7 @@ class Verdict:
         worst: The task that loses most of the others.
         other: What that task loses.
         control: What the costliest of the matched random networks costs the own task.
-        specific: Whether the interval of ``own`` lies above that of ``other``.
+        more: 95 % interval of ``own`` minus ``other``, over the items of both tasks.
         beyond_chance: Whether no random network costs as much.
         exact: Exact match of the own task without and with the lesion; None where a task has none.
     """
@@ -50,14 +51,14 @@ class Verdict:
     worst: str
     other: float
     control: float
-    specific: bool
+    more: tuple[float, float]
     beyond_chance: bool
     exact: tuple[float, float] | None
 
     @property
     def own_network(self) -> bool:
         """Whether the task has a network of its own."""
-        return self.specific and self.beyond_chance and self.own > 0
+        return self.more[0] > 0 and self.beyond_chance and self.own > _NOTHING
 
 
 def verdicts(result: TaskStudy) -> list[Verdict]:
@@ -84,12 +85,17 @@ def verdicts(result: TaskStudy) -> list[Verdict]:
                 worst,
                 float(others.loc[worst, "drop"]),
                 float(drops[number, :, place].max()),
-                bool(own["low"] > others.loc[worst, "high"]),
+                intervals.of_sum([_term(own, 1.0), _term(others.loc[worst], -1.0)]),
                 bool(own["drop"] > drops[number, :, place].max()),
                 None if exact[0] != exact[0] else exact,  # NaN: passages have no exact match
             )
         )
     return made
+
+
+def _term(line: pd.Series, weight: float) -> tuple[float, tuple[float, float]]:
+    """A loss and its interval as a term of a sum."""
+    return intervals.scaled(float(line["drop"]), (float(line["low"]), float(line["high"])), weight)
 
 
 def answer_table(result: TaskStudy) -> pd.DataFrame:
@@ -146,7 +152,11 @@ def answer(result: TaskStudy) -> list[str]:
         elif not one.beyond_chance:
             said.append(f"{one.task}: silencing its network costs no more than random networks do ({one.own:.2f}).")
         else:
-            said.append(f"{one.task}: not its own, since {one.worst} loses {one.other:.2f} beside its {one.own:.2f}.")
+            low, high = one.more
+            said.append(
+                f"{one.task}: not its own. It loses {one.own:.2f}, {one.worst} beside it {one.other:.2f} (95 % "
+                f"interval of the difference {low:.2f} to {high:.2f})."
+            )
     return [*said, _NOT_SHOWN]
 
 
@@ -162,10 +172,18 @@ def tables(result: TaskStudy) -> str:
         + answer_table(result).to_string(index=False),
     ]
     if result.words is not None:
-        whole = result.words[result.words["layer"] < 0]
-        lines = [f"  {name}: {words}" for name, words in zip(whole["network"], whole["promotes"], strict=True)]
-        parts.append("\n".join(["Words that each network's output weights promote (an approximation):", *lines]))
+        parts.append(_words_text(result.words))
     return "\n\n".join(parts)
+
+
+def _words_text(words: pd.DataFrame) -> str:
+    """The first three neurons of each network, and what they promote."""
+    lines = ["The first neurons of each network, and words that their output weights promote (an approximation):"]
+    for name, of_network in words.groupby("network", sort=False):
+        lines.append(f"  {name}")
+        for line in of_network.head(3).to_dict("records"):
+            lines.append(f"    layer {line['layer']:>2} neuron {line['unit']:>5}: {line['promotes']}"[:79])
+    return "\n".join(lines)
 
 
 def report(result: TaskStudy) -> Report:
@@ -181,7 +199,8 @@ def report(result: TaskStudy) -> Report:
         Section(
             "Own task against the worst other",
             "Nats a token lost on held-out items. A network is a task's own where no random network costs as much and "
-            "the 95 % interval of the own loss lies above that of the other task that loses most.",
+            "the own task loses more than the other task that loses most: the 95 % interval of the difference is above "
+            "0.",
             table=answer_table(result),
         ),
         Section(
@@ -202,10 +221,10 @@ def report(result: TaskStudy) -> Report:
         sections.append(
             Section(
                 "What the neurons write",
-                "Words that the output weights of a network (layer -1) and of its first neurons promote and suppress, "
-                "through the final norm's gain and the unembedding. A reading of weights that leaves out what later "
-                "layers make of a neuron.",
-                table=result.words,
+                "The neurons of largest score of each network, and words that their output weights promote and "
+                "suppress, through the final norm's gain and the unembedding. A reading of weights that leaves out "
+                "what later layers make of a neuron.",
+                table=result.words.round({"score": 2}),
             )
         )
     sections += [

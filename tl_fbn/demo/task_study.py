@@ -45,6 +45,7 @@ from tl_fbn.units import Atlas, UnitMap
 DISCOVERY_PASSAGES = 40  # of each topic; the other passages are scored
 BATCH_SIZE = 16  # more fill the memory with logits of a large vocabulary, and are no faster
 _ROWS = 64  # of a block
+_N_WORDS = 5  # neurons of a network whose words are listed
 _BACKWARD = 2  # a backward pass costs about twice a forward pass
 Say = Callable[[str], None]
 
@@ -81,7 +82,7 @@ class TaskStudy:
         maps: Name of a task to its specific scores, in units of the mean score.
         atlas: The network of every task.
         study: The lesion study of the networks, with their matched controls.
-        words: What each network and its first neurons promote, one table for all networks; None without a tokenizer.
+        words: What the neurons of largest score of each network promote, in one table; None without a tokenizer.
         share: Size of each network, as a share of all neurons.
         seconds: Duration of all steps together, in seconds.
     """
@@ -216,7 +217,7 @@ def run_study(
     atlas = Atlas.from_networks({name: each.top(share, name=name) for name, each in maps.items()})
     atlas.save(folder / "atlas.safetensors")
     fit.save(folder / "glm.safetensors")
-    words = _words(atlas, model)
+    words = _words(atlas, maps, model)
     step(f"3/3 lesions: {len(atlas)} networks and {n_controls} matched random networks for each")
     study = lesion_study(
         model,
@@ -257,13 +258,17 @@ def overlap_with_activity(result: TaskStudy) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["network", "units", "shared", "by_chance"])
 
 
-def _words(atlas: Atlas, model: HookedModel) -> pd.DataFrame | None:
-    """Words that every network and its first five neurons promote."""
+def _words(atlas: Atlas, maps: Mapping[str, UnitMap], model: HookedModel) -> pd.DataFrame | None:
+    """Words that the five neurons of largest score of every network promote, the largest first."""
     if getattr(model, "tokenizer", None) is None:
         return None
-    tables = [
-        promoted_tokens(network, model, n_tokens=6, n_units=5).assign(network=name)
-        for name, network in atlas.items()
-        if len(network)
-    ]
-    return pd.concat(tables, ignore_index=True)[["network", "layer", "unit", "promotes", "suppresses"]]
+    tables = []
+    for name, network in atlas.items():
+        scores = maps[name]
+        words = promoted_tokens(scores.top(min(_N_WORDS, len(network)), name=name), model, n_tokens=6)
+        words = words[words["layer"] >= 0].assign(network=name)  # the row of layer -1 is all units together
+        units = list(zip(words["layer"], words["unit"], strict=True))
+        words["score"] = [float(scores.values[scores.space.layer_slice(layer)][unit]) for layer, unit in units]
+        tables.append(words.sort_values("score", ascending=False, kind="stable"))
+    columns = ["network", "layer", "unit", "score", "promotes", "suppresses"]
+    return pd.concat(tables, ignore_index=True)[columns]
