@@ -83,6 +83,13 @@ def test_readers(tmp_path: Path) -> None:
     assert fbn.read_examples(tmp_path / "rows.tsv") == [fbn.attribution.Example("Do", "a", "b")]
 
 
+def test_a_written_line_break_in_a_table_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("instruction,input,output,note\n" + r"Sort.\nNow:,c\na,a\nc,x\ny" + "\n")
+    with pytest.warns(UserWarning, match=r"rows\.csv holds .n as two characters: in 3 of its cells"):
+        assert fbn.read_examples(path) == [fbn.attribution.Example("Sort.\nNow:", "c\na", "a\nc")]
+
+
 def test_a_plain_list_in_a_json_file(tmp_path: Path) -> None:
     path = tmp_path / "word.json"
     path.write_text(

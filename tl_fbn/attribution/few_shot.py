@@ -37,7 +37,7 @@ from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.kinds import shown
 from tl_fbn.signatures import checked
-from tl_fbn.text_files import delimited_rows, json_file, json_lines
+from tl_fbn.text_files import delimited_rows, json_file, json_lines, with_line_breaks
 from tl_fbn.units import html_table
 
 InstructionPlace = Literal["first", "every", "system"]
@@ -328,5 +328,6 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and fields of every line of a CSV or TSV file."""
-    for number, row in delimited_rows(path, ("input", "output")):
+    rows = delimited_rows(path, ("input", "output"))
+    for number, row in with_line_breaks(path, rows, ("instruction", "input", "output")):
         yield f"line {number}", row

@@ -76,6 +76,20 @@ def test_rows_between_two_quotation_marks_are_no_prompt(tmp_path: Path, suffix: 
         read_prompts(path)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_written_line_break_is_one_and_a_warning_counts_the_cells(tmp_path: Path, suffix: str) -> None:
+    comma = "," if suffix == ".csv" else "\t"
+    prompts = [r"one\ntwo", r"\alpha\n", "plain", r"Q: 1\nA: 2"]
+    path = tmp_path / f"a{suffix}"
+    path.write_text("\n".join([f"condition{comma}prompt", *(f"a{comma}{one}" for one in prompts)]))
+    with pytest.warns(UserWarning, match=r"in 2 of its cells \(the first in line 2\) .* in 1 \(the first in line 3\)"):
+        found = read_prompts(path)
+    assert found == {"a": ["one\ntwo", r"\alpha\n", "plain", "Q: 1\nA: 2"]}
+    path.write_text(rf"condition{comma}prompt" + "\n" + rf"a{comma}\n")
+    with pytest.warns(UserWarning, match="as two characters"), pytest.raises(InputError, match=r"line 2: .* is empty"):
+        read_prompts(path)
+
+
 def test_commas_and_lines_of_a_quoted_prompt_are_its_own(tmp_path: Path) -> None:
     prompt = "Say, friend,\nthat a, b, c\nare letters, sort of."
     path = tmp_path / "a.csv"
