@@ -47,6 +47,10 @@ def test_read_prompts_of_a_spreadsheet(tmp_path: Path) -> None:
         ("condition\tprompt\na\n", "line 2 has 1 cells, the header 2"),
         ("condition\tprompt\na\t \n", "line 2: condition or prompt is empty"),
         ("condition\tprompt\na\tx\nb\ty\na \tz\n", "line 4: the conditions 'a ' and 'a' differ by white space only"),
+        (
+            "condition\tprompt\nSort\tx\nsort\ty\n",
+            "line 3: the conditions 'sort' and 'Sort' differ in upper and lower case",
+        ),
         ("condition\tprompt\na\tx\ty\n", "line 2 has 3 cells, the header 2"),
         ("condition\tprompt\tprompt\na\tx\ty\n", "has two columns of the name 'prompt'"),
         ('condition\tprompt\na\t"x\na\ty\nb\tz\n', "line 2: a quotation mark opens a cell and is never closed"),

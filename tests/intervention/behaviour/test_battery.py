@@ -215,3 +215,11 @@ def test_pairs_by_name_make_a_battery_as_from_pairs_does():
     ):
         with pytest.raises(ValueError, match=message):
             Battery(wrong)
+
+
+def test_tasks_that_differ_in_case_only_are_refused():
+    upper, lower = Battery.from_pairs({"Sort": [("a", "b")]}), Battery.from_texts({"sort": ["a b"]})
+    with pytest.raises(ValueError, match="the tasks 'Sort' and 'sort' differ in upper and lower case only"):
+        _ = upper | lower
+    with pytest.raises(ValueError, match="the tasks 'a' and 'A' differ"):
+        Battery.from_qa({"a": [("b?", "c")], "A": [("d?", "e")]})

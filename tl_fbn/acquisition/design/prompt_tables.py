@@ -37,8 +37,8 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     Raises:
         FileNotFoundError: There is no file at the path.
         InputError: A column is missing or named twice, a row has more or fewer cells than the header, a quotation mark
-            is not closed, a cell of the two columns is empty, two conditions differ by white space only (messages give
-            the number of the line), the text is no UTF-8, or the file holds no prompt at all.
+            is not closed, a cell of the two columns is empty, two conditions differ by white space or case only
+            (messages give the number of the line), the text is no UTF-8, or the file holds no prompt at all.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,15 +47,16 @@ def read_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
     conditions: dict[str, list[str]] = {}
     rows = list(delimited_rows(path, ("condition", "prompt")))
     names = {row["condition"] for _, row in rows}
-    stripped: dict[str, str] = {}
+    alike: dict[str, str] = {}  # a name without white space around it and capitals, to the name as it came first
     for (number, row), (_, read) in zip(rows, with_line_breaks(path, rows, ("prompt",)), strict=True):
         name = row["condition"]
         if not name.strip() or not read["prompt"].strip():
             raise InputError(f"{path}, line {number}: condition or prompt is empty; fill it or delete the line")
-        if stripped.setdefault(name.strip(), name) != name:
+        other = alike.setdefault(name.strip().lower(), name)
+        if other != name:
+            how = "by white space" if other.strip() == name.strip() else "in upper and lower case"
             raise InputError(
-                f"{path}, line {number}: the conditions {name!r} and {stripped[name.strip()]!r} differ by white space "
-                "only; write them alike"
+                f"{path}, line {number}: the conditions {name!r} and {other!r} differ {how} only; write them alike"
             )
         # between two quotation marks that are too many, rows are lines of a prompt, and name their condition
         for line in row["prompt"].split("\n")[1:]:

@@ -34,7 +34,7 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
-from tl_fbn.errors import InputError, visible
+from tl_fbn.errors import InputError, refuse_alike, visible
 from tl_fbn.intervention.behaviour.battery_sources import from_choices, from_jsonl, from_qa
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_digests import task_digests
@@ -73,7 +73,7 @@ class Battery:
             does (``model.cfg.default_prepend_bos``).
 
     Raises:
-        InputError: There is no task, or a prompt has no answer.
+        InputError: There is no task, two names of tasks differ in case only, or a prompt has no answer.
     """
 
     tasks: Mapping[str, Task]
@@ -90,6 +90,7 @@ class Battery:
     ) -> None:
         if not tasks:
             raise InputError("a battery needs at least one task; got none")
+        refuse_alike(tasks, "the tasks")
         made = {
             name: given if isinstance(given, Task) else pair_tasks({name: given}, None)[name]
             for name, given in tasks.items()
