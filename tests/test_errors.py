@@ -46,3 +46,9 @@ def test_a_value_is_one_of_those_allowed(allowed: object) -> None:
     with pytest.raises(errors.InputError) as refused:
         errors.one_of("rows", allowed, "level")
     assert str(refused.value) == "level must be 'block' or 'run'; got 'rows'"
+
+
+def test_names_that_differ_in_case_only_are_refused() -> None:
+    errors.refuse_alike(["sort", "sorted", "Maße", "Masse"], "the tasks")
+    with pytest.raises(errors.InputError, match="the tasks 'Sort' and 'sort' differ in upper and lower case only"):
+        errors.refuse_alike(["add", "Sort", "sort"], "the tasks")

@@ -90,6 +90,13 @@ def test_a_folder_names_its_model_and_a_wordless_one_the_folder_above_too(tmp_pa
     assert load_model(path, device="cpu", label="mine").cfg.model_name == "mine"
 
 
+def test_a_folder_may_end_as_a_file_does(tmp_path):
+    path = tmp_path / "tiny.gguf"
+    path.mkdir()
+    saved(path)
+    assert load_model(path, device="cpu").cfg.model_name == "tiny"
+
+
 def test_a_line_says_what_was_loaded(tmp_path):
     model = load_model(saved(tmp_path), "bfloat16", "cpu", label="tiny")
     # embeddings and unembedding 50 x 32 each; a layer: q and o 32 x 32, k and v 32 x 16, three of 32 x 48, two norms
@@ -110,13 +117,15 @@ def test_a_file_that_is_no_model(tmp_path):
         load_model(tmp_path / "model.safetensors")
 
 
-def test_a_number_type_that_the_device_cannot_multiply(monkeypatch):
+def test_a_number_type_that_the_device_cannot_multiply(tmp_path, monkeypatch):
     def refuse(*_):
         raise RuntimeError('"addmm" not implemented for Half')
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", refuse)
-    with pytest.raises(fbn.InputError, match=r"cpu cannot compute in float16 .*; give float32"):
-        load_model("demo", "float16", "cpu")
+    folder = saved(tmp_path)
+    for source in ("demo", folder):
+        with pytest.raises(fbn.InputError, match=r"cpu cannot compute in float16 \(\"addmm\" .*\); give float32"):
+            load_model(source, "float16", "cpu")
 
 
 def test_a_link_names_its_model_as_the_cache_of_the_hub_has_them(tmp_path):

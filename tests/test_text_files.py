@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from tl_fbn.errors import InputError
-from tl_fbn.text_files import delimited_rows, json_file, json_lines, json_value, read_text, text_lines
+from tl_fbn.text_files import (
+    delimited_rows,
+    json_file,
+    json_lines,
+    json_value,
+    read_text,
+    text_lines,
+    with_line_breaks,
+)
 
 
 @pytest.fixture
@@ -164,3 +172,36 @@ def test_values_of_json_are_read_as_they_are(file: Path, value: Any) -> None:
         assert json_file(file, "") == value
     deepest: Any = json_value("[" * 100 + "]" * 100)
     assert isinstance(deepest, list)
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [
+        (r"one\ntwo", "one\ntwo"),
+        (r"\n\n", "\n\n"),
+        (r"one\r\ntwo", "one\ntwo"),
+        (r"Q:\nWhat?\nA:", "Q:\nWhat?\nA:"),
+        (r"one\not two", None),  # may be LaTeX's \not
+        (r"one\nothing", "one\nothing"),
+        (r"\nabla f", None),
+        (r"$x \neq y$\n", None),
+        (r"\alpha\nbeta", None),
+        (r"C:\new", None),
+        (r"D:\data\new", None),
+        (r"\\server\new", None),
+        (r"a\tb\nc", None),
+    ],
+)
+def test_a_written_line_break_is_one_unless_other_commands_stand_beside_it(
+    file: Path, cell: str, read: str | None
+) -> None:
+    said = "left as it is" if read is None else r"in 1 of its cells \(the first in line 2\) it is read as a line break"
+    with pytest.warns(UserWarning, match=said) as warned:
+        (found,) = with_line_breaks(file, [(2, {"text": cell, "other": cell})], ("text", "missing"))
+    assert found == (2, {"text": cell if read is None else read, "other": cell})
+    assert len(warned) == 1 and str(file) in str(warned[0].message)
+
+
+def test_without_a_written_line_break_nothing_is_said(file: Path) -> None:
+    rows = [(2, {"text": "one\ntwo"}), (3, {"text": r"\alpha C:\data"})]
+    assert with_line_breaks(file, rows, ("text",)) == rows

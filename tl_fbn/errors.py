@@ -96,6 +96,30 @@ def one_of(value: Any, allowed: Any, name: str) -> None:
         raise InputError(f"{name} must be {either(choices)}; got {value!r}")
 
 
+def refuse_alike(names: Iterable[str], what: str) -> None:
+    """Raise an error where two names differ in upper and lower case only.
+
+    They read alike in tables, and files that are named by them are one file on the disks of macOS and Windows.
+
+    >>> refuse_alike(["sort", "reverse"], "the conditions")
+
+    Args:
+        names: The names, each once.
+        what: What bears the names, as the beginning of the message, such as ``"the conditions"``.
+
+    Raises:
+        InputError: Two names are alike; the message has both.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(
+                f"{what} {other!r} and {name!r} differ in upper and lower case only, so that they read alike and share "
+                "a file on some disks; write them alike, or name one of them otherwise"
+            )
+
+
 def either(choices: Iterable[Any]) -> str:
     """The choices as part of a sentence: ``'a', 'b' or 'c'``."""
     words = [repr(choice) for choice in choices]

@@ -64,7 +64,7 @@ def load_model(
     if not name:
         raise InputError("the name of a model is empty; give a name, a folder or a .gguf file")
     path = Path(name).expanduser()
-    is_gguf = name.lower().endswith(".gguf")
+    is_gguf = name.lower().endswith(".gguf") and not path.is_dir()
     if is_gguf and not path.is_file():
         raise InputError(f"no file at {name}; give a .gguf file, a checkpoint folder or a model's name")
     # a name at Hugging Face is "model" or "owner/model"; anything else looks like a path, and is not asked for there

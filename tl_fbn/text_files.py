@@ -18,7 +18,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ _MARKS = {
 }
 _BYTE_ORDER_MARK = "\ufeff"
 _MAX_DEPTH = 100  # lists and objects in one another; Python itself ends at about a thousand
+_WRITTEN_BREAK = re.compile(r"(?:\\r)?\\n")
+# commands of LaTeX that begin with n
+_LATEX = (
+    *("nabla", "natural", "ne", "nearrow", "neg", "neq", "newcommand", "newline", "nexists", "ngeq", "nleq", "nmid"),
+    *("noindent", "nolimits", "nonumber", "normalsize", r"not(?:in)?", "nparallel", "nsim", "nu", "nwarrow"),
+)
+# a backslash before another letter or backslash, such a command, or the beginning of a path behind its drive
+_OTHER_COMMAND = re.compile(rf"\\[A-Za-mo-z\\]|\\(?:{'|'.join(_LATEX)})(?![A-Za-z])|(?<!\w)[C-Hc-h]:\\n\w")
 _DELIMITER_WORDS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
 
 
@@ -235,6 +244,46 @@ def delimited_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, d
     columns, rows = delimited_table(path, needed)
     for number, cells in rows:
         yield number, dict(zip(columns, cells, strict=True))
+
+
+def with_line_breaks(
+    path: Path, rows: Iterable[tuple[int, dict[str, str]]], columns: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+    r"""Rows of a table, with a line break where a cell has a backslash and an n, which is how spreadsheets export one.
+
+    A cell that holds other commands with a backslash, such as ``\alpha`` or ``C:\new``, is LaTeX or a path, and is left
+    as it is. One warning says how many cells were read so and how many were left.
+
+    Args:
+        path: The table, for the warning.
+        rows: Number of the first line and cells by column, as :func:`delimited_rows` gives them.
+        columns: Names of the columns of texts that a model reads; the file may lack some.
+    """
+    table = [(number, dict(cells)) for number, cells in rows]
+    read: list[int] = []  # lines of the cells
+    left: list[int] = []
+    for number, cells in table:
+        for name in columns:
+            cell = cells.get(name, "")
+            if r"\n" not in cell:
+                continue
+            if _OTHER_COMMAND.search(cell.replace(r"\r\n", r"\n")):
+                left.append(number)
+            else:
+                cells[name] = _WRITTEN_BREAK.sub("\n", cell)
+                read.append(number)
+    said = [f"in {len(read)} of its cells (the first in line {read[0]}) it is read as a line break"] if read else []
+    if left:
+        said.append(
+            f"in {len(left)} (the first in line {left[0]}) it is left as it is, as other commands with a backslash "
+            "stand beside it"
+        )
+    if said:
+        warnings.warn(
+            rf"{path} holds \n as two characters: {', and '.join(said)}. Break the lines of quoted cells to say which",
+            stacklevel=4,
+        )
+    return table
 
 
 def _raw_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

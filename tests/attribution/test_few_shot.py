@@ -83,6 +83,24 @@ def test_readers(tmp_path: Path) -> None:
     assert fbn.read_examples(tmp_path / "rows.tsv") == [fbn.attribution.Example("Do", "a", "b")]
 
 
+def test_a_written_line_break_in_a_table_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("instruction,input,output,note\n" + r"Sort.\nNow:,c\na,a\nc,x\ny" + "\n")
+    with pytest.warns(UserWarning, match=r"rows\.csv holds .n as two characters: in 3 of its cells"):
+        assert fbn.read_examples(path) == [fbn.attribution.Example("Sort.\nNow:", "c\na", "a\nc")]
+
+
+def test_a_plain_list_in_a_json_file(tmp_path: Path) -> None:
+    path = tmp_path / "word.json"
+    path.write_text(
+        '[{"input": "cat", "output": "cats"}, {"instruction": "Do", "input": "dog", "output": ["dogs", "x"]}]'
+    )
+    expected = [fbn.attribution.Example("", "cat", "cats"), fbn.attribution.Example("Do", "dog", "dogs")]
+    assert fbn.read_examples(path) == expected
+    path.write_text('[["cat", "cats"], ["dog", ["dogs", "x"]]]')
+    assert fbn.read_examples(path, instruction="Do")[1] == expected[1]
+
+
 def test_chats_of_one_turn_become_shots_and_a_battery(demo_model: Any) -> None:
     rows = fbn.chats("sort", n=40)
     found = fbn.few_shot_chats(rows[:20], n_shots=2, seed=0)
@@ -131,7 +149,20 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
         fbn.read_examples(tmp_path / "none.json")
     for name, text, message in (
         ("x.txt", "", "endings that can be read"),
-        ("x.json", "{}", "no Natural-Instructions task"),
+        (
+            "x.json",
+            "{}",
+            r"x\.json is \{\}, no list and no Natural-Instructions task; it holds a list of objects with .*pairs",
+        ),
+        ("x.json", '"ab"', "x.json is 'ab', no list and no Natural-Instructions task; it holds a list of objects"),
+        (
+            "x.json",
+            '[["a", "b"], ["a"]]',
+            r"row 1 is \['a'\]; it holds a list of objects .*a list of \[input, output\] pai",
+        ),
+        ("x.json", '[{"input": "a"}]', r"row 0 is \{'input': 'a'\}; it holds a list of objects"),
+        ("x.json", '[["a", 2]]', "row 0 is .*; an example has an instruction"),
+        ("x.json", "[]", "has no rows"),
         ("x.json", '{"Definition": "a", "Instances": []}', "has no rows"),
         ("x.json", '{"Definition": "a", "Instances": [{"input": "a", "output": []}]}', "instance 0 is"),
         ("x.jsonl", "nonsense", "line 1 is no JSON"),

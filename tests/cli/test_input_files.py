@@ -110,3 +110,10 @@ def test_lines_of_prompts_that_are_none(line, words, tmp_path):
     file.write_text(json.dumps(line))
     with pytest.raises(ValueError, match=words):
         input_files.read_conditions(str(file))
+
+
+def test_conditions_of_a_file_that_differ_in_case_only_are_refused(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"condition": "Sort", "prompt": "a"}\n{"condition": "sort", "prompt": "b"}\n')
+    with pytest.raises(ValueError, match=r"p\.jsonl: the conditions 'Sort' and 'sort' differ in upper and lower case"):
+        input_files.read_conditions(str(path))

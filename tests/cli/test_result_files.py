@@ -22,6 +22,8 @@ def test_names_of_files():
     assert result_files.file_for(Path("r"), "network", "../../etc").name == "network-etc.safetensors"
     with pytest.raises(shell.InputError, match="would be saved as one file"):
         result_files.require_different_files(["a - b", "a  b"])
+    with pytest.raises(shell.InputError, match="'Sort' and 'sort' would be saved as one file"):
+        result_files.require_different_files(["Sort", "sort", "add"])
 
 
 def test_results_lie_beside_their_recording(tmp_path):

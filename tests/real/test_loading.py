@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import tl_fbn as fbn
 from tl_fbn.models import describe_model
 
 pytestmark = pytest.mark.real
@@ -24,3 +25,8 @@ def test_it_knows_the_capital_of_france(real_model):
     with torch.no_grad():
         best = real_model(ids)[0, -1].argmax()
     assert real_model.tokenizer.decode([int(best)]) == " Paris"
+
+
+def test_the_word_tasks_are_read_as_they_lie_there(word_tasks):
+    rows = fbn.read_examples(word_tasks / "singular-plural.json", n=205)
+    assert len(rows) == 205 and all(row.input and row.output and not row.instruction for row in rows)

@@ -35,8 +35,9 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables, render
 from tl_fbn.acquisition.model.chat_template import as_chat
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, one_of
+from tl_fbn.kinds import shown
 from tl_fbn.signatures import checked
-from tl_fbn.text_files import delimited_rows, json_file, json_lines
+from tl_fbn.text_files import delimited_rows, json_file, json_lines, with_line_breaks
 from tl_fbn.units import html_table
 
 InstructionPlace = Literal["first", "every", "system"]
@@ -105,8 +106,9 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     [Example(instruction='Sort the letters.', input='c a b', output='a b c')]
 
     Args:
-        path: A file of one of these endings. ``.json``: a task of Natural Instructions, with ``Definition`` (the
-            instruction) and ``Instances`` (each with input and output; of several outputs the first is taken).
+        path: A file of one of these endings. ``.json``: a list of objects with input and output, and instruction if
+            there is one; a list of [input, output] pairs; or a task of Natural Instructions, with ``Definition`` (the
+            instruction) and ``Instances`` (each with input and output); of several outputs the first is taken.
             ``.jsonl``, ``.csv`` or ``.tsv``: columns input and output, and instruction if there is one.
         instruction: Instruction of all rows, in place of those in the file; None takes those in the file.
         n: Number of rows that are returned, the first of the file; None returns all.
@@ -121,7 +123,7 @@ def read_examples(path: str | os.PathLike, *, instruction: str | None = None, n:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}; give a .json, .jsonl, .csv or .tsv file")
-    readers = {".json": _natural_instructions, ".jsonl": _lines, ".csv": _table, ".tsv": _table}
+    readers = {".json": _json, ".jsonl": _lines, ".csv": _table, ".tsv": _table}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} ends with {path.suffix or 'nothing'}; endings that can be read: {', '.join(readers)}")
     n = None if n is None else whole_number(n, "n", least=0)
@@ -302,22 +304,43 @@ def example_of(row: Any, where: str) -> Example:
     return Example(*row)
 
 
-def _natural_instructions(path: Path) -> Iterator[tuple[str, Any]]:
+_ALLOWED_JSON = (
+    "it holds a list of objects with input and output (and instruction, if there is one), a list of [input, output] "
+    "pairs, or a task of Natural Instructions: an object with a Definition (text) and Instances (a list of objects)"
+)
+
+
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    """Place and fields of every row of a JSON file."""
+    value = json_file(path, _ALLOWED_JSON)
+    for where, row in (_listed if isinstance(value, list) else _natural_instructions)(path, value):
+        output = row.get("output")
+        yield where, {**row, "output": output[0] if isinstance(output, list) and output else output}
+
+
+def _listed(path: Path, rows: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Place and fields of every row of a list of objects or of pairs."""
+    for number, row in enumerate(rows):
+        if isinstance(row, dict) and {"input", "output"} <= set(row):
+            yield f"row {number}", row
+        elif isinstance(row, list) and len(row) == 2:
+            yield f"row {number}", {"input": row[0], "output": row[1]}
+        else:
+            raise InputError(f"{path}, row {number} is {shown(row)}; {_ALLOWED_JSON}")
+
+
+def _natural_instructions(path: Path, task: Any) -> Iterator[tuple[str, Any]]:
     """Place and fields of every instance of a Natural-Instructions task."""
-    allowed = "a task of Natural Instructions is an object with a Definition (text) and Instances (a list of objects)"
-    task = json_file(path, allowed)
     definition, instances = (task.get("Definition"), task.get("Instances")) if isinstance(task, dict) else (None, None)
-    # Definition is a text or a list of texts, output a text or a list of right answers
+    # Definition is a text or a list of texts
     texts = [definition] if isinstance(definition, str) else definition
     if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts) or not isinstance(instances, list):
-        raise InputError(f"{path} is no Natural-Instructions task: it has no Definition or no Instances; {allowed}")
+        raise InputError(f"{path} is {shown(task)}, no list and no Natural-Instructions task; {_ALLOWED_JSON}")
     instruction = "\n".join(texts)
     for number, instance in enumerate(instances):
         if not isinstance(instance, dict):
             raise InputError(f"{path}, instance {number} is {type(instance).__name__}; each has an input and an output")
-        output = instance.get("output")
-        first = output[0] if isinstance(output, list) and output else output
-        yield f"instance {number}", {"instruction": instruction, "input": instance.get("input"), "output": first}
+        yield f"instance {number}", {**instance, "instruction": instruction}
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -331,5 +354,6 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and fields of every line of a CSV or TSV file."""
-    for number, row in delimited_rows(path, ("input", "output")):
+    rows = delimited_rows(path, ("input", "output"))
+    for number, row in with_line_breaks(path, rows, ("instruction", "input", "output")):
         yield f"line {number}", row

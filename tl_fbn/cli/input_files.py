@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_fbn.errors import InputError
+from tl_fbn.errors import InputError, refuse_alike
 from tl_fbn.text_files import json_lines
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: A line that is no prompt, a file without lines, or an unknown name behind ``demo:``.
+        InputError: A line that is no prompt, a file without lines, two conditions whose names differ in case only, or
+            an unknown name behind ``demo:``.
     """
     if source.startswith(DEMO):
         from tl_fbn.acquisition.design.stimuli import prompts
@@ -70,6 +71,7 @@ def read_conditions(source: str) -> dict[str, list[Any]]:
                 raise InputError(f"{where} has neither a prompt nor messages; {_PROMPT_LINE}")
         # lines of one condition need not stand together
         conditions.setdefault(line["condition"], []).append(prompt)
+    refuse_alike(conditions, f"{source}: the conditions")
     return conditions
 
 

@@ -84,9 +84,9 @@ def require_different_files(names: Sequence[str], option: str = "--name") -> Non
         option: The option that gives such names, for the message.
 
     Raises:
-        InputError: Two names lead to one file, as ``"a - b"`` and ``"a  b"`` do.
+        InputError: Two names lead to one file, as ``"a - b"`` and ``"a  b"`` do, and on some disks ``"A"`` and ``"a"``.
     """
-    files = [file_for(Path(), "", name).name for name in names]
+    files = [file_for(Path(), "", name).name.lower() for name in names]
     same = sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1})
     if same:
         raise InputError(f"{' and '.join(map(repr, same))} would be saved as one file; give each another {option}")

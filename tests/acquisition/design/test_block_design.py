@@ -183,3 +183,8 @@ def test_a_design_comes_back_from_its_file(tmp_path):
     again = fbn.BlockDesign.load(tmp_path / "design.safetensors")
     assert again == design and list(again.conditions) == ["z", "a", "chat"]
     assert fbn.load(tmp_path / "design.safetensors") == design
+
+
+def test_conditions_that_differ_in_case_only_are_refused() -> None:
+    with pytest.raises(ValueError, match="the conditions 'Sort' and 'sort' differ in upper and lower case only"):
+        fbn.block_design({"Sort": ["a", "b"], "sort": ["c", "d"]}, n_runs=1, n_cycles=1, seed=0)

@@ -47,6 +47,10 @@ def test_read_prompts_of_a_spreadsheet(tmp_path: Path) -> None:
         ("condition\tprompt\na\n", "line 2 has 1 cells, the header 2"),
         ("condition\tprompt\na\t \n", "line 2: condition or prompt is empty"),
         ("condition\tprompt\na\tx\nb\ty\na \tz\n", "line 4: the conditions 'a ' and 'a' differ by white space only"),
+        (
+            "condition\tprompt\nSort\tx\nsort\ty\n",
+            "line 3: the conditions 'sort' and 'Sort' differ in upper and lower case",
+        ),
         ("condition\tprompt\na\tx\ty\n", "line 2 has 3 cells, the header 2"),
         ("condition\tprompt\tprompt\na\tx\ty\n", "has two columns of the name 'prompt'"),
         ('condition\tprompt\na\t"x\na\ty\nb\tz\n', "line 2: a quotation mark opens a cell and is never closed"),
@@ -73,6 +77,20 @@ def test_rows_between_two_quotation_marks_are_no_prompt(tmp_path: Path, suffix: 
     path = tmp_path / f"bad{suffix}"
     path.write_text("\n".join([comma.join(columns), *(comma.join(line[name] for name in columns) for line in lines)]))
     with pytest.raises(InputError, match=rf"bad\{suffix}, line 14: a quoted cell goes on over lines that read as rows"):
+        read_prompts(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_written_line_break_is_one_and_a_warning_counts_the_cells(tmp_path: Path, suffix: str) -> None:
+    comma = "," if suffix == ".csv" else "\t"
+    prompts = [r"one\ntwo", r"\alpha\n", "plain", r"Q: 1\nA: 2"]
+    path = tmp_path / f"a{suffix}"
+    path.write_text("\n".join([f"condition{comma}prompt", *(f"a{comma}{one}" for one in prompts)]))
+    with pytest.warns(UserWarning, match=r"in 2 of its cells \(the first in line 2\) .* in 1 \(the first in line 3\)"):
+        found = read_prompts(path)
+    assert found == {"a": ["one\ntwo", r"\alpha\n", "plain", "Q: 1\nA: 2"]}
+    path.write_text(rf"condition{comma}prompt" + "\n" + rf"a{comma}\n")
+    with pytest.warns(UserWarning, match="as two characters"), pytest.raises(InputError, match=r"line 2: .* is empty"):
         read_prompts(path)
 
 

@@ -117,6 +117,33 @@ def test_a_file_cut_short_leaves_nothing_in_the_cache(tmp_path):
     assert not [each for each in tmp_path.glob("assets/**/*") if each.is_file() and each.suffix != ".lock"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GGUF",  # nothing behind the first letters
+        b"GGUF" + (9).to_bytes(4, "little") + bytes(64),  # a version that no reader knows
+        b"GGUF" + (3).to_bytes(4, "little") + bytes(64),  # no tensor and no setting
+        b"GGUF" + (3).to_bytes(4, "little") + b"\xff" * 64,  # counts beyond all measure
+    ],
+)
+def test_a_corrupt_file_is_one_sentence(tmp_path, content):
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    with pytest.raises(fbn.InputError, match=r"bad\.gguf cannot be read as a model \(.*download it again") as refused:
+        fbn.load_model(path, device="cpu", progress=False)
+    assert "\n" not in str(refused.value)
+
+
+def test_settings_that_do_not_fit_the_weights_are_refused(tmp_path):
+    """The width is doubled, so that shapes no longer agree."""
+    path = written(tmp_path / "bent.gguf")
+    content = path.read_bytes()
+    at = content.index(b"llama.embedding_length") + len(b"llama.embedding_length") + 4  # behind the type of the value
+    path.write_bytes(content[:at] + (WIDTH * 2).to_bytes(4, "little") + content[at + 4 :])
+    with pytest.raises(fbn.InputError, match=r"bent\.gguf cannot be read as a model"):
+        fbn.load_model(path, device="cpu", progress=False)
+
+
 def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
     path = written(tmp_path / "tiny.gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)

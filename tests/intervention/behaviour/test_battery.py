@@ -200,3 +200,26 @@ def test_batteries_are_joined_like_dicts_and_name_twins() -> None:
     assert repr(one) == "Battery of 1 task: a (2 answer)"
     with pytest.raises(ValueError, match="both batteries have a task a; give one of them another name="):
         both | one
+
+
+def test_pairs_by_name_make_a_battery_as_from_pairs_does():
+    pairs = [("one cat, two", "cats"), ("one dog, two", ["dogs", "hounds"])]
+    made = Battery({"plural": pairs}, prepend_bos=False)
+    assert made.tasks == Battery.from_pairs({"plural": pairs}).tasks and made.prepend_bos is False
+    both = Battery({"again": made.tasks["plural"], "more": [("a", "b")]})  # tasks and pairs side by side
+    assert both.tasks["again"] is made.tasks["plural"] and both.tasks["more"].items[0].alternatives == ("b",)
+    for wrong, message in (
+        ({"t": "ab"}, r"tasks\['t'\] must be a Task or a list; got 'ab'"),
+        ({"t": [("a", [])]}, "task 't' has a prompt without an answer"),
+        ([("a", "b")], "tasks must be a mapping of text to Tasks or lists"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Battery(wrong)
+
+
+def test_tasks_that_differ_in_case_only_are_refused():
+    upper, lower = Battery.from_pairs({"Sort": [("a", "b")]}), Battery.from_texts({"sort": ["a b"]})
+    with pytest.raises(ValueError, match="the tasks 'Sort' and 'sort' differ in upper and lower case only"):
+        _ = upper | lower
+    with pytest.raises(ValueError, match="the tasks 'a' and 'A' differ"):
+        Battery.from_qa({"a": [("b?", "c")], "A": [("d?", "e")]})

@@ -39,7 +39,7 @@ import pandas as pd
 
 from tl_fbn.acquisition.design.block_orders import alternating_schedule, off_on_off_schedule, random_schedule
 from tl_fbn.acquisition.design.prompt_forms import ALLOWED, Prompt, checked_prompt, checked_prompts
-from tl_fbn.errors import InputError, one_of
+from tl_fbn.errors import InputError, one_of, refuse_alike
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import listed
@@ -233,8 +233,9 @@ def block_design(
         The design, which :meth:`tl_fbn.Scanner.scan` shows to a model.
 
     Raises:
-        InputError: An unknown order, fewer than two conditions, an empty prompt, a prompt in two conditions, too few
-            prompts, a baseline that is no condition, or an option of written rows without ``generate=True``.
+        InputError: An unknown order, fewer than two conditions, two whose names differ in case only, an empty prompt, a
+            prompt in two conditions, too few prompts, a baseline that is no condition, or an option of written rows
+            without ``generate=True``.
     """
     # everything that needs no tokenizer is refused here, before a model is loaded
     one_of(order, BlockOrder, "order")
@@ -245,6 +246,7 @@ def block_design(
     if len(conditions) < 2:
         given = ", ".join(conditions) or "none"
         raise InputError(f'a block design compares at least two conditions; got {given}. Add a baseline such as "rest"')
+    refuse_alike(conditions, "the conditions")
     pools = {name: _distinct_prompts(name, prompts) for name, prompts in conditions.items()}
     _refuse_prompts_in_two_conditions(pools)
     names = list(pools)

@@ -23,10 +23,8 @@ Therefore ``chance``, ``majority``, ``constant``, ``parsed``, ``repetition`` and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -36,11 +34,11 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
-from tl_fbn.errors import InputError, visible
+from tl_fbn.errors import InputError, refuse_alike, visible
+from tl_fbn.intervention.behaviour.battery_sources import from_choices, from_jsonl, from_qa
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_digests import task_digests
-from tl_fbn.intervention.behaviour.item_files import ItemFormat, ScoredText, choice_tasks, read_jsonl
-from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks, with_delimiter
+from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks
 from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, tokenizer_state
 from tl_fbn.intervention.behaviour.output_checks import score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
@@ -54,7 +52,7 @@ from tl_fbn.units import html_table
 
 
 @checked
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Battery:
     """Named tasks, each with items that have right answers.
 
@@ -65,21 +63,41 @@ class Battery:
     0     sort          1.0     0.1
     1  reverse          1.0     0.1
 
+    >>> fbn.Battery({"plural": [("one cat, two", "cats"), ("one dog, two", "dogs")]})
+    Battery of 1 task: plural (2 answer)
+
     Args:
-        tasks: Name to task; ``from_pairs``, ``from_choices``, ``from_texts``, ``from_chats``, ``from_jsonl`` make them.
+        tasks: Name to pairs of a prompt and its answer, as :meth:`from_pairs` takes them, or to a task that is made;
+            ``from_choices``, ``from_qa``, ``from_texts``, ``from_chats`` and ``from_jsonl`` make others.
         prepend_bos: Whether a beginning-of-text token is put before items that are strings; None does as the host
             does (``model.cfg.default_prepend_bos``).
+
+    Raises:
+        InputError: There is no task, two names of tasks differ in case only, or a prompt has no answer.
     """
 
     tasks: Mapping[str, Task]
-    prepend_bos: bool | None = field(default=None, kw_only=True)
+    prepend_bos: bool | None
     # what was computed last, as [what it depends on, ..., value]; lists, which a frozen dataclass can refill
-    _sequence_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
-    _digest_cache: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _sequence_cache: list[Any] = field(repr=False, compare=False)
+    _digest_cache: list[Any] = field(repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        if not self.tasks:
+    def __init__(
+        self,
+        tasks: Mapping[str, Task | Sequence[tuple[Text, Text | list[Text]]]],
+        *,
+        prepend_bos: bool | None = None,
+    ) -> None:
+        if not tasks:
             raise InputError("a battery needs at least one task; got none")
+        refuse_alike(tasks, "the tasks")
+        made = {
+            name: given if isinstance(given, Task) else pair_tasks({name: given}, None)[name]
+            for name, given in tasks.items()
+        }
+        values = {"tasks": made, "prepend_bos": prepend_bos, "_sequence_cache": [], "_digest_cache": []}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     @checked
@@ -146,75 +164,10 @@ class Battery:
         tokenizer = getattr(model, "tokenizer", model)
         return cls(chat_tasks(tasks, Layouts(tokenizer, bos_eos=bos_eos, chat_template_kwargs=chat_template_kwargs)))
 
-    @classmethod
-    @checked
-    def from_choices(
-        cls,
-        tasks: Mapping[str, Sequence[Mapping[str, Any] | tuple[Any, ...]]],
-        *,
-        template: str | None = None,
-        scored: ScoredText = "text",
-        delimiter: str | None = None,
-        prepend_bos: bool | None = None,
-    ) -> Battery:
-        """A battery of multiple choice, from objects in memory.
-
-        >>> snow = {"question": "Is snow white?", "choices": ["no", "yes"], "answer": "yes"}
-        >>> fbn.Battery.from_choices({"snow": [snow]}).tasks["snow"].items[0].alternatives
-        ('yes', 'no')
-
-        Args:
-            tasks: Name to items. An item is a mapping with the fields of a multiple choice in a file
-                (:mod:`.item_files` lists them), or a tuple of a prompt, its alternatives and the right one (by place
-                from 0, text or letter); in tuples, prompt and alternatives may be token ids.
-            template: Prompt of a mapping, with its fields in braces: ``{question}``, or ``{choices}`` for all
-                alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
-                question, lettered alternatives and "Answer:". Tuples have their prompt already.
-            scored: What is scored of a mapping's alternatives: their ``"text"``, or their ``"label"`` (A, B ...).
-            delimiter: What stands between prompt and alternative; None for one space where a writer would put it.
-            prepend_bos: Whether a beginning-of-text token is put before strings; None does as the host does.
-
-        Raises:
-            InputError: An item that is no multiple choice; the message has its number, what is wrong and what is
-                allowed.
-        """
-        made = choice_tasks(tasks, template=template, scored=scored)
-        return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
-
-    @classmethod
-    @checked
-    def from_jsonl(
-        cls,
-        path: str | os.PathLike,
-        *,
-        format: ItemFormat = "auto",
-        name: str | None = None,
-        n: int | None = None,
-        template: str | None = None,
-        scored: ScoredText = "text",
-        delimiter: str | None = None,
-        prepend_bos: bool | None = None,
-    ) -> Battery:
-        """A battery from a file with one JSON object a line: minimal pairs, multiple choice, or questions with answers.
-
-        Args:
-            path: The file.
-            format: What the lines are: ``"pairs"`` (minimal pairs, as BLiMP's), ``"choices"`` or ``"qa"`` (questions
-                with answers); :mod:`.item_files` lists the fields of each. ``"auto"`` goes by the first line.
-            name: Name of the task; None takes the ``UID`` of minimal pairs, else the file's name without its ending.
-            n: Number of items to read from the beginning of the file; None reads all.
-            template: Prompt of a question, with fields of the line in braces: ``{question}``, or ``{choices}`` for all
-                alternatives, each on a line behind its letter. None takes the bare question; where labels are scored,
-                question, lettered alternatives and "Answer:".
-            scored: What is scored of the alternatives of choices: their ``"text"``, or their ``"label"`` (A, B ...).
-            delimiter: What stands between prompt and answer; None for one space where a writer would put it.
-            prepend_bos: Whether a beginning-of-text token is put before texts; None does as the host does.
-
-        Raises:
-            InputError: A line that is no such item; the message has its number, what was found and what is allowed.
-        """
-        made = read_jsonl(Path(path), format=format, name=name, n=n, template=template, scored=scored)
-        return cls(with_delimiter(made, delimiter), prepend_bos=prepend_bos)
+    # of questions; functions of a file of their own
+    from_choices = classmethod(from_choices)
+    from_qa = classmethod(from_qa)
+    from_jsonl = classmethod(from_jsonl)
 
     @checked
     def limit(self, n: int) -> Battery:

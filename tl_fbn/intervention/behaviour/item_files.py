@@ -123,13 +123,42 @@ def choice_tasks(
                     _choice_of_mapping(one, template, scored) if isinstance(one, Mapping) else _choice_of_tuple(one)
                 )
             except ValueError as error:
-                allowed = _ALLOWED_LINES["choices"].replace("line", "item").replace("JSON object", "mapping")
-                raise InputError(
-                    f"item {number} of task {name!r} is no {_NOUN_OF_FORMAT['choices']} ({error}); {allowed}, "
-                    "or (prompt, alternatives, answer)"
-                ) from error
+                raise _no_item_in_memory(number, name, "choices", error, "(prompt, alternatives, answer)") from error
         made[name] = Task(name, "choice", tuple(items))
     return made
+
+
+def qa_tasks(tasks: Mapping[str, Sequence[Any]], *, template: str) -> dict[str, Task]:
+    """Tasks of questions with answers by name, from objects in memory: what :meth:`tl_fbn.Battery.from_qa` takes.
+
+    Args:
+        tasks: Name to items: mappings, or pairs of a question and its answer or answers.
+        template: Prompt of an item with its fields in braces.
+
+    Raises:
+        InputError: An item that is no question with an answer.
+    """
+    made = {}
+    for name, given in tasks.items():
+        items = []
+        for number, one in enumerate(checked_prompts(given, f"task {name!r}")):
+            try:
+                if not isinstance(one, Mapping) and not (isinstance(one, (list, tuple)) and len(one) == 2):
+                    raise InputError(f"it is {shown(one)}")
+                fields = one if isinstance(one, Mapping) else {"question": one[0], "answer": one[1]}
+                items.append(_item_of_line("qa", fields, template, "text"))
+            except InputError as error:
+                raise _no_item_in_memory(number, name, "qa", error, "(question, answer)") from error
+        made[name] = Task(name, "answer", tuple(items))
+    return made
+
+
+def _no_item_in_memory(number: int, name: str, kind: str, error: ValueError, as_tuple: str) -> InputError:
+    """The error for an object that is no item of a task."""
+    allowed = _ALLOWED_LINES[kind].replace("line", "item").replace("JSON object", "mapping")
+    return InputError(
+        f"item {number} of task {name!r} is no {_NOUN_OF_FORMAT[kind]} ({error}); {allowed}, or {as_tuple}"
+    )
 
 
 def check_scored(scored: str) -> None:
@@ -304,7 +333,7 @@ def _accepted_answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(given, dict):  # {"text": [...], "answer_start": [...]}, as in SQuAD
         given = _first_field(given, ("text",))
     given = [given] if isinstance(given, (str, int, float)) and not isinstance(given, bool) else given
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, (list, tuple)) or not given:
         raise InputError(f"its answer is {_short_repr(given)}")
     answers = [str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in given]
     return tuple(dict.fromkeys(_checked_text(one, "an answer") for one in answers))
