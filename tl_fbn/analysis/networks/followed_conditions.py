@@ -6,12 +6,12 @@ block is of condition c, else 0. Both are centred within runs, and::
 
     r_c = sum_b x_bc y_b / (|x_c| |y|)         over the blocks of all runs
 
-One number a block, not a row, because rows of one block are no independent observations. The condition of the largest
-\\|r\\| is the one that the network follows: more active there than elsewhere (r > 0) or less (r < 0). Of two conditions,
-whose r are each other's negatives, it is the one with the positive r.
+One number a block, not a row, because rows of one block are no independent observations. The condition of the r of
+largest magnitude is the one that the network follows: more active there than elsewhere (r > 0) or less (r < 0). Of two
+conditions, whose r are each other's negatives, it is the one with the positive r.
 
-Chance is what the largest \\|r\\| over the conditions becomes when the labels of blocks are exchanged within runs; p is
-the share of relabellings that reach it, the true labels among them. It is corrected for the number of conditions and
+Chance is what the largest magnitude over the conditions becomes when the labels of blocks are exchanged within runs; p
+is the share of relabellings that reach it, the true labels among them. It is corrected for the number of conditions and
 not for the number of networks. Networks of a decomposition never saw the labels, so that they may be those of the same
 recording; networks that were cut from a contrast of it may not.
 
@@ -67,9 +67,9 @@ def followed_conditions(
             as large as all others.
 
     Returns:
-        A line a network: network, follows (the condition of the largest \\|r\\|, empty where p is not below .05), r (its
-        correlation), chance (95th percentile of the largest \\|r\\| over relabellings), p, blocks (number of blocks),
-        and ``r CONDITION`` for every condition. NaN for a network without units.
+        A line a network: network, follows (the condition of the r of largest magnitude, empty where p is not below
+        .05), r, chance (95th percentile of that magnitude over relabellings), p, blocks (number of blocks), and
+        ``r CONDITION`` for every condition. NaN for a network without units.
 
     Raises:
         InputError: Fewer than two conditions, no blocks to exchange, or networks of another space.
