@@ -169,6 +169,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     def verdict(self, *, metric: str | None = None, control: str | None = None) -> str:
         """In words: which networks cost their task more than random ones do, and which do nothing beyond chance.
 
+        >>> networks = {"sort": contrast.effect.top(0.02)}
+        >>> study = fbn.lesion_study(model, networks, battery, n_controls=19, seed=0, progress=False)
         >>> print(study.verdict())
         Silencing costs the own task more than random networks do (p <= 0.05) and more than any other task loses: sort.
 
