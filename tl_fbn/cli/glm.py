@@ -29,8 +29,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="EXPRESSION...",
-            help='A contrast of conditions or other columns of the design: "sort - reverse", or against the mean of all '
-            'others "sort - (reverse + add) / 2"; several are tested one by one.',
+            help='A contrast of conditions or other columns of the design: "sort - reverse", or against the mean of '
+            'all others "sort - (reverse + add) / 2"; several are tested one by one.',
         ),
     ],
     name: Annotated[

@@ -207,7 +207,7 @@ def command(
     if words is not None:
         full["promotes"] = list(words.values())
     trusted = [name for name in full if name in ("network", "units", "share", "explained", "stability", "p")]
-    shown = full[trusted]
+    shown: Any = full[trusted]
     if followed is not None:
         shown = shown.assign(**{name: followed[name] for name in ("follows", "r", "chance")})
         shown["follows"] = [name or "-" for name in shown["follows"]]

@@ -22,7 +22,7 @@ def test_networks_that_do_nothing_are_named_first() -> None:
     said = study_of([[0.8, 0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.9, 0.5]]).verdict().splitlines()
     assert said == [
         "Silencing b costs its own task no more than random networks do (10 points; 95 % of them cost at most 10 "
-        "points; p = 1): this network is not needed, or its task does not hang on few units.",
+        "points; p = 1): nothing shows that this network is needed, and maybe its task does not hang on few units.",
         "Silencing c costs b at least as much as its own task (90 points and 50 points): it is needed, and not for c "
         "alone.",
         "Silencing costs the own task more than random networks do (p <= 0.05) and more than any other task loses: a.",
@@ -33,8 +33,8 @@ def test_networks_of_no_task() -> None:
     named = study_of([[0.8, 0.1], [0.1, 0.1]])
     other = replace(named, networks=("N00", "N01"), discovery={"N00": "disjoint", "N01": "disjoint"})
     assert other.verdict() == (
-        "Silencing N01 costs none of 2 tasks more than random networks do (smallest p = 1): no task here needs this "
-        "network."
+        "Silencing N01 costs none of 2 tasks more than random networks do (smallest p = 1): nothing shows that a task "
+        "here needs this network."
     )
 
 

@@ -280,8 +280,8 @@ def run_maps(
 
     Args:
         recordings: Task to its recording; all are of one space.
-        contrasts: Task to its contrast, e.g. ``{"sort": "sort - reverse"}``. A task that is not named gets its condition
-            minus the mean of all other conditions of its recording.
+        contrasts: Task to its contrast, e.g. ``{"sort": "sort - reverse"}``. A task that is not named gets its
+            condition minus the mean of all other conditions of its recording.
         progress: Show a bar where it takes longer than some seconds.
 
     Returns:

@@ -253,4 +253,4 @@ def score_table(
         return table
     # what only passages have is a column only where there are passages
     passages = any(task.kind == "text" for task in tasks.values())
-    return table[[*MAIN_COLUMNS, *(["perplexity"] if passages else [])]]
+    return table.filter(items=[*MAIN_COLUMNS, *(["perplexity"] if passages else [])])

@@ -163,7 +163,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         one_of(columns, TableColumns, "columns")
         table = lesion_tables.cells(lesion_means(self, metric, control))
-        return table if columns == "all" else table[list(MAIN_CELLS)]
+        return table if columns == "all" else table.filter(items=list(MAIN_CELLS))
 
     @checked
     def verdict(self, *, metric: str | None = None, control: str | None = None) -> str:
@@ -203,7 +203,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """
         one_of(columns, TableColumns, "columns")
         table = lesion_tables.own_tasks(lesion_means(self, metric, control))
-        return table if columns == "all" or table.empty else table[list(MAIN_SUMMARY)]
+        return table if columns == "all" or table.empty else table.filter(items=list(MAIN_SUMMARY))
 
     @checked
     def dissociation(

@@ -2,10 +2,13 @@
 
 A table of drops leaves the reader to notice that a lesion did nothing. Here it is said, network by network:
 
-- a network named like a task whose task loses no more than under random networks (p > .05) is *not needed*, or its task
-  does not hang on few units;
-- one whose task loses more than that, but another task loses at least as much, is needed, and *not for its task alone*;
-- one that is no task's own and costs no task more than random networks do is not needed by any of them.
+- of a network named like a task whose task loses no more than under random networks (p > .05) *nothing shows that it is
+  needed*, and maybe its task does not hang on few units;
+- one whose task loses more than that, while another task loses at least as much, is needed, and *not for its task
+  alone*;
+- of one that is no task's own and costs no task more than random networks do nothing shows that any of them needs it.
+
+That is no proof of the contrary, which two one-sided tests are (:meth:`.LesionStudy.equivalence`).
 
 p is that of single cells (:mod:`.lesion_tables`) and not corrected for their number. Fewer than 19 controls cannot give
 p <= .05, and then nothing is concluded.
@@ -39,11 +42,11 @@ def verdicts(means: LesionMeans) -> list[str]:
     for i, network in enumerate(study.networks):
         if network not in study.tasks:
             best = int(np.argmin(means.p[i]))
-            if means.p[i, best] > ALPHA:
-                tasks = f"none of {len(study.tasks)} tasks" if len(study.tasks) > 1 else f"{study.tasks[0]} no"
+            if float(means.p[i, best]) > ALPHA:
+                tasks = f"none of {len(study.tasks)} tasks" if len(study.tasks) > 1 else f"{', '.join(study.tasks)} no"
                 idle.append(
                     f"Silencing {network} costs {tasks} more than random networks do (smallest p = "
-                    f"{means.p[i, best]:.2g}): no task here needs this network."
+                    f"{float(means.p[i, best]):.2g}): nothing shows that a task here needs this network."
                 )
             continue
         own = study.tasks.index(network)
@@ -51,8 +54,8 @@ def verdicts(means: LesionMeans) -> list[str]:
         if p > ALPHA:
             idle.append(
                 f"Silencing {network} costs its own task no more than random networks do ({_amount(means, drop)}; "
-                f"95 % of them cost at most {_amount(means, float(means.control_p95[i, own]))}; p = {p:.2g}): this "
-                "network is not needed, or its task does not hang on few units."
+                f"95 % of them cost at most {_amount(means, float(means.control_p95[i, own]))}; p = {p:.2g}): "
+                "nothing shows that this network is needed, and maybe its task does not hang on few units."
             )
             continue
         others = [j for j in range(len(study.tasks)) if j != own]
