@@ -103,6 +103,10 @@ fbn.plot.design_matrix(fit, contrasts=["sort - rest"])
 # wobbles from block to block it is called **t**: a large effect that wobbles a lot is worth little. **z** is the same
 # evidence on a scale that does not depend on the number of blocks: without any difference, |z| exceeds 1.96 in one
 # neuron of twenty.
+#
+# `"sort - rest"` is everybody's first question, and this notebook shows where it leads: the map is significant, and says
+# little about sorting. The contrast that works, further down, is `"sort - reverse"`: against a task that shares all but
+# what is asked. With more tasks it is one against the mean of all others, `"sort - (reverse + add) / 2"`.
 
 # %%
 contrast = fit.contrast("sort - rest")

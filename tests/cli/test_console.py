@@ -200,6 +200,20 @@ def test_tables_line_up_and_are_short():
     assert shown == "name    n  share   ok\na       1  12.3%  yes\nbcd   200      -   no"
 
 
+def test_columns_that_leave_the_line_come_below_with_the_first_repeated() -> None:
+    frame = pd.DataFrame({"layer": [0, 1], "t": ["x", "y"], **{f"{'long' * 7} {n}": [n, 10 * n] for n in range(3)}})
+    lines = shell.table(frame, keys=2).splitlines()
+    assert max(map(len, lines)) <= shell.WIDTH
+    heads = [line for line in lines if line.startswith("layer")]
+    assert [head.split() for head in heads] == [
+        ["layer", "t", "long" * 7, "0", "long" * 7, "1"],
+        ["layer", "t", "long" * 7, "2"],
+    ]
+    assert lines[-1].split() == ["1", "y", "20"]
+    wide = shell.table(pd.DataFrame({"a": [1], "path": ["x" * 100]}))
+    assert wide.splitlines()[1].endswith("x" * 100)  # one column is never cut
+
+
 def test_anything_becomes_json() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan]})
     given = {1: frame, "two": {"x": np.arange(3), "y": (np.float64(np.inf), None, True)}, "z": [Path("p"), {"q"}]}

@@ -85,7 +85,7 @@ def test_tables_of_prompts_and_names_of_the_packages_own(tmp_path):
     file.write_text("condition\tprompt\na\tp q\nb\tr\na\ts\n")
     assert input_files.read_conditions(str(file)) == {"a": ["p q", "s"], "b": ["r"]}
     for wrong in ("demo:", "demo: , "):
-        with pytest.raises(ValueError, match=r"names no task; give e\.g\. demo:sort,rest"):
+        with pytest.raises(ValueError, match=r"names no task; give e\.g\. demo:sort,reverse"):
             input_files.read_conditions(wrong)
     with pytest.raises(
         ValueError, match=r"demo:sort,add names 2 tasks; give one argument a task, e\.g\. demo:sort demo:add"

@@ -9,7 +9,8 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, planted, refused
-from tl_fbn.cli.networks import _with_largest_layers
+from tests.helpers.recordings import blocks
+from tl_fbn.cli.networks import _largest_layers
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,30 @@ def test_the_table_and_what_to_trust(folder, tmp_path):
     assert text.startswith("network  units  share  explained  stability")
     assert "Networks of matched noise reach a stability of" in text
     assert f"Saved as {tmp_path / 'atlas-mine.safetensors'}" in text
+    tables = [line for line in text.splitlines() if line.startswith(("N0", "network"))]
+    assert len(tables) == 6 and max(map(len, tables)) <= 80
     once = invoke("networks", folder, "-k", "2", "--restarts", "1", "-o", tmp_path).stdout
     assert "Stability was not measured; --restarts 20 does." in once
     bare = answer("networks", folder, "-k", "2", "--restarts", "3", "--noise-sets", "0", "-o", tmp_path)
     assert bare["unstable"] is None
+
+
+def test_which_condition_each_network_follows(folder, tmp_path):
+    found = answer("networks", folder, "-k", "3", "--restarts", "1", "--seed", "4", "-o", tmp_path)
+    atlas = fbn.Atlas.load(found["atlas"])
+    expected = fbn.networks.followed_conditions(fbn.Recording.open(folder), atlas, seed=4)
+    r = [line["r"] for line in found["follows"]]
+    np.testing.assert_array_equal(np.array(r, dtype=float), expected["r"])  # None is a network without units
+    assert [line["follows"] for line in found["follows"]] == expected["follows"].tolist()
+    text = invoke("networks", folder, "-k", "3", "--restarts", "1", "-o", tmp_path).stdout
+    assert "explained  follows" in text and "goes with most over 48 blocks" in text
+    rng = np.random.default_rng(0)
+    alone = fbn.Recording.from_arrays(
+        [[rng.normal(size=(60, 20))]], events=[blocks(["a"] * 6, 10)], path=tmp_path / "r"
+    )
+    assert len(alone.conditions) == 1
+    text = invoke("networks", tmp_path / "r", "-k", "2", "--restarts", "1").stdout
+    assert "follows" not in text.splitlines()[0] and "No run has blocks of two conditions" in text
 
 
 def test_a_number_is_proposed(folder, tmp_path):
@@ -72,9 +93,7 @@ def test_layers_by_themselves(folder, tmp_path):
 def test_many_layers_are_told_by_where_most_units_are():
     space = fbn.UnitSpace("mlp.neurons", (10,) * 40)
     network = fbn.Network.from_indices(space, [*range(130, 135), *range(300, 303), 7])
-    brief = _with_largest_layers(fbn.Atlas.from_networks({"a": network}).to_dataframe())
-    assert list(brief) == ["network", "units", "share", "layers with most units"]
-    assert brief["layers with most units"].tolist() == ["13 (5), 30 (3), 0 (1)"]
+    assert _largest_layers(fbn.Atlas.from_networks({"a": network}).to_dataframe()) == ["13 (5), 30 (3), 0 (1)"]
 
 
 @pytest.mark.usefixtures("unchecked")  # the type checker of tests knows the words a user may get wrong

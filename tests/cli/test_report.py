@@ -4,6 +4,7 @@ that page.
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -134,3 +135,19 @@ def test_a_result_called_like_the_folder_leaves_the_recording_on_the_page(tmp_pa
     )
     monkeypatch.chdir(tmp_path)
     assert [one["kind"] for one in answer("report", "sort")["results"]] == ["Recording", "Network"]
+
+
+def test_words_beside_units_where_a_model_is_named(tmp_path, demo_model):
+    design = fbn.block_design({t: fbn.prompts(t) for t in ("sort", "reverse")}, n_runs=2, n_cycles=2, seed=0)
+    fbn.Scanner(demo_model).scan(design, tmp_path / "r", progress=False)
+    answer("glm", tmp_path / "r", "sort - reverse", "--top", "12", "--name", "sort", "--no-save-fit")
+    found = answer("report", tmp_path / "r", "--model", "demo", "--viewer")
+    network = fbn.Network.load(tmp_path / "r" / "results" / "network-sort.safetensors")
+    words = fbn.networks.promoted_tokens(network, demo_model, n_tokens=3)
+    page = Path(found["page"]).read_text()
+    assert "What the units of sort promote" in page and html.escape(words.promotes[1]) in page
+    first = network.space.index(int(words.layer[1]), int(words.unit[1]))
+    assert (
+        json.dumps({str(first): words.promotes[1]}).strip("{}").replace(": ", ":") in Path(found["viewer"]).read_text()
+    )
+    assert "What the units of sort promote" not in Path(answer("report", tmp_path / "r")["page"]).read_text()

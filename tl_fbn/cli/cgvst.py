@@ -256,7 +256,7 @@ def command(
         speaking = unit_lists.speaking(console, loaded, first.space)
         # words of all units take a while, and the text shows those of the first ten
         words_of = None if json else unit_lists.FIRST
-        found = [
+        found: list[dict[str, Any]] = [
             _save_task(task, scores, size, into, provenances[task])
             | {"unit_list": unit_lists.unit_list(scores.top(size), scores, speaking, words_of=words_of)}
             for task, scores in maps.items()

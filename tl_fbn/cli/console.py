@@ -284,11 +284,12 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> str:
-    """A data frame as lines of text, its numbers shortened.
+def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None, keys: int = 1) -> str:
+    """A data frame as lines of text, its numbers shortened; columns that leave a line of 80 characters come below.
 
     Args:
         frame: The table.
+        keys: Number of first columns that are repeated where other columns come below.
         decimals: Name of a column to the format of its numbers, such as ``".1%"``; other numbers have three digits.
             NaN is shown as ``-``, True and False as ``yes`` and ``no``.
     """
@@ -304,17 +305,34 @@ def table(frame: pd.DataFrame, *, decimals: Mapping[str, str] | None = None) -> 
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    columns = []
+    columns, justified = [], []
     for name in frame:
         # pandas 3 has a type of its own for text, earlier versions call it object
         is_text = frame[name].dtype == object or str(frame[name].dtype).startswith("str")
-        grid.add_column(justify="left" if is_text else "right", no_wrap=True)
+        justified.append("left" if is_text else "right")
         form = (decimals or {}).get(str(name), ".3g")
         columns.append([cell_text(str(name), form), *(cell_text(one, form) for one in frame[name].tolist())])
-    for line in zip(*columns, strict=True):
-        grid.add_row(*map(Text, line))  # as text, so that brackets in a cell are no markup
-    page = rich.console.Console(file=io.StringIO(), width=_UNLIMITED_WIDTH)
-    with page.capture() as written:
-        page.print(grid)
-    return "\n".join(line.rstrip() for line in written.get().splitlines())
+    parts = []
+    for group in _groups_within_a_line([max(map(len, column)) for column in columns], keys):
+        grid = Table.grid(padding=(0, 2))
+        for number in group:
+            grid.add_column(justify=justified[number], no_wrap=True)
+        for line in zip(*(columns[number] for number in group), strict=True):
+            grid.add_row(*map(Text, line))  # as text, so that brackets in a cell are no markup
+        page = rich.console.Console(file=io.StringIO(), width=_UNLIMITED_WIDTH)
+        with page.capture() as written:
+            page.print(grid)
+        parts.append("\n".join(line.rstrip() for line in written.get().splitlines()))
+    return "\n\n".join(parts)
+
+
+def _groups_within_a_line(widths: list[int], keys: int) -> list[list[int]]:
+    """Numbers of columns that fit a line together, the first ``keys`` of them in every group."""
+    first = list(range(min(keys, len(widths))))
+    groups = [list(first)]
+    for number in range(len(first), len(widths)):
+        taken = sum(widths[one] + 2 for one in groups[-1])
+        if taken + widths[number] > WIDTH and len(groups[-1]) > len(first):
+            groups.append(list(first))
+        groups[-1].append(number)
+    return groups

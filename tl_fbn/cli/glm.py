@@ -29,8 +29,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="EXPRESSION...",
-            help='A contrast of conditions or other columns of the design, such as "sort - reverse"; several are '
-            "tested one by one.",
+            help='A contrast of conditions or other columns of the design: "sort - reverse", or against the mean of '
+            'all others "sort - (reverse + add) / 2"; several are tested one by one.',
         ),
     ],
     name: Annotated[
@@ -132,12 +132,14 @@ def command(
 ) -> None:
     """Fit a general linear model to every unit of a recording and threshold contrasts.
 
-    Saves the fit, each contrast and its network, and lists the first units. A significant unit need not be specific:
-    where most units differ between conditions, take those of the largest effect with --top and --by effect, and let
-    "tl-fbn lesion" say what they are needed for.
+    Saves the fit, each contrast and its network, and lists the first units. Compare a task with one that shares all but
+    the task, or with the mean of all others: between a task and rest nearly every unit differs, whatever it is for. Of
+    many significant units take those of the largest effect with --top and --by effect, and let "tl-fbn lesion" say what
+    they are needed for.
 
     \b
     Example: tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
+    Others:  tl-fbn glm recordings/first "sort - (reverse + add) / 2" --top 0.05 --by effect --positive --name sort
     Tested:  tl-fbn glm recordings/first "sort - reverse" "add - reverse" --fdr 0.05 --confound surprisal
     Exact:   tl-fbn glm recordings/first "sort - reverse" --permutations 1000 --fwe 0.05
     Next:    tl-fbn lesion MODEL recordings/first/results/network-sort.safetensors --battery items.jsonl

@@ -163,7 +163,7 @@ def _demo_names(source: str) -> list[str]:
     """The names behind ``demo:``."""
     names = [name.strip() for name in source.removeprefix(DEMO).split(",") if name.strip()]
     if not names:
-        raise InputError(f"{source!r} names no task; give e.g. {DEMO}sort,rest")
+        raise InputError(f"{source!r} names no task; give e.g. {DEMO}sort,reverse")
     return names
 
 

@@ -267,6 +267,7 @@ def command(
         seed=seed,
         controls={kind: array.shape[1] for kind, array in study.control_scores.items()},
         networks={one: len(networks[one]) for one in study.networks},
+        verdict=study.verdict(),
         summary=study.summary(),
         lesions=study.to_dataframe(),
         double_dissociations=study.dissociations() if len(study.summary()) > 1 else [],
@@ -304,16 +305,18 @@ def _summary_text(study: LesionStudy) -> str:
     lines.append(_baseline_sentence(every, points))
     named = list(own["network"]) if len(own) else []
     if named:
-        drops = ["own", "other_median", "other_worst", "control_median", "control_p95"]
-        lines += ["", _table_of_drops(own, ["network", "units", *drops, "worst_task", "p"], drops, points)]
+        drops = ["own", "other_worst", "control_p95"]
+        columns = ["network", "units", "own", "other_worst", "worst_task", "control_p95", "p"]
+        lines += ["", _table_of_drops(own, columns, drops, points)]
     # networks that are no task's own have a line for each task instead
     others = every[~every["network"].isin(named)]
     if len(others):
-        drops = ["baseline", "lesioned", "drop", "low", "high", "control_median", "control_p95"]
+        drops = ["lesioned", "drop", "low", "high", "control_p95"]
         lines += ["", _table_of_drops(others, ["network", "task", *drops, "p"], drops, points)]
         if not named:
             tasks = ", ".join(study.tasks)
             lines += ["", f"No network is named like a task ({tasks}); NAME=FILE says which network is which task's."]
+    lines += ["", study.verdict()]
     smallest_p = 1 / (1 + study.controls.shape[1])
     lines += [
         "",
@@ -350,4 +353,5 @@ def _table_of_drops(frame: Any, columns: list[str], drops: list[str], points: bo
     """Some columns of a table as text: drops of exact match in points (of 100), of log-likelihood in nats."""
     shown = frame[columns].copy()
     shown[drops] = shown[drops] * (100 if points else 1)
-    return table(shown, decimals=dict.fromkeys(drops, ".0f" if points else ".3f"))
+    keys = 2 if columns[1] == "task" else 1
+    return table(shown, decimals=dict.fromkeys(drops, ".0f" if points else ".3f"), keys=keys)

@@ -1,6 +1,7 @@
 """``tl-fbn networks``: units that act together, whatever the task.
 
-The command decomposes a recording with :func:`tl_fbn.find_networks` and saves the atlas. With ``-k auto`` it first
+The command decomposes a recording with :func:`tl_fbn.find_networks`, saves the atlas, and says of each network which
+condition it follows (:func:`tl_fbn.networks.followed_conditions`), beside chance. With ``-k auto`` it first
 tries several numbers of networks (:func:`tl_fbn.choose_components`), saves that comparison too, and takes the number
 that is proposed. No model is loaded, but for the words that units promote, if ``--model`` asks for them.
 """
@@ -27,7 +28,6 @@ from tl_fbn.errors import InputError, one_of
 
 SHORT = "Find networks without a task, by independent components."
 CANDIDATES = (4, 8, 16, 32)
-MOST_LAYERS = 12  # a model with more layers gets no column for each, but one for those that hold most units
 
 
 def command(
@@ -199,37 +199,65 @@ def command(
         atlas.save(path)
         lists = unit_lists.atlas_lists(atlas, loaded, words_of=None if json else 0)
         words = None if loaded is None else unit_lists.words_of_networks(atlas, loaded)
+        followed = _followed_conditions(recording, atlas, seed, drop_first=0 if pool != "token" else max(1, drop_first))
     full = atlas.to_dataframe().rename(columns={"stability_p": "p"})
     # decompositions of several windows explain shares of different totals
     if by_layer is False and window is None:
         full.insert(3, "explained", atlas.explained)
-    shown = full if atlas.space.n_layers <= MOST_LAYERS else _with_largest_layers(full)
-    decimals = {"share": ".1%", "explained": ".1%", "stability": ".2f"}
+    if words is not None:
+        full["promotes"] = list(words.values())
+    trusted = [name for name in full if name in ("network", "units", "share", "explained", "stability", "p")]
+    shown: Any = full[trusted]
+    if followed is not None:
+        shown = shown.assign(**{name: followed[name] for name in ("follows", "r", "chance")})
+        shown["follows"] = [name or "-" for name in shown["follows"]]
+    decimals = {"share": ".1%", "explained": ".1%", "stability": ".2f", "p": ".2g", "r": ".2f", "chance": ".2f"}
     console.result(
-        f"{proposed}{table(shown, decimals=decimals)}\n\n{_trust_text(atlas)}\n\n"
-        f"{unit_lists.first_of_each(lists, words)}\n{unit_lists.HINT if words is None else unit_lists.READING}\n\n"
-        f"Saved as {path}",
+        f"{proposed}{table(shown, decimals=decimals)}\n\n{_trust_text(atlas)}\n{_followed_text(followed)}\n\n"
+        f"{unit_lists.first_of_each(lists, _largest_layers(full), words)}\n"
+        f"{unit_lists.HINT if words is None else unit_lists.READING}\n\nSaved as {path}",
         **fields,
         atlas=path,
         n_components=number,
         method=method,
         converged=atlas.converged,
-        networks=full if words is None else full.assign(promotes=list(words.values())),
+        networks=full,
+        follows=followed,
         unit_lists=lists,
         unstable=atlas.unstable if atlas.stability_p is not None else None,
         noise_iq=[] if atlas.noise_iq is None else atlas.noise_iq.tolist(),
     )
 
 
-def _with_largest_layers(full: Any) -> Any:
-    """The table of networks, with the three layers that hold most units in the place of a column for each layer."""
+def _largest_layers(full: Any) -> list[str]:
+    """The three layers that hold most units of each network, and how many each."""
     layers = [name for name in full if name.startswith("layer ")]
     counts = full[layers].to_numpy()
-    most = [
+    return [
         ", ".join(f"{layers[at][6:]} ({line[at]})" for at in (-line).argsort(kind="stable")[:3] if line[at])
         for line in counts
     ]
-    return full.drop(columns=layers).assign(**{"layers with most units": most})
+
+
+def _followed_conditions(recording: Any, atlas: Any, seed: int, *, drop_first: int) -> Any:
+    """Which condition each network follows; None where there is nothing to compare."""
+    from tl_fbn.analysis.networks.followed_conditions import followed_conditions
+
+    try:
+        return followed_conditions(recording, atlas, seed=seed, drop_first=drop_first)
+    except InputError:  # one condition, or one in every run
+        return None
+
+
+def _followed_text(followed: Any) -> str:
+    """What the columns on conditions mean."""
+    if followed is None:
+        return "No run has blocks of two conditions, so nothing says which condition a network follows."
+    return (
+        f"Follows: the condition that a network goes with most over {followed['blocks'].tolist()[0]} blocks "
+        "(r of its mean; below 0: less active there), if p < .05. Chance: 95th percentile of the largest |r| with "
+        "labels of blocks exchanged within runs; not corrected for the number of networks."
+    )
 
 
 def _choose_number(recording: Any, tried: list[int], console: Console, **options: Any) -> Any:

@@ -2,7 +2,8 @@
 
 The command loads the recordings and results of the folders and lays them out in the order of an analysis, from design
 to lesions (:class:`tl_fbn.Report`). With ``--viewer`` it writes a second page, of networks over the recorded text.
-Files that cannot be read are left out and named. No model is loaded.
+Files that cannot be read are left out and named. No model is loaded, but for the words beside units, if ``--model``
+asks for them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tl_fbn.cli import result_files
+from tl_fbn.cli import model_argument, result_files
 from tl_fbn.cli.console import Console, table
-from tl_fbn.cli.options import JsonFlag, ProgressFlag, VerifyFlag
+from tl_fbn.cli.options import JsonFlag, ProgressFlag, VerifyFlag, WordsModelOption
 from tl_fbn.errors import InputError
 
 SHORT = "Write one page of everything saved in a folder."
@@ -43,13 +44,15 @@ def command(
         bool,
         typer.Option("--viewer", help="Also write viewer.html beside the page, which shows networks over the text."),
     ] = False,
+    model: WordsModelOption = None,
     verify: VerifyFlag = True,
     json: JsonFlag = False,
     progress: ProgressFlag = None,
 ) -> None:
     """Write one self-contained page of everything that was saved in some folders, in the order of an analysis.
 
-    The page needs no internet connection and no other file. No model is loaded.
+    The page needs no internet connection and no other file. No model is loaded, unless --model asks for the words that
+    units promote.
 
     \b
     Example: tl-fbn report recordings/first
@@ -65,9 +68,13 @@ def command(
             raise InputError(f"{page} is a folder; give the page's file, e.g. {page / 'report.html'}")
         if viewer and page.name.lower() == "viewer.html":
             raise InputError(f"{page} is where --viewer puts the viewer; give the page another name with --out")
-        report = Report(title or f"Results in {', '.join(map(str, folder))}", *found.values(), intro=intro)
+        loaded = None
+        if model is not None:
+            loaded = model_argument.load(console, model, dtype="auto", device=None, label=None)
+        heading = title or f"Results in {', '.join(map(str, folder))}"
+        report = Report(heading, *found.values(), intro=intro, model=loaded)
         report.save(page)
-        shown = _save_viewer(folder, found, page.parent / "viewer.html", console) if viewer else None
+        shown = _save_viewer(folder, found, page.parent / "viewer.html", console, loaded) if viewer else None
     import pandas as pd
 
     listed = pd.DataFrame({"result": list(found), "kind": [type(one).__name__ for one in found.values()]})
@@ -109,8 +116,11 @@ def _results_by_name(folders: Sequence[Path], console: Console, *, verify: bool)
     return dict(sorted(found.items(), key=lambda one: place_in_argument(one[1])))
 
 
-def _save_viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console) -> Path:
-    """Write the viewer: all networks of the first recording's units over its text, and the maps behind them."""
+def _save_viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, console: Console, model: Any) -> Path:
+    """Write the viewer: all networks of the first recording's units over its text, the maps behind them, and words."""
+    import numpy as np
+
+    from tl_fbn.analysis.networks.promoted_tokens import promoted_tokens
     from tl_fbn.reporting.viewer.viewer import view
     from tl_fbn.units import Atlas, Network
 
@@ -140,7 +150,11 @@ def _save_viewer(folders: Sequence[Path], found: dict[str, Any], path: Path, con
             f"{len(named) - len(shown)} networks of other units, or of a name that comes twice, are not in the viewer"
         )
     maps = {name: one for name, one in _maps_of_networks(found, atlases).items() if one.space == recording.space}
-    view(recording, shown, maps=maps or None).save(path)
+    promoted = None
+    if model is not None:
+        members = np.logical_or.reduce([one.members for one in shown.values()])
+        promoted = promoted_tokens(Network(recording.space, members, name="shown"), model, n_tokens=3)
+    view(recording, shown, maps=maps or None, promoted=promoted).save(path)
     return path
 
 

@@ -7,7 +7,7 @@ Commands print the first ten and put all of them into their JSON (``unit_list``)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.cli.console import WIDTH, Console, table
@@ -184,24 +184,29 @@ def words_of_networks(atlas: Atlas, model: Any) -> dict[str, str]:
     }
 
 
-def first_of_each(lists: Mapping[str, pd.DataFrame], words: Mapping[str, str] | None = None) -> str:
-    """The first units of several networks as text, a line a network.
+def first_of_each(
+    lists: Mapping[str, pd.DataFrame], layers: Sequence[str], words: Mapping[str, str] | None = None
+) -> str:
+    """The first units of several networks as text, a line a network; with words, which need the room, without values.
 
     Args:
         lists: Name of a network to what :func:`unit_list` returns.
+        layers: For every network the layers that hold most of its units, in words.
         words: Name of a network to the words that it promotes as a whole; None shows none.
     """
     import pandas as pd
 
     lines = {
         name: ", ".join(
-            f"{layer}:{unit} ({value:.1f})"
+            f"{layer}:{unit}" + (f" ({value:.1f})" if words is None else "")
             for layer, unit, value in frame.head(FIRST_OF_EACH)[list(frame)[:3]].itertuples(index=False)
         )
         for name, frame in lists.items()
     }
-    frame = pd.DataFrame({"network": list(lines), "first units, layer:unit (z)": list(lines.values())})
+    heading = "first units, layer:unit (z)" if words is None else "first units"
+    frame = pd.DataFrame({"network": list(lines), "layers (units)": list(layers), heading: list(lines.values())})
     if words is not None:
-        left = WIDTH - max(map(len, frame.iloc[:, 1]), default=0) - max(map(len, lines), default=0) - 4
-        frame["promotes"] = [clip(words[name], max(20, left)) for name in lines]
+        # what the other columns and the space before this one leave of a line
+        taken = sum(2 + max(len(name), *map(len, frame[name])) for name in frame)
+        frame["promotes"] = [clip(words[name], max(20, WIDTH - taken)) for name in lines]
     return table(frame)

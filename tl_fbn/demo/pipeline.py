@@ -196,7 +196,7 @@ def run_demo(
         )
         for name in maps
     }
-    baseline = experiment.battery.evaluate(model, batch_size=experiment.batch_size)
+    baseline = experiment.battery.evaluate(model, batch_size=experiment.batch_size, columns="all")
     say(
         f"3/4 lesions: {len(atlas)} networks and {n_controls} matched random networks for each, "
         f"scored on {len(baseline)} tasks"

@@ -74,7 +74,7 @@ def test_no_comparison(expression: str) -> None:
     ],
 )
 def test_not_readable(expression: str) -> None:
-    with pytest.raises(ValueError, match=r'cannot be read; write e\.g\. "task - rest".* in backticks'):
+    with pytest.raises(ValueError, match=r'cannot be read; write e\.g\. "sort - reverse".* in backticks'):
         contrast_weights(expression, COLUMNS)
 
 

@@ -79,9 +79,17 @@ def test_text_has_likelihood_only(model):
 
 
 def test_table_has_the_columns_of_the_contract(demo_model):
-    table = fbn.demo.battery(n=5).evaluate(demo_model)
+    battery = fbn.demo.battery(n=5)
+    table = battery.evaluate(demo_model, columns="all")
     known = ["task", "exact_match", "log_likelihood", "n", "chance", "majority"]
     assert list(table.columns) == [*known, "constant", "parsed", "repetition", "flag", "perplexity"]
+    main = battery.evaluate(demo_model)
+    assert main.equals(table[[*known, "flag"]])
+    assert max(map(len, str(main).splitlines())) <= 80
+    both = battery | Battery.from_texts({"prose": ["sort : k a e"]})
+    assert list(both.evaluate(demo_model)) == [*known, "flag", "perplexity"]
+    with pytest.raises(fbn.InputError, match="columns must be 'main' or 'all'; got 'some'"):
+        battery.evaluate(demo_model, columns="some")
     assert (table["n"] == 5).all()
 
 
@@ -148,7 +156,7 @@ def test_perplexity_counts_every_token_once(model):
     table = Battery.from_texts({"text": texts}).evaluate(model)
     sums = [reference(model, text[:1], text[1:])[1] * (len(text) - 1) for text in texts]
     assert table.loc[0, "perplexity"] == pytest.approx(np.exp(-sum(sums) / 5), rel=1e-4)
-    assert np.isnan(Battery.from_pairs({"t": [((1,), (2,))]}).evaluate(model).loc[0, "perplexity"])
+    assert np.isnan(Battery.from_pairs({"t": [((1,), (2,))]}).evaluate(model, columns="all").loc[0, "perplexity"])
 
 
 def test_a_batch_knows_where_scoring_starts(model):
@@ -169,7 +177,7 @@ def test_a_model_that_says_one_thing_is_flagged(demo_model):
         return torch.nn.functional.one_hot(torch.full(logits.shape[:2], word), logits.shape[2]).to(logits) * 9.0
 
     with demo_model.hooks(fwd_hooks=[("unembed.hook_out", always)]):
-        table = battery.evaluate(demo_model).set_index("task")
+        table = battery.evaluate(demo_model, columns="all").set_index("task")
     assert table.loc["count", "constant"] == 1 and table.loc["count", "parsed"] == 1
     assert table.loc["count", "exact_match"] <= table.loc["count", "majority"]
     assert table.loc["count", "flag"] == "constant output; no better than the majority"

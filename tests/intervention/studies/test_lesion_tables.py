@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import tl_fbn as fbn
+from tests.helpers.lesions import made_up_study
 from tests.helpers.models import own_words
 from tl_fbn.intervention.behaviour.battery import Battery
 
@@ -67,32 +68,6 @@ def test_selectivity_is_own_minus_the_mean_of_the_others(demo_model):
     assert single["low"] <= single["interaction"] <= single["high"]
 
 
-def made_up(own: np.ndarray, controls: np.ndarray) -> fbn.studies.LesionStudy:
-    """A study with given drops: own (network, task, item), controls (network, control, task, item); networks named like
-    tasks.
-    """
-    n, _, k = own.shape
-    baseline = np.ones((n * k, 2))
-    lesioned = 1 - own.reshape(n, n * k)[..., None] * np.ones(2)
-    flat = 1 - controls.reshape(n, controls.shape[1], n * k)[..., None] * np.ones(2)
-    names = tuple("abcdefgh"[:n])
-    return fbn.studies.LesionStudy(
-        names,
-        names,
-        np.full(n, k),
-        baseline,
-        lesioned,
-        {"random": np.stack([1 - controls.mean(3)] * 2, axis=-1)},
-        {"random": flat.mean(1)},
-        {},
-        np.full((1 + n, n, 3), np.nan),
-        "exact_match",
-        np.ones((n, 1), dtype=int),
-        dict.fromkeys(names, "disjoint"),
-        {"seed": 0, "n_bootstrap": 400},
-    )
-
-
 def test_a_double_dissociation_needs_both_sides():
     rng = np.random.default_rng(0)
     controls = (rng.random((2, 150, 2, 60)) < 0.1).astype(float)
@@ -100,7 +75,7 @@ def test_a_double_dissociation_needs_both_sides():
     one = np.array([[0.8, 0.1], [0.6, 0.65]])  # b's network hurts a as much as its own task
     for rates, expected in ((both, True), (one, False)):
         own = (rng.random((2, 2, 60)) < rates[:, :, None]).astype(float)
-        found = made_up(own, controls).dissociation("a", "b")
+        found = made_up_study(own, controls).dissociation("a", "b")
         assert found["p"] < 0.01
         assert found["double"] is expected
 
@@ -115,7 +90,7 @@ def test_equivalence_rejects_no_more_than_it_says():
         for _ in range(300):
             of_item, of_control = rng.normal(0, 0.1, (1, 1, 1, 40)), rng.normal(0, 0.03, (1, 60, 1, 1))
             drops = effect + of_item + of_control + rng.normal(0, 0.1, (1, 60, 1, 40))
-            study = made_up(np.zeros((1, 1, 40)), drops)
+            study = made_up_study(np.zeros((1, 1, 40)), drops)
             found.append(bool(study.equivalence(margin=0.05)["equivalent"][0]))
     assert np.mean(calls[0.05]) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
     assert np.mean(calls[0.0]) > 0.6

@@ -111,3 +111,13 @@ def test_rows_that_do_not_fit_are_left_out_by_whole_contexts_and_said_so() -> No
 def test_a_run_may_be_a_number_of_numpy() -> None:
     run = inspect.unwrap(viewer_data)
     assert run(planted(), signed(), run=np.int64(1))["text"]["runs"] == [[0, 1]]
+
+
+def test_words_are_those_of_the_table_by_unit() -> None:
+    table = pd.DataFrame({"layer": [-1, 0, 1], "unit": [-1, 4, 6], "promotes": ["all", "x, y", "z"]})
+    assert viewer_data(planted(), signed(), promoted=table)["promoted"] == {"4": "x, y", "11": "z"}
+    assert viewer_data(planted(), signed())["promoted"] == {}
+    with pytest.raises(IndexError, match="promoted= has layer 1, unit 7, which is none of"):
+        viewer_data(planted(), signed(), promoted=table.replace({"unit": {6: 7}}))
+    with pytest.raises(fbn.InputError, match="promoted= lacks the column promotes"):
+        viewer_data(planted(), signed(), promoted=table[["layer", "unit"]])

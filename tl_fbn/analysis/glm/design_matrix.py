@@ -3,7 +3,7 @@
 The default matrix of a run has
 
 - one boxcar column a condition (1 inside its blocks, 0 elsewhere), so that coefficients are *cell means* and
-  ``"sort - rest"`` is their difference; an ``intercept`` only where some rows have no condition;
+  ``"sort - reverse"`` is their difference; an ``intercept`` only where some rows have no condition;
 - ``position``: the row's place in its context, centred and scaled to unit variance (activations drift along a prompt,
   and conditions differ in length);
 - with ``phases``, a column for each phase of a condition instead, e.g. ``sort`` for the questions and ``sort_answer``

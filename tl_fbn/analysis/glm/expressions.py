@@ -51,8 +51,8 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f'contrast {expression!r} cannot be read; write e.g. "task - rest" or "(a + b) / 2 - c", a name that is no '
-            "identifier in backticks, and numbers and sums that are not too long"
+            f'contrast {expression!r} cannot be read; write e.g. "sort - reverse" or "a - (b + c) / 2", a name that is '
+            "no identifier in backticks, and numbers and sums that are not too long"
         ) from error
     extreme = [repr(weight) for weight in weights.values() if not _SMALLEST <= abs(weight) <= 1 / _SMALLEST]
     if extreme:

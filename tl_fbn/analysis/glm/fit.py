@@ -316,9 +316,9 @@ def fit_glm(
 
     >>> task = np.repeat([1.0, 0.0] * 4, 20)[:, None]  # (row, 1): eight blocks of 20 rows
     >>> activations = np.random.default_rng(0).normal(size=(160, 3)) + task * [2, 0, 0]
-    >>> events = pd.DataFrame({"onset": range(0, 160, 20), "duration": 20, "trial_type": ["sort", "rest"] * 4})
+    >>> events = pd.DataFrame({"onset": range(0, 160, 20), "duration": 20, "trial_type": ["sort", "reverse"] * 4})
     >>> simulated = fbn.Recording.from_arrays([[activations]], events=[events])
-    >>> fbn.fit_glm(simulated).contrast("sort - rest").threshold(fdr=0.05).indices
+    >>> fbn.fit_glm(simulated).contrast("sort - reverse").threshold(fdr=0.05).indices
     array([0])
 
     Args:

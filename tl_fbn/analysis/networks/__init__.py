@@ -1,7 +1,9 @@
 """What is done with networks once they are found: compared, matched, counted, followed over time, used to tell tasks.
 
 - Two networks or atlases: ``overlap``, ``match_networks``, ``conjunction``, ``concordance`` (of several methods).
-- Networks in new data: ``dual_regression``, ``recurrence``, ``time_courses``, ``connectivity``.
+- Networks in new data: ``dual_regression``, ``recurrence``, ``time_courses``, ``connectivity``,
+  ``followed_conditions``.
+- What units write: ``promoted_tokens``.
 - Networks of several tasks: ``specific_scores``, ``task_unique``, ``shared_core``, ``multiplicity``, ``identify_task``,
   ``reliability``.
 - Networks of two models: ``fingerprint``.

@@ -10,6 +10,7 @@ from .dual_regression import dual_regression as dual_regression
 from .fingerprint import Fingerprint as Fingerprint
 from .fingerprint import calibrate_fingerprint as calibrate_fingerprint
 from .fingerprint import fingerprint as fingerprint
+from .followed_conditions import followed_conditions as followed_conditions
 from .identification import Identification as Identification
 from .identification import identify_task as identify_task
 from .matching import Matching as Matching

@@ -180,7 +180,7 @@ def identify_task(
         seed: Seed of the shuffles of the labels; the same seed gives the same p.
         networks: Task to a network or a map that was found on other prompts, for every task. By default None: maps are
             learnt from all runs but one, which needs two runs of every task.
-        contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - rest"}``. A task that is
+        contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - reverse"}``. A task that is
             not named gets its condition minus the mean of all other conditions of its recording.
         method: How the map of a run is compared with that of a task: ``"correlation"`` (Pearson, over units),
             ``"dice"`` (overlap of the units with the largest values) or ``"activation"`` (mean of the run's map over
@@ -280,8 +280,8 @@ def run_maps(
 
     Args:
         recordings: Task to its recording; all are of one space.
-        contrasts: Task to its contrast, e.g. ``{"sort": "sort - rest"}``. A task that is not named gets its condition
-            minus the mean of all other conditions of its recording.
+        contrasts: Task to its contrast, e.g. ``{"sort": "sort - reverse"}``. A task that is not named gets its
+            condition minus the mean of all other conditions of its recording.
         progress: Show a bar where it takes longer than some seconds.
 
     Returns:

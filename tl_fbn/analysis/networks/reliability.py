@@ -79,7 +79,7 @@ def reliability(
     Args:
         recordings: Task to a recording of at least two runs, all of one space. The design of each recording has the
             task as one condition; several tasks may share a recording.
-        contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - rest"}``. A task that is
+        contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - reverse"}``. A task that is
             not named gets its condition minus the mean of all other conditions of its recording.
         top: Share of units, between 0 and 1, that makes the network of a map for Dice: those with the largest t.
 

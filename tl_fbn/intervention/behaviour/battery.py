@@ -40,7 +40,7 @@ from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_digests import task_digests
 from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks
 from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, tokenizer_state
-from tl_fbn.intervention.behaviour.output_checks import score_table
+from tl_fbn.intervention.behaviour.output_checks import ScoreColumns, score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
@@ -272,22 +272,23 @@ class Battery:
         return {name: layout.scores(hits, sums, prepared.counts, said) for name, layout in prepared.layouts.items()}
 
     @checked
-    def evaluate(self, model: HookedModel, *, batch_size: int = 128) -> pd.DataFrame:
+    def evaluate(self, model: HookedModel, *, batch_size: int = 128, columns: ScoreColumns = "main") -> pd.DataFrame:
         """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
         Args:
             model: A TransformerLens model in eval mode.
             batch_size: Largest number of sequences in a pass; it changes speed and memory only.
+            columns: ``"main"`` for what answers first and fits a line, ``"all"`` for every column.
 
         Returns:
-            One line a task: task, exact_match, log_likelihood (nats), n (items), chance, majority, constant, parsed,
-            repetition, flag (:mod:`.output_checks` defines these six), perplexity (NaN but for texts) and, where a task
-            is a choice, exact_match_per_token and exact_match_per_character (NaN but for choices).
+            One line a task: task, exact_match, log_likelihood (nats), n (items), chance, majority, flag
+            (:mod:`.output_checks`) and, with passages, perplexity. All columns: also constant, parsed, repetition,
+            perplexity and, with choices, exact_match_per_token and exact_match_per_character (NaN for other tasks).
 
         Raises:
             InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
         """
-        return score_table(self.tasks, self.score(model, batch_size=batch_size))
+        return score_table(self.tasks, self.score(model, batch_size=batch_size), columns)
 
     @checked
     def respond(

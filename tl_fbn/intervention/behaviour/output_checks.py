@@ -41,13 +41,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 from scipy import stats
 
+from tl_fbn.errors import one_of
 from tl_fbn.intervention.behaviour.tasks import PER_LENGTH, Scores, Task
 from tl_fbn.signatures import checked
 
@@ -55,6 +56,8 @@ CONSTANT = 0.9  # share of the outputs
 LONGEST_BLOCK = 8  # tokens
 ALPHA = 0.05
 NAN = float("nan")
+ScoreColumns = Literal["main", "all"]
+MAIN_COLUMNS = ("task", "exact_match", "log_likelihood", "n", "chance", "majority", "flag")
 
 
 @dataclass(frozen=True)
@@ -221,13 +224,17 @@ def _share_of_possible_answers(scores: Scores, *, closed: bool) -> float:
     return float((np.isin(outputs, answers[answers >= 0]) | (outputs < 0)).all(1).mean())
 
 
-def score_table(tasks: Mapping[str, Task], scores: Mapping[str, Scores]) -> pd.DataFrame:
+def score_table(
+    tasks: Mapping[str, Task], scores: Mapping[str, Scores], columns: ScoreColumns = "main"
+) -> pd.DataFrame:
     """One line a task, as :meth:`tl_fbn.Battery.evaluate` returns them.
 
     Args:
         tasks: The tasks.
         scores: Their scores, by the same names.
+        columns: ``"main"`` for the columns that answer first, which fit a line of 80 characters; ``"all"`` for all.
     """
+    one_of(columns, ScoreColumns, "columns")
     per_length = PER_LENGTH if any(task.kind == "choice" for task in tasks.values()) else ()
     lines = [
         {
@@ -241,4 +248,9 @@ def score_table(tasks: Mapping[str, Task], scores: Mapping[str, Scores]) -> pd.D
         }
         for name, task in tasks.items()
     ]
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    if columns == "all":
+        return table
+    # what only passages have is a column only where there are passages
+    passages = any(task.kind == "text" for task in tasks.values())
+    return table.filter(items=[*MAIN_COLUMNS, *(["perplexity"] if passages else [])])

@@ -12,6 +12,7 @@ and tests are paired: the same items with and without the lesion.
 ``dissociation(a, b)``           two networks named like their tasks: the crossed interaction;
                                  ``dissociations()`` has all pairs
 ``equivalence(margin)``          do random lesions do nothing? two one-sided tests, never "not significant"
+``verdict()``                    in words: which networks are needed, and which do nothing beyond chance
 ``rivals_table()``               what other chosen networks do: the lowest-ranked units, those of an
                                  untrained model, those of another method
 ================================ ============================================================================
@@ -24,25 +25,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from tl_fbn.errors import InputError, either, one_of
+from tl_fbn.errors import InputError, either, one_of, visible
 from tl_fbn.intervention.studies import lesion_tables
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     spans,
     task_means,
 )
+from tl_fbn.intervention.studies.lesion_sections import lesion_sections
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
+from tl_fbn.intervention.studies.lesion_verdicts import verdicts
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, intervals_in_words, items_in_words, method_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
+
+TableColumns = Literal["main", "all"]
+MAIN_CELLS = ("network", "task", "baseline", "lesioned", "drop", "control_p95", "p")
+MAIN_SUMMARY = ("network", "own", "other_worst", "worst_task", "control_p95", "p")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +145,9 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         return self.baseline[None, None, :, m] - self.control_scores[self.control_kind(control)][..., m]
 
     @checked
-    def to_dataframe(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
+    def to_dataframe(
+        self, *, metric: str | None = None, control: str | None = None, columns: TableColumns = "all"
+    ) -> pd.DataFrame:
         """One line a network and task.
 
         Columns: network, task, metric, baseline, lesioned, drop, control_median, control_p95, p, discovery, low and
@@ -149,11 +158,35 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         Args:
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
+            columns: ``"main"`` gives those that answer first and fit a line of 80 characters: network, task, baseline,
+                lesioned, drop, control_p95 and p; ``"all"`` gives every one.
         """
-        return lesion_tables.cells(lesion_means(self, metric, control))
+        one_of(columns, TableColumns, "columns")
+        table = lesion_tables.cells(lesion_means(self, metric, control))
+        return table if columns == "all" else table.filter(items=list(MAIN_CELLS))
 
     @checked
-    def summary(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
+    def verdict(self, *, metric: str | None = None, control: str | None = None) -> str:
+        """In words: which networks cost their task more than random ones do, and which do nothing beyond chance.
+
+        >>> networks = {"sort": contrast.effect.top(0.02)}
+        >>> study = fbn.lesion_study(model, networks, battery, n_controls=19, seed=0, progress=False)
+        >>> print(study.verdict())
+        Silencing costs the own task more than random networks do (p <= 0.05) and more than any other task loses: sort.
+
+        Args:
+            metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
+            control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
+
+        Returns:
+            A sentence a line, those on networks that did nothing first; p is not corrected for the number of cells.
+        """
+        return "\n".join(verdicts(lesion_means(self, metric, control)))
+
+    @checked
+    def summary(
+        self, *, metric: str | None = None, control: str | None = None, columns: TableColumns = "all"
+    ) -> pd.DataFrame:
         """One line a network that is named like a task: its own task against the others and against chance.
 
         Columns: network, units, own (drop of its task), other_median and other_worst (drops of the other tasks),
@@ -165,8 +198,12 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         Args:
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
+            columns: ``"main"`` gives those that answer first and fit a line of 80 characters: network, own,
+                other_worst, worst_task, control_p95 and p; ``"all"`` gives every one.
         """
-        return lesion_tables.own_tasks(lesion_means(self, metric, control))
+        one_of(columns, TableColumns, "columns")
+        table = lesion_tables.own_tasks(lesion_means(self, metric, control))
+        return table if columns == "all" or table.empty else table.filter(items=list(MAIN_SUMMARY))
 
     @checked
     def dissociation(
@@ -267,45 +304,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        kinds = ", ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
-        where = self.provenance.get("positions", "all")
-        means = lesion_means(self)  # once for all tables of the page
-        # without a network that is named like a task there is no own task to show
-        own = lesion_tables.own_tasks(means) if set(self.networks) & set(self.tasks) else None
-        cells = lesion_tables.cells(means)
-        text = (
-            f"Each network was silenced ({self.provenance.get('method', 'zero')}, {where} positions) while every "
-            f"task was scored by {self.metric}; beside it, for each network, {kinds} controls with as many units in "
-            "each layer. "
-            "Intervals are 95 % over items, paired. A significant map is not a causal one: what a network is needed "
-            "for is shown here, against its controls and against the other tasks, or not at all."
-        )
-        drops = (
-            "The drop is baseline minus lesioned. p is the share of matched random lesions that cost at least as much, "
-            "counting the lesion itself among them; it is not corrected for the number of cells."
-        )
-        sections: list[dict[str, Any]] = [
-            {"title": "What lesions show", "text": text, "picture": "lesion_controls", "table": own},
-            {"title": "Lesion study", "text": drops, "picture": ("lesion_matrix", cells), "table": cells},
-        ]
-        if own is not None and len(own) > 1:  # at least one pair of networks that are named like tasks
-            text = (
-                "Each pair of networks on each other's tasks. Double: p < .01 and, both ways, the drop on the own "
-                "task has an interval above that on the other's."
-            )
-            pairs = lesion_tables.dissociations(means)
-            sections.append({"title": "Double dissociations", "text": text, "picture": "dissociation", "table": pairs})
-        if self.controls.shape[1] > 1:  # one control has no variance to test with
-            margin = 0.05
-            unit = "points / 100" if self.metric == "exact_match" else "nats a token"
-            text = f"Two one-sided tests that random lesions change less than {margin:g} ({unit})."
-            table = lesion_tables.equivalence(means, margin)
-            sections.append({"title": "Do random lesions do nothing?", "text": text, "table": table})
-        if self.rivals:
-            text = "Other chosen networks in the place of each: drops, and the difference with its interval."
-            table = lesion_tables.rivals(means)
-            sections.append({"title": "Other networks in its place", "text": text, "table": table})
-        return sections
+        return lesion_sections(self)
 
     def item_spans(self) -> list[slice]:
         """Where the items of each task are among the items of all tasks, one slice a task."""
@@ -371,5 +370,11 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             f"{len(self.tasks)} tasks, {kinds} controls each"
         )
 
+    def __str__(self) -> str:
+        means = lesion_means(self)
+        own = lesion_tables.own_tasks(means)
+        table = own[list(MAIN_SUMMARY)] if len(own) else lesion_tables.cells(means)[list(MAIN_CELLS)]
+        return visible("\n".join([repr(self), table.round(3).to_string(index=False), *verdicts(means)]))
+
     def _repr_html_(self) -> str:
-        return html_frame(repr(self), self.to_dataframe())
+        return html_frame(repr(self), self.to_dataframe(columns="main"))

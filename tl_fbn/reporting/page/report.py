@@ -23,7 +23,8 @@ text is shown; then pictures near the screen are drawn, the others when the brow
 printing. Of a longer table 200 lines are shown, and the page says so. What a section says about a result is decided in
 :mod:`tl_fbn.reporting.page.section`.
 
-What it does not do: no model is run and nothing is tested here; a report only shows what results already hold.
+What it does not do: no model is run and nothing is tested here; a report only shows what results already hold. Given a
+model, it reads output weights for the words beside units (:mod:`tl_fbn.reporting.promoted_words`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,12 @@ from markupsafe import Markup, escape
 
 from tl_fbn.errors import InputError, InputTypeError, visible
 from tl_fbn.kinds import ShownText
-from tl_fbn.reporting import templates
+from tl_fbn.reporting import promoted_words, templates
 from tl_fbn.reporting.page import html_tables, methods_section, plotly_embed
 from tl_fbn.reporting.page import provenance as provenance_section
 from tl_fbn.reporting.page.section import Section, require_showable, sections_of
 from tl_fbn.signatures import checked
-from tl_fbn.units import html_table
+from tl_fbn.units import Network, html_table
 
 __all__ = ["Report", "Section"]
 
@@ -70,9 +72,13 @@ class Report:
         provenance: Whether the page ends with recordings, weights, prompts, seeds and software (:mod:`.provenance`).
         sources: Results that sections of your own were made of; they are not shown, but methods and provenance include
             them.
+        model: The model of the results, whose output weights are read: tables of units and networks get a column of the
+            words that each promotes (:func:`tl_fbn.networks.promoted_tokens`). None adds no words.
+        promoted: What ``fbn.networks.promoted_tokens`` returned earlier, for units of one site: the same column,
+            without a model. None adds no words.
 
     Raises:
-        InputError: No result is given.
+        InputError: No result is given, or ``promoted`` lacks a column.
         InputTypeError: The title is no string, or a result is of a type that no report can show.
     """
 
@@ -85,6 +91,8 @@ class Report:
         methods: bool = True,
         provenance: bool = True,
         sources: Sequence[Any] = (),
+        model: Any = None,
+        promoted: Any = None,
     ) -> None:
         if not isinstance(title, str):
             raise InputTypeError(f"a report's first argument is its title, a string; got {type(title).__name__}")
@@ -98,10 +106,25 @@ class Report:
         self.methods = methods
         self.provenance = provenance
         self.sources = tuple(sources)
+        self._words = promoted_words.PromotedWords(model, promoted, html_tables.MOST_LINES)
 
     def sections(self) -> list[Section]:
         """The sections of the results, in the order of the results."""
-        return [section for result in self.results for section in sections_of(result)]
+        found = []
+        for result in self.results:
+            found += [self._with_words(section, result) for section in sections_of(result)]
+            units = self._words.units_of(result) if isinstance(result, Network) else None
+            if units is not None:
+                text = f"{len(units)} of {len(result):,} units, those of late layers first. {promoted_words.READING}"
+                found.append(Section(f"What the units of {result.name} promote", text, table=units))
+        return found
+
+    def _with_words(self, section: Section, result: Any) -> Section:
+        """A section whose table of units has their words, if a model or a table of words was given."""
+        table = self._words.beside(section.table, result)
+        if table is section.table:
+            return section
+        return replace(section, table=table, text=f"{section.text}\n\n{promoted_words.READING}".strip())
 
     def appendix(self) -> list[Section]:
         """The sections that end the page: methods, settings, provenance and software."""

@@ -166,7 +166,7 @@ def efficiency_table(designs: Designs | Mapping[str, Designs], contrasts: str | 
     # once each: the bars of a picture stand at the positions of different contrasts
     expressions = list(dict.fromkeys([contrasts] if isinstance(contrasts, str) else contrasts))
     if not expressions:
-        raise InputError('design_efficiency needs at least one contrast, e.g. "sort - rest"')
+        raise InputError('design_efficiency needs at least one contrast, e.g. "sort - reverse"')
     several = designs if isinstance(designs, Mapping) else {"design": designs}
     if not several:
         raise InputError("design_efficiency was given no design; give at least one")

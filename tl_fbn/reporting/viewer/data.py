@@ -31,6 +31,7 @@ from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._overlap_matrix import dice_of_all
+from tl_fbn.reporting.promoted_words import words_of_table
 from tl_fbn.reporting.viewer.kept_units import NamedMaps, interleaved, ranked_units, requested_units, strongest
 from tl_fbn.reporting.viewer.packing import (
     CHARACTERS_PER_BYTE,
@@ -58,6 +59,7 @@ def viewer_data(
     *,
     maps: UnitMap | Mapping[str, UnitMap] | None = None,
     units: Network | Iterable[Any] | None = None,
+    promoted: Any = None,
     run: int | Sequence[int] | None = None,
     max_units: int = 200,
     megabytes: float = 8.0,
@@ -69,12 +71,14 @@ def viewer_data(
         networks: An atlas, one network, or names to networks of the recording's units; None shows maps alone.
         maps: One map, or names to maps, of the recording's units; None shows only those that an atlas brings.
         units: Units whose course is kept in any case, as (layer, unit) pairs, flat indices or a network.
+        promoted: Words that units promote, as :func:`tl_fbn.networks.promoted_tokens` returns them; None shows none.
         run: Number of the run that is shown, counted from 0, or several; None shows all of them.
         max_units: Largest number of single units whose course is kept.
         megabytes: Largest size of the page in 10^6 bytes.
 
     Returns:
-        ``space``, ``networks``, ``dice`` and ``chance`` (overlaps), ``units``, ``text``, ``maps`` and ``notes``.
+        ``space``, ``networks``, ``dice`` and ``chance`` (overlaps), ``units``, ``text``, ``promoted`` (flat index to
+        words), ``maps`` and ``notes``.
 
     Raises:
         InputError: Neither networks nor maps are given, their units are not the recording's, ``units`` names more units
@@ -136,11 +140,25 @@ def viewer_data(
             for unit, column in zip(kept_units, activations.T, strict=True)
         ],
         "text": _text_of_rows(runs, numbers, n_rows),
+        "promoted": {} if promoted is None else _words_of_units(promoted, recording),
     }
     # 3. maps, in the room that is left
     room = budget - len(json.dumps(data)) - _CHARACTERS_OF_THE_EMPTY_PAGE
     data["maps"] = _packed_maps(all_maps, room)
     return {**data, "notes": _notes(data, bits, len(requested), n_rows_chosen)}
+
+
+def _words_of_units(promoted: Any, recording: Recording) -> dict[str, str]:
+    """Flat index of a unit, as text, to the words that it promotes."""
+    words = words_of_table(promoted)
+    space = recording.space
+    for layer, unit in words:
+        if not (0 <= layer < space.n_layers and 0 <= unit < space.widths[layer]):
+            raise InputIndexError(
+                f"promoted= has layer {layer}, unit {unit}, which is none of {space.describe()}; give the words of "
+                "units of this recording"
+            )
+    return {str(space.index(*place)): said for place, said in words.items()}
 
 
 # Rows

@@ -150,7 +150,7 @@ function pickUnit(unit) {
 function picked() {
   const course = currentCourse(), unit = S.unit >= 0, at = unit && locate(S.unit);
   $("course-name").textContent = unit ? named(S.unit) : S.network >= 0 ? networks[S.network].name : "nothing picked";
-  $("course-what").textContent = !course ? "" : unit ? "activation" : "mean activation of its units";
+  $("course-what").textContent = !course ? "" : unit ? `activation${promotes(S.unit)}` : "mean activation of its units";
   const missing = unit ? `The course of ${named(S.unit)} is not kept in this page. To keep it, save the page again with units=[(${at.layer}, ${at.unit})].`
     : S.network >= 0 ? "This network has no units, so it has no course." : "Pick a unit: click the map, press u, or type its layer and number.";
   $("course-note").textContent = course ? "" : missing;
@@ -194,11 +194,12 @@ function showLevel() {
     + (S.network >= 0 && map.kind !== "membership" ? `, ${inside.toLocaleString("en")} in ${networks[S.network].name}` : "");
   showCell();
 }
+const promotes = unit => DATA.promoted[unit] ? `; promotes ${DATA.promoted[unit]}` : "";
 function showCell() {
   const unit = flat(S.cell), among = holders(unit).map(network => network.name);
   $("cell").textContent = `${named(unit)}: ${currentMap().kind === "membership" ? "" : currentMap().kind + " "}${valueOf(currentMap(), unit)}`
     + (networks.length ? among.length ? `; in ${among.join(", ")}` : "; in no network" : "")
-    + (courses.has(unit) ? "; course kept" : "");
+    + (courses.has(unit) ? "; course kept" : "") + promotes(unit);
   redraw("cell");
 }
 function moveCell(layers, units) {

@@ -123,6 +123,7 @@ def view(
     *,
     maps: UnitMap | Mapping[str, UnitMap] | None = None,
     units: Network | Iterable[Any] | None = None,
+    promoted: Any = None,
     title: ShownText | None = None,
     run: int | Sequence[int] | None = None,
     max_units: int = 200,
@@ -143,6 +144,8 @@ def view(
             as that network's own where the atlas brings none.
         units: Units whose course is kept in any case, as (layer, unit) pairs, flat indices or a network; None names no
             unit.
+        promoted: What ``fbn.networks.promoted_tokens(network, model)`` returned, whose words are shown with each of its
+            units; None shows no words.
         title: Heading of the page; None writes "Networks of" and the model's name.
         run: Number of the run that is shown, counted from 0, or several; None shows all runs, one behind the other.
         max_units: Largest number of single units whose course is kept: ``units`` first, then the strongest of every
@@ -157,7 +160,8 @@ def view(
         InputError: Neither networks nor maps are given, their units are not the recording's, ``units`` names more units
             than ``max_units``, ``run`` is empty, or ``max_units`` or ``megabytes`` is a size that no page can have.
         InputIndexError: A run or unit that the recording does not have.
-        InputTypeError: The recording, the networks, the maps or the units are of another type than those above.
+        InputTypeError: The recording, the networks, the maps, the units or ``promoted`` are of another type than those
+            above.
     """
     if not isinstance(recording, Recording):
         raise InputTypeError(
@@ -165,7 +169,16 @@ def view(
         )
     if max_units < 0 or not 0 < megabytes < math.inf:
         raise InputError(f"max_units={max_units} must be at least 0 and megabytes={megabytes} a positive number")
-    data = viewer_data(recording, networks, maps=maps, units=units, run=run, max_units=max_units, megabytes=megabytes)
+    data = viewer_data(
+        recording,
+        networks,
+        maps=maps,
+        units=units,
+        promoted=promoted,
+        run=run,
+        max_units=max_units,
+        megabytes=megabytes,
+    )
     return Viewer(f"Networks of {recording.space.model}" if title is None else title, data)
 
 

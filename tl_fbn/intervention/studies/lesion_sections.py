@@ -1,0 +1,60 @@
+"""A lesion study as sections of a page: in words, as tables, as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tl_fbn.intervention.studies import lesion_tables
+from tl_fbn.intervention.studies.lesion_tables import lesion_means
+from tl_fbn.intervention.studies.lesion_verdicts import verdicts
+
+if TYPE_CHECKING:
+    from tl_fbn.intervention.studies.lesion_results import LesionStudy
+
+
+def lesion_sections(study: LesionStudy) -> list[dict[str, Any]]:
+    """The sections of a page on a lesion study, as :mod:`tl_fbn.reporting.page.section` takes them.
+
+    Args:
+        study: The study.
+    """
+    kinds = ", ".join(f"{array.shape[1]} {kind}" for kind, array in study.control_scores.items())
+    where = study.provenance.get("positions", "all")
+    means = lesion_means(study)  # once for all tables of the page
+    # without a network that is named like a task there is no own task to show
+    own = lesion_tables.own_tasks(means) if set(study.networks) & set(study.tasks) else None
+    cells = lesion_tables.cells(means)
+    text = (
+        f"Each network was silenced ({study.provenance.get('method', 'zero')}, {where} positions) while every "
+        f"task was scored by {study.metric}; beside it, for each network, {kinds} controls with as many units in "
+        "each layer. "
+        "Intervals are 95 % over items, paired. A significant map is not a causal one: what a network is needed "
+        "for is shown here, against its controls and against the other tasks, or not at all."
+        "\n\n" + " ".join(verdicts(means))
+    )
+    drops = (
+        "The drop is baseline minus lesioned. p is the share of matched random lesions that cost at least as much, "
+        "counting the lesion itself among them; it is not corrected for the number of cells."
+    )
+    sections: list[dict[str, Any]] = [
+        {"title": "What lesions show", "text": text, "picture": "lesion_controls", "table": own},
+        {"title": "Lesion study", "text": drops, "picture": ("lesion_matrix", cells), "table": cells},
+    ]
+    if own is not None and len(own) > 1:  # at least one pair of networks that are named like tasks
+        text = (
+            "Each pair of networks on each other's tasks. Double: p < .01 and, both ways, the drop on the own "
+            "task has an interval above that on the other's."
+        )
+        pairs = lesion_tables.dissociations(means)
+        sections.append({"title": "Double dissociations", "text": text, "picture": "dissociation", "table": pairs})
+    if study.controls.shape[1] > 1:  # one control has no variance to test with
+        margin = 0.05
+        unit = "points / 100" if study.metric == "exact_match" else "nats a token"
+        text = f"Two one-sided tests that random lesions change less than {margin:g} ({unit})."
+        table = lesion_tables.equivalence(means, margin)
+        sections.append({"title": "Do random lesions do nothing?", "text": text, "table": table})
+    if study.rivals:
+        text = "Other chosen networks in the place of each: drops, and the difference with its interval."
+        table = lesion_tables.rivals(means)
+        sections.append({"title": "Other networks in its place", "text": text, "table": table})
+    return sections
