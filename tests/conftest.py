@@ -1,4 +1,6 @@
-"""Fixtures of tests in several folders: models, a recording of noise, the package as users run it."""
+"""Fixtures of tests in several folders: models, a recording of noise, the package as users run it; and hooks that say in
+how many processes tests run.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,9 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.models import tiny_model
+from tests.helpers.processes import pytest_cmdline_main as pytest_cmdline_main
+from tests.helpers.processes import pytest_xdist_auto_num_workers as pytest_xdist_auto_num_workers
+from tests.helpers.processes import pytest_xdist_setupnodes as pytest_xdist_setupnodes
 from tests.helpers.recordings import blocks
 
 

@@ -83,6 +83,16 @@ def test_refusals(demo_model: Any) -> None:
         inspect.unwrap(fbn.attribution.attribution_patching)(model, clean, corrupted, answers, positions="first")
 
 
+@pytest.mark.usefixtures("unchecked")  # the type checker of tests knows that answers come in pairs
+@pytest.mark.parametrize("given", [[], [4], [4, 5, 6], ("a",)])
+def test_answers_that_are_no_pair_are_refused(given: Any) -> None:
+    clean, corrupted, _ = pairs()
+    with pytest.raises(
+        fbn.InputError, match=r"answers of pair 0 must be \(right, wrong\), two strings or two token ids"
+    ):
+        fbn.attribution.attribution_patching(tiny_model(), clean[:1], corrupted[:1], [given])
+
+
 def test_an_answer_is_read_behind_its_prompt_as_given(demo_model: Any) -> None:
     # of a tokenizer of words, any delimiter of white space gives the same tokens; another word does not
     prompts = (["[INST] sort : b a [/INST]"], ["[INST] reverse : b a [/INST]"])

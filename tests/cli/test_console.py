@@ -186,7 +186,9 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, demo_model):
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    assert err == f"tl-fbn: stopped; finished items are kept in {parts}, and the same command goes on from there\n"
+    model, stopped = err.splitlines()
+    assert model.startswith("tl_fbn-demo: GPTNeoXForCausalLM, 3 layers x 384 neurons")
+    assert stopped == f"tl-fbn: stopped; finished items are kept in {parts}, and the same command goes on from there"
     assert parts.exists()
     assert "n_controls: 20 there, 39 here" in refused(*study[:-4], "--controls", "39", "--items", "60")
     assert run(*study).returncode == 0

@@ -45,8 +45,9 @@ def test_the_plan_goes_to_standard_error_and_the_result_to_standard_output(tmp_p
     assert finished.returncode == 0
     assert finished.stdout.startswith("Recording at r: 3 runs, 144 rows")
     assert len(finished.stdout.splitlines()) == 1
-    assert finished.stderr.startswith("Plan: 144 rows")
-    assert len(finished.stderr.splitlines()) == 1  # no bars, no words of libraries
+    model, plan = finished.stderr.splitlines()  # no bars, no words of libraries
+    assert model.startswith("tl_fbn-demo: GPTNeoXForCausalLM, 3 layers x 384 neurons")
+    assert plan.startswith("Plan: 144 rows")
 
 
 def test_chats_and_generated_rows(tmp_path):

@@ -118,12 +118,24 @@ class Moments:
         instead(host, "forward", die, lambda *_, **__: calls.append(1) or len(calls) == 3)
 
     def rank_1_is_killed(self) -> None:
-        """In the middle of the first run it takes; the other ranks take their time, so that it gets one."""
+        """In the middle of the first run it takes; until then the others wait in theirs, and then take their time."""
         calls: list[int] = []
-        if os.environ.get("RANK") == "1":
-            instead(host, "forward", die, lambda *_, **__: calls.append(1) or len(calls) == 3)
-        else:
-            instead(host, "forward", lambda: time.sleep(0.5), lambda *_, **__: True)
+        taken = self.folder.parent / "rank-1-has-a-run"
+
+        def announce_and_die() -> None:
+            taken.touch()
+            die()
+
+        def wait() -> None:
+            while not taken.exists():
+                time.sleep(0.01)
+            time.sleep(0.5)
+
+        def in_a_run(*_: Any, **__: Any) -> bool:
+            calls.append(1)
+            return len(calls) > 2  # the first batch is the short text of the key
+
+        instead(host, "forward", announce_and_die if os.environ.get("RANK") == "1" else wait, in_a_run)
 
     def hook(self, moment: str) -> Callable[..., Any]:
         """A hook of the user's that writes NaN or infinity, or raises, in the second run."""

@@ -50,6 +50,8 @@ POSITIONS = {
     "numbers": [0, 2],
     "mask": np.array([True, False, True]),
 }
+# their bodies are the host's own code, which uses torch.no_grad(); all else that touches gradients is this package's
+WITHOUT_GRADIENTS = {"generate"}
 SENDER = """
 import os, sys, time
 for line in sys.stdin:
@@ -83,9 +85,9 @@ def blocks_of(model: Any, folder: Path) -> dict[str, Block]:
 
         return block
 
+    # with gradients: ^C between torch.no_grad()'s __enter__ and its body leaves them off, which is torch's doing
     def one_pass() -> None:
-        with torch.no_grad():
-            model(IDS[:1, :4])
+        model(IDS[:1, :4])
 
     def written() -> None:
         model.generate(IDS[:1, :3], max_new_tokens=2, do_sample=False, stop_at_eos=False, verbose=False)
@@ -167,13 +169,16 @@ def state_of(model: Any) -> dict[str, Any]:
     }
 
 
-def left_behind(model: Any, before: dict[str, Any]) -> list[str]:
-    """Names of what is not as it was."""
+def left_behind(model: Any, before: dict[str, Any], name: str) -> list[str]:
+    """Names of what is not as it was after the block of this name; what it did to gradients ends here."""
+    if name in WITHOUT_GRADIENTS:
+        torch.set_grad_enabled(before["gradients on"])
     after = state_of(model)
     if after != before:  # an error's traceback may hold what it fell into, in a cycle
         gc.collect()
         after = state_of(model)
-    return [name for name in before if after[name] != before[name]]
+    torch.set_grad_enabled(before["gradients on"])  # else the blocks that follow are blamed, too
+    return [what for what in before if after[what] != before[what]]
 
 
 @contextmanager
@@ -211,7 +216,7 @@ def struck_at_random(
                 lost += len(unraisable) == n_unraisable
             except KeyboardInterrupt:
                 pass
-            left.update(f"{name}: {what}" for what in left_behind(model, before))
+            left.update(f"{name}: {what}" for what in left_behind(model, before, name))
     return n, lost, left
 
 
@@ -262,7 +267,7 @@ def struck_at_steps(
             if not Stepper(at).run(block) and len(unraisable) == n_unraisable:
                 lost += 1
                 print(f"lost: {name}, step {at} of {counted.n}", file=sys.stderr)
-            left.update(f"{name}, step {at} of {counted.n}: {what}" for what in left_behind(model, before))
+            left.update(f"{name}, step {at} of {counted.n}: {what}" for what in left_behind(model, before, name))
     return trials, lost, left
 
 

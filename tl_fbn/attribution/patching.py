@@ -80,8 +80,8 @@ def attribution_patching(
         (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
 
     Raises:
-        InputError: No pairs, pairs of different lengths, answers that begin with the same token or merge with the end
-            of their prompt, or a model without gradients.
+        InputError: No pairs, pairs of different lengths, answers that are no pair, begin with the same token or merge
+            with the end of their prompt, or a model without gradients.
     """
     one_of(positions, PatchedPositions, "positions")
     if not len(clean) or not len(clean) == len(corrupted) == len(answers):
@@ -98,6 +98,10 @@ def attribution_patching(
     pairs: list[tuple[tuple[int, ...], LossItem]] = []
     digests: set[str] = set()
     for number, (one, other, both) in enumerate(zip(clean, corrupted, answers, strict=True)):
+        if len(both) != 2:
+            raise InputError(
+                f"the answers of pair {number} must be (right, wrong), two strings or two token ids; got {both!r}"
+            )
         one, other = (checked_prompt(text, f"a prompt of pair {number}") for text in (one, other))
         ids, changed = (encode(tokenizer, text, **settings) for text in (one, other))
         if len(ids) != len(changed):

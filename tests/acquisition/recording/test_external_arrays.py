@@ -82,6 +82,7 @@ def event(**columns: Any) -> list[pd.DataFrame]:
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")  # the type checker of tests looks at one array of each list, drawn by chance
 def test_arrays_and_tables_that_do_not_fit(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         record(**options, path=tmp_path / "rec")

@@ -43,6 +43,7 @@ def test_order_and_scale_of_units_do_not_matter() -> None:
         assert found.score > 0.99 and found.n_above >= 4 and found.best > 0.99
 
 
+@pytest.mark.slow
 def test_relatives_and_strangers_are_told_apart() -> None:
     related, unrelated = [], []
     for seed in range(6):

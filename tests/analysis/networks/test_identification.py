@@ -23,7 +23,7 @@ def test_planted_tasks_are_told(method):
     assert low < result.accuracy <= high
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [METHODS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS[1:])])
 def test_noise_is_at_chance(method):
     results = [
         fbn.identify_task(recordings(0.0, seed=seed), seed=seed, method=method, n_permutations=99) for seed in range(6)

@@ -290,6 +290,7 @@ def test_methods_and_provenance_end_the_page_and_can_be_left_out(scores: UnitMap
     assert words == Report("R", scores).appendix()[0].text  # sections of one's own can name what they were made of
 
 
+@pytest.mark.slow
 def test_settings_are_never_cut() -> None:
     many = {f"n{i}": UnitMap(TOY, np.arange(10.0), "t", {"method": "x", f"option {i}": i}) for i in range(150)}
     html = Report("R", many).to_html()
