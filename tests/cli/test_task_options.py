@@ -8,6 +8,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, refused
+from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.cli.task_options import read_tasks, with_repeated_option
 from tl_fbn.intervention.behaviour.task_rows import key_of
 
@@ -57,10 +58,12 @@ def test_one_set_of_files_from_a_scan_to_a_lesion(files, tmp_path):
     assert {one["discovery"] for one in lesions["lesions"]} == {"disjoint"}
     # the recording's prompts are of the half that no lesion is scored on
     tasks = read_tasks(list(map(str, files)), shots=0, head="drawn", template=FORM[-1], chat=False)
-    shown = {text for prompts in fbn.load(tmp_path / "scan").design.conditions.values() for text in prompts}
-    tested = {text for prompts in tasks.prompts("evaluation").values() for text in prompts}
-    assert shown and not shown & tested
-    assert shown <= {text for prompts in tasks.prompts().values() for text in prompts}
+    shown = set(fbn.load(tmp_path / "scan").provenance["prompts"])
+    halves = {
+        half: {prompt_digest(text) for prompts in tasks.prompts(half).values() for text in prompts}
+        for half in ("discovery", "evaluation")
+    }
+    assert shown & halves["discovery"] and not shown & halves["evaluation"]
 
 
 def test_the_halves_are_those_of_python(files):

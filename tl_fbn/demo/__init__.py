@@ -95,7 +95,7 @@ def tasks(*, n: int = 200, seed: int = 0) -> Tasks:
     >>> fbn.demo.tasks(n=20).select(["sort", "add"])
     Tasks: sort (20 + 20), add (20 + 20) rows for discovery + evaluation; no shots, as text
     >>> fbn.demo.tasks(n=20).prompts()["sort"][0]
-    '[INST] sort : d b d c [/INST] b c d d'
+    '[INST] sort : e h e c h a [/INST] a c e e h h'
 
     Args:
         n: Number of rows of each half of a task.

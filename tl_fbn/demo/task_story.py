@@ -11,9 +11,12 @@ control that counts.
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -68,34 +71,34 @@ def verdicts(result: TaskStudy) -> list[Verdict]:
         result: What the study found.
     """
     study = result.study
-    cells = study.to_dataframe(metric="log_likelihood").set_index(["network", "task"])
+    table = study.to_dataframe(metric="log_likelihood").to_dict("records")
+    lines: dict[tuple[str, str], Mapping[str, Any]] = {(line["network"], line["task"]): line for line in table}
     drops = study.control_drops("log_likelihood")
     made = []
     for number, name in enumerate(study.networks):
-        of_network = cells.loc[name]
-        others = of_network.drop(index=name)
-        worst = str(others["drop"].idxmax())
-        own = of_network.loc[name]
-        place = study.tasks.index(name)
+        others = {task: lines[name, task] for task in study.tasks if task != name}
+        worst = max(others, key=lambda task: others[task]["drop"])
+        own, place = lines[name, name], study.tasks.index(name)
         exact = (float(study.baseline[place, 0]), float(study.lesioned[number, place, 0]))
+        costliest = float(drops[number, :, place].max())
         made.append(
             Verdict(
                 name,
-                float(own["drop"]),
+                own["drop"],
                 worst,
-                float(others.loc[worst, "drop"]),
-                float(drops[number, :, place].max()),
-                intervals.of_sum([_term(own, 1.0), _term(others.loc[worst], -1.0)]),
-                bool(own["drop"] > drops[number, :, place].max()),
-                None if exact[0] != exact[0] else exact,  # NaN: passages have no exact match
+                others[worst]["drop"],
+                costliest,
+                intervals.of_sum([_term(own, 1.0), _term(others[worst], -1.0)]),
+                own["drop"] > costliest,
+                None if math.isnan(exact[0]) else exact,  # passages have no exact match
             )
         )
     return made
 
 
-def _term(line: pd.Series, weight: float) -> tuple[float, tuple[float, float]]:
+def _term(line: Mapping[str, Any], weight: float) -> tuple[float, tuple[float, float]]:
     """A loss and its interval as a term of a sum."""
-    return intervals.scaled(float(line["drop"]), (float(line["low"]), float(line["high"])), weight)
+    return intervals.scaled(line["drop"], (line["low"], line["high"]), weight)
 
 
 def answer_table(result: TaskStudy) -> pd.DataFrame:

@@ -271,4 +271,4 @@ def _words(atlas: Atlas, maps: Mapping[str, UnitMap], model: HookedModel) -> pd.
         words["score"] = [float(scores.values[scores.space.layer_slice(layer)][unit]) for layer, unit in units]
         tables.append(words.sort_values("score", ascending=False, kind="stable"))
     columns = ["network", "layer", "unit", "score", "promotes", "suppresses"]
-    return pd.concat(tables, ignore_index=True)[columns]
+    return pd.concat(tables, ignore_index=True).reindex(columns=columns)

@@ -5,5 +5,4 @@ from .free_responses import judge as judge
 from .lm_eval import HarnessEvaluation as HarnessEvaluation
 from .lm_eval import evaluate_harness as evaluate_harness
 from .output_checks import monitor as monitor
-from .task_set import MarkedItems as MarkedItems
 from .task_set import Tasks as Tasks

@@ -71,13 +71,13 @@ class Tasks:
     >>> words = ["cat", "dog", "car", "hat", "pen", "cup", "bed", "key", "map", "jar", "bus", "toy", "egg", "fan"]
     >>> tasks = fbn.Tasks({"plural": [(word, f"{word}s") for word in words]}, shots=1)
     >>> tasks
-    Tasks: plural (9 + 5 rows for discovery + evaluation); 1 shot, drawn, as text
+    Tasks: plural (5 + 9) rows for discovery + evaluation; 1 shot, drawn, as text
     >>> print(tasks.prompts()["plural"][0])
-    Q: bus
-    A: buses
+    Q: car
+    A: cars
     <BLANKLINE>
-    Q: cat
-    A: cats
+    Q: key
+    A: keys
 
     Args:
         tasks: Files, one task each, which is called by the file's name (:func:`tl_fbn.read_examples` says which files
@@ -265,7 +265,7 @@ class Tasks:
         battery = self.battery(model, half=half, n=n)
         scored = battery.scored_tokens(model)
         table = battery.evaluate(model, batch_size=batch_size)
-        table = table[["task", "exact_match", "majority", "log_likelihood", "n"]].copy()
+        table = table.reindex(columns=["task", "exact_match", "majority", "log_likelihood", "n"])
         table["tokens"] = [round(float(np.mean([len(ids) for ids, _ in scored[name]])), 1) for name in table["task"]]
         table["answer_tokens"] = [max(len(ids) - start for ids, start in scored[name]) for name in table["task"]]
         return table
