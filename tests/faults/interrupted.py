@@ -5,7 +5,8 @@
 ``steps N``: ^C at N of the instructions at which each block is being entered or left, as Python's tracing counts them.
 
 Not among the blocks: a list from ``fwd_hooks()`` that is forgotten. Python drops an error in its finaliser, and the
-next pass takes its hooks off (``tests/acquisition/model/test_forward_context.py``).
+next pass takes its hooks off (``tests/acquisition/model/test_forward_context.py``). Nor is the gradient mode after the
+host's own ``generate``, whose ``torch.no_grad()`` ^C may leave by half.
 
 What was found is printed as JSON: how many interrupts there were, how many never came through, how many fell into a
 finaliser (where Python prints an error and goes on), and what each of those that left something behind left.
