@@ -10,7 +10,7 @@ import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_llama, worded
 from tests.helpers.pruning import half
 from tl_fbn.intervention.pruning.prune import prune
-from tl_fbn.models import describe_model, load_model, loading
+from tl_fbn.models import describe_model, is_fast, load_model, loading
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
@@ -133,3 +133,14 @@ def test_a_link_names_its_model_as_the_cache_of_the_hub_has_them(tmp_path):
     saved(tmp_path / "blobs")
     (tmp_path / "tiny-llama").symlink_to(tmp_path / "blobs")
     assert load_model(tmp_path / "tiny-llama", device="cpu").cfg.model_name == "tiny-llama"
+
+
+def test_sixteen_bits_are_fast_where_the_processor_says_so(monkeypatch):
+    able = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert [is_fast(name, None) for name in ("float32", "bfloat16", "float16")] == [True, False, False]
+    assert is_fast("bfloat16", "cuda:0")
+    able["amx_bf16"] = True
+    assert is_fast("bfloat16", "cpu") and not is_fast("float16", "cpu")
+    able["architecture"] = "aarch64"
+    assert is_fast("float16", "cpu")

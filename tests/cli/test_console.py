@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import subprocess
@@ -254,3 +255,18 @@ def test_bars_are_shown_on_a_terminal_or_where_asked_for_and_by_the_first_proces
     assert shell.Console(progress=asked).bars is shown
     monkeypatch.setenv("RANK", "1")
     assert not shell.Console(progress=asked).bars
+
+
+def test_a_bar_without_a_terminal_is_a_line_now_and_then(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(shell.time, "monotonic", lambda: clock[0])
+    log = io.StringIO()
+    stream = shell._VisibleStream(log)
+    for second in range(0, 50, 5):
+        clock[0] = second
+        stream.write(f"\rlesions: {second} of 50")
+    stream.write("\n")
+    stream.write("\rquick: 1 of 1")
+    stream.write("\n")
+    stream.write("a note\n")
+    assert log.getvalue().splitlines() == ["lesions: 25 of 50", "a note"]

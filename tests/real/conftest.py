@@ -21,8 +21,8 @@ def real_path() -> Path:
 
 @pytest.fixture(scope="session")
 def real_model(real_path: Path):
-    """SmolLM2-135M-Instruct in bfloat16; never leave hooks on it."""
-    return fbn.load_model(real_path, "bfloat16", "cpu", label="SmolLM2-135M-Instruct", progress=False)
+    """SmolLM2-135M-Instruct, in bfloat16 where the processor has it; never leave hooks on it."""
+    return fbn.load_model(real_path, "auto", "cpu", label="SmolLM2-135M-Instruct", progress=False)
 
 
 @pytest.fixture(scope="session")
