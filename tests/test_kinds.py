@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tl_fbn.kinds import is_number, is_sequence, is_whole, shown
+from tl_fbn.kinds import is_number, is_sequence, is_whole, shown, shown_with_type
 
 
 @pytest.mark.parametrize("value", [0, -3, np.int8(3), np.array(3), torch.tensor(3)])
@@ -48,3 +48,10 @@ def test_a_value_in_a_message_is_short_and_never_fails() -> None:
     inside: list[Any] = []
     inside.append(inside)
     assert shown(inside) == "[[...]]"
+
+
+def test_values_with_their_types():
+    assert shown_with_type(np.array(3)) == "array(3) (of type ndarray)"
+    assert shown_with_type(True) == "True (of type bool)"
+    assert shown_with_type(np.zeros(3)) == "ndarray of shape (3,)"
+    assert shown_with_type(iter([1])) == "an object of type list_iterator"

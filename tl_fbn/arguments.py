@@ -63,13 +63,13 @@ def layer_numbers(given: Any, name: str) -> tuple[int, ...]:
     """
     listed = given.tolist() if hasattr(given, "tolist") else given
     if isinstance(listed, (str, bytes, Mapping)) or not isinstance(listed, Iterable):
-        raise InputTypeError(f"{name}={_short(given)} is no list of layers; give numbers from 0, such as [0, 1]")
+        raise InputTypeError(f"{name}={shown(given)} is no list of layers; give numbers from 0, such as [0, 1]")
     found: list[int] = []
     for one in listed:
         number = as_integer(one)
         if number is None:
             raise InputTypeError(
-                f"{name} holds {_short(one)}, no number of a layer; give integers from 0 (of a mask, "
+                f"{name} holds {shown(one)}, no number of a layer; give integers from 0 (of a mask, "
                 "np.flatnonzero(mask))"
             )
         if number in found:
@@ -186,9 +186,3 @@ def _range_words(least: int | None, most: int | None) -> str:
     if least is None:
         return "" if most is None else f" up to {most}"
     return f" of at least {least}" if most is None else f" from {least} to {most}"
-
-
-def _short(value: Any) -> str:
-    """What was given, in at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -183,7 +183,21 @@ def shown(value: Any) -> str:
             text = f"a {type(value).__name__}"
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     shape = getattr(value, "shape", None)
+    if shape == ():  # one number of numpy or torch
+        return repr(value)
     return f"{type(value).__name__} of shape {tuple(shape)}" if isinstance(shape, tuple) else type(value).__name__
+
+
+def shown_with_type(value: Any) -> str:
+    """A value as :func:`shown` has it, and its type, where one is easily taken for another: True for 1, a dict for ids.
+
+    Args:
+        value: What was given.
+    """
+    text, kind = shown(value), type(value).__name__
+    if text == kind:
+        return f"an object of type {kind}"
+    return text if text.startswith(f"{kind} of shape") else f"{text} (of type {kind})"
 
 
 ANYTHING = Kind(lambda value: True, "anything")

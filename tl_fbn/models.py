@@ -249,17 +249,12 @@ def _usable_device(device: str | None) -> str | None:
     """The device, if tensors can be put on it; by default a GPU, or None where there is none."""
     import torch
 
+    from tl_fbn.acquisition.model.host import require_device
+
     # LOCAL_RANK, which launchers set: number of the process on its machine, and so of its GPU
     if device is None:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
-    kind = device.partition(":")[0]
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r}: there is no CUDA GPU here; give cpu, or leave --device out")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(f"device {device!r} cannot be used ({first_line}); give cpu, cuda or cuda:0") from error
+    require_device(device)
     return device
 
 

@@ -167,7 +167,8 @@ def few_shot_chats(
             demonstrations.
         instruction: Where the instruction goes: ``"first"`` puts it before the first input, ``"every"`` before every
             input, ``"system"`` into a system message.
-        tokenizer: Tokenizer of the model, which counts tokens; needed where ``max_tokens`` is given.
+        tokenizer: Tokenizer of the model, which counts tokens, and whose chat template is asked whether it takes such
+            chats; needed where ``max_tokens`` is given.
         bos_eos: True counts the beginning and end of text that the chat template writes; False counts the chat without
             them, for :func:`tl_fbn.cgvst` with ``bos_eos=False``.
         max_tokens: Largest number of tokens of a chat; longer chats are left out and counted in ``.about``. None keeps
@@ -179,7 +180,7 @@ def few_shot_chats(
 
     Raises:
         InputError: Too few rows of other questions for the shots, a row that is none of these, ``max_tokens`` without
-            a tokenizer, or no chat short enough.
+            a tokenizer, a chat template that refuses such chats (most often a system message), or no chat short enough.
     """
     one_of(instruction, InstructionPlace, "instruction")
     n = None if n is None else whole_number(n, "n", least=0)
@@ -205,6 +206,8 @@ def few_shot_chats(
             skipped += 1
             continue
         made.append(chat)
+    if max_tokens is None and made and getattr(tokenizer, "chat_template", None):
+        render(tokenizer, as_chat(made[0]), variables=chat_template_kwargs)  # which refuses what it cannot show
     if not made:
         raise InputError(
             f"all {len(rows[:n])} chats are longer than max_tokens={max_tokens}; raise it, or use fewer shots or "

@@ -6,6 +6,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.chats import TURN
+from tests.helpers.models import bridged, tiny_llama
 from tests.oracle.templates import CHATML, character_tokenizer
 from tl_fbn.acquisition.model.chat_rendering import render
 from tl_fbn.acquisition.model.chat_template import as_chat
@@ -74,3 +75,46 @@ def test_a_template_that_refuses_says_what():
         render(character_tokenizer("{% if %}"), (("user", "a"),))
     with pytest.raises(fbn.errors.InputError, match="has no chat template"):
         render(character_tokenizer(None), (("user", "a"),))
+
+
+SILENT = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+INSTRUCTED = [{"role": "system", "content": "Sort  the letters."}, *TURN]
+HINT = r'put what the system message says into the first message of the user.s .few_shot_chats does so with instruction="first"'
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (STRICT, r"refuses a chat of system, user, assistant \(no system\)"),
+        (SILENT, r"leaves the system message 'Sort  the letters\.' out, without a word"),
+    ],
+)
+def test_a_system_message_that_is_not_shown_is_one_error_at_every_door(template, why, tmp_path):
+    tokenizer = character_tokenizer(template)
+    model = bridged(tiny_llama())
+    model.tokenizer = tokenizer
+    rows = [("Sort  the letters.", "ba", "ab"), ("Sort  the letters.", "dc", "cd")]
+    conditions = {"a": [INSTRUCTED], "b": [[INSTRUCTED[0], {"role": "user", "content": "de"}, INSTRUCTED[2]]]}
+    design = fbn.block_design(conditions, n_runs=1, n_cycles=1, tokens_per_block=4, seed=0)
+    doors = [
+        lambda: fbn.few_shot_chats(rows, seed=0, n_shots=0, instruction="system", tokenizer=tokenizer),
+        lambda: fbn.few_shot_chats(rows, seed=0, n_shots=0, instruction="system", tokenizer=tokenizer, max_tokens=99),
+        lambda: fbn.Battery.from_chats({"t": [INSTRUCTED]}, tokenizer),
+        lambda: fbn.token_layout(tokenizer, INSTRUCTED),
+        lambda: fbn.cgvst(model, [INSTRUCTED], progress=False),
+        lambda: fbn.Scanner(model).plan(design),
+        lambda: fbn.Scanner(model).scan(design, tmp_path / "r", progress=False),
+    ]
+    for door in doors:
+        with pytest.raises(fbn.InputError, match=why + ".*" + HINT) as refused:
+            door()
+        assert "\n" not in str(refused.value)
+    # without a system message, the same template serves
+    assert len(fbn.few_shot_chats(rows, seed=0, n_shots=0, instruction="first", tokenizer=tokenizer)) == 2
+
+
+def test_white_space_that_a_template_takes_off_a_system_message_is_no_loss():
+    tokenizer = character_tokenizer(CHATML.replace("m['content'] +", "m['content'] | trim +"))
+    assert "Sort  the letters." in render(
+        tokenizer, as_chat([{**INSTRUCTED[0], "content": " Sort  the letters.\n"}, *TURN])
+    )

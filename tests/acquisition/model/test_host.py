@@ -231,3 +231,22 @@ def test_the_number_type_is_that_of_most_weights_and_says_what_they_were_packed_
         "bfloat16 (packed by bitsandbytes)"
     )
     assert host.number_type(Model(packed)) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("nonsense", "Expected one of cpu"),
+        ("", "empty"),
+        ("cuda:99", "there is no CUDA GPU here"),
+        ("meta", "no numbers"),
+    ],
+)
+def test_devices_that_cannot_be_used_say_why(device: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.require_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(
+        ValueError, match=rf"device '{device}' cannot be used \(.*{reason}.*\); give cpu, cuda"
+    ) as refused:
+        host.require_device(device)
+    assert len(str(refused.value)) < 600 and "\n" not in str(refused.value)

@@ -25,6 +25,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown_with_type
 
 Chat = tuple[tuple[str, str], ...]  # (role, content) of every message
 Prompt = str | tuple[int, ...] | Chat
@@ -62,7 +63,7 @@ def checked_text(given: Any, where: str) -> str:
         InputError: It is no text, empty, or holds a lone surrogate.
     """
     if not isinstance(given, str):
-        raise InputError(f"{where} is {_shown(given)}, no text")
+        raise InputError(f"{where} is {shown_with_type(given)}, no text")
     if not given:
         raise InputError(f"{where} is {given!r}, which is empty; every prompt needs at least one token")
     try:
@@ -87,10 +88,10 @@ def checked_ids(given: Any, where: str) -> tuple[int, ...]:
     """
     if isinstance(given, Mapping):
         remedy = 'of a tokenizer\'s output, give ["input_ids"]' if "input_ids" in given else ALLOWED
-        raise InputError(f"{where} is {_shown(given)}; {remedy}")
+        raise InputError(f"{where} is {shown_with_type(given)}; {remedy}")
     values = given.tolist() if hasattr(given, "tolist") else given  # of arrays and tensors, also those of one number
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray, memoryview)):
-        raise InputError(f"{where} is {_shown(given)}; {ALLOWED}")
+        raise InputError(f"{where} is {shown_with_type(given)}; {ALLOWED}")
     if not len(values):
         raise InputError(f"{where} is {values!r}, which is empty; every prompt needs at least one token")
     for at, value in enumerate(values):
@@ -98,7 +99,8 @@ def checked_ids(given: Any, where: str) -> tuple[int, ...]:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
             remedy = "give one list a prompt" if isinstance(value, Sequence) and not isinstance(value, str) else ALLOWED
             raise InputError(
-                f"{where} has {_shown(value)} at place {at}, where a token id (a whole number) stands; {remedy}"
+                f"{where} has {shown_with_type(value)} at place {at}, where a token id (a whole number) stands; "
+                f"{remedy}"
             )
         if value < 0:
             raise InputError(f"{where} has {value} at place {at}; token ids are whole numbers from 0")
@@ -117,7 +119,9 @@ def checked_chat(given: Any, where: str) -> Chat:
         InputError: It is no list of messages, or a message has no role, a content that is no text, or calls tools.
     """
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)) or not len(given):
-        raise InputError(f"{where} is {_shown(given)}, no chat; a chat is a list of messages, and {_ALLOWED_MESSAGE}")
+        raise InputError(
+            f"{where} is {shown_with_type(given)}, no chat; a chat is a list of messages, and {_ALLOWED_MESSAGE}"
+        )
     return tuple(_checked_message(message, f"message {number} of {where}") for number, message in enumerate(given))
 
 
@@ -130,14 +134,14 @@ def _checked_message(message: Any, where: str) -> tuple[str, str]:
                 "yourself, and give the text or its token ids"
             )
         if not {"role", "content"} <= set(message):
-            raise InputError(f"{where} is {_shown(dict(message))}; {_ALLOWED_MESSAGE}")
+            raise InputError(f"{where} is {shown_with_type(dict(message))}; {_ALLOWED_MESSAGE}")
         role, content = message["role"], message["content"]
     elif isinstance(message, (tuple, list)) and len(message) == 2:
         role, content = message
     else:
-        raise InputError(f"{where} is {_shown(message)}; {_ALLOWED_MESSAGE}")
+        raise InputError(f"{where} is {shown_with_type(message)}; {_ALLOWED_MESSAGE}")
     if not isinstance(role, str) or not role:
-        raise InputError(f"{where} has the role {_shown(role)}; {_ALLOWED_MESSAGE}")
+        raise InputError(f"{where} has the role {shown_with_type(role)}; {_ALLOWED_MESSAGE}")
     return role, _joined_parts(content, where)
 
 
@@ -150,7 +154,9 @@ def _joined_parts(content: Any, where: str) -> str:
             part = part.get("text")
         if not isinstance(part, str):
             what = "the content" if parts is not content else "a part of its content,"
-            raise InputError(f"{where} has {what} {_shown(part)}; {_ALLOWED_MESSAGE}, or a list of parts of text")
+            raise InputError(
+                f"{where} has {what} {shown_with_type(part)}; {_ALLOWED_MESSAGE}, or a list of parts of text"
+            )
         texts.append(checked_text(part, f"the content of {where}") if part else "")
     return "".join(texts)
 
@@ -173,16 +179,10 @@ def checked_prompts(given: Any, where: str) -> list[Any]:
             "list of prompts, such as sorted(...)"
         )
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        raise InputError(f"{where} is {_shown(given)}; give a list of prompts")
+        raise InputError(f"{where} is {shown_with_type(given)}; give a list of prompts")
     return list(given)
 
 
 def is_chat(prompt: object) -> TypeGuard[Chat]:
     """Whether a prompt of a design is a chat, a tuple of (role, content) pairs; token ids are a tuple of numbers."""
     return isinstance(prompt, tuple) and bool(prompt) and isinstance(prompt[0], tuple)
-
-
-def _shown(value: Any) -> str:
-    """A value and its type for a message, shortened."""
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} (of type {type(value).__name__})"

@@ -3,7 +3,8 @@
 A template is a small program (Jinja) that comes with a tokenizer. It may read variables beside the messages: whether
 the model shall think aloud, a date, a list of tools. They are given by name, and a name that the template never reads
 is an error, for the template itself would pass over it in silence. A template that refuses a chat (two messages of a
-user's on end, a role that it does not know) is an error that says what it refused.
+user's on end, a role that it does not know) is an error that says what it refused, and so is one that leaves a system
+message out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jinja2
 
 from tl_fbn.acquisition.design.prompt_forms import Chat
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
 from tl_fbn.units.prose import listed
 
 TemplateVariables = Mapping[str, Any] | None
@@ -43,8 +45,8 @@ def render(
         variables: Variables of the template by name, such as ``{"enable_thinking": False}``; None gives none.
 
     Raises:
-        InputError: The tokenizer has no chat template, the template refuses the chat, or a variable is one that it
-            never reads.
+        InputError: The tokenizer has no chat template, the template refuses the chat or leaves its system message out,
+            or a variable is one that it never reads.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(
@@ -56,15 +58,30 @@ def render(
     # an answer that is already there is not opened again
     opens = reply and chat[-1][0] != "assistant"
     bare = {} if bos_eos else {"bos_token": "", "eos_token": ""}  # the template's variables, not the tokenizer's
+    remedy = "give messages that it takes, another tokenizer.chat_template, or texts"
+    if any(role == "system" for role, _ in chat):
+        remedy = (
+            "put what the system message says into the first message of the user's (few_shot_chats does so with "
+            f'instruction="first"), or {remedy}'
+        )
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **bare, **given)
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **bare, **given)
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
         roles = ", ".join(role for role, _ in chat)
-        why = str(error).strip() or type(error).__name__
-        raise InputError(
-            f"the tokenizer's chat template refuses a chat of {roles} ({why}); give messages that it takes, another "
-            "tokenizer.chat_template, or texts"
-        ) from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"the tokenizer's chat template refuses a chat of {roles} ({why}); {remedy}") from error
+    for role, content in chat:
+        if role == "system" and _without_spaces(content) not in _without_spaces(text):
+            raise InputError(
+                f"the tokenizer's chat template leaves the system message {shown(content)} out, without a word; "
+                f"{remedy}"
+            )
+    return text
+
+
+def _without_spaces(text: str) -> str:
+    """A text without white space, which templates take off and put in."""
+    return "".join(text.split())
 
 
 def _require_variables(tokenizer: Any, given: Mapping[str, Any]) -> None:

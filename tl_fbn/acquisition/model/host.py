@@ -190,11 +190,16 @@ def require_device(device: str) -> None:
     Raises:
         InputError: There is no such device.
     """
+    kind = device.partition(":")[0]
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or built without it
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"device={device!r} cannot be used ({reason}); give cpu, cuda or cuda:0 ...") from error
+        reason = "it holds no numbers" if kind == "meta" else ""
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:  # unknown, not there, not built in
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+    if kind == "cuda" and not torch.cuda.is_available():
+        reason = "there is no CUDA GPU here"
+    if reason:
+        raise InputError(f"device {device!r} cannot be used ({reason}); give cpu, cuda, cuda:0 ... or leave it out")
 
 
 def context_length(model: HookedModel) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any
 import xxhash
 
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
 from tl_fbn.units import UnitSpace
 
 FORMAT_VERSION = 3  # 1 had float32 and one site only, 1 and 2 had no checksum of descriptions; all are read
@@ -108,15 +109,15 @@ def checked_recording(about: dict[str, Any], path: Path) -> dict[str, Any]:
     spaces = described_spaces(about)
     if not isinstance(spaces, list) or not spaces or not all(map(_is_space, spaces)):
         raise InputError(
-            f"{path} is damaged (its spaces are {_short(spaces)}; a site has a name and the number of units of each "
+            f"{path} is damaged (its spaces are {shown(spaces)}; a site has a name and the number of units of each "
             f"layer); {_remedy(path)}"
         )
     sites = [space["site"] for space in spaces]
     if len(set(sites)) < len(sites):
-        raise InputError(f"{path} is damaged (it lists a site twice: {_short(sites)}); {_remedy(path)}")
+        raise InputError(f"{path} is damaged (it lists a site twice: {shown(sites)}); {_remedy(path)}")
     prompts = about.get("prompts")
     if prompts is not None and not (isinstance(prompts, list) and all(map(_is_text, prompts))):
-        raise InputError(f"{path} is damaged (its prompts are {_short(prompts)}, no list of digests); {_remedy(path)}")
+        raise InputError(f"{path} is damaged (its prompts are {shown(prompts)}, no list of digests); {_remedy(path)}")
     return about
 
 
@@ -135,7 +136,7 @@ def checked_run(about: dict[str, Any], path: Path) -> dict[str, Any]:
         of = about.get(entry)
         if not isinstance(of, dict) or set(of) != set(RUN_FILES) or not all(map(is_right, of.values())):
             raise InputError(
-                f"{path} is damaged (its {entry} are {_short(of)}; they are the {what} of {', '.join(RUN_FILES)}); "
+                f"{path} is damaged (its {entry} are {shown(of)}; they are the {what} of {', '.join(RUN_FILES)}); "
                 f"{_remedy(path)}"
             )
     if has_checksum(about):
@@ -200,9 +201,7 @@ def _require(about: Mapping[str, Any], needed: Mapping[str, tuple[Callable[[Any]
     """Raise an error unless every entry that is needed is there and of its kind."""
     for name, (is_right, what) in needed.items():
         if not is_right(about.get(name)):
-            raise InputError(
-                f"{path} is damaged (its {name} is {_short(about.get(name))}, not {what}); {_remedy(path)}"
-            )
+            raise InputError(f"{path} is damaged (its {name} is {shown(about.get(name))}, not {what}); {_remedy(path)}")
 
 
 def _remedy(path: Path) -> str:
@@ -231,12 +230,6 @@ def _is_space(value: Any) -> bool:
         return False
     widths = value.get("widths")
     return isinstance(widths, list) and all(map(_is_count, widths)) and any(widths)
-
-
-def _short(value: Any) -> str:
-    """A value for a message, of which a long one is cut."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _checksum(entries: Mapping[str, Any]) -> str:

@@ -173,7 +173,7 @@ def _fields_of_line(line: str) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"no JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise InputError(f"it is {_short_repr(fields)}, no JSON object")
+        raise InputError(f"it is {shown(fields)}, no JSON object")
     return fields
 
 
@@ -271,7 +271,7 @@ def _alternatives(given: Any) -> tuple[list[str], list[str]]:
         labels = [one["label"] for one in given if "label" in one]
         given = [_first_field(one, ("text",)) for one in given]
     if not isinstance(given, (list, tuple)) or not isinstance(labels, (list, tuple)):
-        raise InputError(f"its choices are {_short_repr(given)}, no list")
+        raise InputError(f"its choices are {shown(given)}, no list")
     texts = [_checked_text(one, "a choice") for one in given]
     if len(texts) < 2:
         raise InputError(f"it offers {len(texts)} alternatives; at least two make a choice")
@@ -291,7 +291,7 @@ def _place_of_right(answer: Any, texts: Sequence[str], labels: Sequence[str]) ->
         if str(answer) in labels and not isinstance(answer, bool):  # a number, where labels are "1", "2" ...
             return list(labels).index(str(answer))
         if labels and all(label.isdecimal() for label in labels):  # 0 among labels from 1: others would be labels
-            raise InputError(f"its answer is {_short_repr(answer)}, none of the labels {', '.join(labels)}")
+            raise InputError(f"its answer is {shown(answer)}, none of the labels {', '.join(labels)}")
         return _only_meaning(answer, _checked_place(answer, len(texts)), "place", bare, str(answer))
     given = answer.strip()
     # labels first: "2" is the label 2 before it is an alternative that reads "2"
@@ -321,7 +321,7 @@ def _checked_place(answer: Any, n: int) -> int:
     """The answer as a place among n alternatives, from 0."""
     place = as_integer(answer)  # None for True, which is no place
     if place is None:
-        raise InputError(f"its answer is {_short_repr(answer)}, no label, text, letter or place")
+        raise InputError(f"its answer is {shown(answer)}, no label, text, letter or place")
     if not 0 <= place < n:
         raise InputError(f"its answer is place {place}; {n} alternatives have places 0 to {n - 1}")
     return place
@@ -334,7 +334,7 @@ def _accepted_answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
         given = _first_field(given, ("text",))
     given = [given] if isinstance(given, (str, int, float)) and not isinstance(given, bool) else given
     if not isinstance(given, (list, tuple)) or not given:
-        raise InputError(f"its answer is {_short_repr(given)}")
+        raise InputError(f"its answer is {shown(given)}")
     answers = [str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in given]
     return tuple(dict.fromkeys(_checked_text(one, "an answer") for one in answers))
 
@@ -363,7 +363,7 @@ def _first_field(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 def _checked_text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{what} is {_short_repr(value)}, no text")
+        raise InputError(f"{what} is {shown(value)}, no text")
     return value
 
 
@@ -376,8 +376,3 @@ def _fill_template(template: str, fields: Mapping[str, Any], **made: str) -> str
         raise InputError(f"the template names {error.args[0]!r}; fields: {', '.join(known)}") from error
     except (IndexError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"the template {template!r} cannot be filled: {error}") from error
-
-
-def _short_repr(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
