@@ -114,6 +114,13 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "Battery.from_pairs": Subject.of(fbn.Battery.from_pairs, tasks={"a": [("one", "two")]}),
         "Battery.from_texts": Subject.of(fbn.Battery.from_texts, tasks={"a": ["one two"]}),
         "Battery.from_chats": Subject.of(fbn.Battery.from_chats, tasks={"a": CHATS}, model=m.demo, bos_eos=True),
+        "Battery.from_qa": Subject.of(
+            fbn.Battery.from_qa,
+            tasks={"a": [("q", "x"), {"question": "r", "answers": ["y", "z"]}]},
+            template="Q: {question}\nA:",
+            delimiter=None,
+            prepend_bos=None,
+        ),
         "Battery.from_choices": Subject.of(
             fbn.Battery.from_choices,
             tasks={"a": [{"question": "q", "choices": ["x", "y"], "answer": 0}]},
