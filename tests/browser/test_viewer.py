@@ -86,6 +86,18 @@ def test_it_opens_silently_and_shows_the_first_network(path: Path) -> None:
         assert seen.complaints == [] and seen.requests == []
 
 
+def test_words_stand_beside_the_unit_and_stay_text(tmp_path: Path) -> None:
+    save(tmp_path / "p.html", promoted=pd.DataFrame({"layer": [0], "unit": [10], "promotes": [HOSTILE]}))
+    with opened(tmp_path / "p.html") as seen:
+        page = seen.page
+        settled(page)
+        assert text(page, "#cell").endswith(f"in first; course kept; promotes {HOSTILE}")
+        page.fill("#unit", "0 10")
+        page.keyboard.press("Enter")
+        assert text(page, "#course-what") == f"activation; promotes {HOSTILE}"
+        assert not page.locator("b:text('bold')").count() and seen.complaints == []
+
+
 def test_the_threshold_leaves_the_known_number_of_units(path: Path) -> None:
     with opened(path) as seen:
         page = seen.page

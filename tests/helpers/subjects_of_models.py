@@ -137,7 +137,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "Battery.digests": Subject.of(m.worded.digests, tokenizer=m.demo.tokenizer),
         "Battery.score": Subject.of(m.worded.score, model=m.demo, batch_size=8),
         "Battery.score ids": Subject.of(m.battery.score, model=m.model, batch_size=8),
-        "Battery.evaluate": Subject.of(m.worded.evaluate, model=m.demo, batch_size=8),
+        "Battery.evaluate": Subject.of(m.worded.evaluate, model=m.demo, batch_size=8, columns="all"),
         "Battery.respond": Subject.of(
             m.worded.respond, model=m.demo, max_new_tokens=2, stop=(), parser=None, batch_size=8, progress=False
         ),
@@ -303,8 +303,9 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "LesionStudy.dissociations": Subject.of(made.study().dissociations, metric=None, control=None),
         "LesionStudy.drops": Subject.of(m.study.drops, metric=None),
         "LesionStudy.control_drops": Subject.of(m.study.control_drops, metric=None, control=None),
-        "LesionStudy.to_dataframe": Subject.of(m.study.to_dataframe, metric=None, control=None),
-        "LesionStudy.summary": Subject.of(m.study.summary, metric=None, control=None),
+        "LesionStudy.to_dataframe": Subject.of(m.study.to_dataframe, metric=None, control=None, columns="all"),
+        "LesionStudy.summary": Subject.of(m.study.summary, metric=None, control=None, columns="all"),
+        "LesionStudy.verdict": Subject.of(m.study.verdict, metric=None, control=None),
         "LesionStudy.dissociation": Subject.of(
             made.study().dissociation, first="sort", second="add", metric=None, control=None
         ),

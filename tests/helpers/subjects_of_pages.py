@@ -19,7 +19,15 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
     return {
         # reports
         "Report": Subject.of(
-            _report, title="x", result=m.contrast, intro=None, methods=True, provenance=True, sources=()
+            _report,
+            title="x",
+            result=m.contrast,
+            intro=None,
+            methods=True,
+            provenance=True,
+            sources=(),
+            model=None,
+            promoted=None,
         ),
         "Report.save": Subject.of(fbn.Report("x", m.network).save, path=m.folder / "page.html"),
         "Section": Subject.of(_section, title="x", text="y", figure=None, table=None, html=None),
@@ -29,6 +37,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             networks=m.network,
             maps=m.scores,
             units=None,
+            promoted=None,
             title=None,
             run=None,
             max_units=20,

@@ -25,6 +25,11 @@ def test_a_table_of_words_by_unit(promoted):
     assert words == {(0, 3): promoted.promotes[1], (1, 116): promoted.promotes[2], (2, 232): promoted.promotes[3]}
     with pytest.raises(fbn.InputError, match=r"promoted= lacks the column unit, promotes"):
         words_of_table(promoted[["layer"]])
+    for wrong in ("x", 1.5, None):
+        with pytest.raises(fbn.InputError, match="layer and unit of promoted= hold numbers from 0"):
+            words_of_table(
+                pd.DataFrame({"layer": [0, wrong], "unit": [1, wrong], "promotes": ["a", "b"]}, dtype=object)
+            )
     with pytest.raises(TypeError, match=r"takes the table of fbn\.networks\.promoted_tokens"):
         words_of_table({"layer": [0]})
 

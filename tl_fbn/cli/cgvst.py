@@ -254,8 +254,7 @@ def command(
             maps = specific_scores(maps, how=taken)
         first = next(iter(maps.values()))
         speaking = unit_lists.speaking(console, loaded, first.space)
-        # words of all units take a while, and the text shows those of the first ten
-        words_of = None if json else unit_lists.FIRST
+        words_of = unit_lists.WITH_WORDS if json else unit_lists.FIRST
         found: list[dict[str, Any]] = [
             _save_task(task, scores, size, into, provenances[task])
             | {"unit_list": unit_lists.unit_list(scores.top(size), scores, speaking, words_of=words_of)}

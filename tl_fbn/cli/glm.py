@@ -178,8 +178,9 @@ def command(
         phases = None if answer_after is None else from_token(answer_after, "answer")
         fit = fit_glm(recording, phases=phases, progress=console.bars, **settings)
         how: dict[str, Any] = {"level": level, "rule": rule, "permutations": permutations, "null": null, "seed": seed}
+        words_of = unit_lists.WITH_WORDS if json else unit_lists.FIRST
         tests = [
-            _test_contrast(fit, one, named, loaded, None if json else unit_lists.FIRST, progress=console.bars, **how)
+            _test_contrast(fit, one, named, loaded, words_of, progress=console.bars, **how)
             for one, named in zip(contrasts, names, strict=True)
         ]
         suffix = f"-{site}" if site else ""  # results of several sites of one recording lie side by side

@@ -197,7 +197,7 @@ def command(
         )
         path = result_files.file_for(into, "atlas", f"{name or f'{method}-{number}'}{suffix}")
         atlas.save(path)
-        lists = unit_lists.atlas_lists(atlas, loaded, words_of=None if json else 0)
+        lists = unit_lists.atlas_lists(atlas, loaded, words_of=unit_lists.WITH_WORDS if json else 0)
         words = None if loaded is None else unit_lists.words_of_networks(atlas, loaded)
         followed = _followed_conditions(recording, atlas, seed, drop_first=0 if pool != "token" else max(1, drop_first))
     full = atlas.to_dataframe().rename(columns={"stability_p": "p"})

@@ -1,8 +1,8 @@
 """Which units were found, listed: layer, unit and value, largest first, beside the words that they promote.
 
-Commands print the first ten and put all of them into their JSON (``unit_list``). Words are a reading of output weights
-(:func:`tl_fbn.networks.promoted_tokens`), so that a model must be there: ``tl-fbn cgvst`` has one, ``glm`` and
-``networks`` load no model unless ``--model`` names one.
+Commands print the first ten and put all of them into their JSON (``unit_list``; words of the first 100). Words are a
+reading of output weights (:func:`tl_fbn.networks.promoted_tokens`), so that a model must be there: ``tl-fbn cgvst`` has
+one, ``glm`` and ``networks`` load no model unless ``--model`` names one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tl_fbn.units import Atlas, Network, UnitMap, UnitSpace
 
 FIRST = 10  # units of one network that are printed
+WITH_WORDS = 100  # units of one network that have words in the JSON: some ten milliseconds each on a real model
 FIRST_OF_EACH = 3  # of each network, where there are several in one table
 N_WORDS = 3
 HINT = "Words that these units promote: give --model MODEL."

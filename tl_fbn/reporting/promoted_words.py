@@ -8,6 +8,7 @@ weights: what later layers do is left out, so that they say little of units in e
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def words_of_table(promoted: Any) -> dict[tuple[int, int], str]:
 
     Raises:
         InputTypeError: It is no table.
-        InputError: A column is missing.
+        InputError: A column is missing, or a layer or unit is no whole number.
     """
     if not isinstance(promoted, pd.DataFrame):
         raise InputTypeError(
@@ -45,8 +46,11 @@ def words_of_table(promoted: Any) -> dict[tuple[int, int], str]:
             f"promoted= lacks the column {', '.join(missing)}; give the table of "
             "fbn.networks.promoted_tokens(network, model)"
         )
-    places = zip(promoted["layer"].tolist(), promoted["unit"].tolist(), promoted["promotes"].tolist(), strict=True)
-    return {(int(layer), int(unit)): str(words) for layer, unit, words in places if layer >= 0}
+    lines = zip(promoted["layer"].tolist(), promoted["unit"].tolist(), promoted["promotes"].tolist(), strict=True)
+    try:
+        return {(index(layer), index(unit)): str(words) for layer, unit, words in lines if layer >= 0}
+    except TypeError as error:
+        raise InputError("the columns layer and unit of promoted= hold numbers from 0, such as 2 and 311") from error
 
 
 class PromotedWords:

@@ -194,7 +194,7 @@ function showLevel() {
     + (S.network >= 0 && map.kind !== "membership" ? `, ${inside.toLocaleString("en")} in ${networks[S.network].name}` : "");
   showCell();
 }
-const promotes = unit => DATA.promoted[unit] ? `; promotes ${DATA.promoted[unit]}` : "";
+const promotes = unit => DATA.promoted?.[unit] ? `; promotes ${DATA.promoted[unit]}` : "";
 function showCell() {
   const unit = flat(S.cell), among = holders(unit).map(network => network.name);
   $("cell").textContent = `${named(unit)}: ${currentMap().kind === "membership" ? "" : currentMap().kind + " "}${valueOf(currentMap(), unit)}`
