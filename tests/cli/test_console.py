@@ -269,4 +269,5 @@ def test_a_bar_without_a_terminal_is_a_line_now_and_then(monkeypatch):
     stream.write("\rquick: 1 of 1")
     stream.write("\n")
     stream.write("a note\n")
-    assert log.getvalue().splitlines() == ["lesions: 25 of 50", "a note"]
+    said = ["lesions: 25 of 50", "lesions: 45 of 50", "quick: 1 of 1", "a note"]
+    assert log.getvalue().splitlines() == said

@@ -218,7 +218,7 @@ def test_what_is_no_network_or_no_battery_is_refused(folder, tmp_path, demo_mode
     assert f"{file}, line 2" in refused("lesion", "demo", network, "--battery", file)
     file.write_bytes(b"\xff\xfe")
     assert f"{file} is no text in UTF-8" in refused("lesion", "demo", network, "--battery", file)
-    assert "Missing option '--battery'" in refused("lesion", "demo", network)
+    assert "give --battery FILE or --tasks FILES" in refused("lesion", "demo", network)
 
 
 def test_the_reference_is_read_at_the_site_of_the_networks(folder, tmp_path, demo_model):

@@ -12,12 +12,24 @@ from tests.helpers.materials import CHATS, EXAMPLES, Subject
 from tl_fbn.attribution import Example, ItemScores
 
 
+WORDS = [
+    ("cat", "cats"),
+    ("dog", "dogs"),
+    ("car", "cars"),
+    ("hat", "hats"),
+    ("key", "keys"),
+    ("map", "maps"),
+    ("jar", "jars"),
+]
+
+
 def of_models(m: SimpleNamespace) -> dict[str, Subject]:
     """Name to subject.
 
     Args:
         m: What :func:`tests.helpers.materials.materials` made.
     """
+    rows = fbn.demo.tasks(n=4)
     return {
         # attribution
         "cgvst": Subject.of(
@@ -108,6 +120,24 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             fbn.few_shot_chats, examples=EXAMPLES, seed=0, n_shots=2, n=2, tokenizer=m.demo.tokenizer, max_tokens=100
         ),
         "read_examples": Subject.of(fbn.read_examples, path=m.at["examples"], instruction=None, n=None),
+        "Tasks": Subject.of(
+            fbn.Tasks,
+            tasks={"a": WORDS},
+            evaluation=None,
+            shots=1,
+            head="drawn",
+            template="{input} ->",
+            instruction=None,
+            max_words=None,
+            seed=0,
+        ),
+        "Tasks.rows": Subject.of(rows.rows, task="sort", half="discovery"),
+        "Tasks.select": Subject.of(rows.select, names=["sort"]),
+        "Tasks.prompts": Subject.of(rows.prompts, half="discovery", n=None, answers=True),
+        "Tasks.chats": Subject.of(rows.chats, half="discovery", n=None),
+        "Tasks.items": Subject.of(rows.items, model=m.demo, half="discovery", n=None),
+        "Tasks.battery": Subject.of(rows.battery, model=None, half="evaluation", n=None),
+        "Tasks.describe": Subject.of(rows.describe, model=m.demo, half="discovery", n=2, batch_size=8),
         "Example": Subject.of(Example, instruction="sort", input="b a", output="a b"),
         # behaviour
         "Battery": Subject.of(fbn.Battery, tasks=m.battery.tasks),

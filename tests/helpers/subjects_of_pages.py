@@ -47,6 +47,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         "Preset.sites": Subject.of(fbn.presets.s1_cgvst.sites, model=m.model),
         # the demo
         "demo.battery": Subject.of(fbn.demo.battery, n=2, seed=0),
+        "demo.tasks": Subject.of(fbn.demo.tasks, n=2, seed=0),
         "demo.load_model": Subject.of(fbn.demo.load_model, device="cpu"),
         "load_model": Subject.of(
             fbn.load_model, name_or_path="demo", dtype="auto", device="cpu", label=None, progress=False

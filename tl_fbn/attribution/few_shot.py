@@ -160,7 +160,7 @@ def few_shot_chats(
 
     Args:
         examples: Rows of a task, each an :class:`Example`, a mapping with the keys instruction, input and output, a
-            triple of these three, a pair of input and output, or a chat of one turn (user, assistant).
+            triple of these three, or a chat of one turn (user, assistant), which has no instruction.
         seed: Seed of the random draw of demonstrations; the same seed draws the same ones.
         n_shots: Number of demonstrations of a chat, drawn without replacement from the rows with other questions.
         n: Number of rows that chats are made of, the first ones; None makes a chat of every row. All rows may serve as
@@ -273,8 +273,7 @@ def example_of(row: Any, where: str) -> Example:
     """A row in any of the accepted forms as an example.
 
     Args:
-        row: An :class:`Example`, a mapping, a pair of input and output, a triple with the instruction first, or a chat
-            of one turn.
+        row: An :class:`Example`, a mapping, a triple of instruction, input and output, or a chat of one turn.
         where: What the row is called in messages.
 
     Raises:
@@ -291,8 +290,6 @@ def example_of(row: Any, where: str) -> Example:
                 f"{where} is a chat of {', '.join(role for role, _ in chat)}; an example is one turn: user, assistant"
             )
         row = ("", chat[0][1], chat[1][1])  # a chat has no instruction of its own
-    elif isinstance(row, (tuple, list)) and len(row) == 2:
-        row = ("", *row)
     # a string is a sequence too: three letters would pass for a triple
     if (
         isinstance(row, str)

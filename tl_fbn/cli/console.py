@@ -173,13 +173,13 @@ class _VisibleStream:
         return not self._stream.isatty() and (text.startswith("\r") or (bool(self._bar) and text.strip("\n") == ""))
 
     def _write_bar(self, text: str) -> int:
-        """Keep what a bar shows; write it as a line twenty seconds after it began or was last written."""
+        """Keep what a bar shows; write it as a line at its end, and twenty seconds after it began or was written."""
         shown = visible(text.strip("\r\n")).rstrip()
         now = time.monotonic()
         if not self._bar:
             self._since = now
         self._bar = shown or self._bar
-        if self._bar and now - self._since > _SECONDS_A_LINE:
+        if self._bar and (not shown or now - self._since > _SECONDS_A_LINE):
             self._stream.write(f"{self._bar}\n")
             self._since = now
         if not shown:  # the bar is at its end

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tl_fbn as fbn
+from tl_fbn import models
 from tl_fbn.acquisition.model import gguf_files
 from tl_fbn.acquisition.model.host import number_type
 
@@ -76,7 +77,8 @@ def written(path, kind=gguf.GGMLQuantizationType.F32):
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("F32", "float32"), ("F16", "float16"), ("Q8_0", "bfloat16")])
-def test_weights_are_those_of_the_file_and_auto_is_its_number_type(tmp_path, kind, dtype):
+def test_weights_are_those_of_the_file_and_auto_is_its_number_type(tmp_path, kind, dtype, monkeypatch):
+    monkeypatch.setattr(models, "is_fast", lambda *about: True)  # whatever this processor is
     stored = gguf.GGMLQuantizationType[kind]
     path = written(tmp_path / "tiny-llama.gguf", stored)
     model = fbn.load_model(path, device="cpu", progress=False)

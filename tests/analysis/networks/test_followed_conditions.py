@@ -94,3 +94,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(fbn.InputError, match="every run has blocks of one condition only"):
         apart = fbn.Recording.from_arrays(one * 2, events=[blocks(["a", "a"], 10), blocks(["b", "b"], 10)])
         fbn.networks.followed_conditions(apart, NETWORKS, seed=0)
+
+
+def test_networks_without_units_follow_nothing(noise_recording):
+    none = fbn.Network.from_indices(noise_recording.space, [], name="none")
+    table = fbn.networks.followed_conditions(noise_recording, none, seed=0, n_permutations=9)
+    assert table["follows"].tolist() == [""] and table[["r", "chance", "p"]].isna().all(axis=None)

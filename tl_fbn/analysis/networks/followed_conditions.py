@@ -92,7 +92,8 @@ def followed_conditions(
         raise InputError("every run has blocks of one condition only, so nothing within a run can be compared")
     observed = x.T @ y  # (condition, network)
     rng = np.random.default_rng(seed)
-    null = np.array([np.abs(x[_within_runs(sizes, rng)].T @ y).max(0) for _ in range(n_permutations)])
+    drawn = range(n_permutations if full else 0)
+    null = np.array([np.abs(x[_within_runs(sizes, rng)].T @ y).max(0) for _ in drawn])
     lines = []
     for name in sets:
         if name not in full:

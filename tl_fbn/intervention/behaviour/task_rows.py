@@ -74,11 +74,17 @@ def named_rows(given: Any, instruction: str | None) -> dict[str, list[Example]]:
             found[name] = read_examples(source, instruction=instruction)
             continue
         rows = [
-            example_of(row, f"row {number} of task {name!r}")
+            # a pair has no instruction
+            example_of(("", *row) if _is_pair(row) else row, f"row {number} of task {name!r}")
             for number, row in enumerate(checked_prompts(source, f"task {name!r}"))
         ]
         found[name] = rows if instruction is None else [Example(instruction, row.input, row.output) for row in rows]
     return found
+
+
+def _is_pair(row: Any) -> bool:
+    """Whether a row is an input and an output."""
+    return isinstance(row, (tuple, list)) and len(row) == 2 and all(isinstance(part, str) for part in row)
 
 
 def check_names(names: Sequence[Any], why: str) -> None:
