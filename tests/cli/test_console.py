@@ -265,6 +265,7 @@ def test_a_bar_without_a_terminal_is_a_line_now_and_then(monkeypatch):
     for second in range(0, 50, 5):
         clock[0] = second
         stream.write(f"\rlesions: {second} of 50")
+        stream.write("")
     stream.write("\n")
     stream.write("\rquick: 1 of 1")
     stream.write("\n")

@@ -11,7 +11,6 @@ from tests.helpers import results as made
 from tests.helpers.materials import CHATS, EXAMPLES, Subject
 from tl_fbn.attribution import Example, ItemScores
 
-
 WORDS = [
     ("cat", "cats"),
     ("dog", "dogs"),

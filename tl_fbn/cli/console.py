@@ -179,10 +179,11 @@ class _VisibleStream:
         if not self._bar:
             self._since = now
         self._bar = shown or self._bar
-        if self._bar and (not shown or now - self._since > _SECONDS_A_LINE):
+        ended = "\n" in text  # tqdm also writes nothing at all, to move the cursor by no line
+        if self._bar and (ended or now - self._since > _SECONDS_A_LINE):
             self._stream.write(f"{self._bar}\n")
             self._since = now
-        if not shown:  # the bar is at its end
+        if ended:
             self._bar = ""
         return len(text)
 
