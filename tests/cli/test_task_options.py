@@ -48,6 +48,9 @@ def test_one_set_of_files_from_a_scan_to_a_lesion(files, tmp_path):
     assert scan["conditions"] == ["upper", "count"]
     found = answer("cgvst", "demo", "--tasks", *files, *FORM, "--items", "20", "--top", "0.05", "-o", results)
     assert found["specific"] and [one["task"] for one in found["tasks"]] == ["upper", "count"]
+    said = invoke("cgvst", "demo", "--tasks", *files, *FORM, "--items", "5", "-o", tmp_path / "again").stdout
+    assert "count: 5 rows, 5 answer tokens scored, grad_x_act" in said
+    assert "less the largest on any other task" in said
     networks = [one["network"] for one in found["tasks"]]
     lesions = answer(
         *("lesion", "demo", *networks, "--tasks", *files, *FORM, "--items", "12", "--controls", "4"),

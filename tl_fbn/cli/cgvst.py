@@ -337,9 +337,9 @@ def _summary_text(first: Any, found: list[dict[str, Any]], taken: str | None) ->
     """What was scored, how, and what the selection does not show."""
     lines = [f"{first.space.describe()}, {first.space.n_units:,} neurons"]
     for one in found:
-        scored = (
-            f": {one['items']:,} chats, {one['scored_positions']:,} {one['tokens']} tokens scored, {one['variant']}"
-        )
+        # the answers of tasks from files are marked by their positions
+        noun, kind = ("rows", "answer") if one["tokens"] == "given positions" else ("chats", one["tokens"])
+        scored = f": {one['items']:,} {noun}, {one['scored_positions']:,} {kind} tokens scored, {one['variant']}"
         left = f"; {one['skipped_as_too_long']} left out as too long" if one["skipped_as_too_long"] else ""
         reason = f" ({one['variant_reason']})" if one["variant_reason"] else ""
         lines.append(f"{one['task']}{scored}{reason}{left}")
