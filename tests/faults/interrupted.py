@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,9 @@ POSITIONS = {
     "numbers": [0, 2],
     "mask": np.array([True, False, True]),
 }
-# their bodies are the host's own code, which uses torch.no_grad(); all else that touches gradients is this package's
-WITHOUT_GRADIENTS = {"generate"}
+# whose bodies are the host's own passes, which use torch.no_grad() (transformers' rotary positions, generate), beside
+# all of the name "..., a pass"; what these blocks of this package touch is restored by it
+WITHOUT_GRADIENTS = {"generate", "reader", "inhibit, resample"}
 SENDER = """
 import os, sys, time
 for line in sys.stdin:
@@ -104,13 +105,13 @@ def blocks_of(model: Any, folder: Path) -> dict[str, Block]:
         with last, resampled, last:
             pass
 
+    @interrupts.uninterrupted
+    def listening(undo: ExitStack) -> None:
+        undo.callback(listen(model).close)  # as interventions do: nobody may lose the lease
+
     def read() -> None:
-        lease = listen(model)
-        try:
-            with declared(model, [2]):
-                one_pass()
-        finally:
-            lease.close()
+        with listening(), declared(model, [2]):
+            one_pass()
 
     def scanned() -> None:
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as path:
@@ -172,14 +173,23 @@ def state_of(model: Any) -> dict[str, Any]:
 
 def left_behind(model: Any, before: dict[str, Any], name: str) -> list[str]:
     """Names of what is not as it was after the block of this name; what it did to gradients ends here."""
-    if name in WITHOUT_GRADIENTS:
+    if name in WITHOUT_GRADIENTS or name.endswith(", a pass"):
         torch.set_grad_enabled(before["gradients on"])
     after = state_of(model)
     if after != before:  # an error's traceback may hold what it fell into, in a cycle
         gc.collect()
         after = state_of(model)
     torch.set_grad_enabled(before["gradients on"])  # else the blocks that follow are blamed, too
-    return [what for what in before if after[what] != before[what]]
+    return [
+        f"{what} {_difference(before[what], after[what])}" if what == "attributes" else what
+        for what in before
+        if after[what] != before[what]
+    ]
+
+
+def _difference(before: list[list[str]], after: list[list[str]]) -> str:
+    """Names of attributes that came or went."""
+    return ", ".join(sorted({name for one, other in zip(before, after, strict=True) for name in {*one} ^ {*other}}))
 
 
 @contextmanager
@@ -217,7 +227,9 @@ def struck_at_random(
                 lost += len(unraisable) == n_unraisable
             except KeyboardInterrupt:
                 pass
-            left.update(f"{name}: {what}" for what in left_behind(model, before, name))
+            if found := left_behind(model, before, name):
+                left.update(f"{name}: {what}" for what in found)
+                before = state_of(model)  # the blocks that follow are blamed for their own only
     return n, lost, left
 
 

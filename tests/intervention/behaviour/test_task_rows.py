@@ -80,7 +80,7 @@ def test_names_come_from_files_and_differ_in_more_than_case(tmp_path):
     [
         ([], "no tasks; tasks are files"),
         ({}, "no tasks; tasks are files"),
-        ([3], "tasks holds '3'; tasks are files"),
+        ([3], "tasks holds 3; tasks are files"),
         ({"a": [("cat", "")]}, "row 0 of task 'a' is .*; an example has"),
         ({"a": ["cat"]}, "row 0 of task 'a' is cat; an example has"),
         ({"a": "cats.xlsx"}, "no file at cats.xlsx"),

@@ -22,6 +22,7 @@ from typing import Any
 from tl_fbn.acquisition.design.prompt_forms import checked_prompts
 from tl_fbn.attribution.few_shot import Example, example_of, read_examples
 from tl_fbn.errors import InputError
+from tl_fbn.kinds import shown
 
 HALVES = ("discovery", "evaluation")
 ALLOWED_TASKS = (
@@ -60,8 +61,8 @@ def named_rows(given: Any, instruction: str | None) -> dict[str, list[Example]]:
         given = [given]
     if not isinstance(given, Mapping):
         paths = checked_prompts(given, "tasks")
-        if wrong := next((one for one in paths if not isinstance(one, (str, os.PathLike))), None):
-            raise InputError(f"tasks holds {str(wrong)[:60]!r}; {ALLOWED_TASKS}")
+        if wrong := [one for one in paths if not isinstance(one, (str, os.PathLike))]:
+            raise InputError(f"tasks holds {shown(wrong[0])}; {ALLOWED_TASKS}")
         names = [Path(one).stem for one in paths]
         check_names(names, "a task is called by the name of its file")
         given = dict(zip(names, paths, strict=True))
