@@ -59,3 +59,10 @@ def test_what_has_no_words_is_refused(demo_model):
     with pytest.raises(fbn.InputError, match="384"):
         other = fbn.UnitSpace("mlp.neurons", (5, 5, 5), model="other")
         fbn.networks.promoted_tokens(fbn.Network.from_indices(other, [1], name="n"), demo_model)
+
+
+def test_a_number_of_words_is_at_least_one(demo_model):
+    network = fbn.Network.from_indices(fbn.Scanner(demo_model).space, [3], name="n")
+    for wrong in ({"n_tokens": 0}, {"n_tokens": -1}, {"n_units": -1}):
+        with pytest.raises(fbn.InputError, match="is out of range; give an integer of at least"):
+            fbn.networks.promoted_tokens(network, demo_model, **wrong)

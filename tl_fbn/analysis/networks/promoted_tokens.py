@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError
 from tl_fbn.signatures import checked
 from tl_fbn.units.network import Network
@@ -44,7 +45,7 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
         activation. Words are told apart without white space around them.
 
     Raises:
-        InputError: An empty network, a model of other shape or without a tokenizer, or a site whose units have no
+        InputError: No word a cell, an empty network, a model of other shape or without a tokenizer, or a site whose units have no
             direction in the residual stream.
 
     Source: direct logit attribution, Elhage et al. (2021); of MLP neurons, Geva et al. (2022).
@@ -55,6 +56,9 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
     from tl_fbn.acquisition.model import direct_logits, host
     from tl_fbn.acquisition.model.sites import fits, resolve_site
 
+    whole_number(n_tokens, "n_tokens", least=1)
+    if n_units is not None:
+        whole_number(n_units, "n_units", least=0)
     host.require_model(model)
     tokenizer = host.tokenizer_of(model)
     if tokenizer is None:
