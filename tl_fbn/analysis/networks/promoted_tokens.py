@@ -45,8 +45,8 @@ def promoted_tokens(network: Network, model: Any, *, n_tokens: int = 5, n_units:
         activation. Words are told apart without white space around them.
 
     Raises:
-        InputError: No word a cell, an empty network, a model of other shape or without a tokenizer, or a site whose units have no
-            direction in the residual stream.
+        InputError: Fewer than one word a cell, an empty network, a model of other shape or without a tokenizer, or a
+            site whose units have no direction in the residual stream.
 
     Source: direct logit attribution, Elhage et al. (2021); of MLP neurons, Geva et al. (2022).
     """
