@@ -200,9 +200,11 @@ def command(
         _check_names(chats or (), name, names, specific)
         # everything that can be refused is refused before the model is loaded
         result_files.require_different_files(names)
-        chats_of_task = {
-            task: input_files.read_chats(source, items) for task, source in zip(names, chats or (), strict=False)
-        }
+        given_of_task: dict[str, tuple[Any, Any]] = {}  # items, and the positions of the scored tokens where marked
+        if chats:
+            given_of_task = {
+                task: (input_files.read_chats(source, items), None) for task, source in zip(names, chats, strict=True)
+            }
         kind, at_site = (tokens or "answer", at or "mlp.neurons") if tasks else (tokens or "special", at or "mlp.up")
         if rows is not None and kind != "answer" and not rows.is_chat:
             raise InputError(f"--tokens {kind} is for chats; give --chat, or leave it out to score answers")
@@ -240,11 +242,9 @@ def command(
                 **shared,
             )
 
-        if rows is None:
-            given_of_task: dict[str, tuple[Any, Any]] = {task: (given, None) for task, given in chats_of_task.items()}
-        elif kind == "answer":
+        if rows is not None and kind == "answer":
             given_of_task = dict(rows.items(loaded, n=items or _ROWS_OF_A_TASK))
-        else:
+        elif rows is not None:
             given_of_task = {task: (given, None) for task, given in rows.chats(n=items or _ROWS_OF_A_TASK).items()}
         maps = {task: scores_of(*given) for task, given in given_of_task.items()}
         specific = bool(tasks) and len(names) > 1 if specific is None else specific

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -102,7 +102,7 @@ def read_tasks(
         tasks = demo.tasks()
     else:
         shown = CHAT if chat else PLAIN if template is None else unescaped(template)
-        tasks = Tasks([Path(one) for one in given], shots=shots, head=head, template=shown)  # pyright: ignore[reportArgumentType]
+        tasks = Tasks([Path(one) for one in given], shots=shots, head=cast(Any, head), template=shown)
     return tasks.select(list(only)) if only else tasks
 
 

@@ -1,8 +1,7 @@
 """A whole analysis in one call: record, find networks, silence them, strengthen them, save what was found.
 
-On the embedded model the conditions are its formal tasks and the measure is exact match; on any other model they are
-topics of short English stories and the measure is the log-likelihood of other stories on the topic. The steps are the
-same:
+This is the demo of the embedded model: conditions are its formal tasks, and the measure is exact match. Any other model
+is studied by :mod:`tl_fbn.demo.task_study`. The steps are:
 
 1. a block design over all conditions and ``rest``, recorded run by run; runs that are there already are used again;
 2. a GLM. The network of a condition is the ``share`` of units with the largest *conjunction of effects*: the smallest

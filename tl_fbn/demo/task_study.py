@@ -268,7 +268,7 @@ def _words(atlas: Atlas, maps: Mapping[str, UnitMap], model: HookedModel) -> pd.
         words = promoted_tokens(scores.top(min(_N_WORDS, len(network)), name=name), model, n_tokens=6)
         words = words[words["layer"] >= 0].assign(network=name)  # the row of layer -1 is all units together
         units = list(zip(words["layer"], words["unit"], strict=True))
-        words["score"] = [float(scores.values[scores.space.layer_slice(layer)][unit]) for layer, unit in units]
+        words["score"] = [float(scores.values[scores.space.index(layer, unit)]) for layer, unit in units]
         tables.append(words.sort_values("score", ascending=False, kind="stable"))
     columns = ["network", "layer", "unit", "score", "promotes", "suppresses"]
     return pd.concat(tables, ignore_index=True).reindex(columns=columns)

@@ -112,7 +112,7 @@ def key_of(row: Example) -> str:
     Args:
         row: A row of a task.
     """
-    return " ".join(row.input.casefold().split())
+    return _plain(row.input)
 
 
 def dealt(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:

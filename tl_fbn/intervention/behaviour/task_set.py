@@ -15,10 +15,10 @@ tested), or take rows with several right outputs as such.
 
 from __future__ import annotations
 
+import copy
 import string
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -176,13 +176,11 @@ class Tasks:
         Raises:
             InputError: No task of a name.
         """
-        other = Tasks.__new__(Tasks)
-        other.__dict__.update({name: value for name, value in vars(self).items() if name != "_asked"})
-        for kept in ("_halves", "_counts"):
-            setattr(other, kept, {})
         for name in names:
-            self.rows(name)
-            other._halves[name], other._counts[name] = self._halves[name], self._counts[name]
+            self.rows(name)  # which refuses a name that is not there
+        other = copy.copy(self)
+        other._halves = {name: self._halves[name] for name in names}
+        other._counts = {name: self._counts[name] for name in names}
         return other
 
     @checked
@@ -296,20 +294,6 @@ class Tasks:
         shots = f"{self.shots} shot{'' if self.shots == 1 else 's'}"
         return f"{f'{shots}, {self.head}' if self.shots else 'no shots'}, as {'chats' if self.is_chat else 'text'}"
 
-    @cached_property
-    def _asked(self) -> dict[tuple[str, str], list[list[Example]]]:
-        """The turns of every row that is asked, by task and half: its shots and, last, the row itself."""
-        made = {}
-        for name, halves in self._halves.items():
-            for half, one in halves.items():
-                rows = list(one.rows)
-                if self.head == "fixed":
-                    first = first_others(rows, Example("", "", ""), self.shots) if self.shots else []
-                    made[name, half] = [[*first, row] for row in rows if row not in first]
-                else:
-                    made[name, half] = [[*self._drawn(rows, row), row] for row in rows]
-        return made
-
     def _drawn(self, rows: list[Example], asked: Example) -> list[Example]:
         """Rows of the same half that ask something else, drawn for one row."""
         if not self.shots:
@@ -323,9 +307,14 @@ class Tasks:
         return found
 
     def _turns(self, name: str, half: str, n: int | None) -> list[list[Example]]:
-        """The turns of the first rows of a half that are asked."""
+        """The turns of the first rows of a half that are asked: of each its shots and, last, the row itself."""
         one_of(half, HalfName, "half")
-        return self._asked[name, half][: None if n is None else whole_number(n, "n", least=1)]
+        last = None if n is None else whole_number(n, "n", least=1)
+        rows = list(self._halves[name][half].rows)
+        if self.head == "fixed":
+            first = first_others(rows, Example("", "", ""), self.shots)
+            return [[*first, row] for row in rows if row not in first][:last]
+        return [[*self._drawn(rows, row), row] for row in rows[:last]]
 
     def _text(self, turns: Sequence[Example]) -> tuple[str, str]:
         """A prompt of rows with outputs and the question, and the answer to it."""
