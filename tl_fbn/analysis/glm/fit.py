@@ -47,8 +47,7 @@ from tl_fbn.analysis.glm.expressions import check_independent, read_contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.fit_arrays import arrays_of_runs, runs_of_arrays
 from tl_fbn.analysis.glm.fit_prose import fit_in_words, fit_sections
-from tl_fbn.analysis.glm.others import conditions_of, mark_conditions, mean_of, name_against_others, others_of
-from tl_fbn.analysis.glm.readings import quoted
+from tl_fbn.analysis.glm.others import against_others, conditions_of, mark_conditions
 from tl_fbn.analysis.glm.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError, one_of
@@ -187,18 +186,9 @@ class GLMFit(Result, step="fit"):
             InputError: The fit does not know which columns are conditions, there is only one of them, or a contrast
                 cannot be tested at the level.
         """
-        others = {name: others_of([name], self.columns, self.conditions) for name in self.columns}
-        if not any(others.values()):
-            raise InputError(
-                f"no condition has others: the conditions of this fit have the columns "
-                f"{', '.join(self.conditions) or 'that it does not know'}; columns: {', '.join(self.columns)}"
-            )
         return {
-            name: self.contrast(
-                f"{quoted(name)} - {mean_of(rest)}", level=level, name=name_against_others(name, self.columns)
-            )
-            for name, rest in others.items()
-            if rest
+            column: self.contrast(expression, level=level, name=name)
+            for column, (expression, name) in against_others(self.columns, self.conditions).items()
         }
 
     def in_columns(self, expressions: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -26,11 +26,15 @@ import pandas as pd
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
-from tl_fbn.analysis.glm.readings import OTHERS, Part, as_text
+from tl_fbn.analysis.glm.readings import OTHERS, Part, as_text, quoted
 from tl_fbn.errors import InputError
 
 _KEY = "conditions"  # in the attributes of a design
 _LONG = 40  # characters of an expression that a title still holds
+_UNKNOWN = (
+    "this design does not tell which columns are conditions (a design= of your own without a column for every kind of "
+    "event, or a fit of an earlier version)"
+)
 
 
 def mark_conditions(design: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
@@ -128,9 +132,7 @@ def with_others(
     means = f'contrast "{expression}" means by "{OTHERS}" all conditions that it does not name'
     if not conditions:
         raise InputError(
-            f"{means}, and this design does not tell which columns are conditions (a design= of your own without a "
-            f"column for every kind of event, or a fit of an earlier version); write them out, as in "
-            f'"a - (b + c) / 2"; columns: {", ".join(columns)}'
+            f'{means}, and {_UNKNOWN}; write them out, as in "a - (b + c) / 2"; columns: {", ".join(columns)}'
         )
     others = others_of(named, columns, conditions)
     if not others:
@@ -147,16 +149,32 @@ def with_others(
     return tuple(one for part in parts for one in (mean if _is_others(part, columns) else [part]))
 
 
-def name_against_others(column: str, columns: Sequence[str]) -> str:
-    """Name of the contrast of a condition with the mean of all others.
+def against_others(columns: Sequence[str], conditions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """For every condition's column the contrast with the mean of all others, and what it is called.
 
-    >>> name_against_others("plural", ["plural", "singular"])
-    'plural - others'
+    >>> against_others(["a", "b", "position"], {"a": "a", "b": "b"})
+    {'a': ('a - b', 'a - others'), 'b': ('b - a', 'b - others')}
 
     Args:
-        column: The condition's column.
-        columns: Names of the columns of the design; where one is called ``others``, the name tells the two apart.
+        columns: Names of the columns of the design.
+        conditions: Name of a column to the condition that it is of.
+
+    Raises:
+        InputError: No condition has others, or it is not known which columns are conditions.
     """
+    others = {name: others_of([name], columns, conditions) for name in columns}
+    if not any(others.values()):
+        known = f"the conditions have the columns {', '.join(conditions)}" if conditions else _UNKNOWN
+        raise InputError(f"no condition has others: {known}; columns: {', '.join(columns)}")
+    return {
+        name: (f"{quoted(name)} - {mean_of(rest)}", _name_against_others(name, columns))
+        for name, rest in others.items()
+        if rest
+    }
+
+
+def _name_against_others(column: str, columns: Sequence[str]) -> str:
+    """Name of such a contrast; where a column is called others, it tells the two apart."""
     return f"{column} - all {OTHERS}" if OTHERS in columns else f"{column} - {OTHERS}"
 
 
@@ -180,7 +198,7 @@ def default_name(
     for column in [name for name, weight in weights.items() if weight == 1 and name in conditions]:
         others = others_of([column], columns, conditions)
         if len(others) > 1 and weights == {column: 1.0, **dict.fromkeys(others, -1 / len(others))}:
-            return name_against_others(column, columns)
+            return _name_against_others(column, columns)
     return expression
 
 
