@@ -191,8 +191,8 @@ def command(
         if others:
             against = against_others(fit.columns, fit.conditions).values()
             contrasts += [one for one, _ in against]
-            titles += (called := [title for _, title in against])
-            names = names + called
+            called = [title for _, title in against]
+            titles, names = titles + called, names + called
         result_files.require_different_files(names)
         tests = [
             _test_contrast(fit, one, title, named, loaded, None if json else unit_lists.FIRST, console.bars, **how)

@@ -163,6 +163,7 @@ class GLMFit(Result, step="fit"):
         f = f_statistic(found.effects, found.covariance, found.varies)
         return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about, name)
 
+    @checked
     def contrasts_against_others(self, *, level: Level = "block") -> dict[str, Contrast]:
         """Test every condition against the mean of all others.
 
@@ -191,6 +192,7 @@ class GLMFit(Result, step="fit"):
             for column, (expression, name) in against_others(self.columns, self.conditions).items()
         }
 
+    @checked
     def in_columns(self, expressions: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         """What contrasts are called together, and each with columns in the place of ``others``.
 
