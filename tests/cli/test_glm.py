@@ -9,6 +9,7 @@ import pytest
 
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, planted, refused
+from tests.helpers.recordings import blocks
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,9 @@ def test_nothing_found_is_said_and_saved(folder, tmp_path):
         (["a - b", "b - a", "--f-test"], "follow from each other"),
         (["a - b", "b - a", "--name", "x"], "1 names for 2 contrasts"),
         (["a - b", "a -  b"], "would be saved as one file"),
+        (["a - others", "--others"], "would be saved as one file"),
+        ([], "no contrast; give expressions such as"),
+        (["--others", "--f-test"], "follow from each other"),
         (["a - b", "--site", "attn.out"], "site 'attn.out' was not recorded"),
         (["a - b", "--answer-after", "[/INST]"], "token"),
     ],
@@ -162,3 +166,35 @@ def test_a_recording_of_several_sites_asks_which(tmp_path, demo_model):
     found = answer("glm", tmp_path / "r", "sort - rest", "--site", "attn.heads")
     assert fbn.Network.load(found["contrasts"][0]["network"]).space.site == "attn.heads"
     assert found["fit"].endswith("glm-attn.heads.safetensors")  # beside that of another site
+
+
+def test_every_condition_against_the_mean_of_all_others(tmp_path):
+    rng = np.random.default_rng(0)
+    order = ["a", "b-c", "rest"] * 4
+    y = rng.normal(size=(120, 6))
+    y[np.repeat(np.array(order) == "a", 10), 2] += 5
+    fbn.Recording.from_arrays([[y]], events=[blocks(order, 10)]).save(tmp_path / "r")
+    fit = fbn.fit_glm(fbn.Recording.open(tmp_path / "r"), progress=False)
+    found = answer("glm", tmp_path / "r", "b-c - rest", "--others", "--top", "1", "--name", "mine")["contrasts"]
+    by_hand = ["`b-c` - rest", "a - (`b-c` + rest) / 2", "`b-c` - (a + rest) / 2", "rest - (a + `b-c`) / 2"]
+    names = ["mine", "a - others", "b-c - others", "rest - others"]
+    for one, expression, name in zip(found, by_hand, names, strict=True):
+        expected = fit.contrast(expression)
+        saved = fbn.glm.Contrast.load(one["contrast"])
+        assert np.array_equal(saved.estimate, expected.estimate) and saved.name == one["name"] == name
+        assert fbn.Network.load(one["network"]).name == name
+    assert found[0]["title"] == found[0]["expression"] == "b-c - rest" and found[1]["expression"] == by_hand[1]
+    assert found[2]["contrast"].endswith("contrast-b-c-others.safetensors")
+    text = invoke("glm", tmp_path / "r", "a - others", "--top", "1").stdout
+    assert "\nothers: the mean of all conditions that a contrast does not name, of a, b-c, rest.\n" in text
+    assert "\na - others: 1 of 6 units" in text
+    assert "others" not in invoke("glm", tmp_path / "r", "a - rest", "--top", "1").stdout
+
+
+def test_a_condition_called_others_is_itself_and_that_is_said(tmp_path):
+    y = np.random.default_rng(0).normal(size=(120, 6))
+    fbn.Recording.from_arrays([[y]], events=[blocks(["a", "others", "b"] * 4, 10)]).save(tmp_path / "r")
+    asked = ("glm", tmp_path / "r", "a - others", "--others", "--top", "1")
+    assert '\n"others" is a column of this design, and means that column alone.\n' in invoke(*asked).stdout
+    lines = answer(*asked)["contrasts"]
+    assert [line["name"] for line in lines] == ["a - others", "a - all others", "others - all others", "b - all others"]

@@ -14,6 +14,7 @@ def result_of(name: str = "a - b", *members: int) -> dict:
     network = fbn.Network.from_indices(SPACE, members)
     return {
         "expression": "a - b",
+        "title": "a - b",
         "name": name,
         "survivors": len(network),
         "positive": len(network),

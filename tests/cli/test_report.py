@@ -34,7 +34,7 @@ def test_everything_saved_is_on_the_page_in_the_order_of_the_argument(folder):
     html = page.read_text()
     assert "What follows &lt;a&gt;?" in html
     assert "Planted." in html
-    assert html.index("Contrast a - b") < html.index("Atlas of 2 networks")
+    assert html.index("Contrast task") < html.index("Atlas of 2 networks")
 
 
 def test_several_folders_into_one_page(folder, tmp_path):

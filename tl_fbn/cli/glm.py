@@ -26,19 +26,23 @@ SHORT = "Fit a linear model to every unit and test contrasts."
 def command(
     folder: options.RecordingArgument,
     expression: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="EXPRESSION...",
+            metavar="[EXPRESSION]...",
             help='A contrast of conditions or other columns of the design: "sort - reverse", or against the mean of '
-            'all others "sort - (reverse + add) / 2"; several are tested one by one.',
+            'all other conditions "sort - others"; several are tested one by one.',
         ),
-    ],
+    ] = None,
+    others: Annotated[
+        bool,
+        typer.Option("--others", help="Test every condition against the mean of all others, one by one."),
+    ] = False,
     name: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name of a contrast and its network, given once for each contrast; by default its expression. Earlier "
-            "results of that name are replaced.",
+            help="Name of a contrast and its network, given once for each expression; by default the expression. "
+            "Earlier results of that name are replaced.",
         ),
     ] = None,
     fdr: Annotated[
@@ -139,7 +143,8 @@ def command(
 
     \b
     Example: tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
-    Others:  tl-fbn glm recordings/first "sort - (reverse + add) / 2" --top 0.05 --by effect --positive --name sort
+    Others:  tl-fbn glm recordings/first "sort - others" --top 0.05 --by effect --positive --name sort
+    All:     tl-fbn glm recordings/first --others --top 0.05 --by effect --positive
     Tested:  tl-fbn glm recordings/first "sort - reverse" "add - reverse" --fdr 0.05 --confound surprisal
     Exact:   tl-fbn glm recordings/first "sort - reverse" --permutations 1000 --fwe 0.05
     Next:    tl-fbn lesion MODEL recordings/first/results/network-sort.safetensors --battery items.jsonl
@@ -148,19 +153,22 @@ def command(
     with console.working(WHOLE):
         rule = _threshold_rule(fdr, fwe, top, by, method, positive, min_effect, permutations, f_test)
         # an F test is one contrast of all expressions
+        expression = expression or []
         contrasts: list[Any] = [expression] if f_test else list(expression)
-        titles = [", ".join(one) if isinstance(one, list) else one for one in contrasts]
+        _require_contrasts(expression, others, f_test)
         if name and len(name) != len(contrasts):
             raise InputError(
                 f"{len(name)} names for {len(contrasts)} contrasts; give --name once a contrast, or not at all"
             )
-        names = name or titles
-        result_files.require_different_files(names)
+        result_files.require_different_files(
+            name or [", ".join(one) if isinstance(one, list) else one for one in contrasts]
+        )
         recording = result_files.open_recording(folder, site, verify=verify)
         into = result_files.writable(out or result_files.results_of(folder))
         loaded = unit_lists.load_model(console, model, recording.space)
         from tl_fbn.analysis.glm.design_matrix import from_token
         from tl_fbn.analysis.glm.fit import fit_glm
+        from tl_fbn.analysis.glm.others import against_others
 
         settings: dict[str, Any] = {
             "noise": noise,
@@ -178,10 +186,18 @@ def command(
         phases = None if answer_after is None else from_token(answer_after, "answer")
         fit = fit_glm(recording, phases=phases, progress=console.bars, **settings)
         how: dict[str, Any] = {"level": level, "rule": rule, "permutations": permutations, "null": null, "seed": seed}
+        titles = [fit.in_columns(one if isinstance(one, list) else [one])[0] for one in contrasts]
+        names = name or titles
+        if others:
+            against = against_others(fit.columns, fit.conditions).values()
+            contrasts += [one for one, _ in against]
+            called = [title for _, title in against]
+            titles, names = titles + called, names + called
+        result_files.require_different_files(names)
         words_of = unit_lists.WITH_WORDS if json else unit_lists.FIRST
         tests = [
-            _test_contrast(fit, one, named, loaded, words_of, progress=console.bars, **how)
-            for one, named in zip(contrasts, names, strict=True)
+            _test_contrast(fit, one, title, named, loaded, words_of, progress=console.bars, **how)
+            for one, title, named in zip(contrasts, titles, names, strict=True)
         ]
         suffix = f"-{site}" if site else ""  # results of several sites of one recording lie side by side
         saved = {}
@@ -197,7 +213,8 @@ def command(
                 test.pop(f"_{kind}").save(path)
                 test[kind] = path
                 files.append(path)
-    about = f"{fit!r}\n{glm_text.level_sentence(level, replicates, permutations)}"
+    meant = glm_text.others_sentence(fit, expression, others)
+    about = f"{fit!r}\n{glm_text.level_sentence(level, replicates, permutations)}{meant}"
     tables = [glm_text.layer_table(tests), *glm_text.unit_tables(tests, words=loaded is not None)]
     console.result(
         "\n\n".join([about, *map(glm_text.contrast_text, tests), *tables, result_files.list_of_files(files)]),
@@ -209,6 +226,17 @@ def command(
         seed=seed,
         **saved,
     )
+
+
+def _require_contrasts(expressions: list[str], others: bool, f_test: bool) -> None:
+    """Refuse to test nothing, or contrasts together of which the last follows from the others."""
+    if not expressions and not others:
+        raise InputError('no contrast; give expressions such as "sort - reverse", or --others for every condition')
+    if others and f_test:
+        raise InputError(
+            "--others with --f-test: contrasts of all conditions with the mean of the others follow from each other; "
+            'write all but one of them, as in "sort - others" "reverse - others"'
+        )
 
 
 def _unusual_settings(settings: dict[str, Any], answer_after: str | None) -> str:
@@ -269,6 +297,7 @@ def _threshold_rule(
 def _test_contrast(
     fit: GLMFit,
     expression: str | list[str],
+    title: str,
     name: str,
     model: Any,
     words_of: int | None,
@@ -287,9 +316,10 @@ def _test_contrast(
     by = rule.pop("by")
     two_sided = rule.pop("two_sided")
     min_effect = rule.pop("min_effect")
-    contrast = fit.contrast(expression, level=level)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    contrast = fit.contrast(expression, level=level, name=name)  # pyright: ignore[reportCallIssue, reportArgumentType]
     found: dict[str, Any] = {
-        "expression": expression,
+        "expression": contrast.expression if isinstance(expression, str) else list(contrast.expressions),  # pyright: ignore[reportAttributeAccessIssue]
+        "title": title,
         "name": name,
         "level": level,
         "contrast": None,  # None keeps the order of keys until the path of the file takes its place
@@ -304,6 +334,7 @@ def _test_contrast(
             n_permutations=permutations,
             seed=seed,
             null=null,  # pyright: ignore[reportArgumentType]
+            name=name,
             progress=progress,
         )
         network = test.threshold(**rule, two_sided=two_sided, min_effect=min_effect or None, name=name)

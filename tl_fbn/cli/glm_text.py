@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.cli import unit_lists
 from tl_fbn.cli.console import table
 
 if TYPE_CHECKING:
+    from tl_fbn.analysis.glm.fit import GLMFit
     from tl_fbn.units import Network
 
 
@@ -56,14 +59,32 @@ def level_sentence(level: str, replicates: str, permutations: int | None) -> str
     }[level]
 
 
+def others_sentence(fit: GLMFit, expressions: Sequence[str], others: bool) -> str:
+    """What the word others stands for, as a line of its own; nothing where it was not used.
+
+    Args:
+        fit: The fitted model.
+        expressions: The contrasts as the user wrote them.
+        others: Whether every condition is compared with the mean of all others.
+    """
+    from tl_fbn.analysis.glm.readings import OTHERS
+
+    used = any(re.search(rf"(?<![\w`]){OTHERS}(?![\w`])", one) for one in expressions)
+    if used and OTHERS in fit.columns:
+        return f'\n"{OTHERS}" is a column of this design, and means that column alone.'
+    if not used and not others:
+        return ""
+    conditions = dict.fromkeys(fit.conditions.values())  # of phases and lags once
+    return f"\n{OTHERS}: the mean of all conditions that a contrast does not name, of {', '.join(conditions)}."
+
+
 def contrast_text(test: dict[str, Any]) -> str:
     """What was found for one contrast, in two or three sentences.
 
     Args:
         test: What is said of the contrast, as in the JSON of the command.
     """
-    expression = test["expression"]
-    title = expression if isinstance(expression, str) else "F test of " + ", ".join(expression)
+    title = test["title"] if isinstance(test["expression"], str) else f"F test of {test['title']}"
     signs = f" ({test['positive']:,} up, {test['negative']:,} down)" if test["positive"] + test["negative"] else ""
     network = "" if test["name"] == title else f', network "{test["name"]}"'
     passed = "" if "top" in test["threshold"] else " pass"

@@ -246,12 +246,10 @@ def overlap_with_activity(result: TaskStudy) -> pd.DataFrame:
         One line a network: network, units, shared (with as many neurons of the largest t of the task against the mean
         of the others) and by_chance (expected number of shared ones).
     """
-    names = list(result.maps)
+    contrasts = result.fit.contrasts_against_others(level="token")
     lines = []
     for name, network in result.atlas.items():
-        others = [other for other in names if other != name]
-        contrast = f"`{name}` - ({' + '.join(f'`{other}`' for other in others)}) / {len(others)}"
-        t = result.fit.contrast(contrast, level="token").t.values
+        t = contrasts[name].t.values
         largest = np.argsort(-t, kind="stable")[: len(network)]  # stable: of equal values the lower index comes first
         shared = int(np.isin(largest, network.members).sum())
         lines.append((name, len(network), shared, len(network) ** 2 / network.space.n_units))

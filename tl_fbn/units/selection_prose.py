@@ -79,6 +79,8 @@ def source_in_words(provenance: Mapping[str, Any]) -> str:
     contrast = provenance.get("contrast")
     if method in ("glm", "max_t"):
         name = contrast if isinstance(contrast, str) else listed(contrast or [NOT_RECORDED])
+        if "contrast_name" in provenance:
+            name = f"{provenance['contrast_name']} ({name})"
         level = f" at the {provenance['level']} level" if "level" in provenance else ""
         return f"the contrast {name}{level}" + (" (maximum statistic)" if method == "max_t" else "")
     if method == "cgvst":
@@ -105,7 +107,7 @@ def _amount(top: int | float) -> str:
 
 def _conjoined(parts: Sequence[Mapping[str, Any]]) -> str:
     """The contrasts of a conjunction: "a - b" and "a - c" become "a against each of b and c"."""
-    contrasts = [str(part.get("contrast", NOT_RECORDED)).replace("`", "") for part in parts]
+    contrasts = [str(part.get("contrast_name", part.get("contrast", NOT_RECORDED))).replace("`", "") for part in parts]
     sides = [one.split(" - ") for one in contrasts]
     # only if all contrasts have two sides and share the first
     if len(sides) > 1 and all(len(pair) == 2 for pair in sides) and len({first for first, _ in sides}) == 1:

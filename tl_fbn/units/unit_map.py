@@ -320,7 +320,7 @@ def order_by_magnitude(values: UnitMap, n: int = TOP_UNITS) -> Int[np.ndarray, "
 
 def _default_name(amount: int | float, provenance: Provenance) -> str:
     """Name of a selection that was given none; it tells the contrast, as a page may show several selections."""
-    of = provenance.get("contrast")
+    of = provenance.get("contrast_name", provenance.get("contrast"))
     return f"top {amount} of {of}" if isinstance(of, str) else f"top {amount}"
 
 

@@ -110,21 +110,16 @@ def test_weights_are_exact() -> None:
     assert contrast_weights("0.1 * sort", COLUMNS) == {"sort": 0.1}
 
 
-def test_a_column_with_a_sign_in_its_name_asks_for_backticks() -> None:
+def test_a_column_with_a_sign_in_its_name_may_ask_for_backticks() -> None:
     """The reading as math less hard less rest is a contrast, too: of two, neither is taken."""
     columns = ["math", "hard", "rest", "math-hard"]
     with pytest.raises(
-        ValueError, match=r"'math-hard - rest' holds 'math-hard', which is a column .*write `math-hard`"
+        ValueError, match=r"'math-hard - rest' has 2 readings: '`math-hard` - `rest`' or '`math`-`hard` - `rest`'; w"
     ):
         contrast_weights("math-hard - rest", columns)
     assert contrast_weights("`math-hard` - rest", columns) == {"math-hard": 1, "rest": -1}
     assert contrast_weights("math - hard - rest", columns) == {"math": 1, "hard": -1, "rest": -1}
-    with pytest.raises(ValueError, match="in backticks"):  # and where its parts are no columns
-        contrast_weights("math-hard - rest", ["math-hard", "rest"])
-    for name in ("a+b", "a b", "a*b", "a.b", "2a", "(a)", "a/b"):
-        with pytest.raises(ValueError, match="in backticks"):
-            contrast_weights(f"{name} - rest", [name, "a", "b", "rest"])
-        assert contrast_weights(f"`{name}` - rest", [name, "a", "b", "rest"]) == {name: 1, "rest": -1}
+    assert contrast_weights("math-hard - rest", ["math-hard", "rest"]) == {"math-hard": 1, "rest": -1}
 
 
 def test_names_keep_their_letters() -> None:

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float
 from scipy import special, stats
 
 from tl_fbn.analysis.glm import multiple_testing
-from tl_fbn.analysis.glm.contrast_prose import contrast_section, tested_in_words
+from tl_fbn.analysis.glm.contrast_prose import contrast_section, named_origin, tested_in_words
 from tl_fbn.errors import InputError
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
@@ -48,7 +48,8 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
     Args:
         space: The units that were tested: site, and width of every layer.
-        expression: The contrast as it was written, e.g. ``"sort - reverse"``.
+        expression: The contrast over columns as it was written, e.g. ``"sort - reverse"``; with the columns in the
+            place of ``others``.
         level: What counts as an independent observation: ``"block"``, ``"token"`` or ``"run"``.
         estimate: (unit,) the effect, in the units of the activations.
         effect_variance: (unit,) variance of the effect: its squared standard error.
@@ -61,6 +62,8 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         varies: (unit,) True where observations of the level vary at all: a unit that varies without any error is one
             that the design explains, and its t is infinite. None in results of earlier versions, where units without
             error count as units that never vary.
+        name: What titles, networks and files call the contrast, e.g. ``"plural - others"``; by default and in results
+            of earlier versions the expression.
     """
 
     space: UnitSpace
@@ -74,15 +77,19 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
     provenance: Mapping[str, Any] = field(default_factory=dict)
     variance_tested: Float[np.ndarray, " unit"] | None = None
     varies: Bool[np.ndarray, " unit"] | None = None
+    name: str = ""
 
     _settings_ = ("expression", "level", "dof", "runs", "skipped")
     _measured_ = ("dof", "runs", "skipped")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.expression)
 
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
         return UnitMap(self.space, values, kind, self._origin())
 
     def _origin(self) -> dict[str, Any]:
-        return {"method": "glm", "contrast": self.expression, "level": self.level, **self.provenance}
+        return {"method": "glm", **named_origin(self.expression, self.name), "level": self.level, **self.provenance}
 
     @property
     def effect(self) -> UnitMap:
@@ -214,7 +221,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             two_sided: True selects effects of both directions and gives the units signs; False only positive effects,
                 tested one-sided.
             min_effect: Smallest effect, in the units of the activations, that a unit must have besides.
-            name: Name of the network; by default the contrast as it was written.
+            name: Name of the network; by default that of the contrast.
 
         Returns:
             The units that pass, with the sign of their effect.
@@ -246,7 +253,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         how |= {key: value for key, value in ties.items() if key in ("tied", "drawn", "seed")}
         provenance = {**self._origin(), "threshold": {**how, "two_sided": two_sided, "min_effect": min_effect}}
         signs = np.nan_to_num(np.sign(t)).astype(np.int8)  # a unit that never varies has no sign
-        return Network(self.space, passed, signs, name or self.expression, provenance)
+        return Network(self.space, passed, signs, name or self.name, provenance)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit, effect, t, z, p."""
@@ -257,12 +264,12 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         return [tested_in_words(self, (self.expression,), "t")]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        return [{**contrast_section(self, self.expression), "picture": "contrast"}]
+        return [{**contrast_section(self, (self.expression,)), "picture": "contrast"}]
 
     def __repr__(self) -> str:
         skipped = f", not in {', '.join(f'{run} ({why})' for run, why in self.skipped.items())}" if self.skipped else ""
         return (
-            f'Contrast "{self.expression}" at {self.level} level, {self.dof:g} degrees of freedom, '
+            f'Contrast "{self.name}" at {self.level} level, {self.dof:g} degrees of freedom, '
             f"runs {list(self.runs)}{skipped}: {self.space.describe()}"
         )
 

@@ -29,24 +29,45 @@ _LEVEL_FOR_PAPERS: dict[str, str] = {
 }
 
 
-def contrast_section(contrast: Contrast | FContrast, expression: str) -> dict[str, Any]:
+def named_origin(expression: str, name: str) -> dict[str, str]:
+    """What the provenance of a map says of a contrast: the expression, and the name where it is another.
+
+    Args:
+        expression: The contrast over columns.
+        name: What it is called.
+    """
+    return {"contrast": expression} | ({"contrast_name": name} if name != expression else {})
+
+
+def named_in_words(expressions: Sequence[str], name: str) -> str:
+    """Contrasts in a sentence: how they are called and, where that is another text, what they are.
+
+    Args:
+        expressions: The contrasts over columns.
+        name: What they are called together.
+    """
+    return listed(expressions) if name == ", ".join(expressions) else f"{name} ({listed(expressions)})"
+
+
+def contrast_section(contrast: Contrast | FContrast, expressions: Sequence[str]) -> dict[str, Any]:
     """The section of a report about a contrast: how many units have p < .05, and the table of the largest.
 
     Args:
         contrast: The tested contrast.
-        expression: How the title calls it.
+        expressions: The contrasts over columns; several for an F test.
     """
     p = contrast.p.values
     tested = int(np.isfinite(p).sum())
     # a share .05 of the units tested has p < .05 where nothing differs
     below = int((p < 0.05).sum())
+    what = "" if contrast.name == ", ".join(expressions) else f"It is {listed(expressions)}. "
     text = (
-        f"{contrast!r}.\n\n{LEVEL_IN_WORDS[contrast.level]} Of {tested:,} units {below:,} have p < .05, "
+        f"{contrast!r}.\n\n{what}{LEVEL_IN_WORDS[contrast.level]} Of {tested:,} units {below:,} have p < .05, "
         f"uncorrected, where chance alone gives about {0.05 * tested:,.0f}. The table lists the {TOP_UNITS} units "
         "of largest |z|."
     )
     table = contrast.to_dataframe().iloc[order_by_magnitude(contrast.z)]
-    return {"title": f"Contrast {expression}", "text": text, "origin": contrast.z.provenance, "table": table}
+    return {"title": f"Contrast {contrast.name}", "text": text, "origin": contrast.z.provenance, "table": table}
 
 
 def tested_in_words(contrast: Contrast | FContrast, expressions: Sequence[str], statistic: str) -> str:
@@ -54,7 +75,7 @@ def tested_in_words(contrast: Contrast | FContrast, expressions: Sequence[str], 
 
     Args:
         contrast: The tested contrast.
-        expressions: The contrasts as they were written; several for an F test.
+        expressions: The contrasts over columns; several for an F test.
         statistic: Name of the statistic, ``"t"`` or ``"F"``.
     """
     left_out = [f"run {run} ({why})" for run, why in contrast.skipped.items()]
@@ -62,8 +83,9 @@ def tested_in_words(contrast: Contrast | FContrast, expressions: Sequence[str], 
     noise = contrast.provenance.get("noise")
     many = str(contrast.provenance.get("replicates", "blocks"))
     level = _LEVEL_FOR_PAPERS[contrast.level].format(replicate=many.removesuffix("s"), replicates=many)
+    named = named_in_words(expressions, contrast.name)
     return (
-        f"The contrast {listed(expressions)} was tested ({statistic}, {contrast.dof:g} degrees of freedom, "
+        f"The contrast {named} was tested ({statistic}, {contrast.dof:g} degrees of freedom, "
         f"runs {listed(contrast.runs)}{without}) at the {contrast.level} level: {level}; "
         f"noise: {NOISE_IN_WORDS.get(str(noise), noise or NOT_RECORDED)}. "
         "p of single units is uncorrected."

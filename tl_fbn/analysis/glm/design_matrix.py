@@ -45,6 +45,7 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
+from tl_fbn.analysis.glm.others import mark_conditions
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 
@@ -159,7 +160,9 @@ def design_matrix(
         raise InputError(
             f"condition {taken[0]!r} has the name of a column that the design adds ({', '.join(added)}); rename it"
         )
-    return pd.DataFrame(columns | added)
+    # of a lagged column the condition is that of the column without the lag
+    plain = {name: name if name in made_of else re.sub(r"_lag\d+$", "", name) for name in columns}
+    return mark_conditions(pd.DataFrame(columns | added), {name: made_of[plain[name]][0] for name in columns})
 
 
 @checked

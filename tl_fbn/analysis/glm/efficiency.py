@@ -21,6 +21,7 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 from tl_fbn.analysis.glm.estimability import is_estimable
 from tl_fbn.analysis.glm.expressions import as_vector, contrast_weights
 from tl_fbn.analysis.glm.moments import Basis
+from tl_fbn.analysis.glm.others import condition_columns
 from tl_fbn.errors import InputError
 from tl_fbn.signatures import checked
 
@@ -125,7 +126,7 @@ def efficiency(design: pd.DataFrame, expression: str) -> float:
         InputError: The expression cannot be read, or names something that is no column of the design.
     """
     columns = [str(name) for name in design.columns]
-    vector = as_vector(contrast_weights(expression, columns), columns)
+    vector = as_vector(contrast_weights(expression, columns, conditions=condition_columns(design)), columns)
     assert vector is not None
     return _efficiency(_basis(design.to_numpy(float)), vector)
 

@@ -1,31 +1,35 @@
 """Contrast expressions: ``"sort - (copy + reverse) / 2"`` becomes one weight for each column of the design.
 
 An expression may hold column names, numbers, sums and differences, products and quotients with numbers, and
-parentheses. A name that is no identifier stands in backticks, as in ``DataFrame.query``; without them it is refused,
-for ``math-hard`` may be a column or a difference of two. The text, with stand-ins for all names, is parsed as a Python
-syntax tree, and every node of it becomes an affine form, a constant and one weight a column; nothing is evaluated as
-code.
+parentheses. ``others`` is the mean of all other conditions (:mod:`.others`). A name that is no identifier may stand in
+backticks, as in ``DataFrame.query``, and must where the text has two readings: ``math-hard`` may be a column or a
+difference of two (:mod:`.readings`). The text, with stand-ins for all names, is parsed as a Python syntax tree, and
+every node of it becomes an affine form, a constant and one weight a column; nothing is evaluated as code.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from tl_fbn.analysis.glm.others import default_name, unknown_name, with_others
+from tl_fbn.analysis.glm.readings import Part, as_text, readings
 from tl_fbn.errors import InputError
 
 _SMALLEST = 1e-100  # magnitude of a weight: its square is a float too, and so is one over it
 _HUGE = 10**300
+_MOST_READINGS = 200  # that are tried; the parts of so many ambiguous names multiply
+_SHOWN = 3  # readings in a message
 
 
-def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float]:
+def contrast_weights(
+    expression: str, columns: Sequence[str], *, conditions: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """Weights of the columns that an expression names.
 
     >>> contrast_weights("sort - (copy + `2 digits`) / 2", ["sort", "copy", "2 digits", "rest"])
@@ -34,38 +38,68 @@ def contrast_weights(expression: str, columns: Sequence[str]) -> dict[str, float
     Args:
         expression: Sums and differences of column names, times or divided by numbers.
         columns: Names of the columns of the design.
+        conditions: Name of a column to the condition that it is of, for ``others``; None where that is not known.
 
     Returns:
         Column name to weight; columns of weight 0 are left out.
 
     Raises:
-        InputError: A name is no column, or the expression is not linear, only a number, or no expression at all.
+        InputError: A name is no column, the text has two readings, or the expression is not linear, only a number, or
+            no expression at all.
     """
-    source, names = _with_stand_ins(expression, columns)
-    try:
-        tree = ast.parse(source.strip(), mode="eval").body
-        constant, exact = _affine(tree, expression, columns, names)
-        # the range of floats ends before that of fractions
-        weights = {name: float(min(max(weight, -_HUGE), _HUGE)) for name, weight in exact.items() if weight != 0}
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
+    return read_contrast(expression, columns, conditions).weights
+
+
+class Reading(NamedTuple):
+    """A contrast that was read.
+
+    Args:
+        expression: The contrast over columns: as it was written, with the columns in the place of ``others``.
+        name: What it is called unless it is given a name.
+        weights: Weight of every column that it names; columns of weight 0 are left out.
+    """
+
+    expression: str
+    name: str
+    weights: dict[str, float]
+
+
+def read_contrast(expression: str, columns: Sequence[str], conditions: Mapping[str, str] | None = None) -> Reading:
+    """A contrast by the only reading that its text has.
+
+    Args:
+        expression: Sums and differences of column names, times or divided by numbers.
+        columns: Names of the columns of the design.
+        conditions: Name of a column to the condition that it is of, for ``others``; None where that is not known.
+
+    Raises:
+        InputError: The text has no reading that is a contrast, or several, which the message shows.
+    """
+    of = conditions or {}
+    found: dict[frozenset[tuple[str, float]], tuple[str, Reading]] = {}
+    problem: InputError | None = None
+    for number, parts in enumerate(readings(expression, columns, _MOST_READINGS + 1)):
+        if number == _MOST_READINGS:
+            raise InputError(
+                f"contrast {expression!r} can be read in more than {_MOST_READINGS} ways; put its names in backticks"
+            )
+        try:
+            written, weights = _of_parts(parts, expression, columns, of)
+        except InputError as error:
+            problem = problem or error  # of the first reading, which has most text in names
+            continue
+        reading = Reading(written, default_name(expression, weights, columns, of), weights)
+        found.setdefault(frozenset(weights.items()), (as_text(parts, all_quoted=True), reading))
+    if len(found) > 1:
+        shown = [repr(text) for text, _ in found.values()]
         raise InputError(
-            f'contrast {expression!r} cannot be read; write e.g. "sort - reverse" or "a - (b + c) / 2", a name that is '
-            "no identifier in backticks, and numbers and sums that are not too long"
-        ) from error
-    extreme = [repr(weight) for weight in weights.values() if not _SMALLEST <= abs(weight) <= 1 / _SMALLEST]
-    if extreme:
-        raise InputError(
-            f"contrast {expression!r} has the weight {extreme[0]}; magnitudes of {_SMALLEST:g} to {1 / _SMALLEST:g} "
-            "can be computed with, and t depends on the ratios of weights alone: scale them all"
+            f"contrast {expression!r} has {len(found)} readings: {' or '.join(shown[:_SHOWN])}"
+            f"{' or others' if len(shown) > _SHOWN else ''}; write the one you mean, with its backticks"
         )
-    if constant != 0 or not weights:
-        raise InputError(
-            f"contrast {expression!r} adds up to a number, not to a comparison of columns; "
-            f"columns: {', '.join(columns)}"
-        )
-    return weights
+    for _, reading in found.values():
+        return reading
+    assert problem is not None
+    raise problem
 
 
 def as_vector(weights: dict[str, float], columns: Sequence[str]) -> Float[np.ndarray, " regressor"] | None:
@@ -89,88 +123,75 @@ def check_independent(
         )
 
 
-def _with_stand_ins(expression: str, columns: Sequence[str]) -> tuple[str, dict[str, str]]:
+def _of_parts(
+    parts: Sequence[Part], expression: str, columns: Sequence[str], conditions: Mapping[str, str]
+) -> tuple[str, dict[str, float]]:
+    """What one reading of an expression comes to: the expression without ``others``, and the weights of its columns.
+
+    Args:
+        parts: The pieces of the expression.
+        expression: The expression as the user wrote it, for messages.
+        columns: Names of the columns of the design.
+        conditions: Name of a column to the condition that it is of.
+
+    Raises:
+        InputError: This reading is no contrast.
+    """
+    complete = with_others(parts, expression, columns, conditions)
+    written = expression if complete == tuple(parts) else as_text(complete)
+    if any(part.kind == "text" and "#" in part.text for part in parts):  # to Python the rest would be a comment
+        raise InputError(f"contrast {expression!r} has a # outside backticks; put a name that holds one in backticks")
+    source, names = _with_stand_ins(complete, expression, columns)
+    try:
+        tree = ast.parse(source.strip(), mode="eval").body
+        constant, exact = _affine(tree, expression, columns, names)
+        # the range of floats ends before that of fractions
+        weights = {name: float(min(max(weight, -_HUGE), _HUGE)) for name, weight in exact.items() if weight != 0}
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f'contrast {expression!r} cannot be read; write e.g. "sort - reverse" or "a - (b + c) / 2", a name that is '
+            "no identifier in backticks, and numbers and sums that are not too long"
+        ) from error
+    extreme = [repr(weight) for weight in weights.values() if not _SMALLEST <= abs(weight) <= 1 / _SMALLEST]
+    if extreme:
+        raise InputError(
+            f"contrast {expression!r} has the weight {extreme[0]}; magnitudes of {_SMALLEST:g} to {1 / _SMALLEST:g} "
+            "can be computed with, and t depends on the ratios of weights alone: scale them all"
+        )
+    if constant != 0 or not weights:
+        raise InputError(
+            f"contrast {expression!r} adds up to a number, not to a comparison of columns; "
+            f"columns: {', '.join(columns)}"
+        )
+    return written, weights
+
+
+def _with_stand_ins(parts: Sequence[Part], expression: str, columns: Sequence[str]) -> tuple[str, dict[str, str]]:
     """The expression with an identifier in the place of every name, and the names that the identifiers stand for.
 
     Python's parser knows no backticks, and it replaces names by their compatible form (NFKC: the micro sign becomes the
     Greek letter), which need not be a column. It therefore never sees a name.
 
     Args:
+        parts: The pieces of the expression.
         expression: The expression as the user wrote it.
         columns: Names of the columns of the design.
-
-    Raises:
-        InputError: A name that is no identifier stands there without backticks, or backticks do not pair.
     """
-    outside, inside = (expression.split("`")[start::2] for start in (0, 1))
-    if len(inside) == len(outside) or not all(inside):
-        raise InputError(f"contrast {expression!r} has a backtick without a partner, or nothing between two of them")
-    if any("#" in text for text in outside):  # to Python the rest would be a comment
-        raise InputError(f"contrast {expression!r} has a # outside backticks; put a name that holds one in backticks")
-    _refuse_unquoted(expression, outside, columns)
     prefix = "_name"
     while prefix in expression or any(prefix in name for name in columns):
         prefix += "_"
     names: dict[str, str] = {}
-
-    def stand_in(name: str) -> str:
-        identifier = f"{prefix}{len(names)}_"
-        names[identifier] = name
-        return identifier
-
     source = ""
-    for number, text in enumerate(outside):
-        at = 0
-        for first, stop in _identifiers(text):
-            name = text[first:stop]
-            if name not in columns:  # a name in another form of the same letters, if only one column is
-                alike = [one for one in columns if _compatible(one) == _compatible(name)]
-                name = alike[0] if len(alike) == 1 else name
-            source += text[at:first] + stand_in(name)
-            at = stop
-        source += text[at:] + (f" {stand_in(inside[number])} " if number < len(inside) else "")
-    return source, names
-
-
-def _refuse_unquoted(expression: str, outside: Sequence[str], columns: Sequence[str]) -> None:
-    """Refuse an expression that holds a column's name that is no identifier outside backticks.
-
-    ``math-hard - rest`` may mean the column math-hard, or math less hard.
-
-    Args:
-        expression: The whole expression, for the message.
-        outside: The parts of it that are outside backticks.
-        columns: Names of the columns of the design.
-    """
-    for name in columns:
-        # a number is a number: a column of such a name is reached in backticks only
-        if name.isidentifier() or re.fullmatch(r"[\d.]*", name) or not re.search(r"\w", name):
+    for part in parts:
+        if part.kind == "text":
+            source += part.text
             continue
-        whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        if any(whole.search(text) for text in outside):
-            raise InputError(
-                f"contrast {expression!r} holds {name!r}, which is a column and no identifier: write `{name}` in "
-                "backticks for the column; for a sum or difference of other columns put spaces around its signs"
-            )
-
-
-def _identifiers(text: str) -> Iterator[tuple[int, int]]:
-    """Where identifiers start and stop in a text; letters of numbers, as in ``1e5``, are none."""
-    at = 0
-    while at < len(text):
-        stop = at + 1
-        is_name = text[at].isidentifier()
-        if is_name or text[at].isdigit() or text[at] == ".":
-            while stop < len(text) and (f"_{text[stop]}".isidentifier() or (text[stop] == "." and not is_name)):
-                stop += 1
-        if is_name:
-            yield at, stop
-        at = stop
-
-
-def _compatible(name: str) -> str:
-    """A name with its letters in the form that Python's own identifiers have."""
-    return unicodedata.normalize("NFKC", name)
+        identifier = f"{prefix}{len(names)}_"
+        names[identifier] = part.text
+        source += f" {identifier} "
+    return source, names
 
 
 def _affine(
@@ -192,12 +213,7 @@ def _affine(
         case ast.Name(id=identifier):
             name = names.get(identifier, identifier)
             if name not in columns:
-                near = difflib.get_close_matches(name, columns, 1)
-                hint = f' Did you mean "{near[0]}"?' if near else ""
-                raise InputError(
-                    f'contrast "{expression}" names "{name}", which is no column of the design; '
-                    f"columns: {', '.join(columns)}.{hint}"
-                )
+                raise unknown_name(name, expression, columns)
             return Fraction(0), {name: Fraction(1)}
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
             return _scaled(

@@ -38,13 +38,15 @@ class FContrast(Result, step="contrast"):
 
     Args:
         space: The units that were tested: site, and width of every layer.
-        expressions: The contrasts as they were written.
+        expressions: The contrasts over columns as they were written; with the columns in the place of ``others``.
         level: What counts as an independent observation: ``"block"``, ``"token"`` or ``"run"``.
         statistic: (unit,) F; NaN for a unit that never varies, infinite for one that the design explains without error.
         dof: Degrees of freedom of the denominator; those of the numerator are the number of expressions.
         runs: Numbers of the runs in which all of the contrasts could be estimated.
         skipped: For every other run, its number and the reason why it could not be used.
         provenance: Noise model, recording and prompts that the contrasts go back to.
+        name: What titles, networks and files call the contrasts together; by default and in results of earlier versions
+            their expressions.
     """
 
     space: UnitSpace
@@ -55,12 +57,19 @@ class FContrast(Result, step="contrast"):
     runs: tuple[int, ...]
     skipped: Mapping[int, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
     _settings_ = ("expressions", "level", "dof", "runs", "skipped")
     _measured_ = ("dof", "runs", "skipped")
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or ", ".join(self.expressions))
+
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
-        origin = {"method": "glm", "contrast": list(self.expressions), "level": self.level, **self.provenance}
+        about: dict[str, Any] = {"contrast": list(self.expressions)}
+        if self.name != ", ".join(self.expressions):
+            about["contrast_name"] = self.name
+        origin = {"method": "glm", **about, "level": self.level, **self.provenance}
         return UnitMap(self.space, values, kind, origin)
 
     @property
@@ -110,7 +119,7 @@ class FContrast(Result, step="contrast"):
             method: The correction. For ``fdr``: ``"bh"`` (Benjamini and Hochberg; the default), ``"by"`` (Benjamini and
                 Yekutieli, under any dependence) or ``"layers"`` (layers are selected first, then units in them). For
                 ``fwe``: ``"holm"`` (default) or ``"bonferroni"``.
-            name: Name of the network; by default the contrasts as they were written.
+            name: Name of the network; by default that of the contrasts.
 
         Returns:
             The units that pass.
@@ -132,7 +141,7 @@ class FContrast(Result, step="contrast"):
                 self.p.values, fdr=fdr, fwe=fwe, method=method, layers=self.space.layer_of
             )
         provenance = {**self.f.provenance, "threshold": {**given, **({"method": method} if method else {})}}
-        return Network(self.space, passed, name=name or ", ".join(self.expressions), provenance=provenance)
+        return Network(self.space, passed, name=name or self.name, provenance=provenance)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit, f, z, p."""
@@ -143,13 +152,12 @@ class FContrast(Result, step="contrast"):
         return [tested_in_words(self, self.expressions, "F")]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        section = contrast_section(self, ", ".join(self.expressions))
+        section = contrast_section(self, self.expressions)
         return [{**section, "figure": self.z}]  # F has no sign; its z is drawn as a map
 
     def __repr__(self) -> str:
-        expressions = ", ".join(self.expressions)
         return (
-            f"FContrast [{expressions}] at {self.level} level, {self.numerator} and {self.dof:g} degrees of freedom, "
+            f"FContrast [{self.name}] at {self.level} level, {self.numerator} and {self.dof:g} degrees of freedom, "
             f"runs {list(self.runs)}: {self.space.describe()}"
         )
 

@@ -29,7 +29,7 @@ Cost: two thin matrix products a run, then one rank x rank solve a unit. Float64
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Unpack, overload
 
 import numpy as np
@@ -42,39 +42,18 @@ from tl_fbn.acquisition.recording.run_sums import Streamed
 from tl_fbn.analysis.glm.block_means import Replicates, check_prompts
 from tl_fbn.analysis.glm.contrast import Contrast, Level
 from tl_fbn.analysis.glm.contrast_levels import by_block, by_run, by_token
-from tl_fbn.analysis.glm.design_matrix import (
-    DesignOptions,
-    design_matrix,
-    is_nuisance,
-    one_per_run,
-    with_extra_columns,
-)
-from tl_fbn.analysis.glm.efficiency import collinearity_table
-from tl_fbn.analysis.glm.expressions import check_independent, contrast_weights
+from tl_fbn.analysis.glm.design_matrix import DesignOptions, design_matrix, one_per_run, with_extra_columns
+from tl_fbn.analysis.glm.expressions import check_independent, read_contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
-from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS, Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
+from tl_fbn.analysis.glm.fit_arrays import arrays_of_runs, runs_of_arrays
+from tl_fbn.analysis.glm.fit_prose import fit_in_words, fit_sections
+from tl_fbn.analysis.glm.others import against_others, conditions_of, mark_conditions
+from tl_fbn.analysis.glm.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_frame
-from tl_fbn.units.prose import listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
-
-# fields of a RunFit that are arrays, and their names on disk, to which the number of the run is added
-_RUN_ARRAYS = {
-    name: name
-    for name in (
-        "to_coordinates",
-        "to_columns",
-        "constant",
-        "fitted",
-        "shift",
-        "rho",
-        "block_means",
-        "block_design",
-        "within",
-    )
-} | {"innovation_variance": "noise"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +63,8 @@ class GLMFit(Result, step="fit"):
     >>> fit = fbn.fit_glm(recording, progress=False)
     >>> fit
     GLMFit ar1: 2 runs, 1,536 rows, tl_fbn-demo mlp.neurons (3 x 384); columns sort, reverse, add, position, ...
-    >>> fit.contrast("sort - (reverse + add) / 2")
-    Contrast "sort - (reverse + add) / 2" at block level, 14 degrees of freedom, runs [0, 1]: ...
+    >>> fit.contrast("sort - others")
+    Contrast "sort - others" at block level, 14 degrees of freedom, runs [0, 1]: ...
 
     Args:
         space: The units that were fitted: site, and width of every layer.
@@ -94,6 +73,8 @@ class GLMFit(Result, step="fit"):
         designs: The design matrix of each run, (row, regressor).
         provenance: Recording and prompts that the fit goes back to.
         replicates: What the block level averages rows into: ``"blocks"`` or ``"prompts"``.
+        conditions: Name of a column to the condition that it is of; empty where that is not known, as in results of
+            earlier versions.
     """
 
     space: UnitSpace
@@ -102,6 +83,7 @@ class GLMFit(Result, step="fit"):
     designs: tuple[pd.DataFrame, ...]
     provenance: Mapping[str, Any]
     replicates: Replicates = "blocks"
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     _settings_ = ("noise",)
 
@@ -116,14 +98,16 @@ class GLMFit(Result, step="fit"):
         return np.average([run.rho for run in self.runs], axis=0, weights=[run.n_rows for run in self.runs])
 
     @overload
-    def contrast(self, expression: str, *, level: Level = "block") -> Contrast: ...
+    def contrast(self, expression: str, *, level: Level = "block", name: str | None = None) -> Contrast: ...
 
     @overload
-    def contrast(self, expression: list[str] | tuple[str, ...], *, level: Level = "block") -> FContrast: ...
+    def contrast(
+        self, expression: list[str] | tuple[str, ...], *, level: Level = "block", name: str | None = None
+    ) -> FContrast: ...
 
     @checked
     def contrast(
-        self, expression: str | list[str] | tuple[str, ...], *, level: Level = "block"
+        self, expression: str | list[str] | tuple[str, ...], *, level: Level = "block", name: str | None = None
     ) -> Contrast | FContrast:
         """Test a contrast in every unit, or several contrasts together.
 
@@ -132,33 +116,39 @@ class GLMFit(Result, step="fit"):
 
         Args:
             expression: Sums and differences of column names, times or divided by numbers, with parentheses, e.g.
-                ``"sort - reverse"`` or ``"sort - (add + reverse) / 2"``; names that are no identifiers stand in
-                backticks. A list of them is an F test: whether any of them differs from 0.
+                ``"sort - reverse"`` or ``"sort - (add + reverse) / 2"``. ``others`` is the mean of all conditions that
+                the expression does not name, rest among them, unless a column is called others:
+                ``"sort - others"``; with phases or lags it is of the same phase and lag. A name that holds signs or
+                spaces stands in backticks where the text has a second reading. A list of expressions is an F test:
+                whether any of them differs from 0.
             level: What counts as an independent observation: ``"block"`` (block means), ``"token"`` (rows) or
                 ``"run"``.
+            name: What titles, networks and files call the contrast. By default the expression, or ``"sort - others"``
+                for one of more than 40 characters that means the same.
 
         Returns:
             A :class:`Contrast` for one expression, an :class:`FContrast` for a list.
 
         Raises:
-            InputError: An unknown column or level, an expression that is not linear, expressions that follow from each
-                other, a contrast that no run can estimate, or too few blocks or runs for the level.
+            InputError: An unknown column or level, an expression that has two readings or is not linear, expressions
+                that follow from each other, a contrast that no run can estimate, or too few blocks or runs for the
+                level.
         """
         one_of(level, Level, "level")
-        expressions = (expression,) if isinstance(expression, str) else tuple(expression)
+        short, expressions = self.in_columns((expression,) if isinstance(expression, str) else expression)
+        name = name or short
         weights, used, skipped = self.estimable(expressions)
-        named = ", ".join(expressions)
         runs = [self.runs[number] for number in used]
         if level == "block":
-            found = by_block(runs, weights, named, used)
+            found = by_block(runs, weights, name, used)
         else:
-            found = by_token(runs, weights) if level == "token" else by_run(runs, weights, named)
+            found = by_token(runs, weights) if level == "token" else by_run(runs, weights, name)
         about = {**self.provenance, "noise": self.noise, "replicates": self.replicates}
         if isinstance(expression, str):
             error = found.covariance[:, 0, 0]  # of one contrast, the covariance is its variance
             return Contrast(
                 self.space,
-                expression,
+                expressions[0],
                 level,
                 found.effects[0],
                 error,
@@ -168,9 +158,55 @@ class GLMFit(Result, step="fit"):
                 about,
                 found.variance,
                 found.varies,
+                name,
             )
         f = f_statistic(found.effects, found.covariance, found.varies)
-        return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about)
+        return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about, name)
+
+    @checked
+    def contrasts_against_others(self, *, level: Level = "block") -> dict[str, Contrast]:
+        """Test every condition against the mean of all others.
+
+        >>> for name, each in fbn.fit_glm(recording, progress=False).contrasts_against_others().items():
+        ...     print(name, "|", each.name, "|", each.expression)
+        sort | sort - others | sort - (reverse + add) / 2
+        reverse | reverse - others | reverse - (sort + add) / 2
+        add | add - others | add - (sort + reverse) / 2
+
+        With phases or lags there is one contrast for each of a condition's columns, against the others of its phase and
+        lag; a phase or lag that no other condition has is left out.
+
+        Args:
+            level: What counts as an independent observation: ``"block"`` (block means), ``"token"`` (rows) or
+                ``"run"``.
+
+        Returns:
+            Name of a condition's column to its contrast, in the order of the design.
+
+        Raises:
+            InputError: The fit does not know which columns are conditions, there is only one of them, or a contrast
+                cannot be tested at the level.
+        """
+        return {
+            column: self.contrast(expression, level=level, name=name)
+            for column, (expression, name) in against_others(self.columns, self.conditions).items()
+        }
+
+    @checked
+    def in_columns(self, expressions: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """What contrasts are called together, and each with columns in the place of ``others``.
+
+        >>> fbn.fit_glm(recording, progress=False).in_columns(["sort - others"])
+        ('sort - others', ('sort - (reverse + add) / 2',))
+
+        Args:
+            expressions: Contrasts over column names and ``others``.
+
+        Raises:
+            InputError: An expression that cannot be read, or has two readings.
+        """
+        read = [read_contrast(one, self.columns, self.conditions) for one in expressions]
+        return ", ".join(one.name for one in read), tuple(one.expression for one in read)
 
     @checked
     def estimable(self, expressions: Sequence[str]) -> tuple[list[dict[str, float]], list[int], dict[int, str]]:
@@ -186,7 +222,7 @@ class GLMFit(Result, step="fit"):
         Raises:
             InputError: An unknown column, expressions that follow from each other, or no such run.
         """
-        weights = [contrast_weights(one, self.columns) for one in expressions]
+        weights = [read_contrast(one, self.columns, self.conditions).weights for one in expressions]
         check_independent(weights, expressions, self.columns)
         # the first contrast that a run cannot estimate is reason enough to leave the run out of all
         reasons = {number: next(filter(None, map(run.why_not, weights)), None) for number, run in enumerate(self.runs)}
@@ -208,81 +244,35 @@ class GLMFit(Result, step="fit"):
         return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
 
     def _pack_(self) -> tuple[Arrays, Described]:
-        # arrays of a run have its number after their name: "fitted.0" is field fitted of run 0
-        arrays: Arrays = {f"design.{i}": design.to_numpy(float) for i, design in enumerate(self.designs)}
-        for i, run in enumerate(self.runs):
-            arrays |= {f"{on_disk}.{i}": getattr(run, name) for name, on_disk in _RUN_ARRAYS.items()}
-            arrays[f"quadratic.{i}"] = np.array(run.quadratic)
-            if run.covariance is not None:
-                arrays[f"covariance.{i}"] = run.covariance
         about: Described = {
             "space": self.space.about(),
             "noise_model": self.noise,
             "replicates": self.replicates,
+            "conditions": dict(self.conditions),
             "columns": [list(run.columns) for run in self.runs],
             "provenance": dict(self.provenance),
         }
-        return arrays, about
+        return arrays_of_runs(self.runs, self.designs), about
 
     @classmethod
     def _unpack_(cls, arrays: Arrays, about: Described) -> GLMFit:
-        runs = []
-        designs = []
-        for i, columns in enumerate(about["columns"]):
-            a, b, c = arrays[f"quadratic.{i}"]
-            designs.append(pd.DataFrame(arrays[f"design.{i}"], columns=columns))
-            # n_rows is not stored: it is that of the design; covariance is there for "newey_west" only
-            fitted = RunFit(
-                columns=tuple(columns),
-                quadratic=(a, b, c),
-                n_rows=len(designs[-1]),
-                covariance=arrays.get(f"covariance.{i}"),
-                **{name: arrays[f"{on_disk}.{i}"] for name, on_disk in _RUN_ARRAYS.items()},
-            )
-            runs.append(fitted)
+        conditions = about.get("conditions", {})  # not in results of earlier versions, as replicates
+        runs, designs = runs_of_arrays(arrays, about["columns"])
         return cls(
             UnitSpace.from_about(about["space"]),
-            tuple(runs),
+            runs,
             about["noise_model"],
-            tuple(designs),
+            tuple(mark_conditions(design, conditions) for design in designs),
             about["provenance"],
             about.get("replicates", "blocks"),
+            conditions,
         )
 
     def _methods_(self) -> list[str]:
-        # by name, since a fit does not keep which columns the user asked about
-        nuisance = [name for name in self.columns if is_nuisance(name)]
-        regressors = [name for name in self.columns if name not in nuisance]
-        drift = [name for name in nuisance if name.startswith("drift_")]
-        others = [name for name in nuisance if name not in drift]
-        if drift:
-            others.append(f"{len(drift)} slow drift term{'s' if len(drift) > 1 else ''}")
-        rows = sum(run.n_rows for run in self.runs)
-        return [
-            f"A general linear model with the regressors {listed(regressors)} and the confounds {listed(others)} "
-            f"was fitted to every unit of {space_in_words(self.space)}, run by run ({len(self.runs)} runs, "
-            f"{rows:,} rows), with {NOISE_IN_WORDS.get(self.noise, self.noise)}."
-        ]
+        return [fit_in_words(self)]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
-        about = (
-            "The model of every row of run 0. A column whose variance inflation factor (VIF) is high is hard to tell "
-            "from the others; boxcars of all conditions imply the constant, which costs their differences nothing."
-        )
-        text = f"{self!r}. A run is fitted by itself; contrasts are means over runs."
-        sections: list[dict[str, Any]] = [
-            {"title": "GLM fit", "text": text, "origin": self.provenance, "table": self.to_dataframe()}
-        ]
-        sections += [
-            {
-                "title": "Design",
-                "text": about,
-                "picture": ("design_matrix", design),
-                "table": collinearity_table(design),
-            }
-            for design in self.designs[:1]
-        ]
-        return sections
+        return fit_sections(self)
 
     def __repr__(self) -> str:
         rows = sum(run.n_rows for run in self.runs)
@@ -381,7 +371,8 @@ def fit_glm(
             runs = tuple(fit_run(run, model, bar) for run, model in zip(recording, models, strict=True))
     else:
         runs = tuple(_fit_stream(recording, models))
-    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates)
+    conditions = conditions_of(designs, recording)
+    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates, conditions)
 
 
 def _fit_stream(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:

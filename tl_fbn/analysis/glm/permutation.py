@@ -44,6 +44,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run_sums import Streamed
+from tl_fbn.analysis.glm.contrast_prose import named_in_words, named_origin
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.glm.permutation_schemes import NULLS_IN_WORDS, Null, Over, Relabellings, neighbour_pairs
 from tl_fbn.analysis.glm.run_fit import ROUNDING
@@ -67,7 +68,8 @@ class PermutationTest(Result, step="contrast"):
 
     Args:
         space: The units that were tested: site, and width of every layer.
-        expression: The contrast as it was written, e.g. ``"sort - reverse"``.
+        expression: The contrast over columns as it was written, e.g. ``"sort - reverse"``; with the columns in the
+            place of ``others``.
         null: How the data were relabelled: ``"labels"`` (shuffled), ``"shift"`` (rotated) or ``"signs"`` (signs
             changed).
         statistic: (unit,) t of the data as they are; NaN for a unit that never varies.
@@ -77,6 +79,8 @@ class PermutationTest(Result, step="contrast"):
         smallest_p: The smallest p that the number of distinct relabellings of this design allows.
         provenance: Recording, prompts, number of relabellings and seed.
         estimate: (unit,) the contrast itself, in the units of the activations. None in results of earlier versions.
+        name: What titles, networks and files call the contrast; by default and in results of earlier versions the
+            expression.
     """
 
     space: UnitSpace
@@ -89,12 +93,21 @@ class PermutationTest(Result, step="contrast"):
     smallest_p: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
     estimate: Float[np.ndarray, " unit"] | None = None
+    name: str = ""
 
     _settings_ = ("expression", "null", "dof", "smallest_p")
     _measured_ = ("dof", "smallest_p")
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.expression)
+
     def _map(self, values: np.ndarray, kind: str) -> UnitMap:
-        origin = {"method": "max_t", "contrast": self.expression, "null": self.null, **self.provenance}
+        origin = {
+            "method": "max_t",
+            **named_origin(self.expression, self.name),
+            "null": self.null,
+            **self.provenance,
+        }
         return UnitMap(self.space, values, kind, origin)
 
     @property
@@ -143,7 +156,7 @@ class PermutationTest(Result, step="contrast"):
             two_sided: True selects effects of both directions and gives the units signs; False only positive effects,
                 tested one-sided.
             min_effect: Smallest \\|effect\\|, in the units of the activations, that a unit must have besides.
-            name: Name of the network; by default the contrast as it was written.
+            name: Name of the network; by default that of the contrast.
 
         Returns:
             The units that pass, with the sign of their effect.
@@ -168,7 +181,7 @@ class PermutationTest(Result, step="contrast"):
             passed &= np.abs(self.effect.values) >= min_effect
             how["min_effect"] = min_effect
         signs = np.nan_to_num(np.sign(t)).astype(np.int8)
-        return Network(self.space, passed, signs, name or self.expression, {**self.t.provenance, "threshold": how})
+        return Network(self.space, passed, signs, name or self.name, {**self.t.provenance, "threshold": how})
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a unit: layer, unit, t, p (corrected)."""
@@ -179,21 +192,23 @@ class PermutationTest(Result, step="contrast"):
         how = NULLS_IN_WORDS[self.null].format(
             replicates=about.get("replicates", "blocks"), over=about.get("over", "runs")
         )
+        named = named_in_words((self.expression,), self.name)
         return [
-            f"The contrast {self.expression} was tested against the largest statistic over all units under "
+            f"The contrast {named} was tested against the largest statistic over all units under "
             f"{len(self.largest):,} relabellings ({how}; seed {about.get('seed', NOT_RECORDED)}), which controls the "
             f"family-wise error; the smallest p these allow is {self.smallest_p:.2g}."
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         passed = int((self.p.values <= 0.05).sum())
+        what = "" if self.name == self.expression else f"The contrast is {self.expression}. "
         text = (
-            f"{self!r}.\n\np is corrected over all units: {passed:,} have p of at most .05, where by chance one "
+            f"{self!r}.\n\n{what}p is corrected over all units: {passed:,} have p of at most .05, where by chance one "
             f"experiment in twenty has any. The picture shows t; the table lists the {TOP_UNITS} units of largest |t|."
         )
         return [
             {
-                "title": f"Permutations of {self.expression}",
+                "title": f"Permutations of {self.name}",
                 "text": text,
                 "origin": self.t.provenance,
                 "figure": self.t,
@@ -204,7 +219,7 @@ class PermutationTest(Result, step="contrast"):
     def __repr__(self) -> str:
         critical = float(np.quantile(self.largest, 0.95))
         return (
-            f'PermutationTest "{self.expression}": {len(self.largest):,} relabellings ({self.null}), '
+            f'PermutationTest "{self.name}": {len(self.largest):,} relabellings ({self.null}), '
             f"95 % of their largest |t| below {critical:.2f}; {self.space.describe()}"
         )
 
@@ -224,6 +239,7 @@ def max_t(
     seed: int,
     null: Null = "labels",
     over: Over | None = None,
+    name: str | None = None,
     progress: bool = True,
 ) -> PermutationTest:
     """Test a contrast of conditions by relabelling blocks, corrected over units by the largest t.
@@ -234,14 +250,15 @@ def max_t(
     Args:
         recording: A recording or stream, which is fitted with the defaults of :func:`tl_fbn.fit_glm`; or a fit of
             your own.
-        expression: A difference of conditions, e.g. ``"sort - reverse"``. Its weights must add up to 0, except with
-            ``null="signs"`` over runs.
+        expression: A difference of conditions, e.g. ``"sort - reverse"`` or ``"sort - others"``. Its weights must add
+            up to 0, except with ``null="signs"`` over runs.
         n_permutations: Number of random relabellings, at least 19; the smallest p is ``1 / (1 + n_permutations)``.
         seed: Seed of the random relabellings; the same seed gives the same relabellings.
         null: What is done to the data: ``"labels"`` shuffles the labels of blocks within each run, ``"shift"``
             rotates the sequence of labels of each run, ``"signs"`` changes the signs of effects at random.
         over: What changes its sign with ``null="signs"``: the effects of ``"runs"`` (default), or the differences of
             ``"pairs"`` of neighbouring blocks.
+        name: What the result calls the contrast; by default as :meth:`GLMFit.contrast` calls it.
         progress: Whether to show a progress bar, which appears where the test takes longer than some seconds.
 
     Returns:
@@ -257,6 +274,7 @@ def max_t(
     if n_permutations < 19:
         raise InputError(f"n_permutations={n_permutations} shows no p below .05; give at least 19, better 1,000")
     fit = recording if isinstance(recording, GLMFit) else fit_glm(recording, progress=progress)
+    short, (expression,) = fit.in_columns([expression])
     (weights,), numbers, _ = fit.estimable([expression])
     used = [fit.runs[number] for number in numbers]
     rng = np.random.default_rng(seed)
@@ -285,5 +303,15 @@ def max_t(
     if null == "signs":
         provenance["over"] = over or "runs"
     return PermutationTest(
-        fit.space, expression, null, observed, largest, highest, drawn.dof, drawn.smallest_p, provenance, effect
+        fit.space,
+        expression,
+        null,
+        observed,
+        largest,
+        highest,
+        drawn.dof,
+        drawn.smallest_p,
+        provenance,
+        effect,
+        name or short,
     )

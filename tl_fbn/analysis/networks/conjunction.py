@@ -57,7 +57,7 @@ def conjunction(maps: Sequence[UnitMap]) -> UnitMap:
         )
     provenance = {**maps[0].provenance, "method": "conjunction", "of": [dict(each.provenance) for each in maps]}
     pooled = pooled_prompts(each.provenance for each in maps)
-    for name in ("prompts", "contrast"):  # those of the first map alone
+    for name in ("prompts", "contrast", "contrast_name"):  # those of the first map alone
         provenance.pop(name, None)
     if pooled:
         # the prompts of all maps are kept once, at the top, and not again in every part

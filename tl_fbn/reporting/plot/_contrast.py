@@ -246,8 +246,7 @@ class _TestedMap:
         at = float(stats.norm.isf(level / len(p) / (1 if one_sided else 2)))
         passed = inference.significant(p, fwe=level, method="bonferroni")
         thresholds.append(_Threshold("Bonferroni", level, at, passed))
-        expression = given.expression if isinstance(given, Contrast) else ", ".join(given.expressions)
-        return cls(expression, z, p, varies, thresholds, 0 if fwe is None else len(thresholds) - 1, one_sided)
+        return cls(given.name, z, p, varies, thresholds, 0 if fwe is None else len(thresholds) - 1, one_sided)
 
     @classmethod
     def _of_permutations(cls, given: PermutationTest, fwe: float) -> _TestedMap:
@@ -261,7 +260,7 @@ class _TestedMap:
         at = float(inference.t_to_z(np.array([t], dtype=np.float64), given.dof)[0])
         threshold = _Threshold("permutation FWE", fwe, at, passed, f" (|t| of {t:.2f})")
         p = inference.t_to_p(given.statistic, given.dof)
-        return cls(given.expression, z, p, ~np.isnan(given.statistic), [threshold], 0)
+        return cls(given.name, z, p, ~np.isnan(given.statistic), [threshold], 0)
 
     @property
     def cut(self) -> float:

@@ -18,6 +18,7 @@ import pandas as pd
 from tl_fbn.analysis.glm.efficiency import efficiency, vif
 from tl_fbn.analysis.glm.expressions import contrast_weights
 from tl_fbn.analysis.glm.fit import GLMFit
+from tl_fbn.analysis.glm.others import condition_columns
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
@@ -219,9 +220,11 @@ def _over_runs(runs: Sequence[pd.DataFrame], expression: str) -> tuple[float, fl
     """Efficiency over runs: of the whole design, and of the columns that the contrast names, alone."""
     pairs = []
     for run in runs:
-        named = contrast_weights(expression, [str(column) for column in run.columns])
+        columns = [str(column) for column in run.columns]
+        named = contrast_weights(expression, columns, conditions=condition_columns(run))
         alone = run.loc[:, [str(column) in named for column in run.columns]]
-        pairs.append((efficiency(run, expression), efficiency(alone, expression)))
+        same = " + ".join(f"{weight!r} * `{name}`" for name, weight in named.items())
+        pairs.append((efficiency(run, same), efficiency(alone, same)))
     used = np.array([pair for pair in pairs if pair[0] > 0]).reshape(-1, 2)  # also where no run can estimate it
     if not len(used):
         return 0.0, 0.0
