@@ -22,7 +22,7 @@ def test_curves_and_bars_are_those_of_the_result() -> None:
     assert rows.y[-1] == pytest.approx(100) and (np.diff(rows.y) > 0).all()
     np.testing.assert_array_equal(even.x, even.y)
     np.testing.assert_allclose(bars.x, 100 * found.units["share"].head(12))
-    assert "unit 7 of layer 1 holds 99.8 %, first tokens 80 %" in figure.layout.title.text
+    assert "unit 7 of layer 1 holds 99.5 %, first tokens 80 %" in figure.layout.title.text
     assert figure.layout.yaxis2.ticktext[0] == "1, 7" and "token &lt;s&gt;" in bars.customdata[0]
     assert list(bars.text) == [""] * len(bars.x) and len(figure.to_json()) < 40_000
 

@@ -126,16 +126,18 @@ def first_tokens_in_words(shares: tuple[float, float] | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with two digits where it is small.
+    """A share in percent, with a digit more where it is small, or nearly all.
 
-    >>> percent(0.93), percent(0.0172), percent(0.999)
+    >>> percent(0.93), percent(0.0172), percent(0.9998)
     ('93 %', '1.7 %', '99.9 %')
 
     Args:
         share: The share, 0 to 1.
     """
     value = 100 * share
-    return f"{value:.1f} %" if value < 10 or 99 < value < 100 else f"{value:.0f} %"
+    if 99 < value < 100:  # 99.96 is not all
+        return f"{math.floor(10 * value) / 10:.1f} %"
+    return f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
 
 
 def as_provenance(units: Iterable[MassiveUnit] | None) -> dict[str, Any]:
