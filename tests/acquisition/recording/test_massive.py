@@ -24,7 +24,7 @@ def expected(recording: fbn.Recording) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("piece", [massive._PIECE_BYTES, 8 * 7 * 11])
 def test_shares_are_those_of_numpy(noise_recording: fbn.Recording, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(massive, "_PIECE_BYTES", piece)
-    found = noise_recording.massive()
+    found = noise_recording.massive(share=0.5)
     units, rows = expected(noise_recording)
     np.testing.assert_allclose(found.unit_shares, units, rtol=1e-12)
     np.testing.assert_allclose(found.row_shares, rows, rtol=1e-12)
@@ -39,7 +39,7 @@ def test_shares_are_those_of_numpy(noise_recording: fbn.Recording, monkeypatch: 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_planted_unit_is_found_with_its_rows(tmp_path: Path, stored: bool) -> None:
     recording = with_massive_unit(tmp_path / "r" if stored else None)
-    found = recording.massive(top=5)
+    found = recording.massive(share=0.5, top=5)
     units, rows = expected(recording)
     assert found.n_units == 1 and found.units[["layer", "unit"]].values.tolist() == [[1, 7]]
     line = found.units.iloc[0]
@@ -123,7 +123,7 @@ def test_massive_units_are_counted_where_no_scan_noted_them(noise_recording: fbn
 
 
 def test_a_report_lays_it_out() -> None:
-    found = with_massive_unit().massive()
+    found = with_massive_unit().massive(share=0.5)
     sections = found._report_sections_()
     assert [one["title"] for one in sections] == ["Massive activations", "Rows of largest variance"]
     assert sections[0]["picture"] == "massive" and sections[0]["table"] is found.units

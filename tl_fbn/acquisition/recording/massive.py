@@ -50,8 +50,8 @@ class Massive(Result, step="recording", picture="massive"):
 
     >>> found = recording.massive(share=0.25)
     >>> found.n_units, found.n_rows  # so many hold a quarter of the variance
-    (9, 125)
-    >>> len(found.network)  # no unit holds 5 % of it alone
+    (7, 119)
+    >>> len(found.network)  # none is massive: with 5 % alone, and 100 times the average
     0
 
     Args:

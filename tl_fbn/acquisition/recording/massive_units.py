@@ -2,7 +2,8 @@
 
 In many language models a few units of the first token of a text stand hundreds of times above all others (*massive
 activations*; Sun et al. 2024). They hold most of the variance of a recording, so they lead a decomposition, and the
-model needs them whatever its task, so silencing one breaks everything.
+model may need them whatever its task: zeroing coordinate (11, 507) of SmolLM2-135M's MLP output, 70 % of the variance,
+costs it 9 nats a token.
 
 Variance is that within runs: squared distances of activations from their unit's mean over the rows of the run, summed.
 While a scan writes a run it adds up (:mod:`tl_fbn.acquisition.scan.variance_sums`), for every site, and ``run.json``
@@ -192,9 +193,9 @@ def warn_of_massive_units(
     )
     many = len({name for _, names in held.values() for name in names}) > 1
     warnings.warn(
-        f"{'networks hold' if many else 'a network holds'} massive activations, which a model needs whatever its task, "
-        f"so that silencing them breaks everything: {units}; recording.massive() says more, and "
-        "network - recording.massive().network leaves them out",
+        f"{'networks hold' if many else 'a network holds'} massive activations, which a model may need whatever its "
+        f"task, so that silencing them can break everything: {units}; recording.massive(model=model) says what each "
+        "costs, and network - recording.massive().network leaves them out",
         stacklevel=stacklevel + 1,
     )
 

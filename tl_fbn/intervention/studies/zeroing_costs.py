@@ -50,7 +50,8 @@ def zeroing_costs(
 
     >>> found = recording.massive(share=0.25, top=2)
     >>> costs = fbn.studies.zeroing_costs(model, found, fbn.prompts("sort", n=8), progress=False)
-    >>> costs.units[["layer", "unit", "share", "cost"]].round(2)
+    >>> bool((costs.units["cost"].abs() < 0.1).all())  # the embedded model can do without either of the two
+    True
 
     Args:
         model: A TransformerLens model in eval mode that has the units.
