@@ -103,6 +103,8 @@ def test_first_rows_and_massive_values_can_be_taken_care_of():
     assert robust.provenance["preparation"] == {"standardize": "robust", "drop_first": 0, "clip": 4}
 
 
+# two of the scaled units hold 15 % and 13 % of the variance before they are standardised
+@pytest.mark.filterwarnings("ignore:networks hold massive:UserWarning")
 def test_standardised_units_are_z_scored_as_s0_does():
     recording, _, _ = planted(n_runs=1, rows=100)
     x = recording[0].read().astype(np.float64)

@@ -6,7 +6,7 @@ Dotted is the line of an even recording, in which a tenth of the units holds a t
 most, one bar each; where the model was asked, the number in front of a bar is what zeroing that unit alone costs it, in
 nats a token.
 
-The table behind it is :attr:`tl_fbn.acquisition.Massive.units`.
+The table behind it is the table of units that :meth:`tl_fbn.Recording.massive` finds.
 """
 
 from __future__ import annotations
