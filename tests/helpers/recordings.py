@@ -52,3 +52,25 @@ def stored_noise(
         run_about = {"key": about["key"], "run": number}
         store.commit(laid_out, store.run_folder(folder / "r", number), run_about, run.events, run.rows)
     return fbn.Recording.open(folder / "r")
+
+
+def with_massive_unit(path: Path | None = None) -> fbn.Recording:
+    """Two runs of noise at 2 layers of 100 units, 16 prompts of 5 rows each, in which unit 7 of layer 1 stands at 500 in
+    the first row of every prompt.
+    """
+    rng = np.random.default_rng(0)
+    runs = [[rng.normal(size=(80, 100)) for _ in range(2)] for _ in range(2)]
+    for run in runs:
+        run[1][::5, 7] = 500
+    rows = [
+        pd.DataFrame(
+            {
+                "prompt": np.repeat(np.arange(16), 5) + 16 * number,
+                "position": np.tile(np.arange(5), 16),
+                "token_id": 1 + np.arange(80) % 40,
+                "token": np.tile(["<s>", "a", "b", "c", "d"], 16),
+            }
+        )
+        for number in range(2)
+    ]
+    return fbn.Recording.from_arrays(runs, events=[blocks(["a", "b"] * 4, 10)] * 2, rows=rows, path=path)

@@ -118,6 +118,9 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "Recording.site": Subject.of(m.stored.site, name="mlp.neurons"),
         "Recording.pool": Subject.of(m.stored.pool, how="mean"),
+        "Recording.massive": Subject.of(
+            m.stored.massive, share=0.5, top=5, model=m.model, texts=[[1, 2, 3]], progress=False
+        ),
         "Recording[]": Subject.of(m.stored.__getitem__, index=0),
         "Run.layer": Subject.of(m.run.layer, layer=0),
         "Run.read": Subject.of(m.run.read, units=m.network, rows=slice(0, 3)),

@@ -273,6 +273,14 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             batch_size=8,
             progress=False,
         ),
+        "zeroing_costs": Subject.of(
+            fbn.studies.zeroing_costs,
+            model=m.model,
+            massive=m.stored.massive(top=2),
+            texts=[[1, 2, 3]],
+            batch_size=8,
+            progress=False,
+        ),
         "token_ablation": Subject.of(
             fbn.studies.token_ablation,
             model=m.demo,

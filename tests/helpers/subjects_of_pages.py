@@ -80,6 +80,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             fbn.plot.lesion_controls, study=made.study(), tasks=None, metric=None, control=None
         ),
         "plot.lesion_matrix": Subject.of(fbn.plot.lesion_matrix, study=m.study, metrics=None),
+        "plot.massive": Subject.of(fbn.plot.massive, found=m.stored.massive(), title=None),
         "plot.overlap_matrix": Subject.of(
             fbn.plot.overlap_matrix, networks=m.networks, seed=None, n_null=20, title=None
         ),

@@ -7,6 +7,7 @@ from .model.chat_template import token_layout as token_layout
 from .model.token_layout import TokenLayout as TokenLayout
 from .recording.bids_events import read_events as read_events
 from .recording.bids_events import write_events as write_events
+from .recording.massive import Massive as Massive
 from .recording.recording import Recording as Recording
 from .recording.run import Run as Run
 from .scan.activation_cache import activation_cache as activation_cache

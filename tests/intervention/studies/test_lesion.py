@@ -283,3 +283,29 @@ def test_double_dissociations_are_found_on_one_prompt_set_and_confirmed_on_anoth
         assert (summary["low"] > 0).all()
     assert len(found[0]) >= 2
     assert found[0] <= found[1]
+
+
+def test_networks_that_hold_massive_units_are_named(rigged):
+    """Known of a network found in a scan, by its provenance, and of a reference; of both in one sentence."""
+    model, neuron = rigged
+    space = fbn.Scanner(model).space
+    battery = Battery.from_pairs({"task": own_words(model, n=4)})
+    told = {"massive": [[1, neuron, 0.7]]}
+    networks = {
+        "task": fbn.Network.from_indices(space, [(1, neuron)], name="task", provenance=told),
+        "other": fbn.Network.from_indices(space, [(0, 2)], name="other", provenance=told),
+    }
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(40, 60)) for _ in range(2)]
+    layers[0][::10, 2] = 4000
+    reference = fbn.Recording.from_arrays([layers], events=[blocks(["a", "b"] * 2, 10)])
+    options = {"seed": 0, "n_controls": 1, "n_bootstrap": 2, "progress": False}
+    with pytest.warns(
+        UserWarning, match=r"^a network holds .*: unit 7 of layer 1 \(70 % of the variance .* in task\);"
+    ):
+        fbn.lesion_study(model, networks, battery, **options)
+    with pytest.warns(
+        UserWarning, match=r"^networks hold .*unit 2 of layer 0 \(99.9 % .* in other\) and unit 7"
+    ) as caught:
+        fbn.lesion_study(model, networks, battery, reference=reference, **options)
+    assert len(caught) == 1

@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
+from tl_fbn.acquisition.recording.massive_units import without_variance
 from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
@@ -241,7 +242,7 @@ def pooled_run(run: Run, how: Pool) -> Run:
     starts = np.flatnonzero(run.segment_starts)
     layers = {layer: pool_rows(array, starts, run.n_rows, how) for layer, array in run.layers.items()}
     events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows)
-    return Run(run.space, layers, dict(run.about), None, {"events": events, "rows": rows})
+    return Run(run.space, layers, without_variance(run.about), None, {"events": events, "rows": rows})
 
 
 def read_only_view(array: np.ndarray) -> np.ndarray:

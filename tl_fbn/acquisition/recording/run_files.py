@@ -21,6 +21,7 @@ import numpy as np
 from tl_fbn import files
 from tl_fbn.acquisition.recording import descriptions, store
 from tl_fbn.acquisition.recording.half_precision import HalfArray, StoredDtype
+from tl_fbn.acquisition.recording.massive_units import VARIANCE
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.stored_tensors import RecentTensors
 from tl_fbn.errors import InputError
@@ -140,7 +141,9 @@ def _write_claimed_run(path: Path, number: int, run: Run, claim: store.Claim, dt
         for layer, name in names.items():
             laid_out.write(name, 0, _stored_values(run.layers[layer], dtype))
         # The recording's key, which is not that of the run where the run was computed from another recording's.
-        store.commit(laid_out, store.run_folder(path, number), {"key": key, "run": number}, run.events, run.rows)
+        variance = {name: run.about[name] for name in (VARIANCE,) if name in run.about}  # of the same numbers
+        about = {"key": key, "run": number, **variance}
+        store.commit(laid_out, store.run_folder(path, number), about, run.events, run.rows)
     except BaseException:  # an interrupt too: no half-written folder stays behind
         laid_out.discard()
         raise

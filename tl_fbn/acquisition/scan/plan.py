@@ -1,7 +1,8 @@
 """What a scan will write, counted before anything runs: runs, prompts, rows, units, bytes, and the room there is.
 
 Bytes are those of the activations: rows x units x 4 (float32) or 2 (bfloat16, float16). Tables of rows and events and
-the descriptions come on top; they are small beside the activations.
+the descriptions come on top; they are small beside the activations. How much of the variance will lie in first tokens
+is not known before the model has run: the recording says it.
 """
 
 from __future__ import annotations

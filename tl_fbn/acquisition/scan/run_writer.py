@@ -2,7 +2,8 @@
 
 The forward pass hands over copies of its activations. On the model's device they are pooled (if a row is a prompt) and
 rounded to the dtype of the file, so that only what is stored travels. A background thread moves them to main memory,
-refuses NaN and infinity, and writes each stretch of consecutive rows with one call to the system.
+refuses NaN and infinity, writes each stretch of consecutive rows with one call to the system, and, where rows are the
+tokens of prompts, adds up how much of the variance lies in first tokens and in single units (:mod:`.variance_sums`).
 
 16-bit floats are moved and written as raw 16-bit words, because numpy has no bfloat16; no value changes by that.
 """
@@ -10,6 +11,8 @@ refuses NaN and infinity, and writes each stretch of consecutive rows with one c
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +21,10 @@ from jaxtyping import Float, Int
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import finite_rows
+from tl_fbn.acquisition.recording.massive_units import VARIANCE
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.scan.forward_passes import Chunk
+from tl_fbn.acquisition.scan.variance_sums import VarianceSums
 from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.errors import InputError
 
@@ -45,6 +50,11 @@ class RunWriter:
         self._run = run
         self._several = several
         self._pool: Pool | None = pool
+        self._sums = VarianceSums()
+
+    def variance(self) -> dict[str, Any]:
+        """What ``run.json`` says of the run's variance, once all is written; empty where no row is a first token."""
+        return {VARIANCE: found} if (found := self._sums.description()) else {}
 
     def take(self, chunk: Chunk, tap: Tap, values: torch.Tensor) -> None:
         """Hand the activations of one batch at one tap to the writing thread; waits while its backlog is full.
@@ -63,12 +73,15 @@ class RunWriter:
             rows = chunk.numbers  # a row is a prompt, and has the prompt's number within the run
             values = pooled(values, chunk.lengths, self._pool)
         stored = values.to(_TORCH_DTYPES[self._laid_out.dtype])
-        self._worker.submit(partial(self._write, tap, rows, stored), stored.nbytes)
+        # tokens that the model wrote stand behind a prompt, and none is a first one
+        counted = not self._pool and not any(context.new for context in chunk.contexts)
+        first = list(accumulate(chunk.lengths[:-1], initial=0)) if counted else None
+        self._worker.submit(partial(self._write, tap, rows, stored, first), stored.nbytes)
 
-    def _write(self, tap: Tap, rows: Int[np.ndarray, " row"], stored: torch.Tensor) -> None:
+    def _write(self, tap: Tap, rows: Int[np.ndarray, " row"], stored: torch.Tensor, first: list[int] | None) -> None:
         """Check and write some rows of one tensor; on the writing thread."""
-        words = stored.cpu() if stored.dtype == torch.float32 else stored.view(torch.int16).cpu()
-        array = words.contiguous().numpy()
+        stored = stored.cpu().contiguous()
+        array = (stored if stored.dtype == torch.float32 else stored.view(torch.int16)).numpy()
         dtype = self._laid_out.dtype
         is_finite = finite_rows(array, dtype)
         if not is_finite.all():
@@ -80,6 +93,8 @@ class RunWriter:
                 f"run {self._run}{site}, layer {tap.layer}, row {int(rows[~is_finite].min())} has NaN or infinite "
                 f"activations{beyond}; nothing of this run was committed. {remedy} the model's weights and dtype"
             )
+        if first is not None:
+            self._sums.add(tap, stored, first)
         name = store.tensor_name(tap.layer, tap.site if self._several else "")
         # contexts of a batch are seldom neighbours in the run: one write for each stretch of consecutive rows
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1

@@ -380,20 +380,20 @@ class Scanner:
             words = Words.of(contexts, carry=passes.carry)
             # leaving the block waits until everything is in the file
             with WriterThread() as worker:
-                passes.read(contexts, number, RunWriter(laid_out, worker, number, self.pool, several), words, bar)
+                writer = RunWriter(laid_out, worker, number, self.pool, several)
+                passes.read(contexts, number, writer, words, bar)
             # the key was made before: what was read is kept only if the model is still the one that it speaks of
             state.require_unchanged(time.monotonic() - started)
             first_prompt = sum(map(len, runs[:number]))  # prompts are numbered through the whole recording
-            tokenizer = getattr(self.model, "tokenizer", None)
             events = design.events(number)
-            rows = row_table(contexts, words, tokenizer, first_prompt, self.entropy)
+            rows = row_table(contexts, words, getattr(self.model, "tokenizer", None), first_prompt, self.entropy)
             if self.pool is not None:
                 starts = np.array([context.first_row for context in contexts])
                 events, rows = pooled_tables(events, rows, starts, len(rows))
         except BaseException:
             laid_out.discard()
             raise
-        about: dict[str, Any] = {"key": key, "run": number, "batch_size": self.batch_size}
+        about: dict[str, Any] = {"key": key, "run": number, "batch_size": self.batch_size, **writer.variance()}
         about["seconds"] = round(time.monotonic() - started, 3)
         if design.generate:
             about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows

@@ -35,6 +35,8 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
+from tl_fbn.acquisition.recording.massive import massive_units_of
+from tl_fbn.acquisition.recording.massive_units import as_provenance, warn_of_massive_units
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.fastica import ContrastFunction, kurtosis_start, random_start, rotate_past_saddles
 from tl_fbn.analysis.ica.group_ica import common_subspace
@@ -142,7 +144,8 @@ def find_networks(
 
     Returns:
         Networks ``N00 ...`` by falling share of variance, with maps (network, unit). Its ``converged`` says whether the
-        final rotation converged; the repr says so if not.
+        final rotation converged; the repr says so if not. A warning names massive units that networks hold
+        (:meth:`tl_fbn.Recording.massive`), whatever the preparation.
 
     Raises:
         InputError: There are fewer than 2 networks, fewer rows or varying units than networks, one run for
@@ -186,8 +189,10 @@ def find_networks(
         whole_maps[first:stop, units] = one.maps
         members[first:stop, units] = cut(one.maps, UnitSpace(space.site, widths), **cutting, seed=seed)
         first = stop
+    massive = massive_units_of(recording.runs)
     provenance = {
         **recording.provenance,
+        **as_provenance(massive),
         "method": f"ica, {method}",
         "n_components": n_components,
         "across_layers": across_layers,
@@ -201,6 +206,7 @@ def find_networks(
         name: Network(space, inside, np.where(inside, np.sign(whole), 0).astype(np.int8), name, provenance)
         for name, inside, whole in zip(names, members, whole_maps, strict=True)
     }
+    warn_of_massive_units(networks, dict.fromkeys(networks, massive), stacklevel=3)  # of the caller, above @checked
     noise_iq = [np.quantile(one.null, 0.95) for _, one in found if one.null is not None and len(one.null)]
     # windows have all been measured, or none of them
     stability, p = (

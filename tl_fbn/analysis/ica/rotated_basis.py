@@ -16,6 +16,7 @@ import hashlib
 import numpy as np
 from jaxtyping import Float
 
+from tl_fbn.acquisition.recording.massive_units import without_variance
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.fastica import random_start
@@ -51,7 +52,7 @@ def rotated_basis(recording: Recording, *, seed: int) -> Recording:
         Run(
             run.space,
             {layer: np.asarray(array[:], dtype=np.float32) @ turns[layer] for layer, array in run.layers.items()},
-            dict(run.about),
+            without_variance(run.about),
             None,
             {"events": run.events, "rows": run.rows},
         )

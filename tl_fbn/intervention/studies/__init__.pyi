@@ -17,3 +17,4 @@ from .score_validation import validate_scores as validate_scores
 from .token_ablation import TokenAblation as TokenAblation
 from .token_ablation import token_ablation as token_ablation
 from .untrained_model import untrained as untrained
+from .zeroing_costs import zeroing_costs as zeroing_costs

@@ -36,6 +36,8 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
+from tl_fbn.acquisition.recording.massive import massive_units_of
+from tl_fbn.acquisition.recording.massive_units import units_of_provenance, warn_of_massive_units
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, InputTypeError
 from tl_fbn.intervention.behaviour.battery import Battery, Scores
@@ -44,13 +46,7 @@ from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
-from tl_fbn.intervention.studies.controls import (
-    ControlKind,
-    balances,
-    lesions_of,
-    space_of,
-    unit_features,
-)
+from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
 from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
@@ -223,6 +219,7 @@ def lesion_study(
 
     Returns:
         Item-level scores without a lesion, under each network and under its controls, with the tables that read them.
+        A warning names massive units that networks hold, as their provenance or ``reference`` tells.
 
     Raises:
         InputError: Networks of different unit spaces, a network that was found on prompts of the battery, fewer than
@@ -257,6 +254,10 @@ def lesion_study(
     tokenizer = tokenizer_of(model)
     discovery = {name: check_disjoint(network, battery, tokenizer, name) for name, network in chosen.items()}
     at = where(positions, model)
+    # known of networks that were found in a scan, and of the reference; units chosen otherwise may be massive unsaid
+    of_reference = [] if reference is None else massive_units_of(reference.runs)
+    massive = {name: [*of_reference, *units_of_provenance(one.provenance)] for name, one in chosen.items()}
+    warn_of_massive_units(chosen, massive, stacklevel=3)  # of the caller, above @checked
     # a reference of other weights was refused above
     silence = silencer(
         model, method=method, reference=reference, positions=positions, seed=seed, allow_other_weights=True

@@ -9,8 +9,9 @@ Units and layers:
 - :func:`unit_map`          the glass brain: the value of every unit, layers from bottom to top;
 - :func:`layer_profile`     which share of each layer a network takes, or how large a map is in it.
 
-Designs and contrasts:
+Recordings, designs and contrasts:
 
+- :func:`massive`           how few units and rows hold the variance, and what zeroing the largest units costs;
 - :func:`design_matrix`     what a GLM expects of every row, and which columns it cannot tell apart;
 - :func:`design_efficiency` which of several designs shows a contrast best;
 - :func:`contrast`          z of every unit with what survives, and its histogram beside that of no effect.
