@@ -12,7 +12,8 @@ import tl_fbn as fbn
 from tests.helpers.recordings import blocks
 from tests.oracle.sources import WIDTHS, matched, planted
 from tl_fbn.analysis.ica.group_ica import common_subspace
-from tl_fbn.analysis.ica.reduction import Preparation, Reduced
+from tl_fbn.analysis.ica.reduction import Reduced
+from tl_fbn.units.preparation import Preparation
 
 
 def test_canica_cuts_what_runs_do_not_share():

@@ -14,6 +14,11 @@ identification. There are two ways to make them, for a row y (unit,) of activati
   (the first stage of dual regression, Beckmann et al. 2009): ``y pinv(M)`` for maps M (network, unit). A course is then
   what the other networks do not account for.
 
+Of an atlas that keeps how its activations were prepared (:mod:`tl_fbn.units.preparation`), y is prepared in the same way:
+a course is then in spreads from the usual, and a row that the atlas leaves out, such as a first token, has the course
+of a row at the centre of every unit (0 where units are scaled or clipped). A network alone, or a mapping of networks,
+says nothing of it and is read from activations as they are. A network without units has the course 0.
+
 Both are one matrix product with the activations, (row, unit) x (unit, network), a piece at a time. Cost: reading the
 recording once. Memory: the courses, in float64.
 """
@@ -30,6 +35,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
+from tl_fbn.analysis.networks.prepared import prepared, preparation_of
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of
@@ -56,8 +62,9 @@ def time_courses(
     ['N05']
 
     Args:
-        recording: Activations of one site.
-        networks: An atlas, one network, or a mapping of names to networks; all are of the recording's space.
+        recording: Activations of one site, as they were recorded.
+        networks: An atlas, one network, or a mapping of names to networks; all are of the recording's space. The
+            preparation that an atlas keeps is applied.
         how: ``"mean"``: mean activation of a network's members. ``"regression"``: every row regressed on all maps of an
             atlas together, so that a course is what the other networks do not account for; needs an atlas with maps.
         signed: For ``"mean"``: True lets members with a negative sign count negatively, False counts all members alike.
@@ -65,12 +72,12 @@ def time_courses(
 
     Returns:
         A recording of site ``"networks"`` with one layer: one unit a network, in their order, with the events and the
-        tables of rows of the recording. Values are in units of the activations (``"mean"``), or of activations over
-        those of the maps (``"regression"``).
+        tables of rows of the recording. Values are in units of the activations (``"mean"``; spreads, where an atlas
+        has scaled units), or of these over those of the maps (``"regression"``). A network without units is 0.
 
     Raises:
-        InputError: No networks, networks of another space, an empty one (``"mean"``), an atlas without maps, or maps of
-            which one is a combination of others (``"regression"``).
+        InputError: No networks, networks of another space or all of them empty (``"mean"``), an atlas without maps,
+            maps of which one is a combination of others (``"regression"``), or activations that were scaled already.
     """
     one_of(how, CourseMethod, "how")
     sets = {networks.name: networks} if isinstance(networks, Network) else dict(networks)
@@ -80,6 +87,7 @@ def time_courses(
         recording.space.require_same(network.space, "read the time course of")
     # either way a course is a weighted sum over units: (unit, network) weights
     weights = _mean_weights(sets, signed) if how == "mean" else _regression_weights(networks)
+    recording = prepared(recording, preparation_of(networks))
     space = UnitSpace(SITE, (len(sets),), model=recording.space.model, weights=recording.space.weights)
     runs = tuple(_courses_of_run(run, space, weights) for run in recording)
     # the key tells courses of other networks apart: it depends on the recording, the method and every weight
@@ -90,13 +98,15 @@ def time_courses(
 
 def _mean_weights(sets: Mapping[str, Network], signed: bool) -> Float[np.ndarray, "unit network"]:
     """Weights of the mean over members: sign / number of members, and 0 for all other units."""
+    if not any(len(network) for network in sets.values()):
+        raise InputError(
+            f"no network of {', '.join(map(repr, sets))} has units, so there is no time course; lower the threshold"
+        )
     columns = []
-    for name, network in sets.items():
-        if not len(network):
-            raise InputError(f"network {name!r} has no units, so no time course; leave it out")
+    for network in sets.values():
         # a member without a sign counts positively
         weights = np.where(network.signs < 0, -1.0, 1.0) if signed and network.signs is not None else 1.0
-        columns.append(network.members * weights / len(network))
+        columns.append(network.members * weights / max(len(network), 1))
     return np.column_stack(columns)
 
 
