@@ -225,7 +225,7 @@ s0_v1 = Preset(
             "n_components": 10,
             "method": "temporal",
             "n_restarts": 1,
-            **{**_Z_SCORED, "standardize": False},
+            **dict(_Z_SCORED, standardize=False),
             "threshold": 3.6,
             "one_sided": True,
             "align": False,

@@ -52,7 +52,5 @@ def test_through_the_file_of_an_atlas(tmp_path: Path) -> None:
 
 def test_an_atlas_says_which_networks_have_no_units() -> None:
     space = fbn.UnitSpace("mlp.neurons", (2, 1))
-    atlas = fbn.Atlas(
-        space, {"N00": fbn.Network.from_indices(space, [0]), "N01": fbn.Network.from_indices(space, [])}
-    )
+    atlas = fbn.Atlas(space, {"N00": fbn.Network.from_indices(space, [0]), "N01": fbn.Network.from_indices(space, [])})
     assert atlas.empty == ["N01"] and ", 1 without units: N00 (1), N01 (0)" in repr(atlas)

@@ -15,7 +15,6 @@ from tests.helpers.recordings import blocks
 from tests.oracle.sources import WIDTHS, matched, planted
 from tl_fbn.analysis.ica.find_networks import find_networks
 
-
 # the preparation of a language model's activations is off where data are planted without first tokens, and maps are
 # compared with those that were planted, which a division by the spread of each unit would turn
 AS_THEY_ARE = {"standardize": False, "drop_first": 0, "clip": None}
@@ -45,7 +44,9 @@ def test_planted_networks_come_back_and_are_stable(method):
 
 def test_temporal_maps_equal_scikit_learns_on_the_same_data():
     recording, _, _ = planted(n_runs=1, rows=200, noise=1.0)
-    atlas = fbn.find_networks(recording, 6, method="temporal", n_restarts=1, tol=1e-10, max_iter=2000, seed=0, **AS_THEY_ARE)
+    atlas = fbn.find_networks(
+        recording, 6, method="temporal", n_restarts=1, tol=1e-10, max_iter=2000, seed=0, **AS_THEY_ARE
+    )
     x = recording[0].read().astype(np.float64)
     theirs = FastICA(6, whiten="unit-variance", tol=1e-10, max_iter=2000, random_state=0).fit(x).mixing_.T
     assert matched(theirs, atlas.maps).min() > 1 - 1e-4  # the sketch is float32

@@ -118,7 +118,9 @@ def test_tasks_are_told_in_prepared_recordings(atlas: fbn.Atlas) -> None:
     options = {"seed": 0, "n_permutations": 19, "progress": False}
     found = fbn.identify_task({"a": later, "b": later}, networks=named, **options)
     by_itself = fbn.identify_task(
-        {"a": prepared(later, atlas.preparation), "b": prepared(later, atlas.preparation)}, networks=dict(named), **options
+        {"a": prepared(later, atlas.preparation), "b": prepared(later, atlas.preparation)},
+        networks=dict(named),
+        **options,
     )
     np.testing.assert_array_equal(found.table, by_itself.table)
     assert found.provenance["recordings"] == {"a": later.key, "b": later.key}

@@ -21,9 +21,7 @@ from tl_fbn.errors import InputError
 Pool = Literal["last", "mean"]
 
 
-def long_enough(
-    rows: pd.DataFrame, starts: Int[np.ndarray, " prompt"], drop_first: int
-) -> Bool[np.ndarray, " prompt"]:
+def long_enough(rows: pd.DataFrame, starts: Int[np.ndarray, " prompt"], drop_first: int) -> Bool[np.ndarray, " prompt"]:
     """Which prompts have rows left when their first ones are dropped; all but some that were cut.
 
     Args:

@@ -25,9 +25,9 @@ divided by its robust spread, and what is beyond five spreads clipped. Without t
 model are its first token, which holds most of all variance, and few others are stable. The atlas keeps how it was
 done, and is laid on other recordings in the same way.
 
-Cost: a pass for centres and spreads, two or three over the data, then some thousand samples a restart. Memory: ``n_components + 10`` maps. It
-does not choose the number of networks (:mod:`.model_order`), and it knows nothing of conditions: whether a network
-follows a task is another question.
+Cost: a pass for centres and spreads, two or three over the data, then some thousand samples a restart. Memory:
+``n_components + 10`` maps. It does not choose the number of networks (:mod:`.model_order`), and it knows nothing of
+conditions: whether a network follows a task is another question.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
-from tl_fbn.analysis.networks.prepared import prepared, preparation_of
+from tl_fbn.analysis.networks.prepared import preparation_of, prepared
 from tl_fbn.arguments import share
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
@@ -249,9 +249,7 @@ def identify_task(
     return Identification(tasks, table, method, (1 + n_as_good) / (1 + n_permutations), n_permutations, about)
 
 
-def _each_prepared(
-    recordings: Mapping[str, Recording], preparation: Preparation | None
-) -> dict[str, Recording]:
+def _each_prepared(recordings: Mapping[str, Recording], preparation: Preparation | None) -> dict[str, Recording]:
     """Task to its recording, prepared as an atlas was; recordings that tasks share stay shared."""
     laid = {id(recording): prepared(recording, preparation) for recording in recordings.values()}
     return {task: laid[id(recording)] for task, recording in recordings.items()}

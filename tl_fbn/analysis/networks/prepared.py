@@ -5,9 +5,9 @@
     laid = prepared(recording, atlas.preparation)       # another recording, of the same rows, events and tables
     laid[0].layer(2)                                    # clipped and scaled, by the atlas' own centres and spreads
 
-Nothing is computed before it is read, and nothing is stored. Every row keeps its place, so that rows of courses and rows
-of text stay side by side; those that the atlas leaves out stand at the centre of every unit. Where samples are regressed
-they are really left out (:func:`tl_fbn.analysis.ica.reduction.kept_rows`).
+Nothing is computed before it is read, and nothing is stored. Every row keeps its place, so that rows of courses and
+rows of text stay side by side; those that the atlas leaves out stand at the centre of every unit. Where samples are
+regressed they are really left out (:func:`tl_fbn.analysis.ica.reduction.kept_rows`).
 
 Why the atlas' centres and spreads, and not those of this recording: :mod:`tl_fbn.units.preparation`. Two mistakes are
 caught: activations that somebody has scaled already, and rows of another kind, pooled prompts where the atlas had
@@ -91,7 +91,8 @@ def laid_on(
         preparation: How activations were prepared that the atlas was found in; None leaves them as they are.
         compared: Whether the recording was compared with the preparation before, and need not be once more.
     """
-    return prepared(recording, preparation, compared=compared), kept_rows(recording, preparation.drop_first if preparation else 0)
+    drop_first = 0 if preparation is None else preparation.drop_first
+    return prepared(recording, preparation, compared=compared), kept_rows(recording, drop_first)
 
 
 def _compare_rows(recording: Recording, preparation: Preparation) -> None:
@@ -100,8 +101,8 @@ def _compare_rows(recording: Recording, preparation: Preparation) -> None:
     if here != preparation.pool:
         rows = {None: "single tokens", "mean": "means of prompts", "last": "last tokens of prompts"}
         warnings.warn(
-            f"the atlas was found on {rows.get(preparation.pool, preparation.pool)}, and the rows of this recording are "
-            f"{rows.get(here, here)}: their spreads differ. Find networks on rows of the same kind",
+            f"the atlas was found on {rows.get(preparation.pool, preparation.pool)}, and the rows of this recording "
+            f"are {rows.get(here, here)}: their spreads differ. Find networks on rows of the same kind",
             stacklevel=4,
         )
 
@@ -121,8 +122,8 @@ def _require_like_spread(recording: Recording, preparation: Preparation, kept: B
     if len(rows) > 2 and not 1 / _MAX_RATIO <= ratio <= _MAX_RATIO:
         raise InputError(
             f"units of this recording vary {ratio:.2g} times as much as those that the atlas was found on, as if they "
-            "had been scaled already, and the atlas would scale them once more; give activations as they were recorded, "
-            "or an atlas without a preparation: dataclasses.replace(atlas, preparation=None)"
+            "had been scaled already, and the atlas would scale them once more; give activations as they were "
+            "recorded, or an atlas without a preparation: dataclasses.replace(atlas, preparation=None)"
         )
 
 

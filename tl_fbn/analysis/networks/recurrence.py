@@ -53,6 +53,17 @@ from tl_fbn.units.result import Result
 RecurrenceMethod = Literal["dual", "ica"]
 
 
+# One restart: stability is of no interest in a sample, only the maps are. Its activations are prepared as those of the
+# atlas were, and not once more by the few rows that there are.
+_OF_A_SAMPLE: NetworkOptions = {
+    "n_restarts": 1,
+    "standardize": False,
+    "drop_first": 0,
+    "clip": None,
+    "progress": False,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Recurrence(Result, step="comparison", picture="recurrence"):
     """How often the networks of an atlas come back in single samples.
@@ -297,11 +308,8 @@ def _ica_maps(
             if mask[rows].sum() <= n_components + 1:
                 skipped += 1
                 continue
-            # one restart: stability is of no interest here, only the maps are
             sample = _sample_recording(recording, run, rows, mask[rows])
-            # prepared as the atlas was, and not once more by the few rows of a sample
-            as_they_are: NetworkOptions = {"standardize": False, "drop_first": 0, "clip": None}
-            alone = find_networks(sample, n_components, n_restarts=1, seed=seed, progress=False, **as_they_are)
+            alone = find_networks(sample, n_components, seed=seed, **_OF_A_SAMPLE)
             found.append(np.asarray(alone.maps))
     if not found:
         raise InputError(

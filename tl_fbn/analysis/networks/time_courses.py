@@ -14,10 +14,10 @@ identification. There are two ways to make them, for a row y (unit,) of activati
   (the first stage of dual regression, Beckmann et al. 2009): ``y pinv(M)`` for maps M (network, unit). A course is then
   what the other networks do not account for.
 
-Of an atlas that keeps how its activations were prepared (:mod:`tl_fbn.units.preparation`), y is prepared in the same way:
-a course is then in spreads from the usual, and a row that the atlas leaves out, such as a first token, has the course
-of a row at the centre of every unit (0 where units are scaled or clipped). A network alone, or a mapping of networks,
-says nothing of it and is read from activations as they are. A network without units has the course 0.
+Of an atlas that keeps how its activations were prepared (:mod:`tl_fbn.units.preparation`), y is prepared in the same
+way: a course is then in spreads from the usual, and a row that the atlas leaves out, such as a first token, has the
+course of a row at the centre of every unit (0 where units are scaled or clipped). A network alone, or a mapping of
+networks, says nothing of it and is read from activations as they are. A network without units has the course 0.
 
 Both are one matrix product with the activations, (row, unit) x (unit, network), a piece at a time. Cost: reading the
 recording once. Memory: the courses, in float64.
@@ -35,7 +35,7 @@ from jaxtyping import Float
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
-from tl_fbn.analysis.networks.prepared import prepared, preparation_of
+from tl_fbn.analysis.networks.prepared import preparation_of, prepared
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of
