@@ -301,7 +301,9 @@ def test_networks_of_the_demo_model_are_its_tasks_and_come_back_with_other_promp
     recordings = [
         demo_recordings(demo_model, tmp_path, (*TASKS, "rest"), half, n_cycles=3, order="random") for half in (0, 1)
     ]
-    atlases = [fbn.find_networks(one, 8, method="temporal", seed=0) for one in recordings]
+    # the small model has no massive units; to standardise gives weak units a voice, and shifting a network (r .80 for
+    # .65) at the cost of reversing (.58 for .77)
+    atlases = [fbn.find_networks(one, 8, method="temporal", seed=0, **AS_THEY_ARE) for one in recordings]
     found = {task: alignment(recordings[0], atlases[0], task) for task in TASKS}
     assert all(r > 0.6 for task, r in found.items() if task != "copy"), found
     assert found["copy"] < 0.6

@@ -134,7 +134,7 @@ def test_other_functions_take_an_atlas_with_an_empty_network(atlas: fbn.Atlas) -
     assert not fbn.networks.time_courses(later, empty)[0].layer(0)[:, 2].any()
     followed = fbn.networks.followed_conditions(later, empty, n_permutations=9, seed=0)
     assert np.isnan(followed["r"][2]) and followed["r"][:2].notna().all()
-    assert np.isnan(fbn.networks.connectivity(later, empty).matrix[2, 0])
+    assert np.isnan(fbn.networks.connectivity(later, empty, n_bootstrap=9, seed=0).matrix[2, 0])
     found = fbn.networks.fingerprint(later, told(8), atlases=(empty, atlas), n_null=1, seed=0)
     assert found.correlation.shape == (2, 3)
     fbn.view(later, empty, run=0)

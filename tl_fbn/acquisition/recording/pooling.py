@@ -39,8 +39,9 @@ def long_enough(rows: pd.DataFrame, starts: Int[np.ndarray, " prompt"], drop_fir
     if "flags" in rows:  # at the last row
         cut = np.array(["cut" in str(flag).split() for flag in rows["flags"].to_numpy()[stops - 1]])
     if drop_first and (not long.any() or not (long | cut).all()):
+        lost = int((~(long | cut)).sum()) or len(starts)  # all, where every prompt was cut
         raise InputError(
-            f"drop_first={drop_first} leaves nothing of {int((~long).sum())} of {len(starts)} prompts, the shortest of "
+            f"drop_first={drop_first} leaves nothing of {lost} of {len(starts)} prompts, the shortest of "
             f"which has {int(lengths.min())} rows; give a smaller number"
         )
     return long
