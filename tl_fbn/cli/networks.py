@@ -104,7 +104,6 @@ def command(
         float,
         typer.Option(
             metavar="X",
-            min=0,
             help="Clip values further from a unit's mean than this number of standard deviations (with --standardize "
             "robust: from its median, in scaled median absolute deviations); 0 clips nothing.",
         ),

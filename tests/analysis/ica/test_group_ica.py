@@ -15,7 +15,6 @@ from tl_fbn.analysis.ica.group_ica import common_subspace
 from tl_fbn.analysis.ica.reduction import Reduced
 from tl_fbn.units.preparation import Preparation
 
-
 # maps are compared with those that were planted, and variance is that of the activations: units are not divided by spreads
 AS_THEY_ARE = {"standardize": False, "drop_first": 0, "clip": None}
 

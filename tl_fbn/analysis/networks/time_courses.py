@@ -15,9 +15,10 @@ identification. There are two ways to make them, for a row y (unit,) of activati
   what the other networks do not account for.
 
 Of an atlas that keeps how its activations were prepared (:mod:`tl_fbn.units.preparation`), y is prepared in the same
-way: a course is then in spreads from the usual, and a row that the atlas leaves out, such as a first token, has the
-course of a row at the centre of every unit (0 where units are scaled or clipped). A network alone, or a mapping of
-networks, says nothing of it and is read from activations as they are. A network without units has the course 0.
+way, and a course is then in spreads from the usual. A row that the atlas leaves out, such as a first token, keeps its
+place beside its token and is given the mean course of the other rows of its context (of the run, where there are none),
+so that it neither makes a course vary nor two courses correlate. A network alone, or a mapping of networks, says nothing
+of a preparation and is read from activations as they are. A network without units has the course 0.
 
 Both are one matrix product with the activations, (row, unit) x (unit, network), a piece at a time. Cost: reading the
 recording once. Memory: the courses, in float64.
@@ -27,15 +28,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
-from tl_fbn.analysis.networks.prepared import preparation_of, prepared
+from tl_fbn.analysis.networks.prepared import laid_on, preparation_of
 from tl_fbn.analysis.parallel import each
 from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of
@@ -87,11 +89,11 @@ def time_courses(
         recording.space.require_same(network.space, "read the time course of")
     # either way a course is a weighted sum over units: (unit, network) weights
     weights = _mean_weights(sets, signed) if how == "mean" else _regression_weights(networks)
-    recording = prepared(recording, preparation_of(networks))
+    laid, kept = laid_on(recording, preparation_of(networks))
     space = UnitSpace(SITE, (len(sets),), model=recording.space.model, weights=recording.space.weights)
-    runs = tuple(_courses_of_run(run, space, weights) for run in recording)
+    runs = tuple(_courses_of_run(run, space, weights, mask) for run, mask in zip(laid, kept, strict=True))
     # the key tells courses of other networks apart: it depends on the recording, the method and every weight
-    digest = hashlib.sha256(f"{recording.key} {how}".encode() + np.ascontiguousarray(weights).tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{laid.key} {how}".encode() + np.ascontiguousarray(weights).tobytes()).hexdigest()
     about = {**recording.about, "key": digest, "networks": list(sets), "how": how}
     return Recording((space,), (runs,), about)
 
@@ -127,12 +129,29 @@ def _regression_weights(networks: Mapping[str, Network] | Network) -> Float[np.n
     return np.linalg.pinv(centred)
 
 
-def _courses_of_run(run: Run, space: UnitSpace, weights: Float[np.ndarray, "unit network"]) -> Run:
+def _courses_of_run(
+    run: Run, space: UnitSpace, weights: Float[np.ndarray, "unit network"], kept: Bool[np.ndarray, " row"]
+) -> Run:
     """The courses of one run, as a run with one layer and the same tables."""
     parts = [(array, weights[run.space.layer_slice(layer)]) for layer, array in run.layers.items()]
     # the weighted sum over all units is the sum of those of the layers
     courses = sum(each(_weighted_sums, parts, size=run.n_rows * run.space.n_units))
-    return Run(space, {0: np.asarray(courses)}, dict(run.about), None, {"events": run.events, "rows": run.rows})
+    courses = np.asarray(courses)
+    if not kept.all():
+        _fill_in(courses, kept, run.segment_starts)
+    return Run(space, {0: courses}, dict(run.about), None, {"events": run.events, "rows": run.rows})
+
+
+def _fill_in(
+    courses: Float[np.ndarray, "row network"], kept: Bool[np.ndarray, " row"], starts: Bool[np.ndarray, " row"]
+) -> None:
+    """Give rows that are left out the mean of the others of their context, in place."""
+    edges = [*np.flatnonzero(starts), len(courses)]
+    for first, stop in pairwise(edges):
+        rows = np.arange(first, stop)
+        others = courses[rows[kept[rows]]] if kept[rows].any() else courses[kept]
+        # the mean of equal numbers may differ from them by rounding, and would make a constant course vary
+        courses[rows[~kept[rows]]] = np.clip(others.mean(0), others.min(0), others.max(0))
 
 
 def _weighted_sums(

@@ -151,8 +151,8 @@ def viewer_data(
     notes = _notes(data, bits, len(requested), n_rows_chosen)
     if not_empty and isinstance(networks, Atlas) and networks.preparation is not None:
         notes.append(
-            "Activations behind the courses of networks are prepared as those that the atlas was found in were (rows "
-            "left out are drawn at the centre of every unit); courses of single units are as they were recorded."
+            "Activations behind the courses of networks are prepared as those that the atlas was found in were (a row "
+            "that is left out is drawn at the mean of its prompt); courses of single units are as they were recorded."
         )
     return {**data, "notes": notes}
 
