@@ -42,13 +42,13 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     An atlas is a mapping: ``atlas[name]`` is a network, and ``len``, ``in`` and iteration work as on a dict.
 
     >>> atlas["N00"]
-    Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
+    Network "N00": 24 of 1,152 units (2.08%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 23
     >>> len(atlas), atlas.maps.shape
     (8, (8, 1152))
     >>> atlas.to_dataframe()[["network", "units"]].head(2)
       network  units
-    0     N00     12
-    1     N01     21
+    0     N00     24
+    1     N01      6
 
     Args:
         space: The space of all networks.

@@ -110,12 +110,12 @@ def find_networks(
 
     >>> atlas = fbn.find_networks(recording, n_components=8, n_restarts=3, seed=0, progress=False)
     >>> atlas["N00"]
-    Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
+    Network "N00": 24 of 1,152 units (2.08%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 23
     >>> table = atlas.to_dataframe()[["network", "units", "stability", "stability_p"]]
     >>> table.iloc[[0]].round(2)  # one network of noise in 25 is as stable as N00
       network  units  stability  stability_p
-    0     N00     12       0.94         0.04
-    >>> bool(table.stability_p[7] > 0.2)  # many networks of noise are as stable as N07
+    0     N00     24       0.94         0.04
+    >>> bool(table.stability_p[6] > 0.2)  # many networks of noise are as stable as N06
     True
 
     Args:

@@ -53,7 +53,7 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
     >>> choice.proposal, choice.agreed
     (6, True)
     >>> choice.variance[:2].round(2), choice.shuffled.max(0)[:2].round(2)  # first two directions: data, shuffles
-    (array([0.34, 0.12]), array([0.07, 0.06]))
+    (array([0.12, 0.09]), array([0.02, 0.02]))
 
     Args:
         table: One line a candidate: ``n_components``, the number of networks; ``mean_iq``, the mean of their Iq;
@@ -154,11 +154,11 @@ def choose_components(
 
     >>> choice = fbn.choose_components(recording, (3, 6), n_restarts=4, seed=0, progress=False)
     >>> choice
-    ComponentChoice: 6 proposed; 7 of 16 directions exceed chance
+    ComponentChoice: 6 proposed; 53 of 54 directions exceed chance
     >>> choice.to_dataframe()[["n_components", "share_stable", "explained"]].round(2)
        n_components  share_stable  explained
-    0             3           1.0       0.54
-    1             6           1.0       0.69
+    0             3           1.0       0.30
+    1             6           1.0       0.44
 
     Args:
         recording: Activations of one site.

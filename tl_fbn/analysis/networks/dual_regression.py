@@ -53,8 +53,8 @@ class SampleMaps(Result, step="comparison"):
     (24, 8, 1152)
     >>> found.to_dataframe().head(2)
        run     sample  rows trial_type
-    0    0     sort 0    64       sort
-    1    0  reverse 1    64    reverse
+    0    0     sort 0    59       sort
+    1    0  reverse 1    59    reverse
 
     Args:
         space: Space of the units: site, and width of every layer.
@@ -135,7 +135,7 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
     >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
     >>> found = fbn.networks.dual_regression(later, atlas, samples="prompt")
     >>> found
-    SampleMaps of 8 networks in 49 samples, 6 too short: tl_fbn-demo mlp.neurons (3 x 384)
+    SampleMaps of 8 networks in 48 samples, 7 too short: tl_fbn-demo mlp.neurons (3 x 384)
     >>> list(found[0])[:2]  # the maps of the first prompt as an atlas
     ['N00', 'N01']
 

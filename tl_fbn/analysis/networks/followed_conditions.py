@@ -52,9 +52,9 @@ def followed_conditions(
     >>> followed = fbn.networks.followed_conditions(recording, atlas, seed=0)
     >>> followed[["network", "follows", "r", "chance", "p"]].round(2).head(3)
       network follows     r  chance    p
-    0     N00     add  1.00    0.50  0.0
-    1     N01     add -1.00    0.49  0.0
-    2     N02     add  0.97    0.48  0.0
+    0     N00     add -1.00    0.49  0.0
+    1     N01    sort -0.87    0.51  0.0
+    2     N02    sort  0.88    0.50  0.0
 
     Args:
         recording: Activations of one site, with at least two conditions.

@@ -6,7 +6,8 @@
     laid[0].layer(2)                                    # clipped and scaled, by the atlas' own centres and spreads
 
 Nothing is computed before it is read, and nothing is stored. Every row keeps its place; those that the atlas leaves out
-stand at the centre of every unit. Where samples are regressed they are really left out (:func:`tl_fbn.analysis.ica.reduction.kept_rows`).
+stand at the centre of every unit. Where samples are regressed they are really left out
+(:func:`tl_fbn.analysis.ica.reduction.kept_rows`).
 
 Why the atlas' centres and spreads, and not those of this recording: :mod:`tl_fbn.units.preparation`. Two mistakes are
 caught: activations that somebody has scaled already, and rows of another kind, pooled prompts where the atlas had

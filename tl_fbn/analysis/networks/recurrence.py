@@ -74,8 +74,8 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
     >>> found = fbn.recurrence(later, atlas, samples="block", n_null=19, seed=0, progress=False)
     >>> found.to_dataframe().head(2)
       network  count  samples  n_samples  expected     p
-    0     N00      4        4         12       0.0  0.05
-    1     N01      8        8         12       0.0  0.05
+    0     N00      8        8         12       0.0  0.05
+    1     N01      7        7         12       0.0  0.05
 
     Args:
         names: Names of the networks, in order.

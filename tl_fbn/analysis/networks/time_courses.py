@@ -16,9 +16,9 @@ identification. There are two ways to make them, for a row y (unit,) of activati
 
 Of an atlas that keeps how its activations were prepared (:mod:`tl_fbn.units.preparation`), y is prepared in the same
 way, and a course is then in spreads from the usual. A row that the atlas leaves out, such as a first token, keeps its
-place beside its token and is given the mean course of the other rows of its context (of the run, where there are none),
-so that it neither makes a course vary nor two courses correlate. A network alone, or a mapping of networks, says nothing
-of a preparation and is read from activations as they are. A network without units has the course 0.
+place beside its token and is given the mean course of the other rows of its context (of the run, where there are
+none), so that it neither makes a course vary nor two courses correlate. A network alone, or a mapping of networks, says
+nothing of a preparation and is read from activations as they are. A network without units has the course 0.
 
 Both are one matrix product with the activations, (row, unit) x (unit, network), a piece at a time. Cost: reading the
 recording once. Memory: the courses, in float64.
@@ -61,7 +61,7 @@ def time_courses(
     Recording in memory: 2 runs, 1,536 rows, tl_fbn-demo networks (1 x 8) in float32; conditions sort, reverse, add
     >>> z = fbn.fit_glm(courses).contrast("sort - reverse").z
     >>> [name for name, value in zip(atlas, z.values) if abs(value) > 3]
-    ['N05']
+    ['N01', 'N02', 'N04', 'N05', 'N06', 'N07']
 
     Args:
         recording: Activations of one site, as they were recorded.
