@@ -148,9 +148,10 @@ def test_a_pooled_recording_has_no_first_rows_to_leave_out():
         rows=tables,
     )
     options = {"n_restarts": 1, "seed": 0}
-    np.testing.assert_array_equal(
-        fbn.find_networks(pooled, 3, **options).maps, fbn.find_networks(pooled, 3, drop_first=0, **options).maps
-    )
+    atlas = fbn.find_networks(pooled, 3, **options)
+    np.testing.assert_array_equal(atlas.maps, fbn.find_networks(pooled, 3, drop_first=0, **options).maps)
+    assert atlas.preparation is not None and atlas.preparation.drop_first == 0
+    assert atlas.provenance["preparation"]["drop_first"] == 0
 
 
 def test_contexts_that_are_too_short_are_an_error_or_a_warning():

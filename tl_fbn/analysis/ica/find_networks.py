@@ -203,7 +203,7 @@ def find_networks(
         "n_restarts": n_restarts,
         "seed": seed,
         "threshold": cutting,
-        "preparation": {"standardize": standardize, "drop_first": drop_first, "clip": clip},
+        "preparation": {"standardize": standardize, "drop_first": preparation.drop_first, "clip": clip},
         "fun": fun,
     }
     networks = {

@@ -51,6 +51,10 @@ def measured(recording: Recording, preparation: Preparation) -> Preparation:
     if preparation.nothing:
         return preparation
     kept = kept_rows(recording, preparation.drop_first)
+    if all(one.all() for one in kept):  # pooled: there were no first rows to leave out
+        preparation = replace(preparation, drop_first=0)
+    if preparation.nothing:
+        return preparation
     rows = np.array([one.sum() for one in kept], dtype=float)
     layers = list(recording[0].layers)
     parts = [
