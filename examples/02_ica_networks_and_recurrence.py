@@ -59,7 +59,8 @@ prompts
 # How many ingredients? Try some numbers.
 
 # %%
-choice = fbn.choose_components(prompts, (4, 8, 12), method="temporal", seed=0)
+as_they_are = {"standardize": False, "clip": None}  # this small model has no massive units, which the default is for
+choice = fbn.choose_components(prompts, (4, 8, 12), method="temporal", seed=0, **as_they_are)
 fbn.plot.component_choice(choice)
 
 # %% [markdown]
@@ -72,7 +73,7 @@ fbn.plot.component_choice(choice)
 
 # %%
 print(choice)
-atlas = fbn.find_networks(prompts, 8, method="temporal", seed=0)
+atlas = fbn.find_networks(prompts, 8, method="temporal", seed=0, **as_they_are)
 atlas
 
 # %%
@@ -120,7 +121,7 @@ fbn.plot.time_courses(other_prompts, of_tasks, run=0, standardize=True)
 # Decompose the other recording by itself and pair its networks with these. Sizes and order may differ; do the maps agree?
 
 # %%
-again = fbn.find_networks(other_prompts, 8, method="temporal", seed=1)
+again = fbn.find_networks(other_prompts, 8, method="temporal", seed=1, **as_they_are)
 pairs = fbn.networks.match_networks(atlas, again, seed=0).to_dataframe()
 pairs.round(3)
 

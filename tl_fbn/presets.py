@@ -188,10 +188,9 @@ s2_block_glm = Preset(
 """Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""
 
 # a choice that every preset with an ICA makes
-_MIXED_PAIRS = (
-    "two sources that FastICA leaves mixed half and half, a saddle point of its contrast, are taken "
-    "apart; the code keeps them"
-)
+_MIXED_PAIRS = "two sources that FastICA leaves mixed half and half are taken apart; the code keeps them"
+# and what their code does to activations: every token takes part, and nothing is clipped
+_Z_SCORED = {"standardize": True, "drop_first": 0, "clip": None}
 
 s0_v1 = Preset(
     name="s0_v1",
@@ -226,6 +225,7 @@ s0_v1 = Preset(
             "n_components": 10,
             "method": "temporal",
             "n_restarts": 1,
+            **dict(_Z_SCORED, standardize=False),
             "threshold": 3.6,
             "one_sided": True,
             "align": False,
@@ -268,7 +268,7 @@ s0_canica = Preset(
             "method": "spatial",
             "across_layers": False,
             "n_restarts": 10,
-            "standardize": True,
+            **_Z_SCORED,
             "threshold": "percentile",
             "fun": "cube",
             "tol": 1e-4,
@@ -335,7 +335,7 @@ s0_fnf = Preset(
             "n_components": 64,
             "method": "spatial",
             "n_restarts": 1,
-            "standardize": True,
+            **_Z_SCORED,
             "threshold": 3.6,
             "fun": "cube",
             "tol": 1e-4,

@@ -62,7 +62,8 @@ def bench(n_networks: int, repeats: int) -> tuple[dict[str, float], dict[str, fl
     found: dict[str, np.ndarray] = {}
 
     def ours(n_restarts: int) -> None:
-        atlas = fbn.find_networks(recording, n_networks, n_restarts=n_restarts, seed=0)
+        as_peers: Any = {"standardize": False, "drop_first": 0, "clip": None}  # who take activations as they are
+        atlas = fbn.find_networks(recording, n_networks, n_restarts=n_restarts, seed=0, **as_peers)
         assert atlas.maps is not None
         found["ours" if n_restarts == 1 else "ours, 20 restarts and noise"] = atlas.maps
 

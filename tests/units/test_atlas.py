@@ -80,7 +80,8 @@ def test_atlas_of_what_does_not_fit(atlas: Atlas) -> None:
 
 
 def test_atlas_in_words(atlas: Atlas) -> None:
-    assert repr(atlas) == "Atlas of 3 networks in toy mlp.neurons (3 layers of 4, 0, 6): z (2), a (0), m (4)"
+    words = "Atlas of 3 networks in toy mlp.neurons (3 layers of 4, 0, 6), 1 without units: z (2), a (0), m (4)"
+    assert repr(atlas) == words
     assert "<td>z</td><td>2</td><td>0.2</td><td>0.5</td>" in atlas._repr_html_()
 
 

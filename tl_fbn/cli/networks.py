@@ -96,18 +96,18 @@ def command(
             help="Divide every unit by its spread first: no, yes (standard deviation) or robust (median absolute "
             "deviation).",
         ),
-    ] = "no",
+    ] = "robust",
     drop_first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Number of rows to leave out at the start of every context.")
-    ] = 0,
+    ] = 1,
     clip: Annotated[
-        float | None,
+        float,
         typer.Option(
             metavar="X",
             help="Clip values further from a unit's mean than this number of standard deviations (with --standardize "
-            "robust: from its median, in median absolute deviations).",
+            "robust: from its median, in scaled median absolute deviations); 0 clips nothing.",
         ),
-    ] = None,
+    ] = 5.0,
     pool: Annotated[
         str,
         typer.Option(
@@ -137,11 +137,11 @@ def command(
     """Decompose a recording into networks of units that act together, and say how far each can be trusted.
 
     Stability (Iq) is 1 where resampled analyses find the same network again; p is the share of networks of matched
-    noise that are at least as stable. First tokens and massive activations make networks of their
-    own; --drop-first 1 --standardize robust --clip 5 keeps them out.
+    noise that are at least as stable. First tokens and massive activations, which would make networks
+    of their own, are kept out; --drop-first 0 --standardize no --clip 0 takes activations as they are.
 
     \b
-    Example: tl-fbn networks recordings/first -k 16 --drop-first 1
+    Example: tl-fbn networks recordings/first -k 16
     Or:      tl-fbn networks recordings/first -k auto --candidates 8,16,32
     Next:    tl-fbn lesion MODEL recordings/first/results/atlas-spatial-16.safetensors --only N03 --battery items.jsonl
     """
@@ -155,7 +155,7 @@ def command(
             "method": method,
             "standardize": {"no": False, "yes": True, "robust": "robust"}[standardize],
             "drop_first": drop_first,
-            "clip": clip,
+            "clip": clip or None,
         }
         # either a number is given, or there are candidates to choose it from
         number = None if k == "auto" else _number_of_networks(k, "-k")
@@ -263,13 +263,15 @@ def _followed_text(followed: Any) -> str:
 def _choose_number(recording: Any, tried: list[int], console: Console, **options: Any) -> Any:
     """The comparison of those candidates that the recording is long enough for."""
     from tl_fbn.analysis.ica.model_order import choose_components
+    from tl_fbn.analysis.ica.reduction import kept_rows
 
+    n_rows = sum(int(kept.sum()) for kept in kept_rows(recording, options["drop_first"]))
     # centring takes one dimension of the rows of every run, and one of the units
-    most = min(recording.n_rows - len(recording), recording.space.n_units - 1)
+    most = min(n_rows - len(recording), recording.space.n_units - 1)
     fitting = [number for number in tried if number <= most]
     if not fitting:
         raise InputError(
-            f"--candidates {','.join(map(str, tried))}: {recording.n_rows} rows and {recording.space.n_units} units "
+            f"--candidates {','.join(map(str, tried))}: {n_rows} rows and {recording.space.n_units} units "
             f"allow at most {most} networks"
         )
     if len(fitting) < len(tried):
@@ -298,6 +300,8 @@ def _threshold_value(text: str) -> Any:
 def _trust_text(atlas: Any) -> str:
     """How far the networks can be trusted: convergence, and stability against that of noise."""
     words = [] if atlas.converged else ["The final rotation did not converge: take fewer networks, or more rows."]
+    if atlas.empty:
+        words.append(f"No unit reaches the threshold in {', '.join(atlas.empty)}.")
     if atlas.stability is None:
         words.append("Stability was not measured; --restarts 20 does.")
     elif atlas.stability_p is None:

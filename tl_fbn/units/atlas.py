@@ -26,6 +26,7 @@ from tl_fbn.units import selection_prose
 from tl_fbn.units.dice import dice_table
 from tl_fbn.units.html_tables import html_frame
 from tl_fbn.units.network import Network
+from tl_fbn.units.preparation import Preparation
 from tl_fbn.units.prose import space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
 from tl_fbn.units.space import Provenance, UnitSpace
@@ -41,13 +42,13 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     An atlas is a mapping: ``atlas[name]`` is a network, and ``len``, ``in`` and iteration work as on a dict.
 
     >>> atlas["N00"]
-    Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
+    Network "N00": 24 of 1,152 units (2.08%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 23
     >>> len(atlas), atlas.maps.shape
     (8, (8, 1152))
     >>> atlas.to_dataframe()[["network", "units"]].head(2)
       network  units
-    0     N00     12
-    1     N01     21
+    0     N00     24
+    1     N01      6
 
     Args:
         space: The space of all networks.
@@ -60,6 +61,9 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         noise_iq: (decomposition,) 95th percentile of the stability of networks of matched noise; there is one
             decomposition, or one for each layer where layers were decomposed by themselves. None where not measured.
         converged: Whether the last rotation of an independent component analysis converged; None where there was none.
+        preparation: How the activations were prepared that the networks were found in: rows left out, and centre,
+            spread and clipping of every unit. Functions that lay the atlas on a recording prepare it in the same way.
+            None where nothing was done, or nothing is known of it, as in atlases of earlier versions.
     """
 
     space: UnitSpace
@@ -71,6 +75,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
     explained: Float[np.ndarray, " network"] | None = None
     noise_iq: Float[np.ndarray, " decomposition"] | None = None
     converged: bool | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -88,6 +93,9 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
                 if shape is not None and array.shape != shape:
                     raise InputError(f"{what} of this atlas need shape {shape}; got {array.shape}")
                 object.__setattr__(self, what, array)
+        for what, array in ({} if self.preparation is None else self.preparation.arrays()).items():
+            if array.shape != (self.space.n_units,):
+                raise InputError(f"{what} of this atlas needs shape {(self.space.n_units,)}; got {array.shape}")
         # a network's own name is the one that the atlas gives it, so that pictures and tables agree
         object.__setattr__(self, "networks", {name: network.rename(name) for name, network in self.networks.items()})
 
@@ -182,12 +190,14 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             "signs": np.array([network.signs for network in networks]),
         }
         arrays |= {name: array for name in _ARRAY_FIELDS if (array := getattr(self, name)) is not None}
+        arrays |= {} if self.preparation is None else self.preparation.arrays()
         about: Described = {
             "space": self.space.about(),
             "names": list(self),
             "each": [dict(network.provenance) for network in networks],
             "provenance": dict(self.provenance),
             "converged": self.converged,
+            "preparation": None if self.preparation is None else self.preparation.about(),
         }
         return arrays, about
 
@@ -198,7 +208,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         parts = zip(about["names"], arrays["members"], arrays["signs"], about["each"], strict=True)
         networks = {name: Network(space, members, signs, name, each) for name, members, signs, each in parts}
         measured: dict[str, Any] = {name: arrays.get(name) for name in _ARRAY_FIELDS}
-        return cls(space, networks, provenance=about["provenance"], converged=about["converged"], **measured)
+        measured |= {"converged": about["converged"], "provenance": about["provenance"]}
+        return cls(space, networks, preparation=Preparation.from_file(about.get("preparation"), arrays), **measured)
 
     @classmethod
     def _older_(cls, arrays: Arrays, about: Described) -> tuple[Arrays, Described]:
@@ -294,6 +305,11 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         return cls(space, networks, None, provenance=about.get("provenance", {}), **arrays)
 
     @property
+    def empty(self) -> list[str]:
+        """Names of the networks without a unit, none of whose values reached the threshold."""
+        return [name for name, network in self.items() if not len(network)]
+
+    @property
     def unstable(self) -> list[str]:
         """Names of the networks no more stable than networks of matched noise (p >= .05); empty if not measured."""
         return (
@@ -327,6 +343,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
             sentences.append(f"Stability is Iq over resampled restarts{noise}.")
         if self.converged is False:
             sentences.append("The final rotation did not converge.")
+        if self.empty:
+            sentences.append(f"Without a unit above the threshold: {', '.join(self.empty)}.")
         return sentences
 
     def _report_sections_(self) -> list[dict[str, Any]]:
@@ -365,6 +383,8 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         warning = ", NOT CONVERGED" if self.converged is False else ""
         if self.unstable:
             warning += f", {len(self.unstable)} no more stable than noise (marked ?)"
+        if self.empty:
+            warning += f", {len(self.empty)} without units"
         return f"Atlas of {len(self)} networks in {self.space.describe()}{warning}"
 
     def __repr__(self) -> str:

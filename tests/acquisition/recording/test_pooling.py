@@ -69,9 +69,33 @@ def test_a_localizer_on_pooled_prompts_finds_the_units_that_differ() -> None:
     assert contrast.threshold(fwe=0.05).members.tolist() == [True] * 5 + [False] * 15
 
 
+def test_first_rows_are_left_out_of_means_by_hand() -> None:
+    """Two blocks of six rows: prompts of three, two and one row (the last cut by its block)."""
+    y = np.arange(24, dtype=float).reshape(12, 2) ** 2
+    rows = pd.DataFrame({"prompt": [0, 0, 0, 1, 1, 2, 3, 3, 3, 4, 4, 5], "flags": ["", "", "", "", "", "cut"] * 2})
+    recording = fbn.Recording.from_arrays([[y]], events=[blocks(["a", "b"], 6)], rows=[rows])
+    found = recording.pool("mean", drop_first=1)
+    np.testing.assert_allclose(found[0].layer(0), [y[1:3].mean(0), y[4], y[7:9].mean(0), y[10]])
+    assert found[0].rows["prompt"].tolist() == [0, 1, 3, 4] and found[0].rows["n_tokens"].tolist() == [2, 1, 2, 1]
+    assert found[0].events[["onset", "duration", "trial_type"]].to_numpy().tolist() == [[0, 2, "a"], [2, 2, "b"]]
+    assert recording.pool("mean").key != found.key
+    with pytest.raises(ValueError, match="drop_first=2 leaves nothing of 2 of 6 prompts"):
+        recording.pool("mean", drop_first=2)  # prompts of two rows that were not cut
+    assert recording.pool("mean", drop_first=0).key == recording.pool("mean").key
+    np.testing.assert_array_equal(recording.pool("last", drop_first=1)[0].layer(0), y[[2, 4, 8, 10]])
+
+
 def test_what_cannot_be_pooled_says_so(noise_recording, unchecked) -> None:
     with pytest.raises(ValueError, match="how must be 'last' or 'mean'; got 'first'"):
         noise_recording.pool("first")
+    prompts = pd.DataFrame({"prompt": np.arange(80) // 4})
+    short = fbn.Recording.from_arrays(
+        [[run.layer(0)] for run in noise_recording], events=[run.events for run in noise_recording], rows=[prompts] * 2
+    )
+    with pytest.raises(
+        ValueError, match="drop_first=4 leaves nothing of 20 of 20 prompts, the shortest of which has 4"
+    ):
+        short.pool("mean", drop_first=4)
     with pytest.raises(ValueError, match="row table's column prompt"):
         noise_recording.pool("mean")
     with pytest.raises(ValueError, match="pool must be 'token', 'last' or 'mean'; got 'sum'"):

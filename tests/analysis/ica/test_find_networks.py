@@ -15,11 +15,16 @@ from tests.helpers.recordings import blocks
 from tests.oracle.sources import WIDTHS, matched, planted
 from tl_fbn.analysis.ica.find_networks import find_networks
 
+# the preparation of a language model's activations is off where data are planted without first tokens, and maps are
+# compared with those that were planted, which a division by the spread of each unit would turn
+AS_THEY_ARE = {"standardize": False, "drop_first": 0, "clip": None}
+
 
 @pytest.mark.parametrize("method", ["spatial", "temporal", "canica"])
 def test_planted_networks_come_back_and_are_stable(method):
     recording, maps, _ = planted(rows=120 if method != "temporal" else 600)  # samples are rows there
-    atlas = fbn.find_networks(recording, n_components=6, method=method, seed=0)
+    atlas = fbn.find_networks(recording, n_components=6, method=method, seed=0, **AS_THEY_ARE)
+    assert atlas.preparation is None
     assert list(atlas) == [f"N{i:02d}" for i in range(6)]
     assert matched(maps, atlas.maps).min() > 0.95
     assert atlas.stability.min() > 0.9
@@ -39,7 +44,9 @@ def test_planted_networks_come_back_and_are_stable(method):
 
 def test_temporal_maps_equal_scikit_learns_on_the_same_data():
     recording, _, _ = planted(n_runs=1, rows=200, noise=1.0)
-    atlas = fbn.find_networks(recording, 6, method="temporal", n_restarts=1, tol=1e-10, max_iter=2000, seed=0)
+    atlas = fbn.find_networks(
+        recording, 6, method="temporal", n_restarts=1, tol=1e-10, max_iter=2000, seed=0, **AS_THEY_ARE
+    )
     x = recording[0].read().astype(np.float64)
     theirs = FastICA(6, whiten="unit-variance", tol=1e-10, max_iter=2000, random_state=0).fit(x).mixing_.T
     assert matched(theirs, atlas.maps).min() > 1 - 1e-4  # the sketch is float32
@@ -47,7 +54,7 @@ def test_temporal_maps_equal_scikit_learns_on_the_same_data():
 
 def test_spatial_maps_equal_scikit_learns_on_the_same_whitened_data():
     recording, _, _ = planted(n_runs=1, rows=100, noise=1.0)  # a Gram matrix: exact
-    atlas = fbn.find_networks(recording, 6, n_restarts=1, tol=1e-9, max_iter=2000, seed=0)
+    atlas = fbn.find_networks(recording, 6, n_restarts=1, tol=1e-9, max_iter=2000, seed=0, **AS_THEY_ARE)
     x = recording[0].read().astype(np.float64)
     x = x - x.mean(0)
     theirs = FastICA(6, whiten="unit-variance", tol=1e-9, max_iter=2000, random_state=0).fit_transform(x.T).T
@@ -91,14 +98,15 @@ def test_first_rows_and_massive_values_can_be_taken_care_of():
     spiked = fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
     options = {"n_restarts": 1, "seed": 0}
     with pytest.warns(UserWarning, match=r"unit 3 of layer 0 \(50 % of the variance alone; in N0") as caught:
-        plain = fbn.find_networks(spiked, 6, **options)
+        plain = fbn.find_networks(spiked, 6, **options, **AS_THEY_ARE)
     assert matched(maps, plain.maps).min() < 0.5
     assert len(caught) == 1
     assert [entry[:2] for entry in plain["N00"].provenance["massive"]] == [[0, 3], [3, 100]]
     with warnings.catch_warnings():  # they may be members whatever the preparation, and then it is said
         warnings.filterwarnings("ignore", "a network holds massive|networks hold massive")
-        assert matched(maps, fbn.find_networks(spiked, 6, drop_first=1, **options).maps).min() > 0.95
-        robust = fbn.find_networks(spiked, 6, standardize="robust", clip=4, **options)
+        dropped = {**AS_THEY_ARE, "drop_first": 1}
+        assert matched(maps, fbn.find_networks(spiked, 6, **dropped, **options).maps).min() > 0.95
+        robust = fbn.find_networks(spiked, 6, standardize="robust", drop_first=0, clip=4, **options)
     assert matched(maps != 0, np.abs(robust.maps)).min() > 0.5
     assert robust.provenance["preparation"] == {"standardize": "robust", "drop_first": 0, "clip": 4}
 
@@ -112,17 +120,74 @@ def test_standardised_units_are_z_scored_as_s0_does():
     scaled = fbn.Recording.from_arrays(
         [np.split(x * scale, np.cumsum(WIDTHS)[:-1], axis=1)], events=[recording[0].events]
     )
-    plain = fbn.find_networks(recording, 6, standardize=True, n_restarts=1, seed=0)
-    np.testing.assert_allclose(
-        matched(plain.maps, fbn.find_networks(scaled, 6, standardize=True, n_restarts=1, seed=0).maps), 1, atol=1e-4
+    options = {**AS_THEY_ARE, "standardize": True, "n_restarts": 1, "seed": 0}
+    plain = fbn.find_networks(recording, 6, **options)
+    np.testing.assert_allclose(matched(plain.maps, fbn.find_networks(scaled, 6, **options).maps), 1, atol=1e-4)
+
+
+def test_with_the_defaults_planted_networks_come_back_beside_first_tokens():
+    """Every context begins with a row 3,000 high in two units. The members are those that were planted: standardised
+    maps have another profile over them.
+    """
+    recording, maps, _ = planted(noise=0.3)
+    runs, tables = [], []
+    for run in recording:
+        y = run.read().copy()
+        y[::10, [3, 800]] += 3000
+        runs.append(np.split(y, np.cumsum(WIDTHS)[:-1], axis=1))
+        tables.append(pd.DataFrame({"prompt": np.arange(run.n_rows) // 10}))
+    spiked = fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
+    atlas = fbn.find_networks(spiked, 6, seed=0)
+    assert not atlas.unstable and atlas.stability.min() > 0.9
+    found = [set(network.indices) for network in atlas.values()]
+    for one in maps:
+        planted_units = set(np.flatnonzero(np.abs(one) > 1))
+        best = max(found, key=lambda units: len(units & planted_units))
+        assert len(best & planted_units) / len(best | planted_units) > 0.7
+    assert atlas.preparation is not None and atlas.preparation.drop_first == 1
+
+
+def test_a_pooled_recording_has_no_first_rows_to_leave_out():
+    recording, _, _ = planted()
+    tables = [pd.DataFrame({"prompt": np.arange(run.n_rows)}) for run in recording]
+    pooled = fbn.Recording.from_arrays(
+        [[run.layer(layer) for layer in run.layers] for run in recording],
+        events=[run.events for run in recording],
+        rows=tables,
     )
+    options = {"n_restarts": 1, "seed": 0}
+    atlas = fbn.find_networks(pooled, 3, **options)
+    np.testing.assert_array_equal(atlas.maps, fbn.find_networks(pooled, 3, drop_first=0, **options).maps)
+    assert atlas.preparation is not None and atlas.preparation.drop_first == 0
+    assert atlas.provenance["preparation"]["drop_first"] == 0
+
+
+def test_contexts_that_are_too_short_are_an_error_or_a_warning():
+    recording, _, _ = planted(n_runs=2)
+    lengths = [3] * 20 + [30, 30]
+
+    def told(flags: list[str]) -> fbn.Recording:
+        prompts = pd.DataFrame({"prompt": np.repeat(np.arange(22), lengths), "flags": flags})
+        return fbn.Recording.from_arrays(
+            [[run.layer(layer) for layer in run.layers] for run in recording],
+            events=[run.events for run in recording],
+            rows=[prompts] * 2,
+        )
+
+    whole, cut = told([""] * 120), told((["", "", "cut"] * 20) + [""] * 60)
+    options = {"n_restarts": 1, "seed": 0}
+    with pytest.warns(UserWarning, match="drop_first=3 leaves out 40 of 44 prompts altogether, the shortest of which"):
+        fbn.find_networks(whole, 3, drop_first=3, **options)
+    fbn.find_networks(cut, 3, drop_first=3, **options)  # cut by their blocks: of no length of their own
+    with pytest.raises(ValueError, match="drop_first=30 leaves no row of run 0, whose longest context has 30; give a"):
+        fbn.find_networks(whole, 3, drop_first=30, **options)
 
 
 def test_large_means_do_not_show():
     recording, maps, _ = planted(n_runs=2)
     runs = [[array + 1e4 for array in map(run.layer, run.layers)] for run in recording]
     moved = fbn.Recording.from_arrays(runs, events=[run.events for run in recording])
-    atlas = fbn.find_networks(moved, 6, n_restarts=1, seed=0)
+    atlas = fbn.find_networks(moved, 6, n_restarts=1, seed=0, **AS_THEY_ARE)
     assert matched(maps, atlas.maps).min() > 0.95
 
 
@@ -169,7 +234,7 @@ def test_noise_is_called_stable_no_more_often_than_said(method):
         ({"n_components": 1}, "n_components=1; independence is between networks, so ask for at least 2"),
         (
             {"n_components": 500},
-            r"500 networks need more than 500 rows and units; there are 480 rows of 4 runs and 1200",
+            r"500 networks need more than 500 rows and units; there are 476 rows of 4 runs and 1200",
         ),
         ({"n_restarts": 0}, "n_restarts=0; give 1 for a single analysis"),
         ({"across_layers": 7}, "across_layers=7 layers a window; this recording has 3, so give True, False or 1 to 3"),
@@ -245,7 +310,9 @@ def test_networks_of_the_demo_model_are_its_tasks_and_come_back_with_other_promp
     recordings = [
         demo_recordings(demo_model, tmp_path, (*TASKS, "rest"), half, n_cycles=3, order="random") for half in (0, 1)
     ]
-    atlases = [fbn.find_networks(one, 8, method="temporal", seed=0) for one in recordings]
+    # the small model has no massive units; to standardise gives weak units a voice, and shifting a network (r .80 for
+    # .65) at the cost of reversing (.58 for .77)
+    atlases = [fbn.find_networks(one, 8, method="temporal", seed=0, **AS_THEY_ARE) for one in recordings]
     found = {task: alignment(recordings[0], atlases[0], task) for task in TASKS}
     assert all(r > 0.6 for task, r in found.items() if task != "copy"), found
     assert found["copy"] < 0.6

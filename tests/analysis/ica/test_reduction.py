@@ -12,7 +12,8 @@ from tests.oracle.sources import planted
 from tl_fbn.acquisition.recording import memory_maps, stored_tensors
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica import reduction
-from tl_fbn.analysis.ica.reduction import Preparation, kept_rows, reduce_recording
+from tl_fbn.analysis.ica.reduction import kept_rows, reduce_recording
+from tl_fbn.units.preparation import Preparation
 
 
 def dense(recording: Recording, *, spatial: bool) -> np.ndarray:

@@ -64,7 +64,7 @@ def test_which_network_is_task_positive() -> None:
 
 def test_refusals() -> None:
     recording, atlas, _ = sources()
-    with pytest.raises(ValueError, match="network 'none' has no units"):
+    with pytest.raises(ValueError, match="no network of 'none' has units, so there is no time course"):
         fbn.networks.time_courses(recording, {"none": fbn.Network.from_indices(SPACE, [])})
     with pytest.raises(ValueError, match="got no networks"):
         fbn.networks.time_courses(recording, {})

@@ -14,13 +14,46 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+
+from tl_fbn.errors import InputError
 
 Pool = Literal["last", "mean"]
 
 
+def long_enough(rows: pd.DataFrame, starts: Int[np.ndarray, " prompt"], drop_first: int) -> Bool[np.ndarray, " prompt"]:
+    """Which prompts have rows left when their first ones are dropped; all but some that were cut.
+
+    Args:
+        rows: The row table of a run, with a line a row.
+        starts: (prompt,) first row of every prompt, ascending; a prompt's rows end where the next begin.
+        drop_first: Number of rows that are dropped at the start of every prompt.
+
+    Raises:
+        InputError: A prompt that was not cut has no rows left, or none has.
+    """
+    stops = np.append(starts[1:], len(rows))
+    lengths = stops - starts
+    long = np.asarray(lengths > drop_first)
+    cut = np.zeros(len(starts), dtype=bool)
+    if "flags" in rows:  # at the last row
+        cut = np.array(["cut" in str(flag).split() for flag in rows["flags"].to_numpy()[stops - 1]])
+    if drop_first and (not long.any() or not (long | cut).all()):
+        lost = int((~(long | cut)).sum()) or len(starts)  # all, where every prompt was cut
+        raise InputError(
+            f"drop_first={drop_first} leaves nothing of {lost} of {len(starts)} prompts, the shortest of "
+            f"which has {int(lengths.min())} rows; give a smaller number"
+        )
+    return long
+
+
 def pool_rows(
-    array: Any, starts: Int[np.ndarray, " prompt"], n_rows: int, how: Pool
+    array: Any,
+    starts: Int[np.ndarray, " prompt"],
+    n_rows: int,
+    how: Pool,
+    *,
+    stops: Int[np.ndarray, " prompt"] | None = None,
 ) -> Float[np.ndarray, "prompt unit"]:
     """Pool (row, unit) activations over the rows of each prompt.
 
@@ -29,11 +62,12 @@ def pool_rows(
         starts: (prompt,) first row of every prompt, ascending; a prompt's rows end where the next begin.
         n_rows: Number of rows of the run, where the last prompt ends.
         how: ``"last"`` takes the last row of every prompt, ``"mean"`` the mean of its rows.
+        stops: (prompt,) row after the last of every prompt; None where each ends at the next.
 
     Returns:
         (prompt, unit) activations in float32.
     """
-    stops = np.append(starts[1:], n_rows)
+    stops = np.append(starts[1:], n_rows) if stops is None else stops
     if how == "last":
         return np.asarray(array[stops - 1], np.float32)
     pooled = np.empty((len(starts), array.shape[1]), np.float32)
@@ -44,7 +78,13 @@ def pool_rows(
 
 
 def pooled_tables(
-    events: pd.DataFrame, rows: pd.DataFrame, starts: Int[np.ndarray, " prompt"], n_rows: int
+    events: pd.DataFrame,
+    rows: pd.DataFrame,
+    starts: Int[np.ndarray, " prompt"],
+    n_rows: int,
+    *,
+    stops: Int[np.ndarray, " prompt"] | None = None,
+    dropped: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Events and row table of a pooled run: events count prompts, and a line is a prompt.
 
@@ -56,12 +96,14 @@ def pooled_tables(
         rows: The row table of the run, with a line a row.
         starts: (prompt,) first row of every prompt, ascending.
         n_rows: Number of rows of the run.
+        stops: (prompt,) row after the last of every prompt; None where each ends at the next.
+        dropped: Number of rows that were dropped at the start of every prompt, which ``starts`` come after.
 
     Returns:
         The events, with onset and duration in prompts (blocks in which no prompt starts are left out), and the table of
         prompts.
     """
-    stops = np.append(starts[1:], n_rows)
+    stops = np.append(starts[1:], n_rows) if stops is None else stops
     first = rows.iloc[starts]  # number, block and condition are the same in all rows of a prompt
     kept = {name: first[name].to_numpy() for name in ("prompt", "block", "trial_type") if name in rows}
     table = pd.DataFrame({**kept, "n_tokens": stops - starts})
@@ -75,8 +117,9 @@ def pooled_tables(
     onsets = events["onset"].to_numpy()
     ends = onsets + events["duration"].to_numpy()
     # a prompt belongs to the block in which it starts: its number is how many prompts start before it
-    first_prompt = np.searchsorted(starts, onsets)
-    counts = np.searchsorted(starts, ends) - first_prompt
+    begun = starts - dropped
+    first_prompt = np.searchsorted(begun, onsets)
+    counts = np.searchsorted(begun, ends) - first_prompt
     kinds: Sequence[str] = events["trial_type"].to_list()
     with_prompts = [i for i, count in enumerate(counts) if count]
     columns = {

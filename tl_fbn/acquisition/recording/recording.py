@@ -241,7 +241,7 @@ class Recording(Result, Sequence, step="recording"):
         return Recording((self.spaces[index],), (self.runs_of[index],), self.about, self.path)
 
     @checked
-    def pool(self, how: Pool) -> Recording:
+    def pool(self, how: Pool, *, drop_first: int = 0) -> Recording:
         """One row a prompt, in memory: the row of its last token, or the mean of its rows.
 
         >>> recording.pool("mean").n_rows  # the number of prompts that the blocks showed
@@ -250,17 +250,21 @@ class Recording(Result, Sequence, step="recording"):
         Args:
             how: ``"last"`` takes the last row of every prompt, ``"mean"`` the mean of its rows; a prompt that was cut
                 by the end of its block counts as far as it was shown.
+            drop_first: Number of rows at the start of every prompt that take no part, such as a first token, which may
+                be many times as large as all others. A prompt that was cut before it had more is left out.
 
         Returns:
             A recording of the same sites and runs; its events count prompts, its row tables have one line a prompt.
 
         Raises:
-            InputError: ``how`` is neither, or the row table has no column ``prompt``.
+            InputError: ``how`` is neither, the row table has no column ``prompt``, or a prompt that was not cut has no
+                more than ``drop_first`` rows.
         """
-        pooled = tuple(tuple(pooled_run(run, how) for run in runs) for runs in self.runs_of)
+        pooled = tuple(tuple(pooled_run(run, how, drop_first) for run in runs) for runs in self.runs_of)
         # another recording than the one pooled, and the same one whenever it is pooled again
-        key = hashlib.sha256(f"{self.key} {how}".encode()).hexdigest()
-        return Recording(self.spaces, pooled, {**self.about, "key": key, "pool": how})
+        dropped = {"pool_drop_first": drop_first} if drop_first else {}
+        key = hashlib.sha256(" ".join([self.key, how, *map(str, dropped.values())]).encode()).hexdigest()
+        return Recording(self.spaces, pooled, {**self.about, "key": key, "pool": how, **dropped})
 
     @property
     def key(self) -> str:

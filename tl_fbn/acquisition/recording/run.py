@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.massive_units import without_variance
-from tl_fbn.acquisition.recording.pooling import Pool, pool_rows, pooled_tables
+from tl_fbn.acquisition.recording.pooling import Pool, long_enough, pool_rows, pooled_tables
 from tl_fbn.acquisition.recording.run_sums import blocks_of, segment_starts_of
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensors
 from tl_fbn.arguments import number_array
@@ -222,26 +222,30 @@ class Run:
         return f"Run of {self.n_rows:,} rows, {len(self.events)} blocks: {self.space.describe()}"
 
 
-def pooled_run(run: Run, how: Pool) -> Run:
+def pooled_run(run: Run, how: Pool, drop_first: int = 0) -> Run:
     """A run in memory with one row a prompt.
 
     Args:
         run: The run to pool; its row table needs the column ``prompt``.
         how: ``"last"`` takes the last row of every prompt, ``"mean"`` the mean of its rows.
+        drop_first: Number of rows at the start of every prompt that take no part.
 
     Returns:
         The pooled run: its events count prompts, and its row table has one line a prompt.
 
     Raises:
-        InputError: ``how`` is neither, or the row table has no prompts.
+        InputError: ``how`` is neither, the row table has no prompts, or one that was not cut is too short.
     """
     one_of(how, Pool, "pool")
     if "prompt" not in run.rows:
         raise InputError("pooling makes one row a prompt and needs the row table's column prompt; give rows= with it")
     # a segment is a prompt: its rows are those from its start to the next
     starts = np.flatnonzero(run.segment_starts)
-    layers = {layer: pool_rows(array, starts, run.n_rows, how) for layer, array in run.layers.items()}
-    events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows)
+    long = long_enough(run.rows, starts, drop_first)
+    stops = np.append(starts[1:], run.n_rows)[long]
+    starts = starts[long] + drop_first
+    layers = {layer: pool_rows(array, starts, run.n_rows, how, stops=stops) for layer, array in run.layers.items()}
+    events, rows = pooled_tables(run.events, run.rows, starts, run.n_rows, stops=stops, dropped=drop_first)
     return Run(run.space, layers, without_variance(run.about), None, {"events": events, "rows": rows})
 
 

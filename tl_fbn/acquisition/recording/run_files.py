@@ -172,7 +172,7 @@ def _kind_of(array: Any) -> StoredDtype:
 
 def _stored_values(array: Any, dtype: StoredDtype) -> np.ndarray:
     """An array as its file takes it: words of 16 bits as words, all else as numbers."""
-    if isinstance(array, HalfArray) and array.kind == dtype:
+    if isinstance(array, HalfArray) and array.kind == dtype and dtype in ("bfloat16", "float16"):
         return array.words
     return np.asarray(array[:], dtype=dtype)  # [:] decodes 16-bit arrays; of others it is a view
 

@@ -20,9 +20,14 @@ are in order of the share of variance they explain (with ``"canica"``, of the st
 
 ``across_layers=False`` decomposes every layer by itself; a number w decomposes every window of w neighbouring layers.
 
-Cost: two or three passes over the data, then some thousand samples a restart. Memory: ``n_components + 10`` maps. It
-does not choose the number of networks (:mod:`.model_order`), and it knows nothing of conditions: whether a network
-follows a task is another question.
+Activations are prepared first (:mod:`tl_fbn.units.preparation`): the first row of every context is left out, each unit
+divided by its robust spread, and what is beyond five spreads clipped. Without this the first networks of a language
+model are its first token, which holds most of all variance, and few others are stable. The atlas keeps how it was
+done, and is laid on other recordings in the same way.
+
+Cost: a pass for centres and spreads, two or three over the data, then some thousand samples a restart. Memory:
+``n_components + 10`` maps. It does not choose the number of networks (:mod:`.model_order`), and it knows nothing of
+conditions: whether a network follows a task is another question.
 """
 
 from __future__ import annotations
@@ -50,12 +55,14 @@ from tl_fbn.analysis.ica.icasso import (
     restart_maps,
 )
 from tl_fbn.analysis.ica.membership import MembershipRule, cut
-from tl_fbn.analysis.ica.reduction import Preparation, Reduced, Standardize, reduce_recording
+from tl_fbn.analysis.ica.reduction import Reduced, reduce_recording
+from tl_fbn.analysis.ica.unit_scales import measured, require_whole_contexts
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
+from tl_fbn.units.preparation import Preparation, Standardize
 
 IcaMethod = Literal["spatial", "temporal", "canica"]
 
@@ -92,9 +99,9 @@ def find_networks(
     threshold: int | float | MembershipRule = 3.0,
     one_sided: bool = False,
     per_layer: bool = False,
-    standardize: Standardize = False,
-    drop_first: int = 0,
-    clip: int | float | None = None,
+    standardize: Standardize = "robust",
+    drop_first: int = 1,
+    clip: int | float | None = 5,
     fun: ContrastFunction = "logcosh",
     tol: float = 1e-4,
     max_iter: int = 200,
@@ -105,12 +112,12 @@ def find_networks(
 
     >>> atlas = fbn.find_networks(recording, n_components=8, n_restarts=3, seed=0, progress=False)
     >>> atlas["N00"]
-    Network "N00": 12 of 1,152 units (1.04%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 0 12
+    Network "N00": 24 of 1,152 units (2.08%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 23
     >>> table = atlas.to_dataframe()[["network", "units", "stability", "stability_p"]]
     >>> table.iloc[[0]].round(2)  # one network of noise in 25 is as stable as N00
       network  units  stability  stability_p
-    0     N00     12       0.94         0.04
-    >>> bool(table.stability_p[7] > 0.2)  # many networks of noise are as stable as N07
+    0     N00     24       0.94         0.04
+    >>> bool(table.stability_p[6] > 0.2)  # many networks of noise are as stable as N06
     True
 
     Args:
@@ -132,7 +139,8 @@ def find_networks(
             number.
         standardize: Whether every unit is divided by its spread over all rows first: True by the standard deviation,
             ``"robust"`` by 1.4826 times the median absolute deviation, False not at all.
-        drop_first: Number of rows to leave out at the start of every context.
+        drop_first: Number of rows to leave out at the start of every context; 0 leaves out none. Of a pooled recording,
+            with one row a prompt, none are left out.
         clip: Number of spreads (standard deviations, or with ``standardize="robust"`` scaled median absolute
             deviations) beyond which values are clipped; None clips nothing.
         fun: Contrast function of FastICA: ``"logcosh"``, ``"exp"`` or ``"cube"``.
@@ -162,7 +170,8 @@ def find_networks(
     n_components = whole_number(n_components, "n_components")
     _check_options(recording, n_components, across_layers, n_restarts, drop_first, clip)
     n_null = -(-20 // n_components) if n_null is None else n_null  # 20 noise networks: a p of .05 can be reached
-    preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
+    preparation = measured(recording, Preparation(drop_first, standardize, None if clip is None else float(clip)))
+    require_whole_contexts(recording, drop_first)
     settings = RotationSettings(n_components, method != "temporal", fun, tol, max_iter)
     options: dict[str, Any] = {"preparation": preparation, "n_restarts": n_restarts, "n_null": n_null, "seed": seed}
     windows = _windows(recording, across_layers)
@@ -199,7 +208,7 @@ def find_networks(
         "n_restarts": n_restarts,
         "seed": seed,
         "threshold": cutting,
-        "preparation": {"standardize": standardize, "drop_first": drop_first, "clip": clip},
+        "preparation": {"standardize": standardize, "drop_first": preparation.drop_first, "clip": clip},
         "fun": fun,
     }
     networks = {
@@ -223,6 +232,7 @@ def find_networks(
         explained=np.concatenate([one.explained for _, one in found]).astype(float),
         noise_iq=np.array(noise_iq, dtype=float),
         converged=all(one.converged for _, one in found),
+        preparation=None if preparation.nothing else replace(preparation, run_centres=None),
     )
 
 

@@ -23,8 +23,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.analysis.ica.reduction import Preparation, Reduced, reduce_recording
+from tl_fbn.analysis.ica.reduction import Reduced, reduce_recording
 from tl_fbn.errors import InputError
+from tl_fbn.units.preparation import Preparation
 
 _N_SHUFFLES = 5
 

@@ -28,11 +28,13 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.find_networks import IcaMethod, find_networks
-from tl_fbn.analysis.ica.reduction import Preparation, Standardize, reduce_recording
+from tl_fbn.analysis.ica.reduction import reduce_recording
+from tl_fbn.analysis.ica.unit_scales import measured
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
+from tl_fbn.units.preparation import Preparation, Standardize
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Arrays, Described, Result
 
@@ -51,7 +53,7 @@ class ComponentChoice(Result, step="model order", picture="component_choice"):
     >>> choice.proposal, choice.agreed
     (6, True)
     >>> choice.variance[:2].round(2), choice.shuffled.max(0)[:2].round(2)  # first two directions: data, shuffles
-    (array([0.34, 0.12]), array([0.07, 0.06]))
+    (array([0.12, 0.09]), array([0.02, 0.02]))
 
     Args:
         table: One line a candidate: ``n_components``, the number of networks; ``mean_iq``, the mean of their Iq;
@@ -143,20 +145,20 @@ def choose_components(
     method: IcaMethod = "spatial",
     n_restarts: int = 10,
     n_null: int = 5,
-    standardize: Standardize = False,
-    drop_first: int = 0,
-    clip: int | float | None = None,
+    standardize: Standardize = "robust",
+    drop_first: int = 1,
+    clip: int | float | None = 5,
     progress: bool = True,
 ) -> ComponentChoice:
     """Propose how many networks to look for in a recording.
 
     >>> choice = fbn.choose_components(recording, (3, 6), n_restarts=4, seed=0, progress=False)
     >>> choice
-    ComponentChoice: 6 proposed; 7 of 16 directions exceed chance
+    ComponentChoice: 6 proposed; 53 of 54 directions exceed chance
     >>> choice.to_dataframe()[["n_components", "share_stable", "explained"]].round(2)
        n_components  share_stable  explained
-    0             3           1.0       0.54
-    1             6           1.0       0.69
+    0             3           1.0       0.30
+    1             6           1.0       0.44
 
     Args:
         recording: Activations of one site.
@@ -169,7 +171,8 @@ def choose_components(
             least 1.
         standardize: Whether every unit is divided by its spread over all rows first: True by the standard deviation,
             ``"robust"`` by 1.4826 times the median absolute deviation, False not at all.
-        drop_first: Number of rows to leave out at the start of every context.
+        drop_first: Number of rows to leave out at the start of every context; 0 leaves out none. Of a pooled recording,
+            with one row a prompt, none are left out.
         clip: Number of spreads (standard deviations, or with ``standardize="robust"`` scaled median absolute
             deviations) beyond which values are clipped; None clips nothing.
         progress: Whether to show a bar if it takes longer than some seconds.
@@ -200,7 +203,7 @@ def choose_components(
         explained = np.asarray(atlas.explained)
         lines.append((n, iq.mean(), (iq > _STABLE_IQ).mean(), noise.max(), explained.sum()))
     table = pd.DataFrame(lines, columns=["n_components", "mean_iq", "share_stable", "noise_iq", "explained"])
-    preparation = Preparation(drop_first, standardize, None if clip is None else float(clip))
+    preparation = measured(recording, Preparation(drop_first, standardize, None if clip is None else float(clip)))
     shared: dict[str, Any] = {
         "layers": list(recording[0].layers),
         "spatial": method != "temporal",

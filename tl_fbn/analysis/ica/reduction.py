@@ -15,10 +15,9 @@ Centring is done on the thin side of every product: with H the matrix that takes
 float32 as they lie on disk. Only where means are more than 30 times the spread, so that a float32 product would lose
 the spread beside the mean, are means taken off first.
 
-Preparation, off by default: ``drop_first`` leaves out the first rows of every context (first tokens carry massive
-activations); ``standardize`` divides each unit by its spread over all rows (True: standard deviation, by the rule of
-Liu et al. 2025 that one below machine precision counts as 1; ``"robust"``: 1.4826 times the median absolute deviation
-from the median, MAD); ``clip`` cuts values off at so many of those spreads.
+Preparation (:mod:`tl_fbn.units.preparation`): ``drop_first`` leaves out the first rows of every context (first tokens
+carry massive activations); ``standardize`` divides each unit by its spread over all rows (:mod:`.spreads`); ``clip``
+cuts values off at so many of those spreads.
 
 Units: those of the activations, or spreads where they are standardised. Cost: ``4 (n_iter + 1) + 2`` flops a row, unit
 and component. Memory: V, and one block of units. It does not rotate: singular vectors are uncorrelated, not
@@ -28,10 +27,10 @@ independent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -40,37 +39,16 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.memory_maps import place_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.stored_tensors import StoredTensor, opened, place_of_layer
+from tl_fbn.analysis.ica.spreads import at_least_precision, centres_and_spread
 from tl_fbn.analysis.parallel import each, summed
 from tl_fbn.analysis.unit_blocks import hand_back
 from tl_fbn.errors import InputError
+from tl_fbn.units.preparation import Preparation
 
-Standardize = bool | Literal["robust"]
 _BLOCK_BYTES = 64 << 20  # float32 activations of one block of units, all rows
 _MAX_MEAN_IN_SPREADS = 30.0  # means beyond so many spreads are taken off before a product
 _RUNS_HELD_OPEN = 64  # of more runs no file is held open: a process may have 256 or 1,024
 _EXTRA_COMPONENTS = 10  # found beside those asked for: a wider sketch is more exact (Halko et al. advise 5 to 10)
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What is done to activations before they are decomposed.
-
-    Args:
-        drop_first: Number of rows to leave out at the start of every context.
-        standardize: Whether units are divided by their spread over all rows: True by the standard deviation,
-            ``"robust"`` by 1.4826 times the median absolute deviation, False not at all.
-        clip: Number of spreads from the mean of the run (from its median where ``standardize`` is ``"robust"``) beyond
-            which values are clipped; None clips nothing.
-    """
-
-    drop_first: int = 0
-    standardize: Standardize = False
-    clip: float | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether values stay as they are; rows may be left out all the same."""
-        return not self.standardize and self.clip is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +79,32 @@ class Reduced:
 
 
 def kept_rows(recording: Recording, drop_first: int) -> list[Bool[np.ndarray, " _"]]:
-    """For every run, True at the rows that are decomposed: all but the first ``drop_first`` of every context."""
-    kept = []
+    """For every run, True at the rows that are decomposed: all but the first ``drop_first`` of every context.
+
+    Where every context is a single row, as in a recording that was pooled, there are no first rows to leave out: all
+    are kept.
+
+    Args:
+        recording: Activations of one site.
+        drop_first: Number of rows to leave out at the start of every context.
+
+    Raises:
+        InputError: No row of some run is left.
+    """
+    places = []
     for run in recording:
         place = np.arange(run.n_rows)
         # distance from the start of the context: the row's number less that of the latest start before it
-        place = place - np.maximum.accumulate(np.where(run.segment_starts, place, 0))
-        kept.append(place >= drop_first)
+        places.append(place - np.maximum.accumulate(np.where(run.segment_starts, place, 0)))
+    if not any(place.any() for place in places):
+        return [np.ones(len(place), dtype=bool) for place in places]
+    kept = [place >= drop_first for place in places]
+    for number, (place, mask) in enumerate(zip(places, kept, strict=True)):
+        if not mask.any():
+            raise InputError(
+                f"drop_first={drop_first} leaves no row of run {number}, whose longest context has "
+                f"{int(place.max()) + 1}; give a smaller number"
+            )
     return kept
 
 
@@ -159,7 +156,13 @@ def reduce_recording(
     masks = [kept[number] for number in numbers]
     chosen = [recording[number] for number in numbers]
     parts = [
-        _Layer([place_of_layer(run.layers, layer) for run in chosen], layer, masks, preparation, shuffle)
+        RecordedLayer(
+            [place_of_layer(run.layers, layer) for run in chosen],
+            layer,
+            masks,
+            _of_runs(preparation.of_units(recording.space.layer_slice(layer)), numbers),
+            shuffle,
+        )
         for layer in layers
     ]
     means = _RunMeans(run_of)
@@ -214,7 +217,7 @@ def reduce_recording(
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class RecordedLayer:
     """One layer of a recording, as blocks of units over all rows kept; it holds nothing else, for workers get it.
 
     Of runs on disk it holds the places, which are mapped for the time of a read: a recording may have more runs than a
@@ -227,10 +230,13 @@ class _Layer:
     preparation: Preparation
     shuffle: int | None = None
 
-    def blocks(self) -> Iterator[list[np.ndarray]]:
+    def blocks(self, *, raw: bool = False) -> Iterator[list[np.ndarray]]:
         """Prepared float32 blocks of units: one array with all rows, or one for each run.
 
         Where nothing is asked for and means are small, arrays are as they lie on disk, one for each run.
+
+        Args:
+            raw: Whether arrays are as they lie on disk in any case.
         """
         n_rows = sum(int(kept.sum()) for kept in self.kept)
         n_units = self.arrays[0].shape[1]
@@ -246,7 +252,7 @@ class _Layer:
             ]
             if shifts is not None:
                 values = [_rotated(part, by[units]) for part, by in zip(values, shifts, strict=True)]
-            yield self._prepared(values)
+            yield values if raw else self._prepared(values, units)
         for array in arrays if few else ():
             hand_back(array)
 
@@ -258,24 +264,41 @@ class _Layer:
         rng = np.random.default_rng([self.shuffle, self.layer, 0])
         return [rng.integers(max(int(kept.sum()), 1), size=n_units) for kept in self.kept]
 
-    def _prepared(self, values: list[np.ndarray]) -> list[np.ndarray]:
+    def _prepared(self, values: list[np.ndarray], units: slice) -> list[np.ndarray]:
         preparation = self.preparation
         if preparation.plain and not any(_far_from_zero(part) for part in values):
             return values  # uncentred: the thin side of every product is centred instead
-        robust = preparation.standardize == "robust"
-        middle = np.median if robust else partial(np.mean, dtype=np.float64)
-        # centred within runs, but the spread is one over all rows: a quiet run stays quiet
-        centred = np.concatenate([part - middle(part, axis=0).astype(np.float32) for part in values])
+        # Centred within runs, but the spread is one over all rows: a quiet run stays quiet. Medians were measured
+        # before, which neither a rotation in time nor the other runs of an analysis change; means cost little.
+        spread = None
+        if preparation.standardize == "robust":
+            if preparation.run_centres is None:
+                centres, spread = centres_and_spread(values, robust=True)
+            else:
+                assert preparation.spread is not None
+                centres, spread = preparation.run_centres[:, units], preparation.spread[units]
+        else:
+            centres = [part.mean(axis=0, dtype=np.float64).astype(np.float32) for part in values]
+        centred = np.empty((sum(map(len, values)), values[0].shape[1]), np.float32)
+        first = 0
+        for part, centre in zip(values, centres, strict=True):
+            np.subtract(part, centre, out=centred[first : first + len(part)])
+            first += len(part)
         if preparation.plain:
             return [centred]
-        if robust:
-            spread = 1.4826 * np.median(np.abs(centred), axis=0)  # MAD, times the factor that makes it a Gaussian's sd
-        else:
-            spread = centred.std(axis=0, ddof=1, dtype=np.float64)
-        spread = np.where(spread > np.finfo(np.float32).eps, spread, 1.0).astype(np.float32)
+        if spread is None:
+            spread = at_least_precision(centred.std(axis=0, ddof=1, dtype=np.float64))
         if preparation.clip is not None:
-            centred = np.clip(centred, -preparation.clip * spread, preparation.clip * spread)
-        return [centred / spread if preparation.standardize else centred]
+            np.clip(centred, -preparation.clip * spread, preparation.clip * spread, out=centred)
+        if preparation.standardize:
+            centred /= spread
+        return [centred]
+
+
+def _of_runs(preparation: Preparation, numbers: Sequence[int]) -> Preparation:
+    """The preparation of some runs: its centres of these runs."""
+    centres = preparation.run_centres
+    return preparation if centres is None else replace(preparation, run_centres=centres[list(numbers)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +338,7 @@ def _far_from_zero(values: Float[np.ndarray, "row unit"]) -> bool:
     return bool((squared_mean > _MAX_MEAN_IN_SPREADS**2 * variance + 1e-60).any())
 
 
-def _gram(part: _Layer) -> tuple[np.ndarray, np.ndarray]:
+def _gram(part: RecordedLayer) -> tuple[np.ndarray, np.ndarray]:
     """X X' (row, row) and the sums of rows X 1, of the units of a layer."""
     gram = 0.0
     sums = 0.0
@@ -334,7 +357,7 @@ def _with_row_slices(parts: list[np.ndarray]) -> Iterator[tuple[slice, Float[np.
         first += len(x)
 
 
-def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _power(q: Float[np.ndarray, "row component"], part: RecordedLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X X' q, the sums of rows X 1, and the sums over units 1' X' q, of the units of a layer."""
     z = np.zeros(q.shape)
     sums = np.zeros(len(q))
@@ -352,7 +375,7 @@ def _power(q: Float[np.ndarray, "row component"], part: _Layer) -> tuple[np.ndar
 
 
 def _project(
-    q: Float[np.ndarray, "row component"], run_of: Int[np.ndarray, " row"], part: _Layer
+    q: Float[np.ndarray, "row component"], run_of: Int[np.ndarray, " row"], part: RecordedLayer
 ) -> tuple[Float[np.ndarray, "component unit"], float]:
     """q' X, and the sum of squares of X less the mean of every run, of the units of a layer."""
     found = []

@@ -48,7 +48,7 @@ class Concordance(TableResult, step="comparison", picture="concordance"):
     >>> list(found.table.columns)
     ['a', 'b', 'correlation', 'p_correlation', 'dice', 'expected', 'p_dice', 'network']
     >>> found.table["network"].item()  # the network of the atlas that is most like the map of t
-    'N06'
+    'N04'
 
     Args:
         table: One line a pair of maps: a and b (their names), correlation (Pearson over units, with its sign, whatever
@@ -99,8 +99,8 @@ def concordance(
     >>> found.table[["a", "b", "correlation", "p_correlation"]].round(2)
            a      b  correlation  p_correlation
     0    glm  cgvst         0.01           0.31
-    1    glm    ica         0.09           0.02
-    2  cgvst    ica         0.46           0.01
+    1    glm    ica         0.27           0.01
+    2  cgvst    ica         0.32           0.01
 
     Args:
         maps: Name to map, at least two in one space. An atlas takes part with the one of its networks that correlates

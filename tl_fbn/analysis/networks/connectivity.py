@@ -53,7 +53,7 @@ class Connectivity(Result, step="comparison", picture="connectivity"):
 
     >>> found = fbn.networks.connectivity(recording, atlas, seed=0, n_bootstrap=99)
     >>> found.names[:2], found.matrix[:2, :2].round(1).tolist()
-    (('N00', 'N01'), [[1.0, -0.2], [-0.2, 1.0]])
+    (('N00', 'N01'), [[1.0, -0.1], [-0.1, 1.0]])
     >>> list(found.to_dataframe().columns)
     ['a', 'b', 'r', 'low', 'high']
 
@@ -116,7 +116,7 @@ class SlidingConnectivity(Result, step="comparison"):
     SlidingConnectivity (pearson) of 8 networks in 46 windows
     >>> found.to_dataframe().head(2).round(1)
        run  start  stop    a    b    r
-    0    0      0    64  N00  N01 -0.3
+    0    0      0    64  N00  N01 -0.1
     1    0      0    64  N00  N02 -0.1
 
     Args:

@@ -12,6 +12,8 @@ Rows are few and units many, so the first step is well posed where an independen
 not. The second step needs more rows than networks. The sample's maps are in units of the activations: by how much a
 unit changes with one standard deviation of a course.
 
+Activations are prepared as those of the atlas were (:mod:`.prepared`), and rows that it leaves out take no part.
+
 The method is circular: in noise too, a map that it returns resembles the map it came from, with a correlation of about
 ``sqrt(rows / (rows + units))``. Compare with shuffled maps, as :mod:`.recurrence` does.
 
@@ -31,6 +33,7 @@ from jaxtyping import Float
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
+from tl_fbn.analysis.networks.prepared import laid_on
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputIndexError, one_of
@@ -50,15 +53,16 @@ class SampleMaps(Result, step="comparison"):
     (24, 8, 1152)
     >>> found.to_dataframe().head(2)
        run     sample  rows trial_type
-    0    0     sort 0    64       sort
-    1    0  reverse 1    64    reverse
+    0    0     sort 0    59       sort
+    1    0  reverse 1    59    reverse
 
     Args:
         space: Space of the units: site, and width of every layer.
         names: Names of the networks, in the order of the second axis of ``maps``.
-        table: One line a sample: run, sample (its name within the run), rows (how many it has), trial_type (condition
-            of its first row; empty where samples are runs or the recording has no table of rows).
-        maps: (sample, network, unit) slopes of units on courses of standard deviation 1, in units of the activations.
+        table: One line a sample: run, sample (its name within the run), rows (how many took part), trial_type
+            (condition of its first row; empty where samples are runs or the recording has no table of rows).
+        maps: (sample, network, unit) slopes of units on courses of standard deviation 1, in units of the activations
+            (spreads, where the atlas has scaled them).
         skipped: Number of samples that were left out because they have too few rows.
         provenance: Where the maps came from: recording, provenance of the atlas, and kind of sample.
     """
@@ -131,13 +135,13 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
     >>> later = fbn.Scanner(model).scan(other, "recordings/later", progress=False)
     >>> found = fbn.networks.dual_regression(later, atlas, samples="prompt")
     >>> found
-    SampleMaps of 8 networks in 49 samples, 6 too short: tl_fbn-demo mlp.neurons (3 x 384)
+    SampleMaps of 8 networks in 48 samples, 7 too short: tl_fbn-demo mlp.neurons (3 x 384)
     >>> list(found[0])[:2]  # the maps of the first prompt as an atlas
     ['N00', 'N01']
 
     Args:
-        recording: Activations of one site.
-        atlas: Networks of the recording's space, with maps.
+        recording: Activations of one site, as they were recorded.
+        atlas: Networks of the recording's space, with maps. The preparation that it keeps is applied.
         samples: What a sample is: ``"run"``, ``"block"`` (consecutive rows of one condition) or ``"prompt"`` (as far as
             its block showed it). A sample needs at least two rows more than there are networks; shorter ones are left
             out and counted.
@@ -151,26 +155,30 @@ def dual_regression(recording: Recording, atlas: Atlas, *, samples: Samples = "r
     """
     one_of(samples, Samples, "samples")
     courses = time_courses(recording, atlas, how="regression")
+    laid, kept = laid_on(recording, atlas.preparation, compared=True)  # by the courses
     lines = []
     maps = []
     skipped = 0
-    for number, (run, course) in enumerate(zip(recording, courses, strict=True)):
+    for number, (run, course, mask) in enumerate(zip(laid, courses, kept, strict=True)):
         found = samples_of(run, samples)
         # centring takes one degree of freedom, the courses one each, and one must be left
-        long = [(label, rows) for label, rows in found if rows.stop - rows.start > len(atlas) + 1]
+        long = [(label, rows) for label, rows in found if mask[rows].sum() > len(atlas) + 1]
         skipped += len(found) - len(long)
         maps_of_run = np.zeros((len(long), len(atlas), recording.space.n_units), dtype=np.float32)
-        inverses = [_inverse_of_courses(np.asarray(course.layer(0))[rows]) for _, rows in long]
+        inverses = [_inverse_of_courses(np.asarray(course.layer(0))[rows][mask[rows]]) for _, rows in long]
         # layers outside, samples inside: each layer of a recording on disk is opened once
         for layer, array in run.layers.items():
             for i, ((_, rows), inverse) in enumerate(zip(long, inverses, strict=True)):
                 # second regression, pinv(C) Y: slopes of all units of the layer in one product
-                maps_of_run[i, :, run.space.layer_slice(layer)] = inverse @ np.asarray(array[rows], dtype=np.float64)
+                y = np.asarray(array[rows], dtype=np.float64)
+                # rows that the atlas leaves out take no part; a mask of all rows would copy them
+                y = y if mask[rows].all() else y[mask[rows]]
+                maps_of_run[i, :, run.space.layer_slice(layer)] = inverse @ y
         maps.append(maps_of_run)
         kinds = run.rows.get("trial_type")
         for label, rows in long:
             kind = "" if kinds is None or samples == "run" else str(kinds.iloc[rows.start])
-            lines.append((number, label, rows.stop - rows.start, kind))
+            lines.append((number, label, int(mask[rows].sum()), kind))
     if not lines:
         raise InputError(
             f"none of {skipped} samples has more than {len(atlas) + 1} rows, which {len(atlas)} networks need; take "

@@ -166,7 +166,7 @@ def fingerprint(
     ...     intact, lesioned, n_components=4, n_restarts=2, n_null=19, seed=0, progress=False
     ... )
     >>> found  # doctest: +ELLIPSIS
-    Fingerprint over 27 texts: score 0.9... (mismatched texts 0.5..., p 0.05), best pair 0.9..., 4 pairs above .5
+    Fingerprint over 27 texts: score 0.9... (mismatched texts 0.5..., p 0.05), best pair 0.9..., 3 pairs above .5
 
     Args:
         first: Recording of the first model, one row a token, whose table of rows has a column ``prompt``.
@@ -274,14 +274,16 @@ def _networks_with_members(atlas: Atlas) -> dict[str, Any]:
 
 def _texts(recording: Recording, atlas: Atlas) -> list[Text]:
     """Courses (token, network) and tokens of every text."""
-    courses = time_courses(recording, _networks_with_members(atlas))
+    names = list(_networks_with_members(atlas))  # raises where there are none
+    columns = [list(atlas).index(name) for name in names]
+    courses = time_courses(recording, atlas)  # of the atlas itself, which knows how to prepare activations
     found = []
     for run, course in zip(recording, courses, strict=True):
         # without a column of tokens all are empty and equal: courses are then taken as they are
         tokens = run.rows["token"].astype(str).tolist() if "token" in run.rows else [""] * run.n_rows
         for _, rows in samples_of(run, "prompt"):
             if rows.stop - rows.start >= 3:  # ranks of two tokens correlate by 1 or -1 whatever they are
-                found.append((np.asarray(course.layer(0))[rows], tokens[rows]))
+                found.append((np.asarray(course.layer(0))[rows][:, columns], tokens[rows]))
     return found
 
 

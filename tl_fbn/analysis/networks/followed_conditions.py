@@ -33,7 +33,7 @@ from tl_fbn.analysis.glm.block_means import Averages
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError
 from tl_fbn.signatures import checked
-from tl_fbn.units import Network
+from tl_fbn.units import Atlas, Network, UnitSpace
 
 ALPHA = 0.05
 
@@ -52,9 +52,9 @@ def followed_conditions(
     >>> followed = fbn.networks.followed_conditions(recording, atlas, seed=0)
     >>> followed[["network", "follows", "r", "chance", "p"]].round(2).head(3)
       network follows     r  chance    p
-    0     N00     add  1.00    0.50  0.0
-    1     N01     add -1.00    0.49  0.0
-    2     N02     add  0.97    0.48  0.0
+    0     N00     add -1.00    0.49  0.0
+    1     N01    sort -0.87    0.51  0.0
+    2     N02    sort  0.88    0.50  0.0
 
     Args:
         recording: Activations of one site, with at least two conditions.
@@ -83,7 +83,7 @@ def followed_conditions(
         raise InputError(f"n_permutations={n_permutations} must be at least 1, and drop_first={drop_first} at least 0")
     sets = {networks.name: networks} if isinstance(networks, Network) else dict(networks)
     full = {name: network for name, network in sets.items() if len(network)}
-    courses = time_courses(recording, full) if full else []
+    courses = _courses_of(recording, networks, sets, list(full)) if full else []
     parts = [_blocks_of(run, number, conditions, drop_first) for number, run in enumerate(courses)]
     sizes = [len(means) for means, _ in parts]
     y = _of_norm_one([means for means, _ in parts]) if parts else np.zeros((0, 0))
@@ -109,6 +109,18 @@ def followed_conditions(
         lines.append([name, follows, r[best], np.quantile(null[:, n], 0.95), p, sum(sizes), *r])
     columns = ["network", "follows", "r", "chance", "p", "blocks", *(f"r {name}" for name in conditions)]
     return pd.DataFrame(lines, columns=pd.Index(columns))
+
+
+def _courses_of(
+    recording: Recording, networks: Mapping[str, Network] | Network, sets: Mapping[str, Network], full: list[str]
+) -> list[Run]:
+    """For every run the courses of the networks with units; an atlas prepares activations as its own were."""
+    courses = time_courses(recording, networks if isinstance(networks, Atlas) else sets)
+    columns = [list(sets).index(name) for name in full]
+    tables = [{"events": run.events, "rows": run.rows} for run in courses]
+    space = UnitSpace("networks", (len(full),))
+    parts = [np.asarray(run.layer(0))[:, columns] for run in courses]
+    return [Run(space, {0: part}, {}, None, table) for part, table in zip(parts, tables, strict=True)]
 
 
 def _blocks_of(

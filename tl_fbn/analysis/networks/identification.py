@@ -47,10 +47,12 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
+from tl_fbn.analysis.networks.prepared import preparation_of, prepared
 from tl_fbn.arguments import share
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table
+from tl_fbn.units.preparation import Preparation
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance, pooled_prompts
@@ -179,7 +181,8 @@ def identify_task(
             condition, and the same other conditions as the others have; several tasks may share a recording.
         seed: Seed of the shuffles of the labels; the same seed gives the same p.
         networks: Task to a network or a map that was found on other prompts, for every task. By default None: maps are
-            learnt from all runs but one, which needs two runs of every task.
+            learnt from all runs but one, which needs two runs of every task. An atlas whose networks are named by
+            tasks (:meth:`tl_fbn.Atlas.rename`) brings the preparation of its activations, which is applied.
         contrasts: Task to the contrast that gives its map in a run, e.g. ``{"sort": "sort - reverse"}``. A task that is
             not named gets its condition minus the mean of all other conditions of its recording.
         method: How the map of a run is compared with that of a task: ``"correlation"`` (Pearson, over units),
@@ -201,6 +204,9 @@ def identify_task(
     one_of(method, IdentificationMethod, "method")
     if len(recordings) < 2:
         raise InputError(f"identify_task tells tasks apart; got {len(recordings)}")
+    preparation = None if networks is None else preparation_of(networks)
+    sources = origins(recordings)  # as they were recorded
+    recordings = _each_prepared(recordings, preparation)
     maps = run_maps(recordings, contrasts, progress=progress)
     tasks = tuple(recordings)
     space = next(iter(recordings.values())).space
@@ -239,8 +245,14 @@ def identify_task(
         for true, predicted in pairs:
             table[true, predicted] += 1
     n_as_good = sum(_shuffled_hits(predicted_by_fold, rng) >= np.trace(table) for _ in range(n_permutations))
-    about = {**origins(recordings), "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
+    about = {**sources, "seed": seed, "contrasts": dict(contrasts or {}), "top": top}
     return Identification(tasks, table, method, (1 + n_as_good) / (1 + n_permutations), n_permutations, about)
+
+
+def _each_prepared(recordings: Mapping[str, Recording], preparation: Preparation | None) -> dict[str, Recording]:
+    """Task to its recording, prepared as an atlas was; recordings that tasks share stay shared."""
+    laid = {id(recording): prepared(recording, preparation) for recording in recordings.values()}
+    return {task: laid[id(recording)] for task, recording in recordings.items()}
 
 
 def origins(recordings: Mapping[str, Recording]) -> dict[str, Any]:

@@ -114,9 +114,9 @@ def overlap(a: Network, b: Network, *, seed: int, n_null: int = 1000) -> Overlap
     Are the neurons that gradients call important for sorting in a network that ICA found?
 
     >>> scores = fbn.cgvst(model, fbn.chats("sort", n=8), progress=False)
-    >>> found = fbn.overlap(scores.top(0.02), atlas["N01"], seed=0)
+    >>> found = fbn.overlap(scores.top(0.02), atlas["N00"], seed=0)
     >>> found  # doctest: +ELLIPSIS
-    Overlap of top 0.02 (23 units) and N01 (21): Dice 0.455, by chance 0.052 (p ...); Jaccard 0.294; 10 shared
+    Overlap of top 0.02 (23 units) and N00 (24): Dice 0.511, by chance 0.059 (p ...); Jaccard 0.343; 12 shared
 
     Args:
         a: The first network.

@@ -39,8 +39,10 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
-from tl_fbn.analysis.ica.find_networks import find_networks
+from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
+from tl_fbn.analysis.ica.reduction import kept_rows
 from tl_fbn.analysis.networks.dual_regression import Samples, dual_regression, samples_of
+from tl_fbn.analysis.networks.prepared import laid_on
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
 from tl_fbn.errors import InputError, InputTypeError, one_of
 from tl_fbn.signatures import checked
@@ -49,6 +51,17 @@ from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA
 from tl_fbn.units.result import Result
 
 RecurrenceMethod = Literal["dual", "ica"]
+
+
+# One restart: stability is of no interest in a sample, only the maps are. Its activations are prepared as those of the
+# atlas were, and not once more by the few rows that there are.
+_OF_A_SAMPLE: NetworkOptions = {
+    "n_restarts": 1,
+    "standardize": False,
+    "drop_first": 0,
+    "clip": None,
+    "progress": False,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +74,8 @@ class Recurrence(Result, step="comparison", picture="recurrence"):
     >>> found = fbn.recurrence(later, atlas, samples="block", n_null=19, seed=0, progress=False)
     >>> found.to_dataframe().head(2)
       network  count  samples  n_samples  expected     p
-    0     N00      4        4         12       0.0  0.05
-    1     N01      8        8         12       0.0  0.05
+    0     N00      8        8         12       0.0  0.05
+    1     N01      7        7         12       0.0  0.05
 
     Args:
         names: Names of the networks, in order.
@@ -151,8 +164,9 @@ def recurrence(
     Recurrence of 8 networks in 12 blocks (ica, IoU above 0.2): 8 come back more often than by chance (p < .05)
 
     Args:
-        recording: Activations of one site, in the space of the atlas.
-        atlas: Networks to look for, with maps if the method is ``"dual"``. They must have been found on other texts
+        recording: Activations of one site, as they were recorded, in the space of the atlas.
+        atlas: Networks to look for, with maps if the method is ``"dual"``. The preparation that the atlas keeps is
+            applied to the recording. They must have been found on other texts
             than the recording's, or their coming back says nothing. Recording and atlas may be given in either order.
         seed: Seed of the shuffles of templates and of the decompositions of single samples; the same seed gives the
             same result.
@@ -182,7 +196,8 @@ def recurrence(
     if not 0 < threshold < 1:
         raise InputError(f"threshold={threshold} is no share of units; give a number between 0 and 1, e.g. 0.2")
     if samples is None:
-        samples = _shortest_samples(recording, (n_components or len(atlas)) if method == "ica" else len(atlas))
+        n_maps = (n_components or len(atlas)) if method == "ica" else len(atlas)
+        samples = _shortest_samples(recording, n_maps, 0 if atlas.preparation is None else atlas.preparation.drop_first)
     rng = np.random.default_rng(seed)
     templates = np.array([one.members for one in atlas.values()])  # (network, unit)
     # hits are (sample, map, network): whether a map of a sample shares enough with a network
@@ -233,14 +248,17 @@ def _recording_and_atlas(first: Any, second: Any) -> tuple[Recording, Atlas]:
     return first, second
 
 
-def _shortest_samples(recording: Recording, n_networks: int) -> Samples:
+def _shortest_samples(recording: Recording, n_networks: int, drop_first: int) -> Samples:
     """The shortest kind of sample of which at least half have rows enough."""
+    kept = kept_rows(recording, drop_first)
     kinds: tuple[Samples, ...] = ("prompt", "block", "run")
     for kind in kinds:
         if kind == "prompt" and any("prompt" not in run.rows for run in recording):
             continue
         # rows needed: one for each network, one for the mean, and one to be left
-        lengths = [rows.stop - rows.start for run in recording for _, rows in samples_of(run, kind)]
+        lengths = [
+            mask[rows].sum() for run, mask in zip(recording, kept, strict=True) for _, rows in samples_of(run, kind)
+        ]
         if lengths and np.mean(np.array(lengths) > n_networks + 1) >= 0.5:
             return kind
     return "run"  # longer samples there are none; if they are too short as well, an error says so later
@@ -250,7 +268,7 @@ def _shuffled_atlas(atlas: Atlas, order: np.ndarray) -> Atlas:
     """An atlas whose units are in another order, maps and members alike."""
     maps = np.asarray(atlas.maps)[:, order]
     networks = {name: Network(atlas.space, one.members[order], name=name) for name, one in atlas.items()}
-    return Atlas(atlas.space, networks, maps)
+    return Atlas(atlas.space, networks, maps, preparation=atlas.preparation)  # the data are prepared as before
 
 
 def _dual_hits(
@@ -284,15 +302,14 @@ def _ica_maps(
     """Maps of an ICA of every sample by itself, and how many samples were too short for one."""
     found = []
     skipped = 0
-    for run in recording:
+    recording, kept = laid_on(recording, atlas.preparation)
+    for run, mask in zip(recording, kept, strict=True):
         for _, rows in samples_of(run, samples):
-            if rows.stop - rows.start <= n_components + 1:
+            if mask[rows].sum() <= n_components + 1:
                 skipped += 1
                 continue
-            # one restart: stability is of no interest here, only the maps are
-            alone = find_networks(
-                _sample_recording(recording, run, rows), n_components, n_restarts=1, seed=seed, progress=False
-            )
+            sample = _sample_recording(recording, run, rows, mask[rows])
+            alone = find_networks(sample, n_components, seed=seed, **_OF_A_SAMPLE)
             found.append(np.asarray(alone.maps))
     if not found:
         raise InputError(
@@ -302,10 +319,10 @@ def _ica_maps(
     return found, skipped
 
 
-def _sample_recording(recording: Recording, run: Run, rows: slice) -> Recording:
-    """Some rows of a run as a recording in memory, with one run of one block."""
-    layers = {layer: np.asarray(array[rows]) for layer, array in run.layers.items()}
-    n_rows = rows.stop - rows.start
+def _sample_recording(recording: Recording, run: Run, rows: slice, kept: Bool[np.ndarray, " row"]) -> Recording:
+    """Those of some rows of a run that are kept, as a recording in memory, with one run of one block."""
+    layers = {layer: np.asarray(array[rows])[kept] for layer, array in run.layers.items()}
+    n_rows = int(kept.sum())
     events = pd.DataFrame({"onset": [0], "duration": [n_rows], "trial_type": ["sample"]})
     tables = {"events": events, "rows": pd.DataFrame(index=range(n_rows))}
     sample = Run(run.space, layers, dict(run.about), None, tables)

@@ -37,7 +37,7 @@ def recurrence(recurrence: Recurrence, *, title: str | None = None) -> Figure:
     >>> found = fbn.recurrence(atlas, recording, n_null=19, seed=0, progress=False)
     >>> figure = fbn.plot.recurrence(found)
     >>> figure.data[0].y  # of 100 prompts, those whose map resembles network N00, N01 ...
-    array([32, 61, 97, 98, 56, 51, 76, 27])
+    array([20, 33,  1, 30,  4,  9, 11,  1])
 
     Args:
         recurrence: What :func:`tl_fbn.recurrence` found: counts of the networks of an atlas, and their null.
@@ -173,7 +173,7 @@ def connectivity(connectivity: Connectivity, *, title: str | None = None) -> Fig
     >>> found = fbn.networks.connectivity(recording, atlas, seed=0)
     >>> figure = fbn.plot.connectivity(found)
     >>> figure.layout.title.text
-    'Connectivity (pearson): 23 of 28 intervals leave out 0, by chance about 1.4; (in parentheses) those that do not'
+    'Connectivity (pearson): 21 of 28 intervals leave out 0, by chance about 1.4; (in parentheses) those that do not'
 
     Args:
         connectivity: What :func:`tl_fbn.networks.connectivity` found: full or partial correlations of the networks'
@@ -225,7 +225,7 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     >>> found = fbn.concordance({"glm": contrast.t, "ica": atlas}, seed=0)
     >>> figure = fbn.plot.concordance(found)
     >>> [heat.text[0][1] for heat in figure.data]  # correlation over units, Dice of the top 5 %
-    ['0.09*', '0.00']
+    ['0.27*', '0.05']
 
     Args:
         compared: What :func:`tl_fbn.concordance` found; or its table, one line a pair of maps, with the columns a, b,

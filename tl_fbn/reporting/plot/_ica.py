@@ -89,7 +89,7 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
 
     >>> figure = fbn.plot.stability(atlas)
     >>> figure.layout.title.text
-    'Stability of 8 networks; 2 (orange) no more stable than noise'
+    'Stability of 8 networks; 4 (orange) no more stable than noise'
     >>> figure.data[0].y.round(2)  # Iq of each network
     array([0.94, 0.88, 0.96, 0.93, 0.96, 0.69, 0.9 , 0.57])
 

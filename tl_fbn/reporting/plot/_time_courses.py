@@ -31,7 +31,7 @@ from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.reporting.plot import _theme as theme
 from tl_fbn.reporting.plot._theme import Figure
 from tl_fbn.signatures import checked
-from tl_fbn.units import Network
+from tl_fbn.units import Atlas, Network
 
 _MOST_ROWS_ONE_BY_ONE = 2000  # so many are drawn one by one
 _MOST_POINTS = 8000  # of all networks together, where rows are binned
@@ -55,15 +55,15 @@ def time_courses(
 
     >>> figure = fbn.plot.time_courses(recording, atlas, run=0, rows=slice(0, 200))
     >>> figure.layout.title.text
-    '8 networks over rows 0 to 199 of run 0: mean activation'
+    '8 networks over rows 0 to 199 of run 0: mean activation in spreads'
     >>> [block.text for block in figure.layout.annotations]
     ['sort', 'reverse', 'add', 'sort']
 
     Args:
         recording: A recording of activations; or one of time courses, as :func:`tl_fbn.networks.time_courses` returns
             it.
-        networks: An atlas, a network, or a mapping of names to networks, up to 32; None if ``recording`` already holds
-            time courses.
+        networks: An atlas, whose preparation of activations is applied, a network, or a mapping of names to networks,
+            up to 32; None if ``recording`` already holds time courses.
         run: Index of the run, counted from 0.
         rows: Rows of the run to draw, as a slice without a step; None draws all.
         standardize: True draws deviations from the mean over the whole run in standard deviations, False the mean
@@ -118,7 +118,8 @@ def time_courses(
             "nticks": 3,
         }
         figure.update_layout({f"yaxis{number + 1}" if number else "yaxis": axis})
-    unit = "z over the run" if standardize else "mean activation"
+    prepared = isinstance(networks, Atlas) and networks.preparation is not None and networks.preparation.standardize
+    unit = "z over the run" if standardize else f"mean activation{' in spreads' if prepared else ''}"
     heading = title or (
         f"{n} network{'' if n == 1 else 's'} over rows {place[0]:,} to {place[-1]:,} of run {run}: {unit}"
         + ("" if complete else f"; of {len(table):,} rows the lowest and highest in {bins:,} bins")
@@ -213,7 +214,8 @@ def _courses_and_blocks(
     else:
         sets = theme.named_networks(networks, "time_courses")
         names = list(sets)
-        one = courses_of(one, sets, signed=signed)
+        # an atlas prepares activations as its own were; other networks say nothing of it
+        one = courses_of(one, networks if isinstance(networks, Atlas) else sets, signed=signed)
     if len(names) > _MOST_PANELS:
         raise InputError(
             f"time_courses draws up to {_MOST_PANELS} networks, a panel each; got {len(names)}. Give fewer"

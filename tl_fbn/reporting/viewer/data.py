@@ -110,8 +110,11 @@ def viewer_data(
     not_empty = {name: network for name, network in sets.items() if len(network)}
     courses = np.zeros((n_rows, 0))  # (row, network)
     if not_empty:
-        courses_of_runs = time_courses(Recording(recording.spaces, (tuple(runs),), recording.about), not_empty)
-        courses = np.concatenate([one.layer(0) for one in courses_of_runs])[:n_rows]
+        # an atlas prepares activations as its own were; other networks say nothing of it
+        read_from = networks if isinstance(networks, Atlas) else sets
+        courses_of_runs = time_courses(Recording(recording.spaces, (tuple(runs),), recording.about), read_from)
+        columns = [list(sets).index(name) for name in not_empty]
+        courses = np.concatenate([one.layer(0)[:, columns] for one in courses_of_runs])[:n_rows]
     bits = 16 if 2 * CHARACTERS_PER_BYTE * courses.size <= WIDE_SHARE * budget else 8
     course_of = {name: _packed_course(column, bits) for name, column in zip(not_empty, courses.T, strict=True)}
 
@@ -145,7 +148,13 @@ def viewer_data(
     # 3. maps, in the room that is left
     room = budget - len(json.dumps(data)) - _CHARACTERS_OF_THE_EMPTY_PAGE
     data["maps"] = _packed_maps(all_maps, room)
-    return {**data, "notes": _notes(data, bits, len(requested), n_rows_chosen)}
+    notes = _notes(data, bits, len(requested), n_rows_chosen)
+    if not_empty and isinstance(networks, Atlas) and networks.preparation is not None:
+        notes.append(
+            "Activations behind the courses of networks are prepared as those that the atlas was found in were (a row "
+            "that is left out is drawn at the mean of its prompt); courses of single units are as they were recorded."
+        )
+    return {**data, "notes": notes}
 
 
 def _words_of_units(promoted: Any, recording: Recording) -> dict[str, str]:
