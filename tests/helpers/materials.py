@@ -39,11 +39,12 @@ EXAMPLES = [("sort", f"{word} a", f"a {word}") for word in "bcdefgh"]
 
 
 def recording(seed: int = 0, path: Path | None = None, tokens: int = 0) -> fbn.Recording:
-    """Two runs of noise at the tiny model's units, 8 blocks of 10 rows of conditions a and b."""
+    """Two runs of noise at the tiny model's units, 8 blocks of 10 rows of conditions a and b, and a source of two units."""
     rng = np.random.default_rng(seed)
     runs = [[rng.normal(size=(80, 24)) for _ in range(2)] for _ in range(2)]
     for run in runs:
         run[0][:, :3] += 3 * np.repeat([1.0, 0.0] * 4, 10)[:, None]
+        run[1][:, 4:6] += 4 * np.random.default_rng(seed + 9).laplace(size=(80, 1))
     ids = [tokens + 80 * run + np.arange(80) for run in range(2)]
     rows = [
         pd.DataFrame(

@@ -174,6 +174,8 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
         "fit_glm leak": Subject.of(fbn.fit_glm, recording=m.stored, progress=False, kernel="leak", leak=0.5),
         "fit_glm lags": Subject.of(fbn.fit_glm, recording=m.stored, progress=False, kernel="fir", n_lags=2),
         "GLMFit.contrast": Subject.of(m.fit.contrast, expression="a - b", level="block"),
+        "GLMFit.contrasts_against_others": Subject.of(m.fit.contrasts_against_others, level="block"),
+        "GLMFit.in_columns": Subject.of(m.fit.in_columns, expressions=["a - b"]),
         "GLMFit.estimable": Subject.of(m.fit.estimable, expressions=["a - b"]),
         "Contrast.interval": Subject.of(m.contrast.interval, confidence=0.9, standardized=False),
         "Contrast.threshold": Subject.of(

@@ -63,7 +63,7 @@ def test_a_massive_unit_is_noted_and_goes_into_provenance(tmp_path):
     contrast = fbn.fit_glm(recording, progress=False).contrast("a - b")
     assert contrast.provenance["massive"] == recording.provenance["massive"]
     with pytest.warns(UserWarning, match=r"unit 7 of layer 1 \([0-9.]+ % of the variance alone; in N0"):
-        fbn.find_networks(recording, 2, n_restarts=1, seed=0, progress=False)
+        fbn.find_networks(recording, 2, n_restarts=1, standardize=False, clip=None, seed=0, progress=False)
 
 
 def test_sums_that_would_be_rounding_are_left_out():
