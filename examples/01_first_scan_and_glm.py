@@ -186,7 +186,7 @@ battery = fbn.demo.battery(n=50).select(["sort", "reverse", "upper", "add"])
 battery.evaluate(model)[["task", "exact_match", "chance", "n"]].round(3)
 
 # %%
-study = fbn.lesion_study(model, networks, battery, n_controls=40, seed=0, batch_size=256, progress=False)
+study = fbn.lesion_study(model, networks, battery, n_controls=40, seed=0, progress=False)
 fbn.plot.lesion_matrix(study)
 
 # %%

@@ -59,8 +59,8 @@ assert hurt["sort"] < 0.5 < hurt["upper"]
 # of them it cannot fall below 1/101.
 
 # %%
-print(fbn.plan_lesions(model, networks, battery, n_controls=100, batch_size=256).lesions, "lesions will be run")
-study = fbn.lesion_study(model, networks, battery, n_controls=100, seed=0, batch_size=256, progress=False)
+print(fbn.plan_lesions(model, networks, battery, n_controls=100).lesions, "lesions will be run")
+study = fbn.lesion_study(model, networks, battery, n_controls=100, seed=0, progress=False)
 fbn.plot.lesion_matrix(study)
 
 # %%
@@ -118,7 +118,6 @@ dose = fbn.dose_response(
     gains=(0, 0.25, 0.5, 1, 2, 3),
     n_controls=20,
     seed=0,
-    batch_size=256,
     progress=False,
 )
 curve = dose.to_dataframe()
@@ -139,7 +138,7 @@ assert at[0.0] < 0.5 and at[1.0] == 1 and at[3.0] < 1
 
 # %%
 size = fbn.dose_response(
-    model, scores["sort"], battery, sizes=(0.01, 0.03, 0.05, 0.1), n_controls=10, seed=0, batch_size=256, progress=False
+    model, scores["sort"], battery, sizes=(0.01, 0.03, 0.05, 0.1), n_controls=10, seed=0, progress=False
 )
 sizes = size.to_dataframe()
 fbn.plot.dose_response(size)

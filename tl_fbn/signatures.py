@@ -24,7 +24,7 @@ arrays, ``Any`` and others   not checked here
 ============================ ==========================================================================================
 
 Names that mean the same wherever they stand have one range: a ``seed`` or ``n_null`` is not negative, a ``batch_size``
-is at least 1.
+or ``batch_tokens`` is at least 1.
 
 Annotations are read once, at the first call: 10 to 20 microseconds a call on top of what the function does.
 """
@@ -49,7 +49,7 @@ Checked = TypeVar("Checked", bound=Callable[..., Any])
 _LEAST = {
     **dict.fromkeys(("seed", "n", "n_null", "n_controls", "n_groups", "n_permutations"), 0),
     **dict.fromkeys(("drop_first", "min_effect", "tol"), 0),
-    **dict.fromkeys(("batch_size", "n_bootstrap", "max_iter"), 1),
+    **dict.fromkeys(("batch_size", "batch_tokens", "n_bootstrap", "max_iter"), 1),
 }
 
 

@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {  # module: what --quick adds
     "bench_ica": ("--repeats", "1", "--only", "fit"),
     "bench_cgvst": ("--repeats", "1"),
     "bench_intervention": ("--repeats", "2"),
+    "bench_studies": ("--repeats", "1"),
     "bench_cluster": ("--quick",),
     "growth": ("--points", "3"),
     "gpu": ("--shape", "gpt2"),

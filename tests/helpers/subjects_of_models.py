@@ -136,7 +136,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "Tasks.chats": Subject.of(rows.chats, half="discovery", n=None),
         "Tasks.items": Subject.of(rows.items, model=m.demo, half="discovery", n=None),
         "Tasks.battery": Subject.of(rows.battery, model=None, half="evaluation", n=None),
-        "Tasks.describe": Subject.of(rows.describe, model=m.demo, half="discovery", n=2, batch_size=8),
+        "Tasks.describe": Subject.of(rows.describe, model=m.demo, half="discovery", n=2, batch_tokens=512),
         "Example": Subject.of(Example, instruction="sort", input="b a", output="a b"),
         # behaviour
         "Battery": Subject.of(fbn.Battery, tasks=m.battery.tasks),
@@ -162,13 +162,15 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "Battery.limit": Subject.of(m.worded.limit, n=1),
         "Battery.select": Subject.of(m.worded.select, names=["sort"]),
         "Battery.scored_tokens": Subject.of(m.worded.scored_tokens, model=m.demo),
-        "Battery.sizes": Subject.of(m.worded.sizes, model=m.demo, batch_size=8),
+        "Battery.sizes": Subject.of(m.worded.sizes, model=m.demo, batch_tokens=512, share_prefixes=True),
         "Battery.digests": Subject.of(m.worded.digests, tokenizer=m.demo.tokenizer),
-        "Battery.score": Subject.of(m.worded.score, model=m.demo, batch_size=8),
-        "Battery.score ids": Subject.of(m.battery.score, model=m.model, batch_size=8),
-        "Battery.evaluate": Subject.of(m.worded.evaluate, model=m.demo, batch_size=8, columns="all"),
+        "Battery.score": Subject.of(m.worded.score, model=m.demo, batch_tokens=512, share_prefixes=True),
+        "Battery.score ids": Subject.of(m.battery.score, model=m.model, batch_tokens=512, share_prefixes=True),
+        "Battery.evaluate": Subject.of(
+            m.worded.evaluate, model=m.demo, batch_tokens=512, share_prefixes=True, columns="all"
+        ),
         "Battery.respond": Subject.of(
-            m.worded.respond, model=m.demo, max_new_tokens=2, stop=(), parser=None, batch_size=8, progress=False
+            m.worded.respond, model=m.demo, max_new_tokens=2, stop=(), parser=None, batch_tokens=512, progress=False
         ),
         "judge": Subject.of(
             fbn.behaviour.judge,
@@ -212,7 +214,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             reference=None,
             positions="all",
             metric=None,
-            batch_size=8,
+            batch_tokens=512,
             path=None,
         ),
         "plan_lesions": Subject.of(
@@ -223,7 +225,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             n_controls=2,
             controls=("random",),
             rivals=None,
-            batch_size=8,
+            batch_tokens=512,
         ),
         "causal_check": Subject.of(fbn.causal_check, **m.studied, maps=m.maps, top=0.1, two_sided=None),
         "dose_response": Subject.of(
@@ -238,7 +240,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             reference=None,
             positions="all",
             metric=None,
-            batch_size=8,
+            batch_tokens=512,
         ),
         "dose_response adds": Subject.of(fbn.dose_response, **m.studied, network=m.network, adds=(0.0, 1.0)),
         "dose_response adds_sd": Subject.of(
@@ -257,7 +259,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             metric="log_likelihood",
             reference=None,
             positions="all",
-            batch_size=8,
+            batch_tokens=512,
         ),
         "retention_curve": Subject.of(
             fbn.studies.retention_curve,
@@ -270,7 +272,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             n_controls=2,
             method="zero",
             reference=None,
-            batch_size=8,
+            batch_tokens=512,
             progress=False,
         ),
         "zeroing_costs": Subject.of(
@@ -318,7 +320,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             method="zero",
             reference=None,
             metric="log_likelihood",
-            batch_size=8,
+            batch_tokens=512,
             progress=False,
         ),
         "matched_controls": Subject.of(fbn.matched_controls, network=m.network, n=2, seed=0, features=None),

@@ -30,9 +30,7 @@ def test_a_task_needs_its_neurons_more_than_another_does(tasks, real_model):
     }
     maps = fbn.specific_scores(scores, how="least")
     networks = {name: one.top(0.002, name=name) for name, one in maps.items()}
-    study = fbn.lesion_study(
-        real_model, networks, tasks.battery(n=12), n_controls=2, seed=0, batch_size=16, progress=False
-    )
+    study = fbn.lesion_study(real_model, networks, tasks.battery(n=12), n_controls=2, seed=0, progress=False)
     drops = study.drops("log_likelihood")
     own, other = np.diag(drops), drops[~np.eye(2, dtype=bool)]
     assert (own > 0.5).all() and own.sum() > 1.5 * other.sum()

@@ -16,7 +16,7 @@ from tl_fbn.cli import input_files, model_argument, result_files
 from tl_fbn.cli.console import Console, table
 from tl_fbn.cli.escapes import EXPLAINED, unescaped
 from tl_fbn.cli.options import (
-    BatchSizeOption,
+    BatchTokensOption,
     DeviceOption,
     JsonFlag,
     LabelOption,
@@ -165,7 +165,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    batch_size: BatchSizeOption = 128,
+    batch_tokens: BatchTokensOption = 8192,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     dtype: ModelDtypeOption = "auto",
@@ -209,7 +209,7 @@ def command(
         chosen: dict[str, Any] = {
             "n_controls": controls,
             "controls": tuple(control_kind or ("random",)),
-            "batch_size": batch_size,
+            "batch_tokens": batch_tokens,
         }
         into = folder if out is None else out  # by default beside the networks
         path = result_files.file_for(

@@ -101,6 +101,14 @@ BatchSizeOption = Annotated[
         min=1, metavar="N", help="Number of items in a forward pass of the model; it changes speed and memory only."
     ),
 ]
+BatchTokensOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Number of tokens in a forward pass of the model, padding counted; it changes speed and memory only.",
+    ),
+]
 
 
 # the noise model and the design matrix of "tl-fbn glm", named as in fbn.fit_glm and fbn.design_matrix

@@ -64,7 +64,6 @@ class Experiment:
         phases: A function that names the phase of every row of a run, for the design matrix; None does not divide
             prompts into phases.
         phase: Name of the phase in which conditions are compared; ``rest`` has no phases, and "" compares all rows.
-        batch_size: Number of items in a forward pass.
     """
 
     model: HookedModel
@@ -75,7 +74,6 @@ class Experiment:
     n_cycles: int
     phases: Phases | None = None
     phase: str = ""
-    batch_size: int = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +138,6 @@ def formal_experiment(*, n_items: int = 100) -> Experiment:
         # the answer begins behind the token that ends the question
         phases=from_token(formal.USER_CLOSE, "answer"),
         phase="answer",
-        batch_size=256,
     )
 
 
@@ -195,7 +192,7 @@ def run_demo(
         )
         for name in maps
     }
-    baseline = experiment.battery.evaluate(model, batch_size=experiment.batch_size, columns="all")
+    baseline = experiment.battery.evaluate(model, columns="all")
     say(
         f"3/4 lesions: {len(atlas)} networks and {n_controls} matched random networks for each, "
         f"scored on {len(baseline)} tasks"
@@ -207,7 +204,6 @@ def run_demo(
         n_controls=n_controls,
         seed=seed,
         progress=progress,
-        batch_size=experiment.batch_size,
     )
     say(f"4/4 amplification: {ADD:g} added to every member, with matched random networks")
     amplification = amplification_table(experiment, atlas, n_controls=n_controls, seed=seed, progress=progress)
@@ -286,12 +282,12 @@ def amplification_table(
     with tqdm(total=len(names) * (1 + n_controls), desc="amplifications", unit="run", disable=not progress) as bar:
         for number, name in enumerate(names):
             items = experiment.amplified.select([name])
-            before = items.score(model, batch_size=experiment.batch_size)[name]
+            before = items.score(model)[name]
             scores = []  # of the network itself, then of its controls
             # a lesion study draws the controls of its k-th network with seed + k; 1000 on, these are other ones
             for network in (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number)):
                 with amplify(model, network, add=ADD):
-                    scores.append(items.score(model, batch_size=experiment.batch_size)[name])
+                    scores.append(items.score(model)[name])
                 bar.update()
             changes = np.array([each.of("log_likelihood") for each in scores]) - before.of("log_likelihood")
             lines.append(

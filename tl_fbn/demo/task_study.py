@@ -43,7 +43,7 @@ from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.units import Atlas, UnitMap
 
 DISCOVERY_PASSAGES = 40  # of each topic; the other passages are scored
-BATCH_SIZE = 16  # more fill the memory with logits of a large vocabulary, and are no faster
+BATCH_SIZE = 16  # of a scan and of gradients
 _ROWS = 64  # of a block
 _N_WORDS = 5  # neurons of a network whose words are listed
 _BACKWARD = 2  # a backward pass costs about twice a forward pass
@@ -160,9 +160,9 @@ def plan(subject: Subject, model: HookedModel, design: BlockDesign, n_controls: 
         design: The block design that is recorded.
         n_controls: Number of matched random networks for each network.
     """
-    n_tokens = sum(subject.battery.sizes(model, batch_size=BATCH_SIZE))
+    n_tokens = sum(subject.battery.sizes(model))
     started = time.perf_counter()
-    subject.battery.score(model, batch_size=BATCH_SIZE)
+    subject.battery.score(model)
     speed = n_tokens / (time.perf_counter() - started)
     n_lesions = len(subject.items) * (1 + n_controls)
     recorded = Scanner(model, batch_size=BATCH_SIZE).plan(design).n_rows
@@ -228,7 +228,6 @@ def run_study(
         seed=seed,
         path=folder / "lesions.parts",
         progress=progress,
-        batch_size=BATCH_SIZE,
     )
     study.save(folder / "lesions.safetensors")
     files.write_atomically(folder / "lesions.csv", study.to_dataframe().to_csv(index=False).encode())

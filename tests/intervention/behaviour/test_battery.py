@@ -111,7 +111,7 @@ def test_blimp_on_a_real_model_as_its_readme_states():
 
 def test_outputs_are_the_most_probable_tokens_given_the_true_ones(model):
     pairs = [((3, 1, 4), (1, 5)), ((9, 2), (6,)), ((5, 3, 5, 8), (9, 7, 9))]
-    scores = Battery.from_pairs({"first": [((1,), (2,))], "task": pairs}).score(model, batch_size=2)["task"]
+    scores = Battery.from_pairs({"first": [((1,), (2,))], "task": pairs}).score(model, batch_tokens=8)["task"]
     for line, (before, answer) in zip(scores.outputs, pairs, strict=True):
         with torch.no_grad():
             said = model(torch.tensor([before + answer]))[0].argmax(-1).tolist()[len(before) - 1 : -1]
@@ -142,7 +142,7 @@ def test_choices_of_several_sizes_equal_a_loop(model):
         prompt = tuple(rng.integers(0, 50, 3).tolist())
         answers = [tuple(rng.integers(0, 50, rng.integers(1, 4)).tolist()) for _ in range(rng.integers(2, 5))]
         items.append((prompt, answers, int(rng.integers(len(answers)))))
-    scores = Battery.from_choices({"t": items}).score(model, batch_size=7)["t"]
+    scores = Battery.from_choices({"t": items}).score(model, batch_tokens=42)["t"]
     for line, exact, (prompt, answers, right) in zip(scores.outputs, scores.exact_match, items, strict=True):
         sums = [reference(model, prompt, answer)[1] * len(answer) for answer in answers]
         assert exact == (int(np.argmax(sums)) == right)
@@ -162,7 +162,7 @@ def test_perplexity_counts_every_token_once(model):
 def test_a_batch_knows_where_scoring_starts(model):
     battery = Battery.from_pairs({"t": [((1, 2, 3), (4,)), ((5,), (6, 7)), ((8, 9), [(1,), (2, 3)])]})
     starts = {}
-    for batch in battery._prepared(model, 2).batches:
+    for batch in battery._prepared(model, 8).whole.rests:
         for number, start, ids in zip(batch.sequences, batch.starts.tolist(), batch.ids.tolist(), strict=True):
             starts[number] = (start, ids[start])
     assert starts == {0: (3, 4), 1: (1, 6), 2: (2, 1), 3: (2, 2)}

@@ -98,7 +98,7 @@ def test_saved_and_loaded(tmp_path, cola):
 
 def test_the_embedded_model_writes_what_it_scores(demo_model):
     battery = fbn.demo.battery(n=12)
-    responses = battery.respond(demo_model, max_new_tokens=12, batch_size=20, progress=False)
+    responses = battery.respond(demo_model, max_new_tokens=12, batch_tokens=400, progress=False)
     scores = battery.score(demo_model)
     teacher_forced = np.concatenate([one.exact_match for one in scores.values()])
     assert responses.exact_match.tolist() == teacher_forced.tolist() and teacher_forced.any()

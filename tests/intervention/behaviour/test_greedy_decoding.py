@@ -43,29 +43,29 @@ OPTIONS = {"stop": (), "progress": False}
 
 
 @pytest.mark.parametrize("host", ["cached", "native"])
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_as_stepping_by_hand(host, batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 30, 1000])
+def test_as_stepping_by_hand(host, batch_tokens):
     model = bridged(tiny_gpt2()) if host == "cached" else tiny_model()
     model.tokenizer = Letters()
     assert (decoding_mode(model) == "reread") == (host == "native")
-    free = write(model, PROMPTS, max_new_tokens=8, batch_size=batch_size, **OPTIONS)
+    free = write(model, PROMPTS, max_new_tokens=8, batch_tokens=batch_tokens, **OPTIONS)
     assert free == [greedy(model, ids, 8, end_of_answer(model)) for ids in PROMPTS]
     model.tokenizer.all_special_ids = (0, 1, free[0][2])
-    ended = write(model, PROMPTS, max_new_tokens=8, batch_size=batch_size, **OPTIONS)
+    ended = write(model, PROMPTS, max_new_tokens=8, batch_tokens=batch_tokens, **OPTIONS)
     assert ended == [greedy(model, ids, 8, {*end_of_answer(model)}) for ids in PROMPTS] != free
 
 
 def test_contexts_of_equal_length_share_a_batch_where_they_must():
-    assert writing._batches_by_length(PROMPTS, "equal", 64) == [[4], [1, 3], [5], [0, 2]]
-    assert writing._batches_by_length(PROMPTS, "padded", 4) == [[4, 1, 3, 5], [0, 2]]
+    assert writing._batches_by_length(PROMPTS, "equal", 640, 6) == [[4], [1, 3], [5], [0, 2]]
+    assert writing._batches_by_length(PROMPTS, "padded", 36, 6) == [[4, 1, 3, 5], [0, 2]]
 
 
 def test_a_string_ends_an_answer():
     model = tiny_model()
     model.tokenizer = Letters()
-    (free,) = write(model, PROMPTS[:1], max_new_tokens=8, batch_size=4, **OPTIONS)
+    (free,) = write(model, PROMPTS[:1], max_new_tokens=8, batch_tokens=64, **OPTIONS)
     stop = model.tokenizer.decode(free[1:3])
-    (stopped,) = write(model, PROMPTS[:1], max_new_tokens=8, batch_size=4, stop=[stop], progress=False)
+    (stopped,) = write(model, PROMPTS[:1], max_new_tokens=8, batch_tokens=64, stop=[stop], progress=False)
     whole = model.tokenizer.decode(free)
     assert stopped == free[: whole.find(stop) + 2]
     assert cut(model.tokenizer.decode(stopped), [stop, "?"]) == whole[: whole.find(stop)]
@@ -84,6 +84,6 @@ def test_an_intervention_is_in_force(demo_model):
     space = fbn.Scanner(demo_model).space
     network = fbn.Network.from_indices(space, [(layer, unit) for layer in range(3) for unit in range(384)], name="all")
     with fbn.inhibit(demo_model, network):
-        lesioned = write(demo_model, prompts, max_new_tokens=6, batch_size=4, **OPTIONS)
+        lesioned = write(demo_model, prompts, max_new_tokens=6, batch_tokens=64, **OPTIONS)
         assert lesioned == [greedy(demo_model, prompts[0], 6, end_of_answer(demo_model))]
-    assert lesioned != write(demo_model, prompts, max_new_tokens=6, batch_size=4, **OPTIONS)
+    assert lesioned != write(demo_model, prompts, max_new_tokens=6, batch_tokens=64, **OPTIONS)

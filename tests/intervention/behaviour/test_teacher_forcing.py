@@ -10,26 +10,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_llama, tiny_model
 from tl_fbn.intervention.behaviour import teacher_forcing
-from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks
+from tl_fbn.intervention.behaviour.item_tokens import encode_tasks
+from tl_fbn.intervention.behaviour.sequence_batches import PreparedSequences
 from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, score_sequences
 
 RNG = np.random.default_rng(0)
 PAIRS = [(tuple(RNG.integers(1, 49, n).tolist()), tuple(RNG.integers(1, 49, 1 + n % 3).tolist())) for n in range(1, 25)]
 
 
-def prepared(battery, batch_size=128, max_scored=10**6):
+def prepared(battery, batch_tokens=8192, max_scored=10**6):
     sequences = encode_tasks(battery.tasks, None, n_ctx=32, d_vocab=50, prepend_bos=False)
-    return PreparedSequences.of(battery.tasks, sequences, batch_size, max_scored)
+    return PreparedSequences.of(battery.tasks, sequences, batch_tokens, max_scored)
 
 
-@pytest.mark.parametrize(("batch_size", "max_scored"), [(1, 10**6), (3, 10**6), (128, 2), (128, 5)])
-def test_batches_change_nothing(batch_size, max_scored, monkeypatch):
+@pytest.mark.parametrize(("batch_tokens", "max_scored"), [(27, 10**6), (60, 10**6), (8192, 2), (8192, 5)])
+def test_batches_change_nothing(batch_tokens, max_scored, monkeypatch):
     model = tiny_model()
     battery = fbn.Battery.from_pairs({"t": PAIRS}) | fbn.Battery.from_texts({"p": [one for one, _ in PAIRS[1:]]})
     whole = score_sequences(model, prepared(battery))
     monkeypatch.setattr(teacher_forcing, "_MAX_PROBABILITIES", 120)  # two rows of 50 at a time
-    parts = prepared(battery, batch_size, max_scored)
-    for batch in parts.batches:
+    parts = prepared(battery, batch_tokens, max_scored)
+    for batch in parts.whole.rests:
+        assert batch.ids.numel() <= batch_tokens
         assert len(batch.sequences) == 1 or len(batch.targets) <= max_scored
     found = score_sequences(model, parts)
     np.testing.assert_allclose(found.sums, whole.sums, atol=1e-4)

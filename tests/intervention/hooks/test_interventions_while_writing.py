@@ -140,7 +140,7 @@ def test_draws_do_not_depend_on_who_shares_the_batch(model):
     battery = fbn.Battery.from_pairs({"a": items})
     for method in ("resample", "noise"):
         with fbn.inhibit(model, network, method=method, reference=reference):
-            one, many = (battery.score(model, batch_size=size)["a"].log_likelihood for size in (1, 7))
+            one, many = (battery.score(model, batch_tokens=size)["a"].log_likelihood for size in (8, 56))
             part = fbn.Battery.from_pairs({"a": items[2:]}).score(model)["a"].log_likelihood
         np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(part, many[2:], rtol=1e-4, atol=1e-5)

@@ -235,13 +235,13 @@ def test_a_plan_counts_what_the_study_runs(rigged, monkeypatch):
     model, neuron = rigged
     network = fbn.Network.from_indices(fbn.Scanner(model).space, [(1, neuron)])
     battery = Battery.from_pairs({"task": own_words(model, n=7)})
-    plan = fbn.plan_lesions(model, {"task": network}, battery, n_controls=5, batch_size=4)
+    plan = fbn.plan_lesions(model, {"task": network}, battery, n_controls=5, batch_tokens=28)
     assert (plan.lesions, plan.items, plan.passes, plan.tokens) == (6, 7, 14, 7 * 7 * 6)
     assert "14 forward passes" in repr(plan)
     passes = []
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
-    fbn.lesion_study(model, {"task": network}, battery, n_controls=5, batch_size=4, seed=0, progress=False)
+    fbn.lesion_study(model, {"task": network}, battery, n_controls=5, batch_tokens=28, seed=0, progress=False)
     assert len(passes) == plan.passes
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.attached_hooks import hooked
@@ -25,15 +25,16 @@ from tl_fbn.acquisition.model.host import HookedModel, inner_model
 # TransformerBridge has a hook point at the unembedding's input. HookedTransformer has the one in the final norm, what
 # follows which (scale and offset) is done position by position
 INPUT_POINTS = ("unembed.hook_in", "ln_final.hook_normalized")
-LogitsAt = Callable[[Int[torch.Tensor, "batch pos"], torch.Tensor, torch.Tensor], Float[torch.Tensor, "place vocab"]]
+# (ids (batch, pos), row of each place, its position, **options of the pass) -> (place, vocab)
+LogitsAt = Callable[..., Float[torch.Tensor, "place vocab"]]
 
 
 @contextmanager
 def unembedding_of_places(model: HookedModel) -> Iterator[LogitsAt]:
     """Inside the body, a function gives the logits at some places of a batch, and no others are computed.
 
-    The function takes token ids (batch, pos), and for each place its row and its position; it returns logits (place,
-    vocab) on the device where the model leaves them.
+    The function takes token ids (batch, pos), for each place its row and its position, and options of the pass by name,
+    such as a cache; it returns logits (place, vocab) on the device where the model leaves them.
 
     Args:
         model: The model.
@@ -47,10 +48,10 @@ def unembedding_of_places(model: HookedModel) -> Iterator[LogitsAt]:
         rows, positions = (one.to(tensor.device) for one in asked.pop())
         return tensor[rows, positions][None]
 
-    def logits_at(ids: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def logits_at(ids: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor, **options: Any) -> torch.Tensor:
         asked[:] = [(rows, positions)] if names else []
         try:
-            logits = model(ids)
+            logits = model(ids, **options)
         finally:
             asked.clear()
         # fewer places than positions are ever asked for: where the shape is that of the ids, the hook was passed by

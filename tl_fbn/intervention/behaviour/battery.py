@@ -17,7 +17,8 @@ An exact match means something only above chance and above the majority rate, an
 Therefore ``chance``, ``majority``, ``constant``, ``parsed``, ``repetition`` and ``flag`` stand beside it
 (:mod:`.output_checks`).
 
-``score`` and ``evaluate`` read given answers: one forward pass over every item, in batches of similar length.
+``score`` and ``evaluate`` read given answers: one forward pass over every item, in batches of similar length, and one
+over what items begin with alike.
 ``respond`` lets the model write its own answers (:mod:`.free_responses`), one step a token.
 """
 
@@ -39,14 +40,15 @@ from tl_fbn.intervention.behaviour.battery_sources import from_choices, from_jso
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_digests import task_digests
 from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks
-from tl_fbn.intervention.behaviour.item_tokens import PreparedSequences, encode_tasks, tokenizer_state
+from tl_fbn.intervention.behaviour.item_tokens import encode_tasks, tokenizer_state
 from tl_fbn.intervention.behaviour.output_checks import ScoreColumns, score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
+from tl_fbn.intervention.behaviour.sequence_batches import PreparedSequences
 from tl_fbn.intervention.behaviour.tasks import BatteryItem as BatteryItem
 from tl_fbn.intervention.behaviour.tasks import Scores as Scores
 from tl_fbn.intervention.behaviour.tasks import Task as Task
 from tl_fbn.intervention.behaviour.tasks import Text as Text
-from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, score_sequences
+from tl_fbn.intervention.behaviour.teacher_forcing import most_scored, readings, score_sequences
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_table
 
@@ -210,14 +212,15 @@ class Battery:
         return Battery(tasks, prepend_bos=self.prepend_bos)
 
     @checked
-    def sizes(self, model: HookedModel, *, batch_size: int = 128) -> list[int]:
+    def sizes(self, model: HookedModel, *, batch_tokens: int = 8192, share_prefixes: bool = True) -> list[int]:
         """Number of tokens, padding included, of every forward pass that :meth:`score` makes.
 
         Args:
-            model: The model that would be scored.
-            batch_size: Largest number of sequences in a pass.
+            model: The model that would be scored, with the hooks that would be on it.
+            batch_tokens: Largest number of tokens in a pass, padding counted.
+            share_prefixes: Whether beginnings that items share are read once, where the model can.
         """
-        return [batch.ids.numel() for batch in self._prepared(model, batch_size).batches]
+        return list(readings(model, self._prepared(model, batch_tokens), share_prefixes).sizes())
 
     @checked
     def digests(self, tokenizer: Any = None) -> dict[str, set[str]]:
@@ -245,7 +248,7 @@ class Battery:
             Name of a task to pairs of the token ids of prompt and alternative and the index of the first scored one.
         """
         # in whatever batches they were prepared last: batches do not matter here
-        prepared = self._prepared(model, self._sequence_cache[1][0] if self._sequence_cache else 128)
+        prepared = self._prepared(model, self._sequence_cache[1][0] if self._sequence_cache else 8192)
         return {
             name: [[list(ids), start] for ids, start in prepared.sequences[layout.span]]
             for name, layout in prepared.layouts.items()
@@ -253,31 +256,44 @@ class Battery:
 
     @checked
     @serves_one_thread("scoring")
-    def score(self, model: HookedModel, *, batch_size: int = 128) -> dict[str, Scores]:
+    def score(self, model: HookedModel, *, batch_tokens: int = 8192, share_prefixes: bool = True) -> dict[str, Scores]:
         """Item by item results of every task, under whatever hooks and interventions are on the model.
 
         Args:
             model: A TransformerLens model in eval mode.
-            batch_size: Largest number of sequences in a pass; it changes speed and memory only.
+            batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
+            share_prefixes: Whether what items begin with (worked examples, a system message, the question of several
+                choices) is read once for all of them, through the model's key-value cache. It is left off by itself
+                where that would not give the same numbers: hooks of your own, ``"resample"`` and ``"noise"``, models
+                without such a cache, windows of attention shorter than an item.
 
         Returns:
             Name of a task to its :class:`.tasks.Scores`.
 
         Raises:
-            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
+            InputError: The model is in training mode, an item exceeds the model's context or vocabulary, or
+                ``batch_tokens`` holds less than the longest item.
         """
         host.require_eval(model, "a battery")
-        prepared = self._prepared(model, batch_size)
-        hits, sums, said = score_sequences(model, prepared)
+        prepared = self._prepared(model, batch_tokens)
+        hits, sums, said = score_sequences(model, prepared, share_prefixes=share_prefixes)
         return {name: layout.scores(hits, sums, prepared.counts, said) for name, layout in prepared.layouts.items()}
 
     @checked
-    def evaluate(self, model: HookedModel, *, batch_size: int = 128, columns: ScoreColumns = "main") -> pd.DataFrame:
+    def evaluate(
+        self,
+        model: HookedModel,
+        *,
+        batch_tokens: int = 8192,
+        share_prefixes: bool = True,
+        columns: ScoreColumns = "main",
+    ) -> pd.DataFrame:
         """Scores of every task as a table, under whatever hooks and interventions are on the model.
 
         Args:
             model: A TransformerLens model in eval mode.
-            batch_size: Largest number of sequences in a pass; it changes speed and memory only.
+            batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
+            share_prefixes: Whether what items begin with is read once for all of them, as :meth:`score` says.
             columns: ``"main"`` for what answers first and fits a line, ``"all"`` for every column.
 
         Returns:
@@ -286,9 +302,11 @@ class Battery:
             perplexity and, with choices, exact_match_per_token and exact_match_per_character (NaN for other tasks).
 
         Raises:
-            InputError: The model is in training mode, or an item exceeds the model's context or vocabulary.
+            InputError: The model is in training mode, an item exceeds the model's context or vocabulary, or
+                ``batch_tokens`` holds less than the longest item.
         """
-        return score_table(self.tasks, self.score(model, batch_size=batch_size), columns)
+        scores = self.score(model, batch_tokens=batch_tokens, share_prefixes=share_prefixes)
+        return score_table(self.tasks, scores, columns)
 
     @checked
     def respond(
@@ -298,7 +316,7 @@ class Battery:
         max_new_tokens: int = 20,
         stop: Sequence[str] = (),
         parser: Parser | Mapping[str, Parser] | None = None,
-        batch_size: int = 64,
+        batch_tokens: int = 8192,
         progress: bool = True,
     ) -> Responses:
         """Let the model write its own answers, greedily, and compare them with the right ones (:mod:`.free_responses`).
@@ -309,7 +327,8 @@ class Battery:
             stop: Strings that end an answer; special tokens always do.
             parser: Finds the label in a text (:mod:`.parsers`): one parser for all tasks, or a mapping of task to
                 parser. None looks for the task's closed set of answers, or the item's alternatives, as whole words.
-            batch_size: Number of prompts that are continued together; it changes speed and memory only.
+            batch_tokens: Largest number of tokens of the prompts that are continued together, padding and what is
+                written counted; it changes speed and memory only.
             progress: Whether to show a progress bar.
 
         Raises:
@@ -322,22 +341,23 @@ class Battery:
             max_new_tokens=max_new_tokens,
             stop=stop,
             parser=parser,
-            batch_size=batch_size,
+            batch_tokens=batch_tokens,
             progress=progress,
             prepend_bos=self.prepend_bos,
         )
 
-    def _prepared(self, model: HookedModel, batch_size: int) -> PreparedSequences:
-        """Sequences and padded batches, made once for a tokenizer, model size and batch size."""
+    def _prepared(self, model: HookedModel, batch_tokens: int) -> PreparedSequences:
+        """Sequences and their batches, made once for a tokenizer, model size and size of passes."""
         tokenizer = tokenizer_of(model)
         n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
         prepend_bos = host.prepends_bos(model, self.prepend_bos)
         # a tokenizer's settings can be changed in place
-        settings = [batch_size, n_ctx, d_vocab, prepend_bos, tokenizer_state(tokenizer)]
+        on_cpu = host.model_device(model).type == "cpu"
+        settings = [batch_tokens, on_cpu, n_ctx, d_vocab, prepend_bos, tokenizer_state(tokenizer)]
         cache = self._sequence_cache
         if not (cache and cache[0] is tokenizer and cache[1] == settings):
             sequences = encode_tasks(self.tasks, tokenizer, n_ctx=n_ctx, d_vocab=d_vocab, prepend_bos=prepend_bos)
-            prepared = PreparedSequences.of(self.tasks, sequences, batch_size, most_scored(d_vocab))
+            prepared = PreparedSequences.of(self.tasks, sequences, batch_tokens, most_scored(d_vocab), on_cpu=on_cpu)
             cache[:] = [tokenizer, settings, prepared]
         return cache[2]
 

@@ -204,7 +204,7 @@ def respond(
     max_new_tokens: int = 20,
     stop: Sequence[str] = (),
     parser: Parser | Mapping[str, Parser] | None = None,
-    batch_size: int = 64,
+    batch_tokens: int = 8192,
     progress: bool = True,
     prepend_bos: bool | None = None,
 ) -> Responses:
@@ -216,7 +216,8 @@ def respond(
         max_new_tokens: Longest answer, in tokens.
         stop: Strings that end an answer; special tokens always do.
         parser: Finds the label in a text: one parser for all tasks, a mapping of task to parser, or None.
-        batch_size: Number of prompts that are continued together.
+        batch_tokens: Largest number of tokens of the prompts that are continued together, padding and what is written
+            counted.
         progress: Whether to show a progress bar.
         prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
             None does as the host does.
@@ -240,7 +241,9 @@ def respond(
         for name, task in tasks.items()
         for number, item in enumerate(task.items)
     ]
-    written = write(model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_size=batch_size, progress=progress)
+    written = write(
+        model, prompts, max_new_tokens=max_new_tokens, stop=stop, batch_tokens=batch_tokens, progress=progress
+    )
     texts, loop, answers = {}, {}, iter(written)
     for name, task in tasks.items():
         written_for_task = list(islice(answers, len(task.items)))

@@ -35,7 +35,7 @@ def write(
     *,
     max_new_tokens: int,
     stop: Sequence[str],
-    batch_size: int,
+    batch_tokens: int,
     progress: bool,
 ) -> list[list[int]]:
     """Write the greedy continuation of each prompt.
@@ -45,7 +45,7 @@ def write(
         prompts: Token ids of each prompt.
         max_new_tokens: Largest number of tokens to write after a prompt.
         stop: Strings that end an answer; the tokens that complete one are kept (:func:`cut` takes the string off).
-        batch_size: Number of prompts in a pass.
+        batch_tokens: Largest number of tokens of the prompts in a pass, padding and what is written counted.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -55,7 +55,7 @@ def write(
     ends = end_of_answer(model)
     written: list[list[int]] = [[] for _ in prompts]
     with tqdm(total=len(prompts), desc="responses", unit="item", disable=not progress) as bar:
-        for batch in _batches_by_length(prompts, mode, batch_size):
+        for batch in _batches_by_length(prompts, mode, batch_tokens, max_new_tokens):
             continuations = _continuations(
                 Decoder(model, mode), [prompts[i] for i in batch], max_new_tokens, ends, tokenizer_of(model), stop
             )
@@ -86,13 +86,16 @@ def end_of_answer(model: HookedModel) -> set[int]:
     return (special - {getattr(tokenizer, "unk_token_id", None)}) | set(host.end_tokens(model))
 
 
-def _batches_by_length(prompts: Sequence[Sequence[int]], mode: DecodingMode, batch_size: int) -> list[list[int]]:
+def _batches_by_length(
+    prompts: Sequence[Sequence[int]], mode: DecodingMode, batch_tokens: int, n_new: int
+) -> list[list[int]]:
     """Numbers of the prompts that share a batch: of similar length, or of equal length where the model needs that."""
     batches: list[list[int]] = []
     # shortest first: little padding, and batches that end at about the same step
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
         last = batches[-1] if batches else []
-        has_room = 0 < len(last) < batch_size
+        # this prompt is the longest of its batch; one that is longer than a batch is alone in it
+        has_room = bool(last) and (len(last) + 1) * (len(prompts[i]) + n_new) <= batch_tokens
         if has_room and (mode != "equal" or len(prompts[last[0]]) == len(prompts[i])):
             last.append(i)
         else:

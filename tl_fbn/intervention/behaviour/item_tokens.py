@@ -6,9 +6,9 @@ prompt and the beginning of the answer into one token, that token belongs to the
 scored from its second token on, for a model predicts no first token; where a beginning-of-text token is put before
 strings, that is the first.
 
-A battery scores the sequences of all its tasks together. A :class:`Layout` knows where the sequences of one task
-stand among all, and turns sums over sequences back into results of items, without a loop over items.
-:class:`PreparedSequences` sorts them into batches of similar length (:class:`SequenceBatch`).
+A battery scores the sequences of all its tasks together (:mod:`.sequence_batches`). A :class:`Layout` knows where the
+sequences of one task stand among all, and turns sums over sequences back into results of items, without a loop over
+items.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from tl_fbn.acquisition.design.text_joining import joined
-from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.tasks import Scores, Task, TaskKind, Text
@@ -141,97 +139,6 @@ class Layout:
     def _first_sequence_where(self, true: Bool[np.ndarray, " own"]) -> Int[np.ndarray, " item"]:
         """Number of each item's first sequence for which that is true; beyond the last sequence where there is none."""
         return np.minimum.reduceat(np.where(true, np.arange(len(true)), len(true)), self.firsts)
-
-
-@dataclass(frozen=True, eq=False)
-class SequenceBatch:
-    """Sequences of similar length, padded on the right, and which of their tokens are scored.
-
-    Args:
-        sequences: (batch,) numbers of these sequences among all sequences of the battery.
-        ids: (batch, pos) token ids.
-        starts: (batch,) position of the first scored token of each sequence.
-        rows: (scored,) row of ``ids`` that each scored token stands in.
-        before: (scored,) position before the token, whose logits predict it.
-        targets: (scored,) id of the token.
-        slots: (scored,) number of the token among all scored tokens of the battery.
-    """
-
-    sequences: list[int]
-    ids: Int[torch.Tensor, "batch pos"]
-    starts: Int[torch.Tensor, " batch"]
-    rows: Int[torch.Tensor, " scored"]
-    before: Int[torch.Tensor, " scored"]
-    targets: Int[torch.Tensor, " scored"]
-    slots: Int[np.ndarray, " scored"]
-
-    @classmethod
-    def of(
-        cls, sequences: Sequence[ScoredSequence], chosen: list[int], offsets: Int[np.ndarray, " all"]
-    ) -> SequenceBatch:
-        """The batch of some sequences.
-
-        Args:
-            sequences: All sequences of the battery.
-            chosen: Numbers of those in the batch.
-            offsets: (sequence,) number of the first scored token of every sequence of the battery.
-        """
-        ids, _, _ = host.pad_batch([sequences[index][0] for index in chosen], torch.device("cpu"))
-        starts = [sequences[index][1] for index in chosen]
-        # (row, column) of every scored token, in the order of the sequences, as slots are
-        places = [(row, at) for row, i in enumerate(chosen) for at in range(starts[row], len(sequences[i][0]))]
-        rows, columns = torch.tensor(places).unbind(1)
-        slots = np.concatenate([offsets[i] + np.arange(len(sequences[i][0]) - sequences[i][1]) for i in chosen])
-        return cls(chosen, ids, torch.tensor(starts), rows, columns - 1, ids[rows, columns], slots)
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedSequences:
-    """Everything about a battery's sequences that does not depend on activations.
-
-    Args:
-        counts: (sequence,) number of scored tokens.
-        batches: The sequences in batches of similar length.
-        layouts: Name of a task to where its sequences stand among all.
-        sequences: Token ids and index of the first scored token of each.
-    """
-
-    counts: Int[np.ndarray, " sequence"]
-    batches: list[SequenceBatch]
-    layouts: dict[str, Layout]
-    sequences: Sequence[ScoredSequence]
-
-    @classmethod
-    def of(
-        cls, tasks: Mapping[str, Task], sequences: Sequence[ScoredSequence], batch_size: int, max_scored: int
-    ) -> PreparedSequences:
-        """Batches and layouts of a battery.
-
-        Args:
-            tasks: The tasks by name.
-            sequences: The sequences of all their items, in the order of tasks, items and alternatives.
-            batch_size: Largest number of sequences in a batch.
-            max_scored: Largest number of scored tokens in a batch of several sequences: memory is taken for the
-                probabilities of a whole vocabulary at each.
-        """
-        counts = np.array([len(ids) - start for ids, start in sequences])
-        # scored tokens are numbered through the battery: those of a sequence begin at its offset
-        offsets = np.cumsum(counts) - counts
-        # neighbours in length share a batch, so that little is padding
-        by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
-        groups: list[list[int]] = []
-        for index in by_length:
-            fits = bool(groups) and len(groups[-1]) < batch_size
-            if fits and counts[groups[-1]].sum() + counts[index] <= max_scored:
-                groups[-1].append(index)
-            else:
-                groups.append([index])
-        layouts = {}
-        cursor = 0
-        for name, task in tasks.items():
-            layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
-            cursor = layouts[name].span.stop
-        return cls(counts, [SequenceBatch.of(sequences, group, offsets) for group in groups], layouts, sequences)
 
 
 def tokenizer_state(tokenizer: Any) -> list[Any]:

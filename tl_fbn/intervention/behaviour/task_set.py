@@ -244,7 +244,7 @@ class Tasks:
 
     @checked
     def describe(
-        self, model: HookedModel, *, half: HalfName = "discovery", n: int | None = 50, batch_size: int = 16
+        self, model: HookedModel, *, half: HalfName = "discovery", n: int | None = 50, batch_tokens: int = 8192
     ) -> pd.DataFrame:
         """What the model makes of every task, to choose tasks that it can do.
 
@@ -254,7 +254,8 @@ class Tasks:
             model: A TransformerLens model in eval mode.
             half: The half whose rows are asked.
             n: Largest number of items a task; None asks every row.
-            batch_size: Number of items in a forward pass; it changes speed and memory only.
+            batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory
+                only.
 
         Returns:
             One line a task: task, exact_match, majority (exact match of the best constant answer), log_likelihood
@@ -262,7 +263,7 @@ class Tasks:
         """
         battery = self.battery(model, half=half, n=n)
         scored = battery.scored_tokens(model)
-        table = battery.evaluate(model, batch_size=batch_size)
+        table = battery.evaluate(model, batch_tokens=batch_tokens)
         table = table.reindex(columns=["task", "exact_match", "majority", "log_likelihood", "n"])
         table["tokens"] = [round(float(np.mean([len(ids) for ids, _ in scored[name]])), 1) for name in table["task"]]
         table["answer_tokens"] = [max(len(ids) - start for ids, start in scored[name]) for name in table["task"]]

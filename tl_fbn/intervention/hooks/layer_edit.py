@@ -87,6 +87,11 @@ class LayerEdit:
         return self.where.name != "all" or self.lines is not None
 
     @property
+    def differs_by_text(self) -> bool:
+        """Whether two texts that begin alike are given different values there: what is drawn for each text."""
+        return self.lines is not None and self.lines.by != "position"
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether the edit leaves every activation as it is: a gain of 1, nothing added, no bound."""
         neutral = {"scale": self.values == 1, "add": self.values == 0, "project": self.values == 0}

@@ -238,7 +238,7 @@ def dose_response(
     positions: Positions = "all",
     metric: str | None = None,
     n_bootstrap: int = 1000,
-    batch_size: int = 128,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> DoseResponse:
     """Score a battery at every gain of a network, or with nested networks of every size silenced.
@@ -272,7 +272,7 @@ def dose_response(
             mask or column numbers (:mod:`.positions`).
         metric: ``"exact_match"`` or ``"log_likelihood"``; by default exact match if every task has one.
         n_bootstrap: Number of times the items are resampled for the intervals.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
     Returns:
@@ -303,7 +303,7 @@ def dose_response(
     spread = spread_of(model, reference, own[0], allow_other_weights) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     discovery = check_disjoint(own[-1], battery, tokenizer_of(model), name)
-    untouched = battery.score(model, batch_size=batch_size)
+    untouched = battery.score(model, batch_tokens=batch_tokens)
     with tqdm(total=len(doses) * (1 + n_controls), desc="doses", unit="dose", disable=not progress) as bar:
 
         def curve(networks: Sequence[Network]) -> Iterator[dict[str, Scores]]:
@@ -312,7 +312,7 @@ def dose_response(
                     yield untouched
                 else:
                     with silence(one) if silence is not None else strengthen(one, float(dose)):
-                        yield battery.score(model, batch_size=batch_size)
+                        yield battery.score(model, batch_tokens=batch_tokens)
                 bar.update()
 
         # items of the network itself; of controls only the means, which is what their curves are made of

@@ -81,7 +81,7 @@ class _CalibrationBench:
     amounts: list[float]
     tolerance: float | None  # nats a token
     strengthen: Callable[[Network, float], Intervention]
-    batch_size: int
+    batch_tokens: int
 
     def items(self, battery: Battery, network: Network, amount: float) -> Float[np.ndarray, "item metric"]:
         """Scores of the items of a battery while a network is amplified.
@@ -94,7 +94,7 @@ class _CalibrationBench:
         if amount == NONE[self.kind]:
             return self._untouched[id(battery)]
         with self.strengthen(network, amount):
-            return by_item(battery.score(self.model, batch_size=self.batch_size))
+            return by_item(battery.score(self.model, batch_tokens=self.batch_tokens))
 
     def worst(self, network: Network, amount: float) -> float:
         """Change of the other task that loses most log-likelihood on the calibration items; NaN without others.
@@ -139,7 +139,7 @@ class _CalibrationBench:
         """Scores of the untouched model on each part of the items, made once."""
         # keyed by identity: each part is one object that lives as long as this one
         batteries = [*self.calibration, self.heldout]
-        return {id(b): by_item(b.score(self.model, batch_size=self.batch_size)) for b in batteries}
+        return {id(b): by_item(b.score(self.model, batch_tokens=self.batch_tokens)) for b in batteries}
 
 
 @checked
@@ -162,7 +162,7 @@ def calibrate_gain(
     allow_other_weights: bool = False,
     positions: Positions = "all",
     n_bootstrap: int = 1000,
-    batch_size: int = 128,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> GainCalibration:
     """Choose how much to amplify a network on some items of a battery, and test it on the others.
@@ -199,7 +199,7 @@ def calibrate_gain(
         positions: The tokens that are touched: ``"all"``, ``"prompt"``, ``"generated"``, ``"last"``, ``"special"``, a
             mask or column numbers (:mod:`.positions`).
         n_bootstrap: Number of times the items are resampled for the intervals.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
     Returns:
@@ -235,7 +235,7 @@ def calibrate_gain(
     parts = [calibration.select([target]), *([calibration.select(others)] if others else [])]
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     m = METRICS.index(metric)
-    bench = _CalibrationBench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_size)
+    bench = _CalibrationBench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_tokens)
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
     changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
     control_amounts: list[float] = []

@@ -102,7 +102,7 @@ def plan_lesions(
     n_controls: int = 100,
     controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
-    batch_size: int = 128,
+    batch_tokens: int = 8192,
 ) -> LesionPlan:
     """Count what :func:`lesion_study` will run; two evaluations of the battery are made, and the second is timed.
 
@@ -116,7 +116,7 @@ def plan_lesions(
         n_controls: Number of random networks of each kind for each source network.
         controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``.
         rivals: Name of a rival to networks by the name of their source network; each costs one more lesion.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
 
     Returns:
         Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
@@ -124,14 +124,14 @@ def plan_lesions(
     Raises:
         InputError: An item of the battery does not fit the model, for example by its length.
     """
-    battery.score(model, batch_size=batch_size)  # not timed: the first evaluation also prepares the items
+    battery.score(model, batch_tokens=batch_tokens)  # not timed: the first evaluation also prepares the items
     started = time.perf_counter()
-    battery.score(model, batch_size=batch_size)
+    battery.score(model, batch_tokens=batch_tokens)
     seconds = time.perf_counter() - started
     # every source network once, its controls of every kind, and the rivals it has
     chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
     lesions = len(networks) * (1 + len(controls) * n_controls) + chosen
-    sizes = battery.sizes(model, batch_size=batch_size)  # tokens of each forward pass
+    sizes = battery.sizes(model, batch_tokens=batch_tokens)  # tokens of each forward pass
     items = sum(len(task.items) for task in battery.tasks.values())
     n_evaluations = 1 + lesions  # one without a lesion
     return LesionPlan(
@@ -156,7 +156,7 @@ class LesionOptions(TypedDict, total=False):
     positions: Positions
     metric: str | None
     n_bootstrap: int
-    batch_size: int
+    batch_tokens: int
     path: str | os.PathLike | None
     progress: bool
 
@@ -177,7 +177,7 @@ def lesion_study(
     positions: Positions = "all",
     metric: str | None = None,
     n_bootstrap: int = 1000,
-    batch_size: int = 128,
+    batch_tokens: int = 8192,
     path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> LesionStudy:
@@ -212,7 +212,7 @@ def lesion_study(
         metric: ``"exact_match"`` or ``"log_likelihood"``, what tables show; by default exact match if every task has
             one.
         n_bootstrap: Number of times the items are resampled for the intervals.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
             nothing.
         progress: Show a progress bar.
@@ -285,7 +285,7 @@ def lesion_study(
 
             def results_from(start: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
                 # what a lesion on another process needs; here it is only passed on
-                bundle = (model, battery, batch_size, lesions)
+                bundle = (model, battery, batch_tokens, lesions)
                 for result in in_order(_scores_under_lesion, bundle, range(start, len(lesions))):
                     bar.update()
                     yield result
@@ -338,9 +338,9 @@ def lesion_study(
 
 def _scores_under_lesion(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Item-level scores under one lesion of a part; for the first, which is no control, also what its monitors say."""
-    model, battery, batch_size, lesions = bundle
+    model, battery, batch_tokens, lesions = bundle
     with lesions[number](), watching(model, allowed=True) as watch:
-        scores = battery.score(model, batch_size=batch_size)
+        scores = battery.score(model, batch_tokens=batch_tokens)
         watch.check()
     return by_item(scores), {} if number else _monitor_notes(battery, scores)
 

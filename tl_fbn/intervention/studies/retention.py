@@ -104,7 +104,7 @@ def retention_curve(
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     allow_other_weights: bool = False,
-    batch_size: int = 128,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Retention:
     """Score a battery while the union of the first networks of an atlas is kept, or silenced.
@@ -130,7 +130,7 @@ def retention_curve(
             ``"position_mean"``, ``"resample"`` or ``"noise"``.
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
     Returns:
@@ -149,7 +149,7 @@ def retention_curve(
     # every network of the atlas, also those that no union reaches
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
-    baseline = battery.evaluate(model, batch_size=batch_size).set_index("task")
+    baseline = battery.evaluate(model, batch_tokens=batch_tokens).set_index("task")
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines = []
     bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
@@ -161,7 +161,7 @@ def retention_curve(
             # the complement within the site: what is not kept
             target = ~network if mode == "retain" else network
             with silence(target):
-                scores.append(battery.evaluate(model, batch_size=batch_size).set_index("task"))
+                scores.append(battery.evaluate(model, batch_tokens=batch_tokens).set_index("task"))
             bar.update()
         for task in baseline.index:
             metric = "exact_match" if np.isfinite(baseline.loc[task, "exact_match"]) else "log_likelihood"

@@ -228,7 +228,7 @@ def validate_scores(
     reference: Recording | None = None,
     allow_other_weights: bool = False,
     metric: str = "log_likelihood",
-    batch_size: int = 256,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Validation:
     """Measure what lesions do to a task and compare every score with that.
@@ -262,7 +262,7 @@ def validate_scores(
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
-        batch_size: Number of items in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
     Returns:
@@ -296,10 +296,10 @@ def validate_scores(
             """Score without a lesion minus score under each."""
             for network in networks:
                 with silence(network):
-                    yield before - battery.score(model, batch_size=batch_size)[task].of(metric)
+                    yield before - battery.score(model, batch_tokens=batch_tokens)[task].of(metric)
                 bar.update()
 
-        before = battery.score(model, batch_size=batch_size)[task].of(metric)
+        before = battery.score(model, batch_tokens=batch_tokens)[task].of(metric)
         # NaN exact match: plain text has no right answer
         if not np.isfinite(before):
             raise InputError(f'task {task!r} has no {metric}; use metric="log_likelihood"')

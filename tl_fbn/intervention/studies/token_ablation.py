@@ -129,7 +129,7 @@ def token_ablation(
     reference: Recording | None = None,
     allow_other_weights: bool = False,
     n_bootstrap: int = 1000,
-    batch_size: int = 64,
+    batch_size: int = 8,
     progress: bool = True,
     site: ScoredSite = "mlp.up",
     **options: Unpack[TextOptions],
@@ -169,7 +169,7 @@ def token_ablation(
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         n_bootstrap: Number of times the items are resampled for the intervals.
-        batch_size: Number of items in a forward pass.
+        batch_size: Number of items in a pass of gradients; it changes speed and memory only.
         progress: Show a progress bar.
         site: The weights or activations that the gradient is taken of, as :func:`tl_fbn.cgvst` defines them.
         **options: Options of :func:`tl_fbn.cgvst` on texts: groups, weight, spans, bos_eos and max_tokens.
@@ -192,7 +192,7 @@ def token_ablation(
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     named = battery.select(list(chats))  # refuses a task without items
     own = {task: battery.select([task]) for task in named.tasks}
-    before = battery.score(model, batch_size=batch_size)
+    before = battery.score(model)
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
     lines: list[dict[str, Any]] = []
     total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
@@ -221,12 +221,12 @@ def token_ablation(
                     # controls are scored on the own task alone, which is all that p needs
                     sham = matched_controls(network, n_controls, seed=seed + number)
                     with silence(network):
-                        after = battery.score(model, batch_size=batch_size)
+                        after = battery.score(model)
                     bar.update()
                     chance = []
                     for control in sham:
                         with silence(control):
-                            chance.append(own[task].score(model, batch_size=batch_size)[task].of(metric))
+                            chance.append(own[task].score(model)[task].of(metric))
                         bar.update()
                     drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
                     change = _item_scores(before[task], metric) - _item_scores(after[task], metric)
