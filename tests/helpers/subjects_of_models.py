@@ -206,6 +206,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         # studies
         "lesion_study": Subject.of(
             fbn.lesion_study,
+            stop=None,
             **m.studied,
             networks={"a": m.network},
             controls=("random",),
@@ -219,6 +220,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "plan_lesions": Subject.of(
             fbn.plan_lesions,
+            stop=None,
             model=m.model,
             networks={"a": m.network},
             battery=m.battery,

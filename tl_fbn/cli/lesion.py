@@ -100,6 +100,15 @@ def command(
     controls: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of random networks of each kind for each network.")
     ] = 100,
+    stop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Lesion no more random networks for a network once N of them cost its own task as much as it does; 10 "
+            "is common. By default all are lesioned.",
+        ),
+    ] = None,
     control_kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -208,6 +217,7 @@ def command(
             recording = result_files.open_recording(reference, site or _site_of(networks), verify=verify)
         chosen: dict[str, Any] = {
             "n_controls": controls,
+            "stop": stop,
             "controls": tuple(control_kind or ("random",)),
             "batch_tokens": batch_tokens,
         }
@@ -220,7 +230,8 @@ def command(
             scored_items = rows.battery(loaded, n=items)
         assert scored_items is not None
         from tl_fbn.intervention.hooks.interventions import silencer
-        from tl_fbn.intervention.studies.lesion import lesion_study, plan_lesions
+        from tl_fbn.intervention.studies.lesion import lesion_study
+        from tl_fbn.intervention.studies.lesion_plan import plan_lesions
 
         silence = silencer(
             loaded,

@@ -6,9 +6,9 @@ from .dose_response import DoseResponse as DoseResponse
 from .dose_response import dose_response as dose_response
 from .gain_calibration import calibrate_gain as calibrate_gain
 from .gain_calibration_results import GainCalibration as GainCalibration
-from .lesion import LesionPlan as LesionPlan
 from .lesion import lesion_study as lesion_study
-from .lesion import plan_lesions as plan_lesions
+from .lesion_plan import LesionPlan as LesionPlan
+from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy
 from .retention import Retention as Retention
 from .retention import retention_curve as retention_curve

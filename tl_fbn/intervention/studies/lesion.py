@@ -23,10 +23,8 @@ the results mean, and their tables, are in :mod:`.lesion_results`.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypedDict, get_args
 
@@ -48,106 +46,21 @@ from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
 from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
+from tl_fbn.intervention.studies.lesion_plan import Rivals
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import study_folder
-from tl_fbn.intervention.studies.study_prose import duration_in_words
+from tl_fbn.intervention.studies.stopping import StoppingRule
 from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.signatures import checked
-from tl_fbn.units import Network, html_table
-
-Rivals = Mapping[str, Mapping[str, Network]]
-
-
-@dataclass(frozen=True)
-class LesionPlan:
-    """What a lesion study will cost.
-
-    >>> plan = fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)
-    >>> plan.lesions, plan.passes
-    (101, 102)
-
-    Args:
-        networks: Number of source networks.
-        lesions: Number of interventions under which the whole battery is scored.
-        items: Number of items of the battery, all tasks together.
-        passes: Number of forward passes (one a batch) of all evaluations together, that without a lesion included.
-        tokens: Number of tokens that these passes read.
-        seconds: Expected time in seconds, from one evaluation that was timed for this plan.
-    """
-
-    networks: int
-    lesions: int
-    items: int
-    passes: int
-    tokens: int
-    seconds: float
-
-    def __repr__(self) -> str:
-        return (
-            f"LesionPlan: {self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each; "
-            f"{self.passes:,} forward passes, {self.tokens:,} tokens, about {duration_in_words(self.seconds)}"
-        )
-
-    def _repr_html_(self) -> str:
-        return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in asdict(self).items()])
-
-
-@checked
-def plan_lesions(
-    model: HookedModel,
-    networks: Mapping[str, Network],
-    battery: Battery,
-    *,
-    n_controls: int = 100,
-    controls: Sequence[ControlKind] = ("random",),
-    rivals: Rivals | None = None,
-    batch_tokens: int = 8192,
-) -> LesionPlan:
-    """Count what :func:`lesion_study` will run; two evaluations of the battery are made, and the second is timed.
-
-    >>> fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)  # doctest: +ELLIPSIS
-    LesionPlan: 101 lesions of 1 networks, 20 items each; 102 forward passes, 34,680 tokens, about ...
-
-    Args:
-        model: A TransformerLens model in eval mode.
-        networks: Names to the source networks that the study will lesion.
-        battery: The tasks that the study will score under every lesion.
-        n_controls: Number of random networks of each kind for each source network.
-        controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``.
-        rivals: Name of a rival to networks by the name of their source network; each costs one more lesion.
-        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
-
-    Returns:
-        Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
-
-    Raises:
-        InputError: An item of the battery does not fit the model, for example by its length.
-    """
-    battery.score(model, batch_tokens=batch_tokens)  # not timed: the first evaluation also prepares the items
-    started = time.perf_counter()
-    battery.score(model, batch_tokens=batch_tokens)
-    seconds = time.perf_counter() - started
-    # every source network once, its controls of every kind, and the rivals it has
-    chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
-    lesions = len(networks) * (1 + len(controls) * n_controls) + chosen
-    sizes = battery.sizes(model, batch_tokens=batch_tokens)  # tokens of each forward pass
-    items = sum(len(task.items) for task in battery.tasks.values())
-    n_evaluations = 1 + lesions  # one without a lesion
-    return LesionPlan(
-        networks=len(networks),
-        lesions=lesions,
-        items=items,
-        passes=n_evaluations * len(sizes),
-        tokens=n_evaluations * sum(sizes),
-        seconds=n_evaluations * seconds,
-    )
+from tl_fbn.units import Network
 
 
 class LesionOptions(TypedDict, total=False):
     """Options of :func:`lesion_study` beside model, networks, battery and seed, for functions that pass them on."""
 
     n_controls: int
+    stop: int | None
     controls: Sequence[ControlKind]
     rivals: Rivals | None
     method: ReplacementMethod
@@ -169,6 +82,7 @@ def lesion_study(
     *,
     seed: int,
     n_controls: int = 100,
+    stop: int | None = None,
     controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
     method: ReplacementMethod = "zero",
@@ -199,6 +113,9 @@ def lesion_study(
             same seed gives the same study.
         n_controls: Number of random networks of each kind for each source network, each with as many units in each
             layer.
+        stop: Number of controls that cost the network's own task at least as much as the network does, after which no
+            more are drawn for it, so that a network that does nothing costs about so many controls instead of all
+            (:mod:`.stopping`); 10 is common. Every network must then be named like a task. None draws all controls.
         controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``, as :mod:`.controls` defines
             them. The p values of tables come from the first kind.
         rivals: Name of a rival to networks by the name of their source network (not necessarily all): other chosen
@@ -244,6 +161,7 @@ def lesion_study(
     if "rotated" in controls and method != "zero":
         raise InputError(f'controls="rotated" projects directions out, to zero; it is no control for method={method!r}')
     metric = metric_of(battery, metric)
+    rule = None if stop is None else StoppingRule.of(stop, networks, battery, metric)
     rivals = rivals or {}
     # source networks and rivals alike must share one unit space, and must not have been found on the items
     chosen = _networks_and_rivals(networks, rivals)
@@ -271,6 +189,7 @@ def lesion_study(
         "n_controls": int(n_controls),
         "controls": list(controls),
         "reference": None if reference is None else reference.key,
+        **({} if rule is None else {"stop": rule.stop, "stop_metric": metric}),
     }
     folder = None
     if path is not None:
@@ -279,33 +198,43 @@ def lesion_study(
     with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
 
         def scored_part(
-            name: str, lesions: Sequence[Callable[[], AbstractContextManager[Any]]]
+            part: str, lesions: Sequence[Callable[[], AbstractContextManager[Any]]], name: str, n_chosen: int
         ) -> tuple[np.ndarray, dict]:
-            """(lesion, item, metric) scores under some lesions, and the notes on the first of them."""
+            """(lesion, item, metric) scores under some lesions, and the notes on the first of them.
 
-            def results_from(start: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-                # what a lesion on another process needs; here it is only passed on
-                bundle = (model, battery, batch_tokens, lesions)
-                for result in in_order(_scores_under_lesion, bundle, range(start, len(lesions))):
+            The first ones are chosen; behind them stand a network's controls.
+            """
+            # what a lesion on another process needs; here it is only passed on
+            bundle = (model, battery, batch_tokens, lesions)
+
+            def results_from(known: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+                start = len(known)
+                if rule is None or n_chosen == len(lesions):
+                    results = in_order(_scores_under_lesion, bundle, range(start, len(lesions)))
+                else:
+                    sizes = (n_chosen, n_controls, len(lesions))
+                    results = rule.results(_scores_under_lesion, bundle, known, name, sizes)
+                for result in results:
                     bar.update()
                     yield result
 
             if folder is not None:
-                return folder.grow(name, len(lesions), results_from)
-            results = list(results_from(0))
+                return folder.grow(part, len(lesions), results_from)
+            results = list(results_from([]))
             return np.array([row for row, _ in results]), results[0][1]
 
-        parts = [scored_part("baseline", [nullcontext])]  # the lesion of nothing
+        parts = [scored_part("baseline", [nullcontext], "", 1)]  # the lesion of nothing
         done = 1
         for number, (name, network) in enumerate(networks.items()):
             # one part a source network: itself, its rivals, its controls kind after kind; _split_by_kind needs this
             # order
             lesions = [partial(silence, network), *(partial(silence, of[name]) for of in rivals.values() if name in of)]
+            n_chosen = len(lesions)
             for kind in controls:
                 lesions += lesions_of(
                     kind, model, network, n_controls, seed=seed + number, silence=silence, features=features, where=at
                 )
-            parts.append(scored_part(f"{number:03d}", lesions))
+            parts.append(scored_part(f"{number:03d}", lesions, name, n_chosen))
             done += len(lesions)
             bar.update(done - bar.n)  # what an earlier call had done already
     items = [results for results, _ in parts]  # (lesion, item, metric) of the baseline, then of each source network
@@ -390,9 +319,11 @@ def _split_by_kind(
             others[rival].append(next(rows) if name in of else np.full_like(part[0], np.nan))
         for kind in controls:
             block = np.array([next(rows) for _ in range(n_controls)])  # (control, item, metric)
+            # controls that were not lesioned are rows of NaN; log-likelihood, the last metric, is defined for all items
+            lesioned = ~np.isnan(block[:, 0, -1])
             tasks = np.split(block, ends[:-1], axis=1)
             scores[kind].append(np.stack([of_task.mean(1) for of_task in tasks], axis=1))
-            items[kind].append(block.mean(0))
+            items[kind].append(block[lesioned].mean(0))
     return {
         "control_scores": {kind: np.array(one) for kind, one in scores.items()},
         "control_items": {kind: np.array(one) for kind, one in items.items()},

@@ -290,6 +290,15 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         matched = "of as many units in every layer"
         if "activity" in self.control_scores:
             matched += " (activity controls also of like mean activation and outgoing norm)"
+        stop = about.get("stop")
+        stopped = (
+            ""
+            if stop is None
+            else (
+                f"; controls of a network stop after {stop} that cost its own task as much, where p of that task is "
+                f"{stop} over their number (Besag and Clifford 1991) and p of other tasks is not given"
+            )
+        )
         unknown = "" if known == len(self.discovery) else ", and unknown for the others"
         model = f"Model: {about['model']}; site: {about['site']}." if {"model", "site"} <= set(about) else ""
         return [
@@ -297,8 +306,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             f"{about.get('positions', NOT_RECORDED)} positions, one network at a time, while {listed(self.tasks)} "
             f"({items_in_words(self.counts)}) were scored by {METRIC_IN_WORDS[self.metric]}. Beside each network stand "
             f"{kinds} control networks {matched}; {P_FORMULA}, one-sided, for each network and task, not corrected "
-            f"for their number; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over items, "
-            f"paired ({intervals_in_words(about)}). Prompts on which networks were found are "
+            f"for their number{stopped}; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over "
+            f"items, paired ({intervals_in_words(about)}). Prompts on which networks were found are "
             f"known and disjoint from the items for {known} of {len(self.discovery)} networks{unknown}. "
             f"{model or f'Model and site are {NOT_RECORDED} in this study.'}"
         ]
@@ -365,6 +374,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
     def __repr__(self) -> str:
         kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
+        kinds = kinds if self.provenance.get("stop") is None else f"up to {kinds}"
         return (
             f"LesionStudy of {self.metric}: {len(self.networks)} networks ({', '.join(self.networks)}) x "
             f"{len(self.tasks)} tasks, {kinds} controls each"

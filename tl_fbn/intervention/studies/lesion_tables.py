@@ -8,6 +8,8 @@ control, which :func:`lesion_means` computes once::
     control_drop(control, task) = the same drop under a matched random network in the place of the network
     p(network, task)            = (1 + controls whose drop is at least as large) / (1 + controls)
 
+Where controls stopped (:mod:`.stopping`), p of the own task is that rule's, and p of other tasks NaN
+
 A cell is one source network with one task. p values are of single cells and are not corrected for the number of
 cells; n controls cannot give less than 1 / (n + 1). Intervals are 95 % over items and paired: the same items with and
 without the lesion (:mod:`.intervals`). Those of log-likelihood are bootstraps, of the same draws for every network.
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.studies import intervals
@@ -34,6 +36,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     mcnemar_p,
     resamples,
 )
+from tl_fbn.intervention.studies.stopping import lesioned_controls, stopped_p
 
 if TYPE_CHECKING:
     from tl_fbn.intervention.studies.lesion_results import LesionStudy
@@ -56,6 +59,7 @@ class LesionMeans:
         lesioned: (network, task) means over items while the network is lesioned.
         drops: (network, task) mean without a lesion minus mean under it.
         control_drops: (network, control, task) mean without a lesion minus mean under each control of the network.
+        lesioned_controls: (network, control) which controls were lesioned: all, but where a rule stopped them.
         control_median: (network, task) medians of the controls' drops.
         control_p95: (network, task) 95th percentiles of the controls' drops.
         p: (network, task) shares of controls that cost at least as much, the network itself counted among them.
@@ -69,6 +73,7 @@ class LesionMeans:
     lesioned: Float[np.ndarray, "network task"]
     drops: Float[np.ndarray, "network task"]
     control_drops: Float[np.ndarray, "network control task"]
+    lesioned_controls: Bool[np.ndarray, "network control"]
     control_median: Float[np.ndarray, "network task"]
     control_p95: Float[np.ndarray, "network task"]
     p: Float[np.ndarray, "network task"]
@@ -95,6 +100,14 @@ def lesion_means(study: LesionStudy, metric: str | None = None, control: str | N
     lesioned = study.lesioned[:, :, m]
     drops = baseline - lesioned  # above 0 where the lesion harms
     control_drops = baseline - study.control_scores[kind][..., m]  # (network, control, task)
+    lesioned_ones = lesioned_controls(study.control_scores[kind])
+    nulls = [one[which] for one, which in zip(control_drops, lesioned_ones, strict=True)]  # (control, task) of each
+    stop = study.provenance.get("stop")
+    p = []
+    for name, own, null in zip(study.networks, drops, nulls, strict=True):
+        looked_at = study.provenance.get("stop_metric") == METRICS[m] and name in study.tasks
+        place = study.tasks.index(name) if looked_at else None
+        p.append(stopped_p(own, null, place, stop, control_drops.shape[1]))
     return LesionMeans(
         study=study,
         metric=m,
@@ -104,9 +117,10 @@ def lesion_means(study: LesionStudy, metric: str | None = None, control: str | N
         lesioned=lesioned,
         drops=drops,
         control_drops=control_drops,
-        control_median=np.median(control_drops, axis=1),
-        control_p95=np.quantile(control_drops, 0.95, axis=1),
-        p=np.array([empirical_p(own, null) for own, null in zip(drops, control_drops, strict=True)]),
+        lesioned_controls=lesioned_ones,
+        control_median=np.array([np.median(null, axis=0) for null in nulls]),
+        control_p95=np.array([np.quantile(null, 0.95, axis=0) for null in nulls]),
+        p=np.array(p),
     )
 
 
@@ -145,7 +159,15 @@ def cells(means: LesionMeans) -> pd.DataFrame:
                     "flag": study.provenance.get("flags", {}).get(network, {}).get(task, ""),
                 }
             )
-    return pd.DataFrame(lines)
+    return _with_numbers(pd.DataFrame(lines), means)
+
+
+def _with_numbers(table: pd.DataFrame, means: LesionMeans) -> pd.DataFrame:
+    """A table of networks, with the number of controls of each where a rule decided on it."""
+    if means.study.provenance.get("stop") is None or table.empty:
+        return table
+    numbers = dict(zip(means.study.networks, means.lesioned_controls.sum(1).tolist(), strict=True))
+    return table.assign(controls=table["network"].map(numbers))
 
 
 def own_tasks(means: LesionMeans) -> pd.DataFrame:
@@ -187,7 +209,7 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
                 "isi": float(np.log(max(ratio, 1.0))) if np.isfinite(ratio) else np.nan,
             }
         )
-    return pd.DataFrame(lines)
+    return _with_numbers(pd.DataFrame(lines), means)
 
 
 def dissociation(means: LesionMeans, first: str, second: str) -> pd.Series:
@@ -270,7 +292,10 @@ def equivalence(means: LesionMeans, margin: float = 0.05) -> pd.DataFrame:
         # controls and items are both samples: drops of each control over all items, and of each item over all controls
         change = study.baseline_items[:, m] - study.control_items[means.control][i, :, m]
         for j, task in enumerate(study.tasks):
-            mean, error, p = equivalence_p(drops[i, :, j], change[means.spans[j]], margin)
+            if means.lesioned_controls[i].all():
+                mean, error, p = equivalence_p(drops[i, :, j], change[means.spans[j]], margin)
+            else:  # the mean of controls that stopped depends on when they did
+                mean, error, p = float(change[means.spans[j]].mean()), np.nan, np.nan
             lines.append((network, task, METRICS[m], mean, error, margin, p, p < 0.05))
     columns = ["network", "task", "metric", "control_mean", "error", "margin", "p", "equivalent"]
     return pd.DataFrame(lines, columns=columns)

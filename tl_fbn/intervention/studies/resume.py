@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,18 @@ class Unfinished:
                 keys.refuse_other(self._folder, about, plain, state.fingerprint if state else None)
 
     def grow(
-        self, name: str, n: int, results_from: Callable[[int], Iterable[tuple[np.ndarray, Mapping[str, Any]]]]
+        self,
+        name: str,
+        n: int,
+        results_from: Callable[[Sequence[np.ndarray]], Iterable[tuple[np.ndarray, Mapping[str, Any]]]],
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Results 0 to n - 1 of a part; those that the folder has already are not made again.
 
         Args:
             name: Name of the part, which is the name of its file.
             n: Number of results of the complete part.
-            results_from: Given the number of the first missing result, makes the results from there on, in order:
-                each an array of the same shape, and notes.
+            results_from: Given the results that the folder has, makes those behind them, in order: each an array of the
+                same shape, and notes.
 
         Returns:
             All results as one array, (result, ...), and the notes of all results together.
@@ -95,7 +98,7 @@ class Unfinished:
             self._state.require_unchanged()
         try:
             # a complete part is read, and nothing is run for it
-            for row, noted in results_from(len(rows)) if len(rows) < n else ():
+            for row, noted in results_from(tuple(rows)) if len(rows) < n else ():
                 rows.append(row)
                 notes |= noted
                 if time.monotonic() - written > SAVE_EVERY:

@@ -122,7 +122,7 @@ def dissociation_table(study: Any, *, metric: str | None = None, control: str | 
         own_a, own_b = (list(study.tasks).index(name) for name in (first, second))
         # the n-th control of a and the n-th control of b are a pair
         smaller = np.minimum(drops[a, :, own_a] - drops[a, :, own_b], drops[b, :, own_b] - drops[b, :, own_a])
-        chance.append(float(np.median(smaller)))
+        chance.append(float(np.nanmedian(smaller)))  # NaN: controls that a rule left out
     return table.assign(control_smaller=chance)
 
 
@@ -156,11 +156,11 @@ def _crossing_lines(study: Any, table: pd.DataFrame, metric: str, control: str |
                 null = factor * null[:, [study.tasks.index(task) for task in names]]
                 # one entry of the legend for all bands: that of the first
                 shown = {"name": "matched random networks, 5 to 95 %", "showlegend": number + k == 0}
-                p05, p95 = np.quantile(null, [0.05, 0.95], axis=0)
+                p05, p95 = np.nanquantile(null, [0.05, 0.95], axis=0)
                 figure.add_trace(panels.band(x, p05, p95, panels.CHANCE, 0.2, **shown), **at)
                 quiet = {"color": panels.CHANCE, "width": 1.5, "dash": dash}
                 middle = go.Scatter(
-                    x=x, y=np.median(null, axis=0), mode="lines", line=quiet, showlegend=False, hoverinfo="skip"
+                    x=x, y=np.nanmedian(null, axis=0), mode="lines", line=quiet, showlegend=False, hoverinfo="skip"
                 )
                 figure.add_trace(middle, **at)
             own = panels.whiskers(

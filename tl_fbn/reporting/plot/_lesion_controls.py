@@ -63,7 +63,8 @@ def lesion_controls(
     spread_y = []
     for row, line in enumerate(lines):
         drops = study.control_drops(metric, control=line["control"])
-        values = np.sort(drops[study.networks.index(line["network"]), :, study.tasks.index(line["task"])])
+        values = drops[study.networks.index(line["network"]), :, study.tasks.index(line["task"])]
+        values = np.sort(values[~np.isnan(values)])  # NaN: controls that a rule left out
         spread_x.append(factor * values)
         # equal drops follow each other after sorting, and go to different heights within .31 of the row's middle
         spread_y.append(row + 0.62 * ((GOLDEN * np.arange(1, 1 + len(values))) % 1 - 0.5))
@@ -136,8 +137,12 @@ def controls_table(
     for kind in [control] if control is not None else list(study.control_scores):
         table = study.to_dataframe(metric=metric, control=kind).set_index(["network", "task"])
         drops = study.control_drops(metric, control=kind)
-        most = [drops[study.networks.index(a), :, study.tasks.index(b)].max() for a, b in pairs]
-        parts[kind] = table.loc[pairs].reset_index().assign(control=kind, controls=drops.shape[1], control_max=most)
+        of_pairs = [drops[study.networks.index(a), :, study.tasks.index(b)] for a, b in pairs]
+        # controls that a rule left out are NaN; so is the exact match of passages, which has no controls to show
+        seen = [values[~np.isnan(values)] for values in of_pairs]
+        counts = [len(values) or drops.shape[1] for values in seen]
+        most = [values.max(initial=-np.inf) if len(values) else np.nan for values in seen]
+        parts[kind] = table.loc[pairs].reset_index().assign(control=kind, controls=counts, control_max=most)
     columns = ["network", "task", "metric", "drop", "low", "high", "control", "controls"]
     columns += ["control_median", "control_p95", "control_max", "p"]
     whole = pd.DataFrame({column: pd.concat([part[column] for part in parts.values()]) for column in columns})
