@@ -26,9 +26,9 @@ def test_results_are_made_once(tmp_path, monkeypatch):
         return np.full((2, 2), number), {"first": [1]} if number == 0 else {}
 
     with pytest.raises(KeyboardInterrupt):
-        Unfinished(tmp_path / "s", {"seed": 1}).grow("a", 5, lambda start: map(one, range(start, 5)))
+        Unfinished(tmp_path / "s", {"seed": 1}).grow("a", 5, lambda known: map(one, range(len(known), 5)))
     made.append(-1)
-    rows, notes = Unfinished(tmp_path / "s", {"seed": 1}).grow("a", 5, lambda start: map(one, range(start, 5)))
+    rows, notes = Unfinished(tmp_path / "s", {"seed": 1}).grow("a", 5, lambda known: map(one, range(len(known), 5)))
     assert made == [0, 1, 2, -1, 3, 4]
     assert rows[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
     assert notes == {"first": [1]}

@@ -167,7 +167,7 @@ def _with_numbers(table: pd.DataFrame, means: LesionMeans) -> pd.DataFrame:
     if means.study.provenance.get("stop") is None or table.empty:
         return table
     numbers = dict(zip(means.study.networks, means.lesioned_controls.sum(1).tolist(), strict=True))
-    return table.assign(controls=table["network"].map(numbers))
+    return table.assign(controls=[numbers[name] for name in table["network"]])
 
 
 def own_tasks(means: LesionMeans) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def lesioned_controls(scores: Float[np.ndarray, "network control task metric"]) 
     Args:
         scores: Means over items under each control; log-likelihood, the last metric, is defined for every task.
     """
-    return ~np.isnan(scores[..., -1]).any(-1)
+    return np.asarray(~np.isnan(scores[..., -1]).any(-1))
 
 
 def stopped_p(
