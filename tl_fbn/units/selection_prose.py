@@ -123,7 +123,7 @@ def _threshold(rule: Mapping[str, Any]) -> str:
     elif "fwe" in rule:
         what = f"a family-wise error of {rule['fwe']:g}" + (f" ({CORRECTIONS[method]})" if method else "")
     elif "top" in rule:
-        what = f"the largest t (top {rule['top']:g}, no test){_ties(rule)}"
+        what = f"the largest {str(rule.get('by', 't')).replace('_', ' ')} (top {rule['top']:g}, no test){_ties(rule)}"
     elif "threshold" in rule:
         what = f"z at least {rule['threshold']}"
     else:

@@ -29,6 +29,7 @@ from typing import Any
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context
+from tl_fbn.acquisition.model.direct_logits import described_norms
 from tl_fbn.acquisition.model.fingerprint import Fingerprint, apart
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_state import ModelState
@@ -99,6 +100,7 @@ def description(
             "tokens_per_block": design.tokens_per_block,
             "unit": "row = one token" if pool is None else f"row = one prompt ({pool})",
         },
+        **described_norms(state.model, spaces),
         **beside_a_key(state),
     }
 
