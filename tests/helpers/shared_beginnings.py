@@ -7,7 +7,7 @@ that touch all tokens alike; others should know which tokens are prompt, which n
 
 from __future__ import annotations
 
-import os
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def log_likelihoods(model: Any, battery: fbn.Battery) -> dict[str, float]:
     """
     found = {}
     for name, items in battery.scored_tokens(model).items():
-        common = len(os.path.commonprefix([ids for ids, _ in items]))
+        columns = zip(*(ids for ids, _ in items), strict=False)  # as long as the shortest
+        common = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
         # the place before an answer is among the ends: its logits are those of the first token of the answer
         common = min(common, *(start - 1 for _, start in items))
         beginning = torch.tensor([items[0][0][:common]])

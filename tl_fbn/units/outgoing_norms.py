@@ -95,7 +95,6 @@ def require_norms(norms: Norms | None, space: UnitSpace) -> Norms:
         )
     raise InputError(
         f"the norms of the outgoing weights of {space.describe()} are not known: the recording is of an earlier "
-        "version, or of arrays from elsewhere. Scan again and fit again (into the same folder, where the norms are "
-        "added and nothing is recorded anew), or give the model: fit_glm(recording, model=model)"
+        "version, or of arrays from elsewhere. Scan again into the same folder, where the norms are added and nothing "
+        "is recorded anew, and fit again; or give the model: fit_glm(recording, model=model), in a shell --model MODEL"
     )
-

@@ -8,6 +8,7 @@ scale. Elhage et al. (2021) and Geva et al. (2022) read weights in this way.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ def outgoing_norms(model: HookedModel, space: UnitSpace) -> Float[np.ndarray, " 
     for layer, width in enumerate(space.widths):
         if not width:
             continue
-        weights = getattr(getattr(blocks_of(model)[layer], "mlp", None), "W_out", None)
+        weights: Any = None
+        with contextlib.suppress(Exception):  # a host may fail at weights that it packs; nothing else needs them here
+            weights = getattr(blocks_of(model)[layer].mlp, "W_out", None)
         readable = isinstance(weights, torch.Tensor) and weights.is_floating_point() and not weights.is_meta
         if not readable or weights.ndim != 2 or len(weights) != width:
             return None

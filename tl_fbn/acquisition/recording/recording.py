@@ -298,13 +298,12 @@ class Recording(Result, Sequence, step="recording"):
 
     @property
     def outgoing_norms(self) -> Float[np.ndarray, " unit"] | None:
-        """(unit,) norms of the outgoing weights of the units: what one unit of activation adds to the residual stream.
+        """(unit,) norms of the outgoing weights, what one unit of activation adds to the stream; None where unknown.
 
         >>> recording.outgoing_norms[:3].round(2)
-        array([0, 0, 0])
+        array([0.47, 0.5 , 0.6 ])
 
-        1 for coordinates of the stream; None where units have no such weights (attention heads), or where they are not
-        known: in recordings of earlier versions, and of arrays from elsewhere. With several sites an InputError.
+        Unknown to recordings of earlier versions and of arrays; 1 for coordinates of the stream, None for heads.
         """
         return stated_norms(self.about, self.space)
 

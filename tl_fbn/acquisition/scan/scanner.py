@@ -22,7 +22,6 @@ activations of the site.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -37,7 +36,6 @@ from tqdm.auto import tqdm
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context, present
-from tl_fbn.acquisition.model.direct_logits import described_norms
 from tl_fbn.acquisition.model.foreign_hooks import require_reading_hooks, watching
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
@@ -60,7 +58,6 @@ from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
-from tl_fbn.units.outgoing_norms import OUTGOING_NORMS
 
 
 class Scanner:
@@ -213,7 +210,7 @@ class Scanner:
         key = keys.digest(fields)
         if (path / store.ABOUT).exists():
             key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)
-            self._add_norms(path)
+            keys.add_norms(path, self.model, self.spaces)
         # before a finished recording is returned too: it is not what a model with changed activations would give
         if hooks_id is None:
             require_reading_hooks(self.model, runs[0][0].ids)
@@ -317,15 +314,6 @@ class Scanner:
             "hooks_id": hooks_id,
         }
         return keys.content_fields(state, design, runs, recorded)
-
-    def _add_norms(self, path: Path) -> None:
-        """Note the norms of outgoing weights in a recording of this content that an earlier version began."""
-        about = store.read_about(path)
-        if OUTGOING_NORMS in about or not (entry := described_norms(self.model, self.spaces)):
-            return
-        # of a folder that cannot be written to the recording is as good as it was
-        with contextlib.suppress(PermissionError):
-            store.write_about(path, {**about, **entry})
 
     def _missing_runs(self, path: Path, runs: Sequence[Any], share: tuple[int, int]) -> list[int]:
         """Numbers of the runs not yet there, this process's own share first."""

@@ -77,8 +77,7 @@ class GLMFit(Result, step="fit"):
         replicates: What the block level averages rows into: ``"blocks"`` or ``"prompts"``.
         conditions: Name of a column to the condition that it is of; empty where that is not known, as in results of
             earlier versions.
-        outgoing_norms: (unit,) norms of the outgoing weights of the units, which contrasts keep for
-            ``contrast.contribution``. None where they are not known, as in results of earlier versions.
+        outgoing_norms: (unit,) norms of the units' outgoing weights, for ``contrast.contribution``; None where unknown.
     """
 
     space: UnitSpace
@@ -335,8 +334,8 @@ def fit_glm(
             without any addition; None builds those of :func:`tl_fbn.design_matrix`.
         extra: Columns of your own to add to the default design, e.g. a rating of every token: one DataFrame for each
             run.
-        model: The model that was recorded, where the recording does not hold the norms of its outgoing weights and
-            ``contrast.contribution`` shall be asked for; None takes those of the recording.
+        model: The model that was recorded, whose outgoing weights are measured for ``contrast.contribution`` where the
+            recording has no norms of them, as those of earlier versions; None takes the recording's.
         progress: Whether to show a progress bar, which appears where the fit takes longer than some seconds.
         **options: Options of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and
             degree, explained in :func:`tl_fbn.design_matrix`. Phases alternate within blocks, so test their contrasts

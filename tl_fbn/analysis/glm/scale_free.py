@@ -7,8 +7,8 @@ effects are therefore those of the layer with the largest scale, whatever the ta
 ``contribution``   ``effect * norm(W_out)``: size of what the effect adds to the residual stream, by the norm of the
                    unit's outgoing weights (:mod:`tl_fbn.units.outgoing_norms`). It compares layers in the units of the
                    stream, whose own scale grows with depth
-``z_within_layer`` ``(effect - median) / (1.4826 * median |effect - median|)``, both medians over the units of the layer:
-                   how far the effect stands out among its neighbours. Scale and shift of a layer are gone
+``z_within_layer`` ``(effect - median) / (1.4826 * median |effect - median|)``, medians over the units of the layer: how
+                   far the effect stands out among its neighbours. Scale and shift of a layer are gone
 ================== ====================================================================================================
 
 The second is of effects, not of t: a t is free of scale already, and what is left in it is how little a unit varies.
