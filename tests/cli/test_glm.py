@@ -99,7 +99,7 @@ def test_largest_of_other_maps(tmp_path, demo_model):
         (line,) = answer("glm", tmp_path / "r", "sort - rest", "--top", "0.05", "--by", by, "--positive")["contrasts"]
         values = getattr(contrast, by)
         assert fbn.Network.load(line["network"]) == values.top(0.05)
-        assert line["threshold"]["by"] == by and line["unit_list"][0]["value"] == pytest.approx(values.values.max())
+        assert line["threshold"]["by"] == by and line["unit_list"][0][by] == pytest.approx(values.values.max())
         assert line["chance"].startswith(f"Chosen by the largest {by}, not tested: 57 units")
 
 
@@ -112,8 +112,9 @@ def test_norms_of_an_older_recording_are_those_of_the_model(tmp_path, demo_model
     del about["outgoing_norms"]
     store.write_about(tmp_path / "r", about)
     asked = ("glm", tmp_path / "r", "sort - rest", "--top", "0.05", "--by", "contribution", "--positive")
+    folder = fbn.demo.weights_folder()
     assert "are not known" in (line := refused(*asked)) and "in a shell --model MODEL" in line
-    assert fbn.Network.load(answer(*asked, "--model", "tl_fbn-demo")["contrasts"][0]["network"]) == expected
+    assert fbn.Network.load(answer(*asked, "--model", folder)["contrasts"][0]["network"]) == expected
 
 
 def test_permutations(folder, tmp_path):

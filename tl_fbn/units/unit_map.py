@@ -35,7 +35,7 @@ CAUTION = (
     "and silence what it finds."
 )
 SIGNED_KINDS = frozenset(
-    {"t", "z", "effect", "standardized", "contribution", "z within layer", "loading", "correlation", "weight"}
+    {"t", "z", "effect", "standardized", "contribution", "z_within_layer", "loading", "correlation", "weight"}
 )
 """Kinds of maps in which a large negative value means as much as a large positive one."""
 

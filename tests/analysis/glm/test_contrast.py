@@ -168,7 +168,7 @@ def test_maps_without_scale(measured: Contrast) -> None:
         (effect - np.median(effect)) / stats.median_abs_deviation(effect, scale="normal"),
         rtol=1e-4,
     )
-    assert (measured.contribution.kind, measured.z_within_layer.kind) == ("contribution", "z within layer")
+    assert (measured.contribution.kind, measured.z_within_layer.kind) == ("contribution", "z_within_layer")
     assert measured.contribution.signed and measured.z_within_layer.signed
 
 

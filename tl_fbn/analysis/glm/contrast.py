@@ -170,7 +170,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
         The spread is 1.4826 times the median absolute deviation over the units of the layer. It is no test.
         """
-        return self._map(within_layers(self.estimate, self.space), "z within layer")
+        return self._map(within_layers(self.estimate, self.space), "z_within_layer")
 
     @checked
     def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
