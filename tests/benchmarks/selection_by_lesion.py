@@ -153,7 +153,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     frame["worst other"] = grouped["worst_other"].mean()
     frame["margin"] = frame["own"] - frame["worst other"]
     frame["controls"] = grouped["control_worst"].mean()
-    frame["isolated"] = grouped["isolated"].sum().astype(str) + f" of {len(tasks)}"
+    frame[f"isolated of {len(tasks)}"] = grouped["isolated"].sum()
     frame["last layer"] = grouped["last_layer"].mean()
     order = dict.fromkeys(map(tuple, table[keys].itertuples(index=False)))
     return frame.loc[list(order)].reset_index()
