@@ -143,8 +143,8 @@ def command(
 
     Saves the fit, each contrast and its network, and lists the first units. Compare a task with one that shares all but
     the task, or with the mean of all others: between a task and rest nearly every unit differs, whatever it is for. Of
-    many significant units take those of the largest effect with --top and --by effect, and let "tl-fbn lesion" say what
-    they are needed for.
+    many significant units take the largest with --top: on a real model by t or z_within_layer, as the largest effects
+    are mostly those of the last layer. Let "tl-fbn lesion" say what they are needed for.
 
     \b
     Example: tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
