@@ -10,6 +10,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.cli import answer, invoke, planted, refused
 from tests.helpers.recordings import blocks
+from tl_fbn.acquisition.recording import store
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,33 @@ def test_largest_effects(folder, tmp_path):
     assert line["chance"] == "Chosen by the largest effect, not tested: 5 units whatever the data."
 
 
+def test_largest_of_other_maps(tmp_path, demo_model):
+    prompts = {name: fbn.prompts(name, n=40) for name in ("sort", "rest")}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=2, tokens_per_block=12, seed=0)
+    recording = fbn.Scanner(demo_model).scan(design, tmp_path / "r", progress=False)
+    contrast = fbn.fit_glm(recording, progress=False).contrast("sort - rest")
+    for by in ("standardized", "contribution", "z_within_layer"):
+        (line,) = answer("glm", tmp_path / "r", "sort - rest", "--top", "0.05", "--by", by, "--positive")["contrasts"]
+        values = getattr(contrast, by)
+        assert fbn.Network.load(line["network"]) == values.top(0.05)
+        assert line["threshold"]["by"] == by and line["unit_list"][0][by] == pytest.approx(values.values.max())
+        assert line["chance"].startswith(f"Chosen by the largest {by}, not tested: 57 units")
+
+
+def test_norms_of_an_older_recording_are_those_of_the_model(tmp_path, demo_model):
+    prompts = {name: fbn.prompts(name, n=40) for name in ("sort", "rest")}
+    design = fbn.block_design(prompts, n_runs=2, n_cycles=2, tokens_per_block=12, seed=0)
+    recording = fbn.Scanner(demo_model).scan(design, tmp_path / "r", progress=False)
+    expected = fbn.fit_glm(recording, progress=False).contrast("sort - rest").contribution.top(0.05)
+    about = store.read_about(tmp_path / "r")
+    del about["outgoing_norms"]
+    store.write_about(tmp_path / "r", about)
+    asked = ("glm", tmp_path / "r", "sort - rest", "--top", "0.05", "--by", "contribution", "--positive")
+    folder = fbn.demo.weights_folder()
+    assert "are not known" in (line := refused(*asked)) and "in a shell --model MODEL" in line
+    assert fbn.Network.load(answer(*asked, "--model", folder)["contrasts"][0]["network"]) == expected
+
+
 def test_permutations(folder, tmp_path):
     asked = ("glm", folder, "a - b", "--permutations", "199", "--seed", "3", "-o", tmp_path)
     (line,) = answer(*asked)["contrasts"]
@@ -132,7 +160,9 @@ def test_nothing_found_is_said_and_saved(folder, tmp_path):
         (["a - b", "--fdr", "0.1", "--top", "3"], "--fdr and --top are ways to choose units"),
         (["a - b", "--top", "1.5"], "--top 1.5 is neither"),
         (["a - b", "--top", "51"], "asks for 51 units"),
-        (["a - b", "--by", "effect"], "effect goes with --top"),
+        (["a - b", "--by", "effect"], "all but t go with --top"),
+        (["a - b", "--by", "contribution", "--top", "3"], "norms of the outgoing weights of external mlp.neurons"),
+        (["a - b", "--by", "z_within_layer", "--top", "3", "--min-effect", "1"], "--min-effect is for tests"),
         (["a - b", "--by", "size", "--top", "3"], "--by size cannot be"),
         (["a - b", "--level", "prompt"], "level must be 'block', 'token' or 'run'; got 'prompt'"),
         (["a - b", "--noise", "pink"], "noise must be 'ar1', 'ar1_pooled', 'newey_west' or 'ols'; got 'pink'"),

@@ -45,6 +45,7 @@ def test_a_selection_of_the_largest_is_told_of_the_map_it_was_made_of() -> None:
         ({"fwe": 0.01, "method": "holm", "two_sided": True}, "a family-wise error of 0.01 (Holm), two-sided"),
         ({"fwe": 0.01, "two_sided": False}, "a family-wise error of 0.01, one-sided"),
         ({"top": 0.05}, "the largest t (top 0.05, no test)"),
+        ({"top": 0.05, "by": "z_within_layer"}, "the largest z within layer (top 0.05, no test)"),
         ({"threshold": 3.0, "min_effect": 0.5}, "z at least 3.0, and an effect of at least 0.5"),
         ({}, "a threshold that is not recorded"),
     ],

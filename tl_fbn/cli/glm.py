@@ -8,7 +8,7 @@ sentences (:mod:`.glm_text`). No model is loaded, but for the words that units p
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -66,7 +66,12 @@ def command(
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(metavar="t|effect", help="With --top: whether units of the largest t or effect are taken.")
+        str,
+        typer.Option(
+            metavar="MAP",
+            help="With --top: the map whose largest units are taken: t, effect, standardized, contribution (effect "
+            "times norm of outgoing weights) or z_within_layer (effect beside those of its layer).",
+        ),
     ] = "t",
     method: Annotated[
         str | None,
@@ -138,8 +143,8 @@ def command(
 
     Saves the fit, each contrast and its network, and lists the first units. Compare a task with one that shares all but
     the task, or with the mean of all others: between a task and rest nearly every unit differs, whatever it is for. Of
-    many significant units take those of the largest effect with --top and --by effect, and let "tl-fbn lesion" say what
-    they are needed for.
+    many significant units take the largest with --top: on a real model by t or z_within_layer, as the largest effects
+    are mostly those of the last layer. Let "tl-fbn lesion" say what they are needed for.
 
     \b
     Example: tl-fbn glm recordings/first "sort - reverse" --top 0.05 --by effect --positive --name sort
@@ -169,6 +174,12 @@ def command(
         from tl_fbn.analysis.glm.design_matrix import from_token
         from tl_fbn.analysis.glm.fit import fit_glm
         from tl_fbn.analysis.glm.others import against_others
+        from tl_fbn.units.outgoing_norms import require_norms
+
+        # a recording of an earlier version says nothing of output weights, which the model has
+        of_model = loaded if by == "contribution" and recording.outgoing_norms is None else None
+        if by == "contribution" and of_model is None:
+            require_norms(recording.outgoing_norms, recording.space)
 
         settings: dict[str, Any] = {
             "noise": noise,
@@ -184,7 +195,7 @@ def command(
             "n_lags": lags,
         }
         phases = None if answer_after is None else from_token(answer_after, "answer")
-        fit = fit_glm(recording, phases=phases, progress=console.bars, **settings)
+        fit = fit_glm(recording, phases=phases, model=of_model, progress=console.bars, **settings)
         how: dict[str, Any] = {"level": level, "rule": rule, "permutations": permutations, "null": null, "seed": seed}
         titles = [fit.in_columns(one if isinstance(one, list) else [one])[0] for one in contrasts]
         names = name or titles
@@ -270,12 +281,17 @@ def _threshold_rule(
     f_test: bool,
 ) -> dict[str, Any]:
     """How units are chosen, as arguments of a threshold; options that cannot go together are refused."""
+    from tl_fbn.analysis.glm.contrast import SelectedBy
+
     given = {"--fdr": fdr, "--fwe": fwe, "--top": top}
     chosen = [option for option, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} are ways to choose units; give one of them")
-    if by not in ("t", "effect") or (by == "effect" and (top is None or f_test)):
-        raise InputError(f"--by {by} cannot be: it is t or effect, and effect goes with --top and single contrasts")
+    if by not in get_args(SelectedBy) or (by != "t" and (top is None or f_test)):
+        raise InputError(
+            f"--by {by} cannot be: it is one of {', '.join(get_args(SelectedBy))}, and all but t go with --top and "
+            "single contrasts"
+        )
     if permutations is not None and (fdr is not None or top is not None or method is not None or f_test):
         raise InputError(
             "--permutations corrects over units by the largest t: give it with --fwe, and without --fdr, --top, "
@@ -283,8 +299,8 @@ def _threshold_rule(
         )
     if f_test and (positive or min_effect):
         raise InputError("--f-test has no direction and no single effect; leave --positive and --min-effect out")
-    if by == "effect" and min_effect:
-        raise InputError("--min-effect is for tests; --top --by effect takes the largest effects anyway")
+    if by != "t" and min_effect:
+        raise InputError(f"--min-effect is for tests and t; --top --by {by} takes the largest anyway")
     # without an option: .05, of the only rate that a permutation test controls, else of false discoveries
     rule: dict[str, Any] = {"fwe": 0.05} if permutations is not None else {"fdr": 0.05}
     if chosen:
@@ -348,8 +364,8 @@ def _test_contrast(
         }
     elif isinstance(expression, list):
         network = contrast.threshold(**rule, name=name)
-    elif by == "effect":  # largest effects, whatever their noise
-        network = contrast.effect.top(rule["top"], two_sided=two_sided, name=name)  # pyright: ignore[reportAttributeAccessIssue]
+    elif by != "t":  # largest values, whatever their noise
+        network = getattr(contrast, by).top(rule["top"], two_sided=two_sided, name=name)
     else:
         network = contrast.threshold(  # pyright: ignore[reportCallIssue]
             **rule, two_sided=two_sided, min_effect=min_effect, name=name
@@ -357,7 +373,7 @@ def _test_contrast(
     statistic = contrast.f if isinstance(expression, list) else contrast.t  # pyright: ignore[reportAttributeAccessIssue]
     # units that never vary have no statistic, and are not tested
     known = ~np.isnan(statistic.values)
-    chosen_by = contrast.effect if by == "effect" else statistic  # pyright: ignore[reportAttributeAccessIssue]
+    chosen_by = statistic if by == "t" else getattr(contrast, by)
     tested = int(known.sum())
     p = contrast.p.values[known]
     return found | {

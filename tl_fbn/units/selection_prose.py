@@ -62,7 +62,8 @@ def how_chosen(provenance: Mapping[str, Any]) -> str:
     if isinstance(selection := provenance.get("selection"), Mapping):
         bar = "|" if selection.get("two_sided") else ""
         layers = " of every layer" if selection.get("per_layer") else ""
-        what = f"the {_amount(selection['top'])}{layers} with the largest {bar}{selection.get('kind')}{bar} of {source}"
+        kind = str(selection.get("kind")).replace("_", " ")
+        what = f"the {_amount(selection['top'])}{layers} with the largest {bar}{kind}{bar} of {source}"
         return what + _ties(selection)
     if isinstance(rule := provenance.get("threshold"), Mapping):
         return f"units of {source} with {_threshold(rule)}"
@@ -123,7 +124,7 @@ def _threshold(rule: Mapping[str, Any]) -> str:
     elif "fwe" in rule:
         what = f"a family-wise error of {rule['fwe']:g}" + (f" ({CORRECTIONS[method]})" if method else "")
     elif "top" in rule:
-        what = f"the largest t (top {rule['top']:g}, no test){_ties(rule)}"
+        what = f"the largest {str(rule.get('by', 't')).replace('_', ' ')} (top {rule['top']:g}, no test){_ties(rule)}"
     elif "threshold" in rule:
         what = f"z at least {rule['threshold']}"
     else:

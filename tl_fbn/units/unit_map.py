@@ -34,7 +34,9 @@ CAUTION = (
     "The score compares no two tasks and proves no cause: contrast it with other tasks' scores, "
     "and silence what it finds."
 )
-SIGNED_KINDS = frozenset({"t", "z", "effect", "standardized", "loading", "correlation", "weight"})
+SIGNED_KINDS = frozenset(
+    {"t", "z", "effect", "standardized", "contribution", "z_within_layer", "loading", "correlation", "weight"}
+)
 """Kinds of maps in which a large negative value means as much as a large positive one."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model import direct_logits
 
@@ -52,3 +53,57 @@ def test_a_push_at_the_end_of_the_stream_moves_the_logits_in_that_direction():
     predicted = direct_logits.DirectLogits(model).of(direction)[0]
     # the scale's own change is left out: correlation, not equality
     assert np.corrcoef((moved - moved.mean()).numpy(), predicted.numpy())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("made", "down"), [(tiny_llama, "mlp.down_proj"), (tiny_gpt2, "mlp.c_proj")])
+def test_outgoing_norms_are_lengths_of_what_one_unit_adds(made, down):
+    plain = made()
+    model = bridged(made())
+    space = fbn.Scanner(model).space
+    expected = []
+    for layer in range(2):
+        module = next(part for name, part in plain.named_modules() if name.endswith(f"{layer}.{down}"))
+        with torch.no_grad():
+            added = module(torch.eye(space.widths[layer])) - module(torch.zeros(1, space.widths[layer]))
+        expected.append(added.norm(dim=1).numpy())
+    found = direct_logits.outgoing_norms(model, space)
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-5)
+    rows = direct_logits.outgoing(model, "mlp.neurons", 1, np.array([3, 5]))
+    np.testing.assert_allclose(found[space.widths[0] :][[3, 5]], rows.norm(dim=1), rtol=1e-6)
+    assert set(direct_logits.described_norms(model, [space])["outgoing_norms"]) == {"mlp.neurons"}
+
+
+def test_outgoing_norms_of_other_sites():
+    model = tiny_model()
+    for site in ("mlp.out", "resid.post"):
+        space = fbn.Scanner(model, site=site).space
+        assert (direct_logits.outgoing_norms(model, space) == 1).all()
+        assert direct_logits.described_norms(model, [space]) == {}  # known from the site
+    heads = fbn.Scanner(model, site="attn.heads").space
+    assert direct_logits.outgoing_norms(model, heads) is None and direct_logits.described_norms(model, [heads]) == {}
+    first = fbn.Scanner(model, layers=[0]).space
+    both = direct_logits.outgoing_norms(model, fbn.Scanner(model).space)
+    np.testing.assert_array_equal(direct_logits.outgoing_norms(model, first), both[:24])
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        torch.ones(4, 3),
+        torch.ones(24, 16, device="meta"),
+        torch.full((24, 16), torch.inf),
+        None,
+        RuntimeError("packed"),
+    ],
+)
+def test_weights_that_cannot_be_read_have_no_norms(weights, monkeypatch):
+    model = tiny_model()
+    space = fbn.Scanner(model).space
+
+    def read(_):
+        if isinstance(weights, Exception):
+            raise weights
+        return weights
+
+    monkeypatch.setattr(type(model.blocks[1].mlp), "W_out", property(read))
+    assert direct_logits.outgoing_norms(model, space) is None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import tl_fbn as fbn
 from tests.helpers.designs import small_design, token_prompts
 from tests.helpers.models import bridged, tiny_gpt2, tiny_model
+from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.scan import content_key as keys
 
 
@@ -104,3 +106,68 @@ def test_a_refusal_names_the_fields(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"\(gone: 1 there, None here; site: a there, b here\); give another folder"):
         keys.refuse_other(tmp_path, about, {"site": "b", "dtype": "float32"})
     assert keys.refuse_other(tmp_path, {"key": "k", "fields": {"a": [1]}}, {"a": (1,)}) == "k"
+
+
+def forgotten(folder) -> None:
+    """Make of a recording one of an earlier version, which noted no norms."""
+    about = store.read_about(folder)
+    del about["outgoing_norms"]
+    store.write_about(folder, about)
+
+
+def test_norms_of_outgoing_weights_stand_beside_the_key(tmp_path) -> None:
+    model = tiny_model()
+    scanner = fbn.Scanner(model)
+    recording = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    expected = np.concatenate([np.linalg.norm(block.mlp.W_out.detach().numpy(), axis=1) for block in model.blocks])
+    np.testing.assert_allclose(recording.outgoing_norms, expected, rtol=1e-6)
+    assert keys.digest(recording.about["fields"]) == recording.key and "outgoing_norms" not in recording.about["fields"]
+    stream = scanner.stream(small_design(), progress=False)
+    np.testing.assert_array_equal(stream.outgoing_norms, recording.outgoing_norms)
+
+
+def test_an_older_recording_opens_and_is_completed_by_the_same_scan(tmp_path, monkeypatch) -> None:
+    scanner = fbn.Scanner(tiny_model())
+    before = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    forgotten(tmp_path / "r")
+    older = fbn.Recording.open(tmp_path / "r")
+    assert older.outgoing_norms is None and older.key == before.key
+    fit = fbn.fit_glm(older, progress=False)
+    np.testing.assert_array_equal(fit.contrast("a - b").effect.values, fbn.fit_glm(before).contrast("a - b").estimate)
+    with pytest.raises(fbn.errors.InputError, match=r"are not known: .* Scan again into the same folder"):
+        fit.contrast("a - b").contribution  # noqa: B018
+    monkeypatch.setattr("tl_fbn.acquisition.scan.forward_passes.Passes.read", None)  # no prompt is read
+    again = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    assert again.key == before.key
+    np.testing.assert_array_equal(again.outgoing_norms, before.outgoing_norms)
+    written = (tmp_path / "r" / store.ABOUT).stat().st_mtime_ns
+    scanner.scan(small_design(), tmp_path / "r", progress=False)
+    assert (tmp_path / "r" / store.ABOUT).stat().st_mtime_ns == written  # once is enough
+
+
+def test_a_folder_that_cannot_be_written_to_is_returned_as_it_is(tmp_path, monkeypatch) -> None:
+    scanner = fbn.Scanner(tiny_model())
+    scanner.scan(small_design(), tmp_path / "r", progress=False)
+    forgotten(tmp_path / "r")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(store, "write_about", refuse)
+    assert scanner.scan(small_design(), tmp_path / "r", progress=False).outgoing_norms is None
+
+
+def test_norms_follow_the_units(tmp_path) -> None:
+    scanner = fbn.Scanner(tiny_model(), site=["mlp.neurons", "resid.post", "attn.heads", "mlp.pre"])
+    recording = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    neurons = recording.site("mlp.neurons")
+    assert recording.site("attn.heads").outgoing_norms is None
+    assert (recording.site("resid.post").outgoing_norms == 1).all()
+    np.testing.assert_array_equal(recording.site("mlp.pre").outgoing_norms, neurons.outgoing_norms)
+    np.testing.assert_array_equal(neurons.pool("mean").outgoing_norms, neurons.outgoing_norms)
+    neurons.save(tmp_path / "one")
+    np.testing.assert_array_equal(fbn.Recording.open(tmp_path / "one").outgoing_norms, neurons.outgoing_norms)
+    assert fbn.ica.rotated_basis(neurons, seed=0).outgoing_norms is None
+    network = fbn.Network.from_indices(neurons.space, [1, 2])
+    courses = fbn.networks.time_courses(neurons, network)
+    assert courses.outgoing_norms is None and "outgoing_norms" not in courses.about

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from tl_fbn.analysis.glm.contrast import Contrast
+from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
+from tl_fbn.units.selection_prose import how_chosen
 
 SPACE = UnitSpace("mlp.neurons", (120, 80), model="toy")
 
@@ -144,3 +147,63 @@ def test_tables_and_words(contrast: Contrast) -> None:
     page = contrast._repr_html_()
     assert page.count("<tr>") == 6
     assert "nan" not in page
+
+
+MAPS = ("t", "effect", "standardized", "contribution", "z_within_layer")
+
+
+@pytest.fixture
+def measured(contrast: Contrast) -> Contrast:
+    """The contrast, with norms of outgoing weights and variances of single observations."""
+    norms = np.random.default_rng(1).uniform(0.1, 5, size=200)
+    return replace(contrast, outgoing_norms=norms, variance_tested=contrast.effect_variance * 7)
+
+
+def test_maps_without_scale(measured: Contrast) -> None:
+    np.testing.assert_allclose(measured.contribution.values, measured.estimate * measured.outgoing_norms)
+    first = slice(0, measured.space.widths[0])
+    effect = measured.estimate[first]
+    np.testing.assert_allclose(
+        measured.z_within_layer.values[first],
+        (effect - np.median(effect)) / stats.median_abs_deviation(effect, scale="normal"),
+        rtol=1e-4,
+    )
+    assert (measured.contribution.kind, measured.z_within_layer.kind) == ("contribution", "z_within_layer")
+    assert measured.contribution.signed and measured.z_within_layer.signed
+
+
+@pytest.mark.parametrize("by", MAPS)
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_top_takes_the_largest_of_the_map_asked_for(measured: Contrast, by: Any, two_sided: bool) -> None:
+    values = getattr(measured, by).values
+    network = measured.threshold(top=11, by=by, two_sided=two_sided)
+    order = np.argsort(-np.nan_to_num(np.abs(values) if two_sided else values, nan=-np.inf))
+    assert set(network.indices) == set(order[:11])
+    np.testing.assert_array_equal(network.signs[network.members], np.sign(measured.estimate[network.members]))
+    assert network.provenance["threshold"].get("by", "t") == by
+    words = f"the largest {by.replace('_', ' ')} (top 11, no test)"
+    assert words in how_chosen(network.provenance)
+
+
+def test_a_map_goes_with_top_alone(contrast: Contrast) -> None:
+    with pytest.raises(InputError, match=r"by='effect' says what top= takes the largest of"):
+        contrast.threshold(fdr=0.05, by="effect")
+    with pytest.raises(InputError, match=r"norms of the outgoing weights of .* are not known"):
+        contrast.threshold(top=3, by="contribution")
+    heads = replace(contrast, space=UnitSpace("attn.heads", SPACE.widths))
+    with pytest.raises(InputError, match=r"units of attn\.heads have no outgoing weights of their own"):
+        heads.contribution  # noqa: B018
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_map_is_refused(contrast: Contrast) -> None:
+    with pytest.raises(InputError, match=r"by must be 't', 'effect', 'standardized', 'contribution' or 'z_within"):
+        contrast.threshold(top=3, by="size")  # type: ignore[arg-type]
+
+
+def test_norms_are_saved_with_the_contrast(measured: Contrast, contrast: Contrast, tmp_path: Path) -> None:
+    measured.save(tmp_path / "c.safetensors")
+    again = Contrast.load(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(again.contribution.values, measured.contribution.values)
+    contrast.save(tmp_path / "older.safetensors")  # without norms nothing is written, as by earlier versions
+    assert Contrast.load(tmp_path / "older.safetensors").outgoing_norms is None

@@ -14,7 +14,9 @@ from scipy import stats
 from scipy.linalg import block_diag
 
 import tl_fbn as fbn
+from tests.helpers.designs import small_design
 from tests.helpers.fits import noise_of, prompts_of, recording_of, three_runs
+from tests.helpers.models import tiny_model
 from tests.helpers.noise import ar1_noise
 from tests.helpers.recordings import blocks
 from tests.oracle.regression import coefficients, gls, gls_f, ols
@@ -330,6 +332,38 @@ def test_tables_and_words() -> None:
     assert (table["dof"] == table["rows"] - table["rank"]).all()
     assert repr(fit).startswith("GLMFit ar1: 3 runs, 384 rows, ")
     assert "<table>" in fit._repr_html_()
+
+
+# Norms of outgoing weights
+
+
+def test_a_fit_has_the_norms_of_its_recording_stream_or_model(tmp_path: Path) -> None:
+    model = tiny_model()
+    scanner = fbn.Scanner(model)
+    recording = scanner.scan(small_design(), tmp_path / "r", progress=False)
+    fit = fbn.fit_glm(recording, progress=False)
+    contribution = fit.contrast("a - b").contribution
+    np.testing.assert_allclose(contribution.values, fit.contrast("a - b").estimate * recording.outgoing_norms)
+    streamed = fbn.fit_glm(scanner.stream(small_design(), progress=False))
+    np.testing.assert_array_equal(streamed.outgoing_norms, recording.outgoing_norms)
+    fit.save(tmp_path / "fit.safetensors")
+    loaded = fbn.glm.GLMFit.load(tmp_path / "fit.safetensors")
+    np.testing.assert_array_equal(loaded.contrast("a - b").contribution.values, contribution.values)
+    plain = fbn.Recording.from_arrays(
+        [[run.layer(0), run.layer(1)] for run in recording], events=[run.events for run in recording]
+    )
+    given = fbn.fit_glm(plain, model=model, progress=False)
+    np.testing.assert_allclose(given.outgoing_norms, recording.outgoing_norms, rtol=1e-6)
+
+
+def test_arrays_without_norms_are_an_error_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    fit = fbn.fit_glm(three_runs(), progress=False)
+    assert fit.outgoing_norms is None
+    fit.save(tmp_path / "fit.safetensors")  # nothing is written of them, as by earlier versions
+    contrast = fbn.glm.GLMFit.load(tmp_path / "fit.safetensors").contrast(f"{fit.columns[0]} - {fit.columns[1]}")
+    assert np.isfinite(contrast.z_within_layer.values).all()
+    with pytest.raises(fbn.errors.InputError, match=r"or give the model: fit_glm\(recording, model=model\)"):
+        contrast.contribution  # noqa: B018
 
 
 # Bad input

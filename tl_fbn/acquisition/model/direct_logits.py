@@ -8,15 +8,18 @@ scale. Elhage et al. (2021) and Geva et al. (2022) read weights in this way.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.host import HookedModel, blocks_of
 from tl_fbn.errors import InputError
-
-_NEURON_SITES = ("mlp.neurons", "mlp.pre", "mlp.up")
-_STREAM_SITES = ("mlp.out", "attn.out", "resid.pre", "resid.mid", "resid.post")
+from tl_fbn.units import UnitSpace
+from tl_fbn.units.outgoing_norms import NEURON_SITES, OUTGOING_NORMS, STREAM_SITES, as_text
 
 
 def outgoing(
@@ -35,18 +38,61 @@ def outgoing(
         InputError: A site whose units have no direction of their own, such as attention heads, or a layer without
             output weights of neurons.
     """
-    if site in _NEURON_SITES:
+    if site in NEURON_SITES:
         # row k of W_out is what neuron k adds
         weights = getattr(blocks_of(model)[layer].mlp, "W_out", None)
         if weights is None:
             raise InputError(f"layer {layer} of this model has no mlp.W_out, so what its neurons write cannot be read")
         return weights.detach()[torch.from_numpy(units).to(weights.device)].float()
-    if site in _STREAM_SITES:
+    if site in STREAM_SITES:
         directions = torch.zeros(len(units), model.cfg.d_model)
         directions[torch.arange(len(units)), torch.from_numpy(units)] = 1
         return directions
-    allowed = ", ".join((*_NEURON_SITES, *_STREAM_SITES))
+    allowed = ", ".join((*NEURON_SITES, *STREAM_SITES))
     raise InputError(f"units of {site} have no direction in the residual stream; sites that have one: {allowed}")
+
+
+def outgoing_norms(model: HookedModel, space: UnitSpace) -> Float[np.ndarray, " unit"] | None:
+    """Norm of what each unit adds to the residual stream per unit of its activation.
+
+    Args:
+        model: The model.
+        space: Units of a site of the model; a layer of width 0 was not recorded and is not looked at.
+
+    Returns:
+        (unit,) norms, 1 for coordinates of the stream; None where units have no direction of their own, or where the
+        model's output weights cannot be read: they are packed, kept elsewhere, or of another shape.
+    """
+    if space.site in STREAM_SITES:
+        return np.ones(space.n_units)
+    if space.site not in NEURON_SITES:
+        return None
+    norms = np.zeros(space.n_units)
+    for layer, width in enumerate(space.widths):
+        if not width:
+            continue
+        weights: Any = None
+        with contextlib.suppress(Exception):  # a host may fail at weights that it packs; nothing else needs them here
+            weights = getattr(blocks_of(model)[layer].mlp, "W_out", None)
+        readable = isinstance(weights, torch.Tensor) and weights.is_floating_point() and not weights.is_meta
+        if not readable or weights.ndim != 2 or len(weights) != width:
+            return None
+        # added up in float32, whatever the weights are in, and without a copy of them
+        found = torch.linalg.vector_norm(weights.detach(), dim=1, dtype=torch.float32)
+        norms[space.layer_slice(layer)] = found.cpu().double().numpy()
+    return norms if np.isfinite(norms).all() else None
+
+
+def described_norms(model: HookedModel, spaces: Sequence[UnitSpace]) -> dict[str, Any]:
+    """The norms of outgoing weights of MLP neurons as an entry of ``recording.json``; no entry where there are none.
+
+    Args:
+        model: The model.
+        spaces: The units of every site that is recorded.
+    """
+    found = {space.site: outgoing_norms(model, space) for space in spaces if space.site in NEURON_SITES}
+    texts = {site: as_text(norms) for site, norms in found.items() if norms is not None}
+    return {OUTGOING_NORMS: texts} if texts else {}
 
 
 class DirectLogits:

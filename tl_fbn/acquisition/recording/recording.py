@@ -39,6 +39,7 @@ from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
 from tl_fbn.units.html_tables import html_frame
+from tl_fbn.units.outgoing_norms import stated_norms
 from tl_fbn.units.result import Result
 from tl_fbn.units.space import Provenance
 
@@ -294,6 +295,17 @@ class Recording(Result, Sequence, step="recording"):
             known = as_provenance(stated_units([run.about for run in self.runs], self.space)) | known
         origin = {"recording": self.key, "weights": self.about["fields"].get("weights")}
         return {**origin, **model_dtype_of(self.about), **known}
+
+    @property
+    def outgoing_norms(self) -> Float[np.ndarray, " unit"] | None:
+        """(unit,) norms of the outgoing weights, what one unit of activation adds to the stream; None where unknown.
+
+        >>> recording.outgoing_norms[:3].round(2)
+        array([0.47, 0.5 , 0.6 ])
+
+        Unknown to recordings of earlier versions and of arrays; 1 for coordinates of the stream, None for heads.
+        """
+        return stated_norms(self.about, self.space)
 
     def mean(self) -> Float[np.ndarray, " unit"]:
         """Mean activation of every unit over the rows of all runs.

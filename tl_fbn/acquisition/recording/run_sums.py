@@ -125,6 +125,11 @@ class Streamed(Protocol):
         """What a network found in the stream remembers of it: key, digest of the weights, digests of the prompts."""
         ...
 
+    @property
+    def outgoing_norms(self) -> Float[np.ndarray, " unit"] | None:
+        """(unit,) norms of the outgoing weights of the units; None where they are not known, or there are none."""
+        ...
+
     def sums(
         self, functionals: Iterable[Any], *, shifted: Iterable[bool] | None = None, loadings: Any = None
     ) -> Iterator[RowSums]:

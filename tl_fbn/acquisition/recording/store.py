@@ -3,8 +3,8 @@
 ::
 
     recordings/sort/
-      recording.json              key, what it was computed from, unit spaces, digests of prompts, versions; its own
-                                  checksum
+      recording.json              key, what it was computed from, unit spaces, digests of prompts, versions, norms of
+                                  outgoing weights of MLP neurons (float32 in base64); its own checksum
       run-01/
         activations.safetensors   one tensor a layer, "layer.00": (row, unit), C order; float32, bfloat16 or float16,
                                   float64 where numbers were computed (of several sites: "mlp.out/layer.00")

@@ -18,6 +18,7 @@ What it does not do: tell what a user's own hooks do to the model; ``hooks_id`` 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -29,11 +30,14 @@ from typing import Any
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context
+from tl_fbn.acquisition.model.direct_logits import described_norms
 from tl_fbn.acquisition.model.fingerprint import Fingerprint, apart
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_state import ModelState
+from tl_fbn.acquisition.recording import store
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
+from tl_fbn.units.outgoing_norms import OUTGOING_NORMS
 
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy")  # whose versions stand beside a key
 
@@ -99,6 +103,7 @@ def description(
             "tokens_per_block": design.tokens_per_block,
             "unit": "row = one token" if pool is None else f"row = one prompt ({pool})",
         },
+        **described_norms(state.model, spaces),
         **beside_a_key(state),
     }
 
@@ -110,6 +115,22 @@ def beside_a_key(state: ModelState) -> dict[str, Any]:
         state: The model when the key was made.
     """
     return {"versions": versions(), "probe": dict(state.fingerprint.numbers)}
+
+
+def add_norms(path: Path, model: HookedModel, spaces: Sequence[UnitSpace]) -> None:
+    """Note the norms of outgoing weights in a recording that an earlier version began, if nothing else differs.
+
+    Args:
+        path: Folder of a recording with the key of what is asked for.
+        model: The model, which is that of the key.
+        spaces: The units of every site that is recorded.
+    """
+    about = store.read_about(path)
+    if OUTGOING_NORMS in about or not (entry := described_norms(model, spaces)):
+        return
+    # in a folder that cannot be written to, the recording is as good as it was
+    with contextlib.suppress(PermissionError):
+        store.write_about(path, {**about, **entry})
 
 
 def _generation_fields(model: HookedModel, design: BlockDesign) -> dict[str, Any] | None:

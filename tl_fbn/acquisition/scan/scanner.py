@@ -210,6 +210,7 @@ class Scanner:
         key = keys.digest(fields)
         if (path / store.ABOUT).exists():
             key = keys.refuse_other(path, store.read_about(path), fields, state.fingerprint)
+            keys.add_norms(path, self.model, self.spaces)
         # before a finished recording is returned too: it is not what a model with changed activations would give
         if hooks_id is None:
             require_reading_hooks(self.model, runs[0][0].ids)

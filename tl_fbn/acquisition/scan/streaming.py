@@ -48,6 +48,7 @@ from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.units import UnitSpace
+from tl_fbn.units.outgoing_norms import stated_norms
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,11 @@ class Stream(Sequence[StreamRun]):
         """Key, weights, number type of the model and prompts, which a network that is found in this stream keeps."""
         origin = {"recording": self.key, "weights": self.about["fields"]["weights"]}
         return {**origin, **model_dtype_of(self.about), "prompts": list(self.about["prompts"])}
+
+    @property
+    def outgoing_norms(self) -> Float[np.ndarray, " unit"] | None:
+        """(unit,) norms of the outgoing weights of the units, as :attr:`tl_fbn.Recording.outgoing_norms` has them."""
+        return stated_norms(self.about, self.space)
 
     def sums(
         self,

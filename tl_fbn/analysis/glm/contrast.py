@@ -27,12 +27,14 @@ from scipy import special, stats
 
 from tl_fbn.analysis.glm import multiple_testing
 from tl_fbn.analysis.glm.contrast_prose import contrast_section, named_origin, tested_in_words
-from tl_fbn.errors import InputError
+from tl_fbn.analysis.glm.scale_free import contributions, within_layers
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_table, top_mask
 from tl_fbn.units.result import Result
 
 Level = Literal["block", "token", "run"]
+SelectedBy = Literal["t", "effect", "standardized", "contribution", "z_within_layer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             error count as units that never vary.
         name: What titles, networks and files call the contrast, e.g. ``"plural - others"``; by default and in results
             of earlier versions the expression.
+        outgoing_norms: (unit,) norms of the outgoing weights of the units, for :attr:`contribution`. None where they
+            are not known, as in results of earlier versions, or where units have none.
     """
 
     space: UnitSpace
@@ -78,6 +82,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
     variance_tested: Float[np.ndarray, " unit"] | None = None
     varies: Bool[np.ndarray, " unit"] | None = None
     name: str = ""
+    outgoing_norms: Float[np.ndarray, " unit"] | None = None
 
     _settings_ = ("expression", "level", "dof", "runs", "skipped")
     _measured_ = ("dof", "runs", "skipped")
@@ -144,6 +149,29 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         """
         return self._map(self._in_sd(self.estimate), "standardized")
 
+    @property
+    def contribution(self) -> UnitMap:
+        """The effect times the norm of the unit's outgoing weights: size of what the effect adds to the stream.
+
+        >>> contrast.contribution.top(0.02).per_layer()
+        array([15,  3,  5])
+
+        Positive where the unit is more active. Of coordinates of the residual stream it is the effect itself. An
+        InputError says what to do where the norms are not known, or where units have no outgoing weights.
+        """
+        return self._map(contributions(self.estimate, self.outgoing_norms, self.space), "contribution")
+
+    @property
+    def z_within_layer(self) -> UnitMap:
+        """The effect less the median of the layer's effects, over their robust spread: no layer's scale counts.
+
+        >>> contrast.z_within_layer.top(0.02).per_layer()
+        array([13,  8,  2])
+
+        The spread is 1.4826 times the median absolute deviation over the units of the layer. It is no test.
+        """
+        return self._map(within_layers(self.estimate, self.space), "z_within_layer")
+
     @checked
     def interval(self, confidence: float = 0.95, *, standardized: bool = False) -> tuple[UnitMap, UnitMap]:
         """Lower and upper end of a confidence interval of every unit, not corrected for the number of units.
@@ -199,22 +227,27 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         fdr: float | None = None,
         fwe: float | None = None,
         top: int | float | None = None,
+        by: SelectedBy = "t",
         method: multiple_testing.CorrectionMethod | None = None,
         two_sided: bool = True,
         min_effect: int | float = 0.0,
         name: str | None = None,
     ) -> Network:
-        """The network of the units that pass a corrected threshold, or that have the largest t.
+        """The network of the units that pass a corrected threshold, or that have the largest values of a map.
 
         >>> contrast.threshold(fwe=0.05, method="bonferroni", min_effect=0.5)
         Network "sort - reverse": ...
+        >>> contrast.threshold(top=0.02, by="contribution").per_layer()
+        array([19,  0,  4])
 
         Exactly one of ``fdr``, ``fwe`` and ``top`` is given.
 
         Args:
             fdr: False discovery rate: expected share, between 0 and 1, of false units among those returned.
             fwe: Family-wise error: chance, between 0 and 1, that there is any false unit among those returned.
-            top: This number (an int) or share (a float) of units with the largest t, without any test.
+            top: This number (an int) or share (a float) of units with the largest values, without any test.
+            by: The map whose largest values ``top`` takes: ``"t"``, ``"effect"``, ``"standardized"``,
+                ``"contribution"`` or ``"z_within_layer"``, each the property of that name.
             method: The correction. For ``fdr``: ``"bh"`` (Benjamini and Hochberg; the default), ``"by"`` (Benjamini and
                 Yekutieli, under any dependence) or ``"layers"`` (layers are selected first, then units in them). For
                 ``fwe``: ``"holm"`` (default) or ``"bonferroni"``.
@@ -227,15 +260,19 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             The units that pass, with the sign of their effect.
 
         Raises:
-            InputError: Not exactly one of fdr, fwe and top is given, a rate is not between 0 and 1, or the method
-                does not control the rate asked for.
+            InputError: Not exactly one of fdr, fwe and top is given, a rate is not between 0 and 1, the method does not
+                control the rate asked for, ``by`` without ``top``, or a map that the contrast cannot have.
         """
+        one_of(by, SelectedBy, "by")
+        if by != "t" and top is None:
+            raise InputError(f"by={by!r} says what top= takes the largest of; tests are of t, so give top= or leave it")
         if (fdr, fwe, top).count(None) != 2:
             raise InputError(f"threshold takes exactly one of fdr=, fwe= and top=; got fdr={fdr}, fwe={fwe}, top={top}")
         t = self.t.values
         ties: Mapping[str, Any] = {}  # where top= is asked for: how many had the t at the cut
         if top is not None:
-            chosen = self.t.top(top, two_sided=two_sided)
+            chosen_by: UnitMap = getattr(self, by)
+            chosen = chosen_by.top(top, two_sided=two_sided)
             passed = chosen.members
             ties = chosen.provenance["selection"]
         else:
@@ -250,6 +287,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
             for key, value in (("fdr", fdr), ("fwe", fwe), ("top", top), ("method", method))
             if value is not None
         }
+        how |= {"by": by} if by != "t" else {}
         how |= {key: value for key, value in ties.items() if key in ("tied", "drawn", "seed")}
         provenance = {**self._origin(), "threshold": {**how, "two_sided": two_sided, "min_effect": min_effect}}
         signs = np.nan_to_num(np.sign(t)).astype(np.int8)  # a unit that never varies has no sign

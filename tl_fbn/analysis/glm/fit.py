@@ -47,12 +47,14 @@ from tl_fbn.analysis.glm.expressions import check_independent, read_contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.fit_arrays import arrays_of_runs, runs_of_arrays
 from tl_fbn.analysis.glm.fit_prose import fit_in_words, fit_sections
+from tl_fbn.analysis.glm.model_norms import norms_of_model
 from tl_fbn.analysis.glm.others import against_others, conditions_of, mark_conditions
 from tl_fbn.analysis.glm.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
 from tl_fbn.analysis.parallel import BAR_AFTER
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace, html_frame
+from tl_fbn.units.outgoing_norms import OUTGOING_NORMS
 from tl_fbn.units.result import Arrays, Described, Result
 
 
@@ -75,6 +77,7 @@ class GLMFit(Result, step="fit"):
         replicates: What the block level averages rows into: ``"blocks"`` or ``"prompts"``.
         conditions: Name of a column to the condition that it is of; empty where that is not known, as in results of
             earlier versions.
+        outgoing_norms: (unit,) norms of the units' outgoing weights, for ``contrast.contribution``; None where unknown.
     """
 
     space: UnitSpace
@@ -84,6 +87,7 @@ class GLMFit(Result, step="fit"):
     provenance: Mapping[str, Any]
     replicates: Replicates = "blocks"
     conditions: Mapping[str, str] = field(default_factory=dict)
+    outgoing_norms: Float[np.ndarray, " unit"] | None = None
 
     _settings_ = ("noise",)
 
@@ -159,6 +163,7 @@ class GLMFit(Result, step="fit"):
                 found.variance,
                 found.varies,
                 name,
+                self.outgoing_norms,
             )
         f = f_statistic(found.effects, found.covariance, found.varies)
         return FContrast(self.space, expressions, level, f, found.dof, tuple(used), skipped, about, name)
@@ -252,7 +257,8 @@ class GLMFit(Result, step="fit"):
             "columns": [list(run.columns) for run in self.runs],
             "provenance": dict(self.provenance),
         }
-        return arrays_of_runs(self.runs, self.designs), about
+        norms = {} if self.outgoing_norms is None else {OUTGOING_NORMS: self.outgoing_norms}
+        return arrays_of_runs(self.runs, self.designs) | norms, about
 
     @classmethod
     def _unpack_(cls, arrays: Arrays, about: Described) -> GLMFit:
@@ -266,6 +272,7 @@ class GLMFit(Result, step="fit"):
             about["provenance"],
             about.get("replicates", "blocks"),
             conditions,
+            arrays.get(OUTGOING_NORMS),
         )
 
     def _methods_(self) -> list[str]:
@@ -294,6 +301,7 @@ def fit_glm(
     replicates: Replicates = "blocks",
     design: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     extra: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
+    model: Any = None,
     progress: bool = True,
     **options: Unpack[DesignOptions],
 ) -> GLMFit:
@@ -326,6 +334,8 @@ def fit_glm(
             without any addition; None builds those of :func:`tl_fbn.design_matrix`.
         extra: Columns of your own to add to the default design, e.g. a rating of every token: one DataFrame for each
             run.
+        model: The model that was recorded, whose outgoing weights are measured for ``contrast.contribution`` where the
+            recording has no norms of them, as those of earlier versions; None takes the recording's.
         progress: Whether to show a progress bar, which appears where the fit takes longer than some seconds.
         **options: Options of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and
             degree, explained in :func:`tl_fbn.design_matrix`. Phases alternate within blocks, so test their contrasts
@@ -336,7 +346,7 @@ def fit_glm(
 
     Raises:
         InputError: An unknown noise model, designs that do not fit the runs or hold non-finite numbers, no more rows
-            than regressors, or ``"newey_west"`` of a stream.
+            than regressors, ``"newey_west"`` of a stream, or a model without the recording's units.
     """
     one_of(noise, Noise, "noise")
     one_of(replicates, Replicates, "replicates")
@@ -361,6 +371,7 @@ def fit_glm(
         designs = one_per_run(design, recording)
     for number, matrix in enumerate(designs):
         check_rows(matrix, number)
+    norms = recording.outgoing_norms if model is None else norms_of_model(model, recording.space)
     models = (  # one at a time: the model of a run is several times as large as its design
         RunModel.of(run, matrix, noise, number, maxlags=maxlags, replicates=replicates)
         for number, (run, matrix) in enumerate(zip(recording, designs, strict=True))
@@ -372,7 +383,7 @@ def fit_glm(
     else:
         runs = tuple(_fit_stream(recording, models))
     conditions = conditions_of(designs, recording)
-    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates, conditions)
+    return GLMFit(recording.space, runs, noise, tuple(designs), recording.provenance, replicates, conditions, norms)
 
 
 def _fit_stream(recording: Streamed, models: Iterator[RunModel]) -> Iterator[RunFit]:

@@ -21,6 +21,7 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.ica.fastica import random_start
 from tl_fbn.signatures import checked
+from tl_fbn.units.outgoing_norms import without_norms
 
 
 @checked
@@ -60,7 +61,7 @@ def rotated_basis(recording: Recording, *, seed: int) -> Recording:
     )
     # a key of its own, so that nothing computed from the copy passes for a result of the recording
     key = hashlib.sha256(f"{recording.key} rotated {seed}".encode()).hexdigest()
-    return Recording((recording.space,), (runs,), {**recording.about, "key": key, "rotated": seed})
+    return Recording((recording.space,), (runs,), {**without_norms(recording.about), "key": key, "rotated": seed})
 
 
 def layer_rotation(recording: Recording, layer: int, *, seed: int) -> Float[np.ndarray, "unit unit"]:

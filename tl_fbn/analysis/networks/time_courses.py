@@ -43,6 +43,7 @@ from tl_fbn.analysis.unit_blocks import pieces
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, Network, UnitSpace
+from tl_fbn.units.outgoing_norms import without_norms
 
 CourseMethod = Literal["mean", "regression"]
 SITE = "networks"
@@ -94,7 +95,7 @@ def time_courses(
     runs = tuple(_courses_of_run(run, space, weights, mask) for run, mask in zip(laid, kept, strict=True))
     # the key tells courses of other networks apart: it depends on the recording, the method and every weight
     digest = hashlib.sha256(f"{laid.key} {how}".encode() + np.ascontiguousarray(weights).tobytes()).hexdigest()
-    about = {**recording.about, "key": digest, "networks": list(sets), "how": how}
+    about = {**without_norms(recording.about), "key": digest, "networks": list(sets), "how": how}
     return Recording((space,), (runs,), about)
 
 
