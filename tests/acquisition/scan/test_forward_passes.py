@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import tl_fbn as fbn
 from tests.helpers.designs import small_design, token_prompts
 from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.scan.forward_passes import Passes
 
 
 def generating(**options: Any) -> fbn.BlockDesign:
@@ -34,16 +32,6 @@ OPTIONS = [
     {"tokens_per_prompt": 5, "temperature": 1.0},
     {"tokens_per_prompt": 5, "carry_context": True, "n_cycles": 1},
 ]
-
-
-@pytest.mark.parametrize("entropy", [True, False])
-def test_entropy_beside_a_token_that_is_ruled_out(entropy: bool) -> None:
-    """By hand: three tokens of probabilities 1/2, 1/4, 1/4 and one of 0 have an entropy of 1.5 bits."""
-    logits = torch.log(torch.tensor([[0.5, 0.25, 0.0, 0.25]] * 2))
-    passes = SimpleNamespace(entropy=entropy)
-    surprisal, found = Passes._surprisal_and_entropy(passes, logits, torch.tensor([1, 2]))  # type: ignore[arg-type]
-    np.testing.assert_allclose(surprisal, [2 * np.log(2), np.inf], rtol=1e-6)
-    np.testing.assert_allclose(found, [1.5 * np.log(2) if entropy else np.nan] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)
