@@ -72,7 +72,7 @@ def unembedding_of_places(model: HookedModel) -> Iterator[LogitsAt]:
 
 
 @contextmanager
-def unembedding_in_pieces(model: HookedModel, most_bytes: int = PIECE_BYTES) -> Iterator[LogitsInPieces]:
+def unembedding_in_pieces(model: HookedModel, most_bytes: int | None = None) -> Iterator[LogitsInPieces]:
     """Inside the body, a function runs a pass and gives the logits at its places, a piece at a time.
 
     The function takes what runs the pass and returns its logits (batch, pos, vocab), and for each place its row and its
@@ -82,10 +82,11 @@ def unembedding_in_pieces(model: HookedModel, most_bytes: int = PIECE_BYTES) -> 
 
     Args:
         model: The model.
-        most_bytes: Largest size of the logits of a piece, in float32; a piece has at least one place.
+        most_bytes: Largest size of the logits of a piece, in float32, of which one place is the least; None takes
+            :data:`PIECE_BYTES`.
     """
     n_words = host.vocabulary_size(model)
-    size = max(most_bytes // (4 * n_words), 1) if n_words else None
+    size = max((most_bytes or PIECE_BYTES) // (4 * n_words), 1) if n_words else None
     # a hook of the user's, wherever it is, would see the passes behind the first: then all places are handed over
     is_seen = any(one.is_foreign for one in placed_hooks(model))
     with _handed_over(model) as places:

@@ -23,7 +23,7 @@ of a prompt is not predicted by anything, and has neither. Logits are made and s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -41,7 +41,7 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
-from tl_fbn.acquisition.model.unembedding import unembedding_in_pieces
+from tl_fbn.acquisition.model.unembedding import unembedding_in_pieces, unembedding_of_places
 from tl_fbn.acquisition.scan.run_groups import batches, groups_of_runs
 from tl_fbn.acquisition.scan.token_scores import PredictedTokens, surprisal_and_entropy
 from tl_fbn.errors import InputError
@@ -225,19 +225,23 @@ class Passes:
         device = host.model_device(self.model)
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
         # declared: all that is read is prompt, for interventions that act on some phases only
-        with hooked(self.model, hooks, "a scan"), declared(self.model, None), ExitStack() as stack:
-            logits_in_pieces = stack.enter_context(unembedding_in_pieces(self.model)) if scored else None
+        with (
+            hooked(self.model, hooks, "a scan"),
+            declared(self.model, None),
+            unembedding_in_pieces(self.model) as logits_in_pieces,
+        ):
             for batch in batches(contexts, self.batch_size):
                 chunk = _chunk_of(contexts, batch)
                 # real: flat indices of real tokens in (batch pos), in the order of chunk.rows
                 ids, mask, real = host.pad_batch([context.ids for context in chunk.contexts], device)
                 state.update(fired=set(), real=real, chunk=chunk, scoring=False)
                 predicted = PredictedTokens.of(chunk.contexts)
-                if logits_in_pieces is None or not len(predicted.rows):
+                run = partial(host.forward, self.model, ids, mask)
+                if not scored or not len(predicted.rows):
                     with suppress(Enough):
-                        host.forward(self.model, ids, mask, return_type=None)
+                        # of logits that nobody asked for, one position's
+                        next(logits_in_pieces(run, torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)))
                 else:
-                    run = partial(host.forward, self.model, ids, mask)
                     start = 0
                     for logits in logits_in_pieces(run, predicted.texts, predicted.positions):
                         state["scoring"] = True
@@ -332,8 +336,13 @@ class Passes:
 
         ids, mask, _ = host.pad_batch(decoder.texts, host.model_device(self.model))
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
-        with hooked(self.model, hooks, "a scan"), declared(self.model, decoder.prompt):
-            host.forward(self.model, ids, mask)
+        run = partial(host.forward, self.model, ids, mask)
+        with (
+            hooked(self.model, hooks, "a scan"),
+            declared(self.model, decoder.prompt),
+            unembedding_of_places(self.model) as logits_at,
+        ):
+            logits_at(ids, torch.arange(len(ends)), ends - 1, run)  # all else of the logits was known before
         _require_all_fired(fired, self.taps)
 
 

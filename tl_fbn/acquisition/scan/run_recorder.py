@@ -10,10 +10,11 @@ A group that was read is hashed and committed on a thread of its own, run by run
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tl_fbn.acquisition.model.contexts import Context
 from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.recording.descriptions import DIGESTS
 from tl_fbn.acquisition.recording.half_precision import Dtype
 from tl_fbn.acquisition.recording.pooling import Pool, pooled_tables
 from tl_fbn.acquisition.scan.disk_space import disk_errors_named
@@ -60,6 +62,12 @@ class RunRecorder:
     dtype: Dtype
     pool: Pool | None
     hooks_allowed: bool
+
+    @cached_property
+    def _n_prompts_of_digests(self) -> Counter[str]:
+        """How many prompts of the design have each digest; the system message of all chats is in each of them."""
+        prompts = {context.digests for contexts in self.runs for context in contexts}
+        return Counter(digest for digests in prompts for digest in set(digests))
 
     def record(self, groups: Sequence[range], missing: Sequence[Sequence[int]], bar: tqdm) -> None:
         """Record what is missing; runs are hashed and committed while the next ones are recorded.
@@ -161,7 +169,14 @@ class RunRecorder:
             starts = np.array([context.first_row for context in contexts])
             events, rows = pooled_tables(events, rows, starts, len(rows))
         about: dict[str, Any] = {"key": self.key, "run": number, "batch_size": self.passes.batch_size}
-        about |= writer.variance() | {"seconds": round(seconds, 3)}
+        about |= writer.variance() | {"seconds": round(seconds, 3), DIGESTS: self._digests_of_prompts(contexts)}
         if self.design.generate:
             about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows
         return partial(commit_or_discard, laid_out, store.run_folder(self.path, number), about, events, rows)
+
+    def _digests_of_prompts(self, contexts: Sequence[Context]) -> dict[str, list[str]]:
+        """Digests by which the prompts of a run are known, whatever its rows are."""
+        # the last is of the token ids, those before of texts
+        ids = {context.digests[-1] for context in contexts}
+        texts = {one for context in contexts for one in context.digests[:-1] if self._n_prompts_of_digests[one] == 1}
+        return {"ids": sorted(ids), "texts": sorted(texts)}
