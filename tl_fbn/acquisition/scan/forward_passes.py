@@ -268,7 +268,7 @@ class Passes:
         """Show a batch of prompts and let the model write after each; hand on its tokens' activations.
 
         Args:
-            owners: Of each context of the batch its run, and its number within the run.
+            owners: The contexts of the batch, each as its run and its number within the run.
             decoder: Holds the texts before, of a context that goes on; else it is new.
             bar: Progress bar that counts rows.
         """

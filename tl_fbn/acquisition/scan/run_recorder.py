@@ -74,8 +74,7 @@ class RunRecorder:
 
         Args:
             groups: Numbers of the runs that are read together, of all runs of the design.
-            missing: Of groups in which runs are missing, the numbers of these runs, in the order in which the groups
-                are recorded.
+            missing: Numbers of the runs that are missing, group by group, in the order in which groups are recorded.
             bar: Progress bar that counts rows.
 
         Raises:
