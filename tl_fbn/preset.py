@@ -108,7 +108,7 @@ class Preset(Result, step="settings"):
         >>> preset.cgvst["spans"], preset.cgvst["groups"]  # [INST] is one token here, so that 28 would cut nothing
         (('[INST]', '[/INST]'), 'turns')
         >>> print(preset.unknown["on tl_fbn-demo"])  # doctest: +ELLIPSIS
-        groups='turns', as 6 turns have 12 special tokens and the paper's 28 would cut none off; max_tokens=128, the mo...
+        groups='turns', as 6 turns have 12 special tokens and the paper's 28 would cut none off; max_tokens=128, ...
 
         Args:
             model: A TransformerLens model whose tokenizer has a chat template.

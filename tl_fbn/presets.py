@@ -61,18 +61,19 @@ s2_block_glm = Preset(
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
-            "regressors": "boxcars, one a condition; no kernel",
+            "regressors": "boxcars, one a condition; no kernel, and no column of position, which would take the one "
+            "degree of freedom that three block means leave; drift as in our default, none in three blocks",
             "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
             "independent)",
             "level": "tokens, as in a model of every output value; it speaks about these prompts only. Blocks, our "
-            "default elsewhere, cannot be estimated from one run of off, on, off; two such runs leave 1 degree of "
-            "freedom, four leave 4: with more runs or cycles, take level='block'",
+            "default elsewhere, leave 1 degree of freedom in a run of off, on, off: with four runs or more, or more "
+            "cycles, take level='block'",
             "threshold": "none is set here; contrast.threshold(fdr=0.05) corrects, which the abstract does not mention",
         }
     ),
     site_names=("mlp.pre", "mlp.up", "mlp.neurons", "mlp.out", "attn.out", "resid.post"),
     design=MappingProxyType({"order": "off/on/off", "generate": True}),
-    glm=MappingProxyType({"noise": "ols"}),
+    glm=MappingProxyType({"noise": "ols", "position": False}),
     contrast=MappingProxyType({"level": "token"}),
 )
 """Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""
