@@ -1,7 +1,7 @@
 """Settings of published papers: what each paper states, where it states it, and what it leaves open.
 
 >>> fbn.presets.s2_block_glm
-Preset s2_block_glm: 6 settings stated by Nencka et al. 2023 (abstract), 8 ours
+Preset s2_block_glm: 6 settings stated by Nencka et al. 2023 (abstract), 9 ours
 
 A preset keeps the options of this package's functions that follow a paper, ready to be passed on, and the words in
 which the paper (or its released code) states them. Where a paper is silent, the preset makes a choice of its own and
@@ -25,134 +25,20 @@ The two ways they are used, with a model and a table ``rows`` of questions and a
     design = fbn.block_design(prompts, seed=0, tokens_per_block=64, **s2.design)
     recording = fbn.Scanner(model, site=s2.sites(model)).scan(design, "recordings/s2")
     fit = fbn.fit_glm(recording.site("resid.post"), **s2.glm)
+    contrast = fit.contrast("archeology - rest", **s2.contrast)
     print(s2)                                # every setting and every choice of ours
 
-    s1 = fbn.presets.s1_cgvst
+    s1 = fbn.presets.s1_cgvst.on(model)      # what the paper states, or what this model's chat template needs instead
     chats = fbn.few_shot_chats(rows, seed=0, tokenizer=model.tokenizer, **s1.chats)
     neurons = fbn.cgvst(model, chats, **s1.cgvst).top(s1.top)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
-
-import pandas as pd
 
 from tl_fbn.acquisition.design.stimuli import fields
-from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import resolve_site
-from tl_fbn.errors import InputError
-from tl_fbn.signatures import checked
-from tl_fbn.units import html_table
-from tl_fbn.units.result import Result
-from tl_fbn.units.space import Provenance
-
-
-@dataclass(frozen=True, repr=False)
-class Preset(Result, step="settings"):
-    """Settings that follow one paper, as options of this package's functions, and in words.
-
-    >>> preset = fbn.presets.s1_cgvst
-    >>> preset.top, dict(preset.inhibit)
-    (0.05, {'method': 'zero', 'positions': 'all'})
-    >>> preset.sites(model)
-    ['mlp.neurons']
-
-    Args:
-        name: Name of the preset.
-        source: The paper, and the version of it or of its code that the settings are from.
-        stated: Name of a setting to what the paper or its code states about it, in words.
-        unknown: Name of a setting that the paper does not state, to the choice that the preset makes, in words.
-        site_names: Sites that the paper records; :meth:`sites` gives those that a model has.
-        design: Options to pass to :func:`tl_fbn.block_design`.
-        glm: Options to pass to :func:`tl_fbn.fit_glm`.
-        networks: Options to pass to :func:`tl_fbn.find_networks`.
-        chats: Options to pass to :func:`tl_fbn.few_shot_chats`.
-        cgvst: Options to pass to :func:`tl_fbn.cgvst`.
-        top: Share of all units, of all layers together, that the paper selects; None where it selects otherwise.
-        inhibit: Options to pass to :func:`tl_fbn.inhibit`.
-        amplify: Options to pass to :func:`tl_fbn.amplify`.
-        respond: Options to pass to :meth:`tl_fbn.Battery.respond`.
-        ratio: Options to pass to :func:`tl_fbn.pruning.keep_for_ratio`.
-    """
-
-    name: str
-    source: str
-    stated: Mapping[str, str]
-    unknown: Mapping[str, str]
-    site_names: tuple[str, ...]
-    design: Mapping[str, Any] = field(default_factory=dict)
-    glm: Mapping[str, Any] = field(default_factory=dict)
-    networks: Mapping[str, Any] = field(default_factory=dict)
-    chats: Mapping[str, Any] = field(default_factory=dict)
-    cgvst: Mapping[str, Any] = field(default_factory=dict)
-    top: float | None = None
-    inhibit: Mapping[str, Any] = field(default_factory=dict)
-    amplify: Mapping[str, Any] = field(default_factory=dict)
-    respond: Mapping[str, Any] = field(default_factory=dict)
-    ratio: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def provenance(self) -> Provenance:
-        """The paper the settings are from."""
-        return {"source": self.source}
-
-    @checked
-    def sites(self, model: HookedModel) -> list[str]:
-        """The sites of the paper that a model has, in the order of ``site_names``.
-
-        Args:
-            model: A TransformerLens model.
-
-        Raises:
-            InputTypeError: The model is none that this package can hook.
-            InputError: The model has none of the sites.
-        """
-        host.require_model(model)
-        found = []
-        for site in self.site_names:
-            try:
-                resolve_site(model, site)
-            except ValueError:  # an MLP without a gate has no mlp.up; parallel attention and MLP have no resid.mid
-                continue
-            found.append(site)
-        if not found:
-            raise InputError(f"this model has none of the sites of {self.name}: {', '.join(self.site_names)}")
-        return found
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One line a setting: setting, value (in words), source (``stated`` or ``our choice``)."""
-        lines = [(what, value, "stated") for what, value in self.stated.items()]
-        lines += [(what, value, "our choice") for what, value in self.unknown.items()]
-        return pd.DataFrame(lines, columns=["setting", "value", "source"])
-
-    def _methods_(self) -> list[str]:
-        return [
-            f"Settings follow {self.source} where it states them ({len(self.stated)}); where it does not "
-            f"({len(self.unknown)}), they are our choice, marked below. This is not a reproduction."
-        ]
-
-    def _report_sections_(self) -> list[dict[str, Any]]:
-        text = f"After {self.source}. What the paper does not state is our choice, so this is not a reproduction."
-        return [{"title": f"Settings of {self.name}", "text": text, "table": self.to_dataframe()}]
-
-    def __repr__(self) -> str:
-        return f"Preset {self.name}: {len(self.stated)} settings stated by {self.source}, {len(self.unknown)} ours"
-
-    def _repr_html_(self) -> str:
-        rows = [tuple(row) for row in self.to_dataframe().itertuples(index=False)]
-        return html_table(repr(self), ("setting", "value", "source"), rows)
-
-    def __str__(self) -> str:
-        lines = [f"{self.name}: {self.source}", "stated:"]
-        lines += [f"  {what}: {value}" for what, value in self.stated.items()]
-        lines += ["not stated, our choice:", *(f"  {what}: {value}" for what, value in self.unknown.items())]
-        return "\n".join(lines)
-
+from tl_fbn.preset import Preset as Preset
 
 s2_block_glm = Preset(
     name="s2_block_glm",
@@ -175,15 +61,20 @@ s2_block_glm = Preset(
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
-            "regressors": "boxcars, one a condition; no kernel",
+            "regressors": "boxcars, one a condition; no kernel, and no column of position, which would take the one "
+            "degree of freedom that three block means leave; drift as in our default, none in three blocks",
             "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
             "independent)",
+            "level": "tokens, as in a model of every output value; it speaks about these prompts only. Blocks, our "
+            "default elsewhere, leave 1 degree of freedom in a run of off, on, off: with four runs or more, or more "
+            "cycles, take level='block'",
             "threshold": "none is set here; contrast.threshold(fdr=0.05) corrects, which the abstract does not mention",
         }
     ),
     site_names=("mlp.pre", "mlp.up", "mlp.neurons", "mlp.out", "attn.out", "resid.post"),
     design=MappingProxyType({"order": "off/on/off", "generate": True}),
-    glm=MappingProxyType({"noise": "ols"}),
+    glm=MappingProxyType({"noise": "ols", "position": False}),
+    contrast=MappingProxyType({"level": "token"}),
 )
 """Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""
 
@@ -370,6 +261,8 @@ s1_cgvst = Preset(
         {
             "amplification": "a gain of 2, as for knowledge neurons; the factor is not in the released code",
             "turns": "five shots and the question, six turns; the cut at 28 fits four turns before it",
+            "other chat templates": "s1_cgvst.on(model) takes the template's own special tokens where [INST] is none "
+            "of them, cuts by turns where 28 cuts nothing, and stops at what opens a turn; it says which",
             "instruction": "in the first turn",
             "evaluation": "battery.respond(model, **s1.respond) is the code's; Battery.score's exact match, with the "
             "true prefix, counts letter case and white space",

@@ -118,6 +118,11 @@ def prepare(
             try:
                 grouped = layout.grouped(tokens, groups, seed=seed)
             except ValueError as error:
+                if spans and tokens in ("special", "random") and "special" not in layout.kinds:
+                    raise InputError(
+                        f"item {number} holds none of spans={list(spans)}; spans=None takes what the chat template "
+                        'writes, with groups="turns" (of a preset: preset.on(model).cgvst)'
+                    ) from error
                 raise InputError(f"item {number}: {error}") from error
         else:
             grouped = _position_groups(positions[number], len(layout.ids), number)

@@ -7,7 +7,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.acquisition.model.unembedding import unembedding_of_places
+from tl_fbn.acquisition.model.unembedding import unembedding_in_pieces, unembedding_of_places
 
 IDS = torch.arange(3, 21).reshape(2, 9)
 ROWS, POSITIONS = torch.tensor([0, 1, 1, 0]), torch.tensor([8, 0, 3, 2])
@@ -78,3 +78,63 @@ def test_an_intervention_acts_as_in_the_whole_pass():
         expected = model(IDS)[ROWS, POSITIONS]
         with unembedding_of_places(model) as logits_at:
             assert torch.allclose(logits_at(IDS, ROWS, POSITIONS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("n_places", [1, 3, 4])
+@torch.no_grad()
+def test_logits_in_pieces_are_those_of_the_whole_pass(name, n_places):
+    model = HOSTS[name]()
+    mask = torch.ones_like(IDS)
+    mask[1, 6:] = 0
+    rows, positions = torch.nonzero(mask, as_tuple=True)
+    expected = model(IDS, attention_mask=mask)[rows, positions]
+    sizes = []
+
+    def watch(module, inputs, output):
+        sizes.append(output.shape[0] * output.shape[1])
+
+    with unembedding_in_pieces(model, most_bytes=4 * 50 * n_places) as logits_in_pieces:
+        handle = model.hook_dict["unembed.hook_out"].register_forward_hook(watch)
+        pieces = list(logits_in_pieces(lambda: model(IDS, attention_mask=mask), rows, positions))
+        seen, sizes[:] = [*sizes], []
+        assert model(IDS).shape[:2] == IDS.shape  # a pass of somebody else's is whole
+    handle.remove()
+    assert torch.allclose(torch.cat(pieces), expected, atol=1e-5)
+    assert max(map(len, pieces)) == max(seen) == n_places
+    assert not model.hook_dict["unembed.hook_in"].fwd_hooks
+
+
+@torch.no_grad()
+def test_hooks_of_the_users_see_the_passes_that_they_would_see_without_pieces():
+    model = bridged(tiny_llama())
+    rows, positions = torch.nonzero(torch.ones_like(IDS), as_tuple=True)
+    expected = model(IDS)[rows, positions]
+    for place in ("unembed.hook_in", "blocks.0.mlp.hook_post"):
+        seen = []
+
+        def watch(tensor, hook, seen=seen):
+            seen.append(tuple(tensor.shape[:2]))
+
+        with (
+            model.hooks(fwd_hooks=[(place, watch)]),
+            unembedding_in_pieces(model, most_bytes=4 * 50 * 4) as logits_in_pieces,
+        ):
+            pieces = list(logits_in_pieces(lambda: model(IDS), rows, positions))
+        assert torch.allclose(torch.cat(pieces), expected, atol=1e-5)
+        assert seen == [(2, 9)]
+
+
+@torch.no_grad()
+def test_interventions_act_once_in_a_pass_whose_logits_come_in_pieces():
+    model = bridged(tiny_llama())
+    network = fbn.attribution.random_scores(model, seed=0).top(20)
+    rows, positions = torch.nonzero(torch.ones_like(IDS), as_tuple=True)
+    for options in ({}, {"positions": "last"}):
+        with fbn.inhibit(model, network, **options):
+            expected = model(IDS)[rows, positions]
+            with unembedding_in_pieces(model, most_bytes=4 * 50 * 5) as logits_in_pieces:
+                pieces = list(logits_in_pieces(lambda: model(IDS), rows, positions))
+                again = list(logits_in_pieces(lambda: model(IDS), rows, positions))
+        assert torch.allclose(torch.cat(pieces), expected, atol=1e-5)
+        assert torch.equal(torch.cat(again), torch.cat(pieces))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import tl_fbn as fbn
 from tests.helpers.designs import small_design, token_prompts
 from tests.helpers.models import CountedForwards, bridged, tiny_gpt2, tiny_llama, tiny_model
-from tl_fbn.acquisition.model import host
-from tl_fbn.acquisition.scan.forward_passes import Passes
+from tl_fbn.acquisition.model import host, unembedding
 
 
 def generating(**options: Any) -> fbn.BlockDesign:
@@ -34,16 +33,6 @@ OPTIONS = [
     {"tokens_per_prompt": 5, "temperature": 1.0},
     {"tokens_per_prompt": 5, "carry_context": True, "n_cycles": 1},
 ]
-
-
-@pytest.mark.parametrize("entropy", [True, False])
-def test_entropy_beside_a_token_that_is_ruled_out(entropy: bool) -> None:
-    """By hand: three tokens of probabilities 1/2, 1/4, 1/4 and one of 0 have an entropy of 1.5 bits."""
-    logits = torch.log(torch.tensor([[0.5, 0.25, 0.0, 0.25]] * 2))
-    passes = SimpleNamespace(entropy=entropy)
-    surprisal, found = Passes._surprisal_and_entropy(passes, logits, torch.tensor([1, 2]))  # type: ignore[arg-type]
-    np.testing.assert_allclose(surprisal, [2 * np.log(2), np.inf], rtol=1e-6)
-    np.testing.assert_allclose(found, [1.5 * np.log(2) if entropy else np.nan] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -191,3 +180,48 @@ def test_a_hook_that_does_not_fire_once_is_an_error(tmp_path: Any) -> None:
     finally:
         type(point).__call__ = original
     assert sorted(entry.name for entry in (tmp_path / "r").iterdir()) == ["recording.json"]
+
+
+class LargestLogits(TorchDispatchMode):
+    """Notes the most elements of any tensor that is as wide as the vocabulary, while it is entered."""
+
+    def __init__(self, d_vocab: int) -> None:
+        super().__init__()
+        self.most = 0
+        self._d_vocab = d_vocab
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for one in torch.utils._pytree.tree_leaves(result):
+            if isinstance(one, torch.Tensor) and one.ndim and one.shape[-1] == self._d_vocab:
+                self.most = max(self.most, one.numel())
+        return result
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+def test_logits_of_all_positions_are_never_in_memory_together(
+    entropy: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(d_vocab=997)
+    scanner = fbn.Scanner(model, entropy=entropy)
+    whole = scanner.scan(small_design(), tmp_path / "whole", progress=False)
+    largest = LargestLogits(997)
+    monkeypatch.setattr(unembedding, "PIECE_BYTES", 4 * 997 * 20)  # 20 positions, a few more than the key's short text
+    with largest:
+        pieces = scanner.scan(small_design(), tmp_path / "pieces", progress=False)
+    assert largest.most == 20 * 997
+    for a, b in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(a.read(), b.read())
+        for name in ("surprisal", "entropy") if entropy else ("surprisal",):
+            np.testing.assert_allclose(a.rows[name], b.rows[name], rtol=1e-5, atol=1e-6)
+            assert a.rows[name].notna().any()
+
+
+def test_logits_of_prompts_before_written_tokens_are_not_made(tmp_path: Any) -> None:
+    for number, model in enumerate((bridged(tiny_llama()), tiny_model(n_ctx=64))):
+        prompts = {name: [[seed + i, 1, 2, 3, 4] for i in range(9)] for seed, name in ((5, "a"), (20, "b"))}
+        design = fbn.block_design(prompts, n_runs=2, n_cycles=4, tokens_per_block=5, seed=0, generate=True)
+        with LargestLogits(50) as largest:
+            fbn.Scanner(model, batch_size=16).scan(design, tmp_path / str(number), progress=False)
+        # of 16 prompts of 5 tokens one position each, where all would be 80; the weights of the unembedding are 32 x 50
+        assert largest.most <= 32 * 50

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.stores import N_ROWS, WIDTHS, events, rows, write_run
 from tl_fbn.acquisition.recording import store
-from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard
+from tl_fbn.acquisition.scan.run_claims import claimed_groups, commit_and_release, commit_or_discard, release
 
 
 def claimed(path: Path, run: int) -> store.Claim:
@@ -22,10 +22,11 @@ def claimed(path: Path, run: int) -> store.Claim:
 def test_runs_come_in_the_order_given_and_committed_ones_are_let_go(tmp_path: Path) -> None:
     write_run(tmp_path, 1)
     found = []
-    for number, claim in claimed_runs(tmp_path, [2, 1, 0]):
-        assert store.claim(tmp_path, number) is None  # held
-        found.append(number)
-        claim.release()
+    for claims in claimed_groups(tmp_path, [[2], [1], [0]]):
+        for number, claim in claims.items():
+            assert store.claim(tmp_path, number) is None  # held
+            found.append(number)
+            claim.release()
     assert found == [2, 0]
     claimed(tmp_path, 1).release()
 
@@ -34,14 +35,28 @@ def test_a_run_of_another_process_is_tried_again_at_the_end(tmp_path: Path) -> N
     died = claimed(tmp_path, 0)
     committed = claimed(tmp_path, 1)
     found = []
-    for number, claim in claimed_runs(tmp_path, [0, 1, 2]):
-        found.append(number)
-        if number == 2:  # the others of this round are behind us; now their owners end
+    for claims in claimed_groups(tmp_path, [[0], [1], [2]]):
+        found += claims
+        if 2 in claims:  # the others of this round are behind us; now their owners end
             write_run(tmp_path, 1)
             died.release()
             committed.release()
-        claim.release()
+        release(claims)
     assert found == [2, 0]
+
+
+def test_a_group_is_claimed_whole_or_not_at_all(tmp_path: Path) -> None:
+    elsewhere = claimed(tmp_path, 2)
+    write_run(tmp_path, 0)
+    found = []
+    for claims in claimed_groups(tmp_path, [[0, 1, 2], [3, 4]]):
+        found.append(list(claims))
+        if 3 in claims:  # nobody was kept from the rest of the group meanwhile
+            claimed(tmp_path, 1).release()
+            elsewhere.release()
+        release(claims)
+    assert found == [[3, 4], [1, 2]]
+    assert not list(tmp_path.glob(".*.lock"))
 
 
 def test_what_could_not_be_committed_is_removed(tmp_path: Path) -> None:

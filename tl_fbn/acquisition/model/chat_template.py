@@ -214,6 +214,10 @@ class Layouts:
         bos = beginning(tokenizer, self.d_vocab) if self.bos_eos and self.prepend_bos else None
         return self._layout_of_characters(text, kinds, turns, bos, (text,))
 
+    def opening(self) -> str:
+        """The text by which the chat template opens a user's message, without outer white space."""
+        return self._markers()[0]
+
     def _markers(self) -> tuple[str, str, list[str]]:
         """The text that opens a user's message, that which opens an answer, and all markers, without white space."""
         # two turns: the text before the second user's message closes the answer first and then opens the message

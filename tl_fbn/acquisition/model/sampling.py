@@ -18,7 +18,7 @@ There are three ways of decoding. A probe of two short contexts finds the first 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.forward_context import declared
 from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.model.unembedding import unembedding_of_places
 
 DecodingMode = Literal["padded", "equal", "reread"]
 
@@ -65,19 +66,30 @@ class Decoder:
             self.prompt = lengths if self._mode == "reread" else [max(lengths)]
         if self._mode == "reread":
             ids, mask, _ = host.pad_batch(self.texts, device)
+            ends = torch.tensor([len(text) - 1 for text in self.texts])
             with declared(self._model, self.prompt):
-                logits = host.forward(self._model, ids, mask)
-            assert logits is not None
-            ends = torch.tensor([len(text) - 1 for text in self.texts], device=logits.device)
-            return logits[torch.arange(len(ends), device=logits.device), ends]
+                return self._last_logits(ids, ends, lambda: host.forward(self._model, ids, mask))
         ids, mask = _left_padded(new, device)
         self._mask = mask if self._mask is None else torch.cat([self._mask, mask], dim=1)
         options: dict[str, Any] = {} if bool(self._mask.all()) else {"attention_mask": self._mask}
         if self._cache is not None:
             options["past_key_values"] = self._cache
-        with declared(self._model, self.prompt):
+
+        def run() -> torch.Tensor:
             logits, self._cache = self._model(ids, return_type="logits_and_cache", use_cache=True, **options)
-        return logits[:, -1]
+            return logits
+
+        with declared(self._model, self.prompt):
+            if ids.shape[1] == 1:
+                return run()[:, -1]
+            return self._last_logits(ids, torch.full(ids.shape[:1], ids.shape[1] - 1), run)
+
+    def _last_logits(
+        self, ids: torch.Tensor, ends: Int[torch.Tensor, " batch"], run: Callable[[], Any]
+    ) -> Float[torch.Tensor, "batch vocab"]:
+        """Logits at the last position of every text; those of prompts are not computed, nor kept."""
+        with unembedding_of_places(self._model) as logits_at:
+            return logits_at(ids, torch.arange(len(ends)), ends, run)
 
 
 def _left_padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

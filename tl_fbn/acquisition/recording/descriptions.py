@@ -34,6 +34,9 @@ XXH3 = "xxh3_128"  # entry of run.json with the checksums of the three files; of
 SHA256 = "sha256"
 ABOUT = "recording.json"
 ABOUT_RUN = "run.json"
+# entry of run.json: digests of the prompts that a scan showed in the run, whatever its rows are: of their token ids
+# ("ids"), and of texts that one prompt of the recording has only ("texts")
+DIGESTS = "prompt_digests"
 
 
 def description_bytes(about: Mapping[str, Any]) -> bytes:

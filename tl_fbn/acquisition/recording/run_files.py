@@ -141,8 +141,9 @@ def _write_claimed_run(path: Path, number: int, run: Run, claim: store.Claim, dt
         for layer, name in names.items():
             laid_out.write(name, 0, _stored_values(run.layers[layer], dtype))
         # The recording's key, which is not that of the run where the run was computed from another recording's.
-        variance = {name: run.about[name] for name in (VARIANCE,) if name in run.about}  # of the same numbers
-        about = {"key": key, "run": number, **variance}
+        # of the same numbers, and of the same prompts
+        kept = {name: run.about[name] for name in (VARIANCE, "prompts", descriptions.DIGESTS) if name in run.about}
+        about = {"key": key, "run": number, **kept}
         store.commit(laid_out, store.run_folder(path, number), about, run.events, run.rows)
     except BaseException:  # an interrupt too: no half-written folder stays behind
         laid_out.discard()

@@ -52,17 +52,18 @@ def require_room(path: Path, needed: int) -> None:
         )
 
 
-def disk_errors_named(path: Path, number: int) -> AbstractContextManager[None]:
-    """Inside the body, an error of a full disk says which run found no room, and how to go on.
+def disk_errors_named(path: Path, *numbers: int) -> AbstractContextManager[None]:
+    """Inside the body, an error of a full disk says which runs found no room, and how to go on.
 
     Args:
         path: Folder of the recording.
-        number: Number of the run that the body writes, from 0.
+        *numbers: Numbers of the runs that the body writes, from 0.
 
     Raises:
         OSError: The body ran out of room. Other errors of the body pass unchanged.
     """
-    return files.full_disk_named(f"{path} ran out of room while run {number} was written", _HOW_TO_RESUME)
+    written = f"run {numbers[0]} was" if len(numbers) == 1 else f"runs {', '.join(map(str, numbers))} were"
+    return files.full_disk_named(f"{path} ran out of room while {written} written", _HOW_TO_RESUME)
 
 
 def _nearest_existing_folder(path: Path) -> Path:

@@ -1,26 +1,29 @@
-"""Forward passes over the contexts of one run: every recorded activation is handed on once, as the model computes it.
+"""Forward passes over the contexts of runs: every recorded activation is handed on once, as the model computes it.
 
 Hooks copy the rows of real tokens out of each batch and give them to a *sink*: a writer of files, or an accumulator
-of sums. Padding is dropped at once, and what was copied cannot change when the model edits the activation in
-place. Nothing is kept here: memory is one batch, whatever the length of the run.
+of sums, one for each run. Padding is dropped at once, and what was copied cannot change when the model edits the
+activation in place. Nothing is kept here: memory is one batch, whatever the length of the run.
 
 Three ways of reading:
 
 - *prompts*: prompts of similar length share a batch, padded on the right. Where nobody asks for surprisal, the pass
   ends once the last hook has run: the unembedding, a third of the work of a small model, is not computed.
 - *tokens that the model writes* are recorded inside the decoding loop, at the step in which the model reads them; a
-  model that cannot decode with a key-value cache reads its finished texts once more instead.
+  model that cannot decode with a key-value cache reads its finished texts once more instead. Contexts of several runs
+  share a batch (:mod:`.run_groups`).
 - *a carried context*: as before, with one prompt after the other, each behind all that was read and written before.
 
 Surprisal of a token is minus the logarithm of the probability that the model gave it, from the logits one position
 earlier; the entropy is that of the whole distribution there, -sum p log p. Both are in nats, and of the model's own
 probabilities: at temperature 1 and with end of text allowed, also where tokens are sampled otherwise. The first token
-of a prompt is not predicted by anything, and has neither.
+of a prompt is not predicted by anything, and has neither. Logits are made and scored a piece at a time
+(:mod:`tl_fbn.acquisition.model.unembedding`): those of all positions are never in memory together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -38,6 +41,9 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.sampling import Chooser, Decoder, DecodingMode
 from tl_fbn.acquisition.model.sites import Tap
+from tl_fbn.acquisition.model.unembedding import unembedding_in_pieces, unembedding_of_places
+from tl_fbn.acquisition.scan.run_groups import batches, groups_of_runs
+from tl_fbn.acquisition.scan.token_scores import PredictedTokens, surprisal_and_entropy
 from tl_fbn.errors import InputError
 
 
@@ -120,6 +126,23 @@ class Words:
         return cls(ids, position, np.full(n_rows, np.nan, np.float32), np.full(n_rows, np.nan, np.float32))
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A run that is read: its contexts, and where what is read of them goes.
+
+    Args:
+        run: Number of the run, from 0; with it, each run has random numbers of its own.
+        contexts: The contexts of the run.
+        words: Gets the tokens that are written, and the surprisal and entropy of all, where they are asked for.
+        sink: Takes the activations; None where the run is read for the sake of those that share its batches only.
+    """
+
+    run: int
+    contexts: Sequence[Context]
+    words: Words
+    sink: Sink | None
+
+
 @dataclass
 class Passes:
     """How contexts are read: which activations are handed on, and whether the model writes.
@@ -147,54 +170,49 @@ class Passes:
     carry: bool = False
     after_batch: Callable[[], None] | None = None
 
-    @serves_one_thread("a scan")
-    @torch.no_grad()
-    def read(self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm) -> None:
-        """Read one run.
+    def groups(self, runs: Sequence[Sequence[Context]]) -> list[range]:
+        """Numbers of the runs that are read together, group by group.
 
         Args:
-            contexts: The contexts of the run.
-            run: Number of the run, from 0; with it, each run has random numbers of its own.
-            sink: Takes the activations.
-            words: Gets the tokens that are written, and the surprisal and entropy of all, where they are asked for.
-            bar: Progress bar that counts rows.
+            runs: For every run of a design its contexts.
         """
-        if self.chooser is None:
-            self._read_prompts(contexts, sink, words, bar)
-        elif self.carry:
-            self._write_into_one_context(contexts, run, sink, words, bar)
-        else:
-            for batch in self._batches(contexts):
-                self._write_after_prompts(contexts, batch, run, sink, words, Decoder(self.model, self.mode))
-                bar.update(sum(contexts[number].n_rows for number in batch))
+        mode = None if self.chooser is None else self.mode
+        n_units = sum(tap.width for tap in self.taps)
+        return groups_of_runs(runs, batch_size=self.batch_size, mode=mode, carry=self.carry, n_units=n_units)
 
-    def _batches(self, contexts: Sequence[Context]) -> Iterator[list[int]]:
-        """Numbers of the contexts that share a pass: of similar length, and writing equally many tokens if any."""
+    @serves_one_thread("a scan")
+    @torch.no_grad()
+    def read(self, readings: Sequence[Reading], bar: tqdm) -> None:
+        """Read runs: contexts of all of them share batches where the model writes, each in a context of its own.
 
-        def shared_by_batch(i: int) -> tuple[int, int]:
-            """What contexts of one decoding loop have in common: steps, and the prompt's length without a mask."""
-            return contexts[i].new, len(contexts[i].ids) if self.mode == "equal" else 0
+        Args:
+            readings: The runs; which runs are read together decides the batches, and so the rounding of what is read.
+            bar: Progress bar that counts the rows of runs whose activations are taken.
+        """
+        if self.chooser is not None and not self.carry:
+            owners = [(one, number) for one in readings for number in range(len(one.contexts))]
+            for batch in batches([one.contexts[number] for one, number in owners], self.batch_size, self.mode):
+                self._write_after_prompts([owners[i] for i in batch], Decoder(self.model, self.mode), bar)
+            return
+        for one in readings:
+            if self.chooser is None:
+                self._read_prompts(one, bar)
+            else:
+                decoder = Decoder(self.model, self.mode)  # one for the run: it holds the growing text
+                for number in range(len(one.contexts)):
+                    self._write_after_prompts([(one, number)], decoder, bar)
 
-        # neighbours in this order need the least padding
-        order = sorted(
-            range(len(contexts)), key=lambda i: (contexts[i].new, len(contexts[i].ids), contexts[i].first_row)
-        )
-        start = 0
-        while start < len(order):
-            batch = order[start : start + self.batch_size]
-            if self.chooser is not None:
-                # sorted, so that those left out are the last ones, and begin the next batch
-                batch = [i for i in batch if shared_by_batch(i) == shared_by_batch(batch[0])]
-            yield batch
-            start += len(batch)
-
-    def _read_prompts(self, contexts: Sequence[Context], sink: Sink, words: Words, bar: tqdm) -> None:
+    def _read_prompts(self, reading: Reading, bar: tqdm) -> None:
         """Read prompts whose own tokens are the rows, batch by batch, in one pass each."""
+        assert reading.sink is not None  # prompts of one run share no batch with those of another
+        contexts, sink = reading.contexts, reading.sink
         scored = self.surprisal or self.entropy
         stops_early = not scored and host.may_stop_early(self.model)
         state: dict[str, Any] = {}  # of the batch that is being read; the hooks are put on once for all batches
 
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
+            if state["scoring"]:  # the batch was read: this is for its logits only
+                return
             fired = state["fired"]
             real = state["real"]
             _note_firing(fired, tap)
@@ -207,130 +225,152 @@ class Passes:
         device = host.model_device(self.model)
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
         # declared: all that is read is prompt, for interventions that act on some phases only
-        with hooked(self.model, hooks, "a scan"), declared(self.model, None):
-            for batch in self._batches(contexts):
+        with (
+            hooked(self.model, hooks, "a scan"),
+            declared(self.model, None),
+            unembedding_in_pieces(self.model) as logits_in_pieces,
+        ):
+            for batch in batches(contexts, self.batch_size):
                 chunk = _chunk_of(contexts, batch)
                 # real: flat indices of real tokens in (batch pos), in the order of chunk.rows
                 ids, mask, real = host.pad_batch([context.ids for context in chunk.contexts], device)
-                state.update(fired=set(), real=real, chunk=chunk)
-                try:
-                    logits = host.forward(self.model, ids, mask, return_type="logits" if scored else None)
-                except Enough:
-                    logits = None
+                state.update(fired=set(), real=real, chunk=chunk, scoring=False)
+                predicted = PredictedTokens.of(chunk.contexts)
+                run = partial(host.forward, self.model, ids, mask)
+                if not scored or not len(predicted.rows):
+                    with suppress(Enough):
+                        # of logits that nobody asked for, one position's
+                        next(logits_in_pieces(run, torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)))
+                else:
+                    start = 0
+                    for logits in logits_in_pieces(run, predicted.texts, predicted.positions):
+                        state["scoring"] = True
+                        some = slice(start, start + len(logits))
+                        self._score(logits, predicted.ids[some], reading.words, predicted.rows[some])
+                        start = some.stop
                 _require_all_fired(state["fired"], self.taps)
                 if self.after_batch is not None:
                     self.after_batch()
-                if logits is not None:
-                    for i, context in enumerate(chunk.contexts):
-                        # the logits behind the last token predict nothing that was read
-                        self._score_prompt(logits[i, : len(context.ids) - 1], context, words)
                 bar.update(len(chunk.rows))
 
-    def _score_prompt(self, logits: Float[torch.Tensor, "pos vocab"], context: Context, words: Words) -> None:
-        """Score the tokens of one prompt from its second on; logits at position t predict token t + 1."""
-        following = torch.tensor(context.ids[1:], dtype=torch.long, device=logits.device)
-        rows = slice(context.first_row + 1, context.first_row + len(context.ids))
-        words.surprisal[rows], words.entropy[rows] = self._surprisal_and_entropy(logits, following)
-
-    def _surprisal_and_entropy(
-        self, logits: Float[torch.Tensor, "pos vocab"], following: Int[torch.Tensor, " pos"]
-    ) -> tuple[Float[np.ndarray, " pos"], Float[np.ndarray, " pos"]]:
-        """Of each position the surprisal of the token that follows, and the entropy of its prediction, in nats."""
-        entropy = np.full(len(following), np.nan, np.float32)
-        if not self.entropy:
-            # -log p(token) = logsumexp(logits) - logit(token), without the array of all log-probabilities;
-            # on a CPU a few rows at a time, which stay in its cache
-            n_rows = 16 if logits.device.type == "cpu" else max(len(logits), 1)
-            parts = zip(logits.split(n_rows), following.split(n_rows), strict=True)
-            surprisal = torch.cat(
-                [rows.float().logsumexp(-1) - rows.gather(-1, tokens[:, None])[:, 0].float() for rows, tokens in parts]
-            )
-            return surprisal.cpu().numpy(), entropy
-        log_probs = logits.float().log_softmax(-1)
-        # H = -sum p log p over the vocabulary; a token that is ruled out (logit -inf) adds 0, where 0 * -inf is NaN
-        entropy = torch.special.entr(log_probs.exp()).sum(-1).cpu().numpy()
-        return -log_probs.gather(-1, following[:, None])[:, 0].cpu().numpy(), entropy
-
-    def _write_into_one_context(
-        self, contexts: Sequence[Context], run: int, sink: Sink, words: Words, bar: tqdm
+    def _score(
+        self,
+        logits: Float[torch.Tensor, "row vocab"],
+        following: Int[torch.Tensor, " row"],
+        words: Words,
+        rows: Int[np.ndarray, " row"],
     ) -> None:
-        """Show one prompt after the other, each behind all that was read and written before."""
-        decoder = Decoder(self.model, self.mode)  # one for the run: it holds the growing text
-        for number, context in enumerate(contexts):
-            self._write_after_prompts(contexts, [number], run, sink, words, decoder)
-            bar.update(context.n_rows)
+        """Note how well logits predicted the tokens of some rows."""
+        following = following.to(logits.device)
+        words.surprisal[rows], words.entropy[rows] = surprisal_and_entropy(logits, following, entropy=self.entropy)
 
-    def _write_after_prompts(
-        self, contexts: Sequence[Context], batch: list[int], run: int, sink: Sink, words: Words, decoder: Decoder
-    ) -> None:
-        """Show a batch of prompts and let the model write after each; hand on its tokens' activations."""
+    def _write_after_prompts(self, owners: Sequence[tuple[Reading, int]], decoder: Decoder, bar: tqdm) -> None:
+        """Show a batch of prompts and let the model write after each; hand on its tokens' activations.
+
+        Args:
+            owners: The contexts of the batch, each as its run and its number within the run.
+            decoder: Holds the texts before, of a context that goes on; else it is new.
+            bar: Progress bar that counts rows.
+        """
         assert self.chooser is not None
-        chunk = _chunk_of(contexts, batch)
-        (n_steps,) = set(chunk.lengths)  # all contexts of a batch write equally many tokens
+        shown = [reading.contexts[number] for reading, number in owners]
+        (n_steps,) = {context.n_rows for context in shown}  # all contexts of a batch write equally many tokens
         # (context, step) uniform numbers, decided by run and context: the batch does not matter
-        draws = np.array([self.chooser.draws(run, number, n_steps) for number in batch])
+        draws = np.array([self.chooser.draws(reading.run, number, n_steps) for reading, number in owners])
         steps: Mapping[Tap, list[torch.Tensor]] = {tap: [] for tap in self.taps}
 
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
             steps[tap].append(tap.read(tensor)[:, -1].clone())  # (context, unit) of the one token that is read
 
         # the prompts first, without hooks: they give no rows, only the logits of the first token to write
-        logits = decoder.feed([context.ids for context in chunk.contexts])
+        logits = decoder.feed([context.ids for context in shown])
         cached = self.mode != "reread"
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps] if cached else []
         with hooked(self.model, hooks, "a scan"):
             for step in range(n_steps):
                 chosen = self.chooser.choose(logits, draws[:, step])
-                self._note_tokens(chunk, step, chosen, logits, words)
+                self._note_tokens(owners, step, chosen, logits)
                 # reading the token gives its activations; the last one is read for them alone
                 logits = decoder.feed([[int(token)] for token in chosen])
         if self.after_batch is not None:
             self.after_batch()
+        parts = _parts_of_runs(owners)
         if not cached:
-            self._reread_texts(chunk, decoder, sink)
-            return
-        for tap, caught in steps.items():
+            self._reread_texts(parts, n_steps, decoder)
+        for tap, caught in steps.items() if cached else ():
             if len(caught) != n_steps:
                 raise InputError(_misfire_message(tap, f"{len(caught)} times in {n_steps} steps"))
-            # (context, step, unit), flattened to the order of chunk.rows
-            sink.take(chunk, tap, torch.stack(caught, dim=1).flatten(0, 1))
+            _hand_on(parts, tap, torch.stack(caught, dim=1))
+        bar.update(sum(len(chunk.rows) for _, chunk, _ in parts))
 
     def _note_tokens(
         self,
-        chunk: Chunk,
+        owners: Sequence[tuple[Reading, int]],
         step: int,
-        chosen: Int[np.ndarray, " batch"],
-        logits: Float[torch.Tensor, "batch vocab"],
-        words: Words,
+        chosen: Int[np.ndarray, " context"],
+        logits: Float[torch.Tensor, "context vocab"],
     ) -> None:
         """Write down the tokens of one step, and how well the model predicted them."""
-        rows = [context.first_row + step for context in chunk.contexts]
-        words.ids[rows] = chosen
+        scores = None
         if self.surprisal or self.entropy:
             following = torch.as_tensor(chosen, device=logits.device)
-            words.surprisal[rows], words.entropy[rows] = self._surprisal_and_entropy(logits, following)
+            scores = surprisal_and_entropy(logits, following, entropy=self.entropy)
+        for i, (reading, number) in enumerate(owners):
+            row = reading.contexts[number].first_row + step
+            reading.words.ids[row] = chosen[i]
+            if scores is not None:
+                reading.words.surprisal[row], reading.words.entropy[row] = scores[0][i], scores[1][i]
 
-    def _reread_texts(self, chunk: Chunk, decoder: Decoder, sink: Sink) -> None:
+    def _reread_texts(self, parts: Sequence[Part], n_steps: int, decoder: Decoder) -> None:
         """Hand on the activations of written tokens, from one pass over the finished texts."""
         fired: set[Tap] = set()
-        longest = max(map(len, decoder.texts))
-        # flat indices in (batch pos): text i begins at i * longest, and the tokens written are its last ones
-        written_tokens = [
-            i * longest + len(text) - length + step
-            for i, (text, length) in enumerate(zip(decoder.texts, chunk.lengths, strict=True))
-            for step in range(length)
-        ]
+        # (context, step) positions: the tokens written are the last ones of each text
+        ends = torch.tensor([len(text) for text in decoder.texts])
+        positions = ends[:, None] - n_steps + torch.arange(n_steps)
 
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
             _note_firing(fired, tap)
-            values = tap.read(tensor).flatten(0, 1)
-            sink.take(chunk, tap, values.index_select(0, torch.tensor(written_tokens, device=values.device)))
+            values = tap.read(tensor)  # (context, pos, unit)
+            texts = torch.arange(len(ends), device=values.device)[:, None]
+            _hand_on(parts, tap, values[texts, positions.to(values.device)])
 
         ids, mask, _ = host.pad_batch(decoder.texts, host.model_device(self.model))
         hooks = [(tap.hook_name, partial(catch, tap=tap)) for tap in self.taps]
-        with hooked(self.model, hooks, "a scan"), declared(self.model, decoder.prompt):
-            host.forward(self.model, ids, mask)
+        run = partial(host.forward, self.model, ids, mask)
+        with (
+            hooked(self.model, hooks, "a scan"),
+            declared(self.model, decoder.prompt),
+            unembedding_of_places(self.model) as logits_at,
+        ):
+            logits_at(ids, torch.arange(len(ends)), ends - 1, run)  # all else of the logits was known before
         _require_all_fired(fired, self.taps)
+
+
+# of a batch the contexts of one run: who takes their activations, the contexts, and their places in the batch
+Part = tuple[Sink, Chunk, list[int]]
+
+
+def _parts_of_runs(owners: Sequence[tuple[Reading, int]]) -> list[Part]:
+    """The contexts of a batch run by run; a run whose activations nobody takes is left out."""
+    places: dict[int, list[int]] = {}  # number of a run to the places of its contexts in the batch
+    for i, (reading, _) in enumerate(owners):
+        places.setdefault(reading.run, []).append(i)
+    parts = []
+    for members in places.values():
+        reading = owners[members[0]][0]
+        if reading.sink is not None:
+            chunk = _chunk_of(reading.contexts, [owners[i][1] for i in members])
+            parts.append((reading.sink, chunk, members))
+    return parts
+
+
+def _hand_on(parts: Sequence[Part], tap: Tap, values: Float[torch.Tensor, "context step unit"]) -> None:
+    """Give each run its activations, in the order of the rows of its chunk; sinks may change what they are given."""
+    for sink, chunk, members in parts:
+        # of a batch that is one run's, no copy is made
+        whole = len(members) == len(values)
+        own = values if whole else values.index_select(0, torch.tensor(members, device=values.device))
+        sink.take(chunk, tap, own.flatten(0, 1))
 
 
 def _chunk_of(contexts: Sequence[Context], batch: list[int]) -> Chunk:

@@ -1,18 +1,18 @@
 """Which runs this process records, and how each becomes part of the recording.
 
-Several processes may scan into one folder. Each goes through the missing runs and claims one at a time by its lock
-(:mod:`tl_fbn.acquisition.recording.run_locks`). Runs that another process is working on are passed over at first and
-waited for at the end, in case their owner dies: its lock ends with it, and the run is then claimed and recorded here.
-No process has to know of the others.
+Several processes may scan into one folder. Each goes through the missing runs and claims them by their locks
+(:mod:`tl_fbn.acquisition.recording.run_locks`), one at a time, or all of a group that is read together
+(:mod:`.run_groups`). Runs that another process is working on are passed over at first and waited for at the end, in
+case their owner dies: its locks end with it, and the runs are then claimed and recorded here. No process has to know of
+the others.
 
 A claim is held from before a run's file is laid out until the run is committed or has failed. Committing hashes the
-file and renames its folder, and may therefore run on a thread of its own while the next run is recorded.
+file and renames its folder, and may therefore run on a thread of its own while the next runs are recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,57 @@ from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.scan.disk_space import disk_errors_named
 
 
-def claimed_runs(path: Path, missing: Sequence[int]) -> Iterator[tuple[int, store.Claim]]:
+def claimed_groups(path: Path, groups: Sequence[Sequence[int]]) -> Iterator[dict[int, store.Claim]]:
     """Yield the runs that are this process's to record: first those nobody works on, then those whose owner died.
 
     Args:
         path: Folder of the recording.
-        missing: Numbers of the runs to record, from 0, in the order in which they are tried.
+        groups: Numbers of the runs to record, from 0, in groups that are recorded together, in the order in which they
+            are tried.
 
     Yields:
-        Number of a run and the claim on it, which the caller releases.
+        Of a group, numbers of the runs that were not committed meanwhile to the claims on them, which the caller
+        releases.
     """
-    claimed_elsewhere: list[int] = []
+    claimed_elsewhere: list[Sequence[int]] = []
     # the second round iterates over the list that the first round fills
-    for wait, numbers in ((False, missing), (True, claimed_elsewhere)):
-        for number in numbers:
+    for wait, tried in ((False, groups), (True, claimed_elsewhere)):
+        for group in tried:
+            claims = _claims_on(path, group, wait)
+            if claims is None:
+                claimed_elsewhere.append(group)
+            elif claims:
+                yield claims
+
+
+def _claims_on(path: Path, group: Sequence[int], wait: bool) -> dict[int, store.Claim] | None:
+    """Claims on the runs of a group that are not committed; None, and no claim, where another process has one."""
+    held: dict[int, store.Claim] = {}
+    try:
+        # in ascending order in every process: of two that want a group, the second finds its first run taken, and two
+        # that wait do not wait for each other
+        for number in sorted(group):
             claim = store.claim(path, number, wait=wait)
             if claim is None:
-                claimed_elsewhere.append(number)
-            elif store.is_committed(path, number):  # by another process, since ``missing`` was counted
-                claim.release()
-            else:
-                yield number, claim
+                release(held)
+                return None
+            held[number] = claim
+            if store.is_committed(path, number):  # by another process, since the groups were made
+                held.pop(number).release()
+    except BaseException:
+        release(held)
+        raise
+    return held
+
+
+def release(claims: dict[int, store.Claim]) -> None:
+    """Let other processes have the runs of some claims, which are taken out of the dictionary.
+
+    Args:
+        claims: Numbers of runs to the claims on them.
+    """
+    while claims:
+        claims.popitem()[1].release()
 
 
 def commit_or_discard(
@@ -82,20 +112,5 @@ def commit_and_release(commit: Callable[[], Any], claim: store.Claim, path: Path
     try:
         with disk_errors_named(path, number):
             commit()
-    finally:
-        claim.release()
-
-
-def discard_and_release(commit: partial[None] | None, claim: store.Claim) -> None:
-    """Give up a run that was not committed: remove what was laid out of it, and let another process have it.
-
-    Args:
-        commit: The call of :func:`commit_or_discard` that was to commit the run; None where its file was not filled,
-            which then is removed already.
-        claim: The claim on the run.
-    """
-    try:
-        if commit is not None:
-            commit.args[0].discard()
     finally:
         claim.release()

@@ -7,36 +7,33 @@ of weights, prompts, settings and what a short pass says (:mod:`tl_fbn.acquisiti
 holds a recording of another key is refused. Before a run is committed the model is compared with what the key says of
 it once more.
 
-Rows are the tokens of prompts or, with ``generate=True`` in the design, the tokens that the model writes. A batch
-never holds prompts of two runs. A scan that was killed therefore resumes at the first run that is missing and ends
-with the same bytes, and several processes on one folder divide the runs among them
+Rows are the tokens of prompts or, with ``generate=True`` in the design, the tokens that the model writes. Prompts of
+two runs share a batch only where the model writes, and then in groups of consecutive runs that the design decides
+(:mod:`tl_fbn.acquisition.scan.run_groups`). A scan that was killed therefore resumes at the first run that is missing
+and ends with the same bytes, and several processes on one folder divide the runs among them
 (:mod:`tl_fbn.acquisition.scan.run_claims`).
 
 A hook that is not of this package, on a hook point or on any module, may change what is recorded, and a key cannot
 know how. Such hooks are watched while the model runs (:mod:`tl_fbn.acquisition.model.foreign_hooks`): if one changes an
 activation, nothing is committed unless ``hooks_id=`` names the change.
 
-Memory: one batch of activations and what waits to be written. Time: the model's forward pass and one copy of the
-activations of the site.
+Memory: one batch of activations, what waits to be written, and the logits of a piece of the batch. Time: the model's
+forward pass and one copy of the activations of the site.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.design.block_design import BlockDesign
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.contexts import Context, present
-from tl_fbn.acquisition.model.foreign_hooks import require_reading_hooks, watching
+from tl_fbn.acquisition.model.foreign_hooks import require_reading_hooks
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.model.model_state import ModelState
@@ -44,17 +41,14 @@ from tl_fbn.acquisition.model.sampling import Chooser, DecodingMode, decoding_mo
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.recording import store
 from tl_fbn.acquisition.recording.half_precision import ITEM_SIZE, Dtype
-from tl_fbn.acquisition.recording.pooling import Pool, pooled_tables
+from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan import content_key as keys
-from tl_fbn.acquisition.scan.disk_space import disk_errors_named, free_bytes, require_room
-from tl_fbn.acquisition.scan.forward_passes import Passes, Words
+from tl_fbn.acquisition.scan.disk_space import free_bytes, require_room
+from tl_fbn.acquisition.scan.forward_passes import Passes
 from tl_fbn.acquisition.scan.plan import Plan
-from tl_fbn.acquisition.scan.run_claims import claimed_runs, commit_and_release, commit_or_discard, discard_and_release
-from tl_fbn.acquisition.scan.run_writer import RunWriter
+from tl_fbn.acquisition.scan.run_recorder import RunRecorder
 from tl_fbn.acquisition.scan.streaming import Stream
-from tl_fbn.acquisition.scan.token_table import row_table
-from tl_fbn.acquisition.scan.writer_thread import WriterThread
 from tl_fbn.errors import InputError, one_of, visible
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitSpace
@@ -81,7 +75,8 @@ class Scanner:
             rounded values. With ``"float16"``, an activation beyond 65,504, the largest such number, is an error.
         pool: ``"token"`` records one row a token, ``"last"`` one row a prompt, that of its last token, and ``"mean"``
             one row a prompt, the mean over its tokens.
-        batch_size: Number of prompts in a forward pass; it changes speed and memory, but values by rounding only.
+        batch_size: Number of prompts in a forward pass; it changes speed and memory, but values by rounding only. Where
+            the model writes, prompts of several runs fill a batch together.
         surprisal: True records the surprisal of each token, minus the logarithm of the probability that the model gave
             it, in nats. False saves the time of the unembedding, unless the entropy is asked for.
         entropy: True records the entropy of the model's prediction of each token, in nats.
@@ -191,7 +186,8 @@ class Scanner:
                 where they only read; a hook that changes activations is then an error.
             progress: True shows rows per second and the time left.
             share: (rank, n) where n processes scan into one folder, with ranks 0 to n - 1: each begins with the runs
-                rank, rank + n, rank + 2 n ..., and then helps with what is left. (0, 1) is one process alone.
+                rank, rank + n, rank + 2 n ... (where the model writes: groups of runs), and then helps with what is
+                left. (0, 1) is one process alone.
 
         Returns:
             The recording, opened from disk.
@@ -214,7 +210,8 @@ class Scanner:
         # before a finished recording is returned too: it is not what a model with changed activations would give
         if hooks_id is None:
             require_reading_hooks(self.model, runs[0][0].ids)
-        missing = self._missing_runs(path, runs, share)
+        committed = set(store.committed_runs(path))
+        missing = [number for number in range(len(runs)) if number not in committed]
         # leftovers first: what killed scans hold is room that is free; what others have laid out is needed no more
         laid_out = store.sweep_leftovers(path)
         require_room(path, self._n_bytes([runs[number] for number in missing]) - laid_out)
@@ -228,8 +225,10 @@ class Scanner:
         # rows that the model reads: more than are stored where prompts are pooled
         n_rows = sum(context.n_rows for number in missing for context in runs[number])
         passes = self._forward_passes(design, state)
+        groups = passes.groups(runs)
+        recorder = RunRecorder(path, key, design, runs, passes, state, self.dtype, self.pool, hooks_id is not None)
         with tqdm(total=n_rows, desc=visible(f"scan {path.name}"), unit="row", disable=not progress) as bar:
-            self._scan_runs(path, missing, runs, design, passes, key, hooks_id, state, bar)
+            recorder.record(groups, _share_of(groups, missing, share), bar)
         store.sweep_locks(path)
         return Recording.open(path)
 
@@ -315,87 +314,11 @@ class Scanner:
         }
         return keys.content_fields(state, design, runs, recorded)
 
-    def _missing_runs(self, path: Path, runs: Sequence[Any], share: tuple[int, int]) -> list[int]:
-        """Numbers of the runs not yet there, this process's own share first."""
-        rank, n_processes = share
-        committed = store.committed_runs(path)
-        missing = [number for number in range(len(runs)) if number not in committed]
-        # first the runs rank, rank + n_processes ..., then those of the next rank: processes seldom meet at one run
-        return sorted(missing, key=lambda number: ((number - rank) % n_processes, number))
 
-    def _scan_runs(
-        self,
-        path: Path,
-        missing: Sequence[int],
-        runs: list[list[Context]],
-        design: BlockDesign,
-        passes: Passes,
-        key: str,
-        hooks_id: str | None,
-        state: ModelState,
-        bar: tqdm,
-    ) -> None:
-        """Record the missing runs; each is hashed and committed while the next is recorded."""
-        committing: Future[Any] | None = None
-        with ThreadPoolExecutor(1, "tl_fbn commit") as executor:
-            for number, claim in claimed_runs(path, missing):
-                commit = None
-                try:
-                    with (
-                        watching(self.model, allowed=hooks_id is not None) as watch,
-                        disk_errors_named(path, number),
-                    ):
-                        passes.after_batch = watch.check
-                        commit = self._record_run(path, claim, number, runs, design, passes, key, state, bar)
-                    # wait for the run before this one: what went wrong with it is raised here
-                    if committing is not None:
-                        committing.result()
-                except BaseException:
-                    discard_and_release(commit, claim)
-                    raise
-                # the other thread now holds the claim, and lets go of it
-                committing = executor.submit(commit_and_release, commit, claim, path, number)
-            if committing is not None:
-                committing.result()
-
-    def _record_run(
-        self,
-        path: Path,
-        claim: store.Claim,
-        number: int,
-        runs: list[list[Context]],
-        design: BlockDesign,
-        passes: Passes,
-        key: str,
-        state: ModelState,
-        bar: tqdm,
-    ) -> partial[None]:
-        """Fill the file of one run; returns the function that commits it."""
-        contexts = runs[number]
-        started = time.monotonic()
-        store.sweep(path, number, claim)  # what a scan that was killed left of this run
-        several = len(self._sites) > 1
-        widths = {store.tensor_name(tap.layer, tap.site if several else ""): tap.width for tap in passes.taps}
-        laid_out = store.lay_out(path, number, self._n_rows_stored(contexts), widths, self.dtype)
-        try:
-            words = Words.of(contexts, carry=passes.carry)
-            # leaving the block waits until everything is in the file
-            with WriterThread() as worker:
-                writer = RunWriter(laid_out, worker, number, self.pool, several)
-                passes.read(contexts, number, writer, words, bar)
-            # the key was made before: what was read is kept only if the model is still the one that it speaks of
-            state.require_unchanged(time.monotonic() - started)
-            first_prompt = sum(map(len, runs[:number]))  # prompts are numbered through the whole recording
-            events = design.events(number)
-            rows = row_table(contexts, words, getattr(self.model, "tokenizer", None), first_prompt, self.entropy)
-            if self.pool is not None:
-                starts = np.array([context.first_row for context in contexts])
-                events, rows = pooled_tables(events, rows, starts, len(rows))
-        except BaseException:
-            laid_out.discard()
-            raise
-        about: dict[str, Any] = {"key": key, "run": number, "batch_size": self.batch_size, **writer.variance()}
-        about["seconds"] = round(time.monotonic() - started, 3)
-        if design.generate:
-            about["prompts"] = [list(context.ids) for context in contexts]  # what was shown is not among the rows
-        return partial(commit_or_discard, laid_out, store.run_folder(path, number), about, events, rows)
+def _share_of(groups: Sequence[range], missing: Sequence[int], share: tuple[int, int]) -> list[list[int]]:
+    """The missing runs of every group that has some; this process's own share of the groups comes first."""
+    rank, n_processes = share
+    left = {i: sorted({*group}.intersection(missing)) for i, group in enumerate(groups)}
+    # first the groups rank, rank + n_processes ..., then those of the next rank: processes seldom meet at one group
+    order = sorted((i for i in left if left[i]), key=lambda i: ((i - rank) % n_processes, i))
+    return [left[i] for i in order]

@@ -12,7 +12,8 @@ z_1^2 + z_n^2    *ends*       of the first and last row of each context, which A
 ================ ============ ==============================================================================
 
 All are taken batch by batch on the model's own device. Memory is one batch, the sums and W, whatever the number of
-rows; a sketch also has one number a row and component.
+rows; a sketch also has one number a row and component. Where the model writes, these are the sums of the few runs that
+are decoded together (:mod:`.run_groups`).
 
 Sums of one batch are float32 like the activations. The shift keeps their digits: a unit whose mean is a thousand times
 its standard deviation would lose three of seven. Sums of batches are added in float64.
@@ -26,7 +27,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, repeat
+from itertools import accumulate, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ from tl_fbn.acquisition.model.model_state import ModelState
 from tl_fbn.acquisition.model.sites import Tap
 from tl_fbn.acquisition.recording.descriptions import model_dtype_of
 from tl_fbn.acquisition.recording.run_sums import RowSums, StreamRun
-from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Words
+from tl_fbn.acquisition.scan.forward_passes import Chunk, Passes, Reading, Words
 from tl_fbn.acquisition.scan.token_table import row_table
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputIndexError
@@ -125,7 +126,8 @@ class Stream(Sequence[StreamRun]):
 
         Args:
             functionals: For every run its row vectors W, (functional, row), a dense or a sparse array. An iterator is
-                asked for those of a run when its turn comes, so that they need not be in memory together.
+                asked for those of a run when its turn comes (where the model writes, for those of a few runs that are
+                decoded together), so that they need not be in memory together.
             shifted: For every run, whether a value near each unit's mean is taken off activations before they are
                 multiplied; None takes it off in all runs.
             loadings: Unit vectors P for the sketch; None makes no sketch.
@@ -154,15 +156,21 @@ class Stream(Sequence[StreamRun]):
         with tqdm(total=self.n_rows, desc="stream", unit="row", disable=not self.progress) as bar:
             flags = repeat(True, len(self)) if shifted is None else shifted
             runs = zip(self.contexts, functionals, flags, strict=True)
-            for number, (contexts, vectors, is_shifted) in enumerate(runs):
-                sink = _SummingSink(self.space, vectors, is_shifted, loadings)
+            for group in self.passes.groups(self.contexts):
+                sinks: list[_SummingSink] = []
+                readings: list[Reading] = []
+                for number, (contexts, vectors, is_shifted) in zip(group, islice(runs, len(group)), strict=True):
+                    sinks.append(_SummingSink(self.space, vectors, is_shifted, loadings))
+                    words = Words.of(contexts, carry=self.passes.carry)
+                    readings.append(Reading(number, contexts, words, sinks[-1]))
                 started = time.monotonic()
                 with watching(model, allowed=self.hooks_allowed) as watch:
                     self.passes.after_batch = watch.check
-                    self.passes.read(contexts, number, sink, Words.of(contexts, carry=self.passes.carry), bar)
+                    self.passes.read(readings, bar)
                 if self.state is not None:
                     self.state.require_unchanged(time.monotonic() - started)
-                yield sink.result()
+                for sink in sinks:
+                    yield sink.result()
 
     def __getitem__(self, index: int) -> StreamRun:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What is known of a run; its table is made anew at every access, so that a million rows need not be held."""

@@ -12,7 +12,8 @@ learnt map it resembles most. Maps are learnt in one of two ways:
 - *networks from elsewhere* (``networks=``; the claim of Nencka et al. 2023): the maps come from prompts that no
   recording here contains, and every run is told from them.
 
-Either way, a prompt that is on both sides is an error: it would be recognised by itself, and not by its task.
+Either way, a prompt that is on both sides is an error: it would be recognised by itself, and not by its task. So is
+the very recording that a map was found in (:mod:`.circular_use`).
 
 =================== ================================================================================================
 method              resemblance of a run's map to a task's map
@@ -42,10 +43,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 from statsmodels.stats.proportion import proportion_confint
 
-from tl_fbn.acquisition.design.block_design import prompt_digest
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
+from tl_fbn.analysis.networks.circular_use import require_other_rows, require_prompts_of_their_own, shown
 from tl_fbn.analysis.networks.map_likeness import likeness_of_maps
 from tl_fbn.analysis.networks.prepared import preparation_of, prepared
 from tl_fbn.arguments import share
@@ -198,7 +198,8 @@ def identify_task(
 
     Raises:
         InputError: Fewer than two tasks or (without ``networks``) runs, recordings of different units, a task without
-            its network or condition, or prompts that are on both sides of a comparison.
+            its network or condition, or prompts that are on both sides of a comparison (of written rows: those that
+            the model wrote after), or a recording that a network was found in.
     """
     share(top, "top")
     one_of(method, IdentificationMethod, "method")
@@ -210,7 +211,9 @@ def identify_task(
     maps = run_maps(recordings, contrasts, progress=progress)
     tasks = tuple(recordings)
     space = next(iter(recordings.values())).space
-    prompts = {task: [_prompts(run) for run in recordings[task]] for task in tasks}
+    prompts = {
+        task: [shown(run, recordings[task].about.get("prompts") or ()) for run in recordings[task]] for task in tasks
+    }
     n_folds = max(map(len, maps.values()))
     rng = np.random.default_rng(seed)
     # for every fold the (true, predicted) task of its runs, as numbers of tasks
@@ -218,7 +221,10 @@ def identify_task(
     templates: np.ndarray | None = None
     members: list[np.ndarray | None] = [None] * len(tasks)
     if networks is not None:
-        templates = _maps_from_elsewhere(networks, tasks, space, prompts)
+        templates = _maps_from_elsewhere(networks, tasks, space)
+        for task in tasks:
+            everything = [run for runs in prompts.values() for run in runs]
+            require_other_rows(task, networks[task].provenance, everything, sources["recordings"])
         members = [_members_above_rest(networks[task]) for task in tasks]
     for fold in range(n_folds):
         # tasks may have different numbers of runs
@@ -228,7 +234,7 @@ def identify_task(
                 raise InputError(
                     "leaving one run out needs at least two runs of every task; record more, or give networks="
                 )
-            _require_prompts_of_their_own(prompts, fold)
+            require_prompts_of_their_own(prompts, fold)
             # a task of fewer runs than others has none to leave out of its mean in the last folds
             learnt = np.array([maps[task][np.arange(len(maps[task])) != fold].mean(0) for task in tasks])
         else:
@@ -333,25 +339,16 @@ def _contrast_with_all_others(task: str, recording: Recording) -> str:
 
 
 def _maps_from_elsewhere(
-    networks: Mapping[str, Network | UnitMap],
-    tasks: tuple[str, ...],
-    space: UnitSpace,
-    prompts: Mapping[str, list[set[str]]],
+    networks: Mapping[str, Network | UnitMap], tasks: tuple[str, ...], space: UnitSpace
 ) -> Float[np.ndarray, "task unit"]:
     """The maps given as ``networks=``, in the order of tasks; a network as its members with their signs."""
     missing = [task for task in tasks if task not in networks]
     if missing:
         raise InputError(f"no network for {', '.join(missing)}; networks= needs one for every task")
-    here = {digest for runs in prompts.values() for run in runs for digest in run}
     learnt = []
     for task in tasks:
         source = networks[task]
         space.require_same(source.space, "compare")
-        if shared := here & set(source.provenance.get("prompts") or ()):
-            raise InputError(
-                f"{len(shared)} prompts of these recordings were used to find the network of {task!r}; identify on "
-                "other prompts"
-            )
         if isinstance(source, Network):  # a member whose sign is not known counts as one that rises with the task
             learnt.append(source.members * np.where(source.signs < 0, -1, 1))
         else:
@@ -365,34 +362,3 @@ def _maps_from_elsewhere(
 def _members_above_rest(source: Network | UnitMap) -> np.ndarray | None:
     """(unit,) members of a network that do not fall with its task; None of a map, which has no members yet."""
     return source.members & (source.signs >= 0) if isinstance(source, Network) else None
-
-
-def _require_prompts_of_their_own(prompts: Mapping[str, list[set[str]]], fold: int) -> None:
-    """Raise an error if a prompt of the runs that are left out is also in runs that maps are learnt from."""
-    left_out = {digest for runs in prompts.values() for digest in (runs[fold] if fold < len(runs) else ())}
-    # of all tasks: a prompt in another task's run would mislead as much as one in its own
-    learnt_from = {
-        digest for runs in prompts.values() for number, run in enumerate(runs) if number != fold for digest in run
-    }
-    if shared := left_out & learnt_from:
-        raise InputError(
-            f"{len(shared)} prompts of run {fold} are also in other runs, so that telling tasks by them shows nothing; "
-            "record tasks with prompts of their own (e.g. other parts of one bank)"
-        )
-
-
-def _prompts(run: Run) -> set[str]:
-    """Digests of what a run showed: the token ids of every context that was not cut."""
-    rows = run.rows
-    if "token_id" not in rows or "prompt" not in rows:
-        return set()  # activations from elsewhere: what was shown is not known
-    shown = set()
-    for _, part in rows.groupby("prompt"):
-        # the ids of a prompt that its block cut short, or that a model continued, are not those of the prompt
-        if "flags" in part and part["flags"].str.contains("cut|generated").any():
-            continue
-        ids = part["token_id"].tolist()
-        if "flags" in part and "bos" in str(part["flags"].iloc[0]):
-            ids = ids[1:]  # a token that starts every context is no part of the prompt
-        shown.add(prompt_digest(ids))
-    return shown

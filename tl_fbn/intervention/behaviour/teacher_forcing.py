@@ -11,7 +11,8 @@ probabilities; batches are cut so that they hold at most :data:`MAX_LOGITS` logi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -84,7 +85,8 @@ def score_sequences(model: HookedModel, prepared: PreparedSequences, *, share_pr
             options = {} if beginning is None else {"past_key_values": beginning.to_follow()}
             with declared(model, batch.starts):  # an intervention on what the model writes acts on the answer
                 # no mask: a causal model's real positions do not see pads on their right
-                logits = logits_at(batch.ids.to(device), batch.rows, batch.before, **options)
+                ids = batch.ids.to(device)
+                logits = logits_at(ids, batch.rows, batch.before, partial(model, ids, **options))
             true, argmax = _true_and_most_probable(logits, batch.targets.to(logits.device))
             wrong = argmax != batch.targets.numpy()
             owner = batch.rows.numpy()  # bincount by owner adds up the tokens of each sequence
@@ -101,11 +103,15 @@ def _batches(
     beginning = before
     if branch.ids.numel():
         past += branch.ids.numel()
+
+        def read(ids: torch.Tensor, **options: Any) -> torch.Tensor:
+            # logits of one place, which nobody wants
+            last = torch.tensor([0]), torch.tensor([ids.shape[1] - 1])
+            return logits_at(ids, *last, partial(model, ids, **options))
+
         # the prompt goes on behind all of it: no sequence's last token of the prompt is shared
         with declared(model, [past + 1]):
-            ids = branch.ids.to(host.model_device(model))
-            last = torch.tensor([0]), torch.tensor([ids.shape[1] - 1])  # logits of one place, which nobody wants
-            beginning = Beginning.read(model, ids, before, lambda ids, **options: logits_at(ids, *last, **options))
+            beginning = Beginning.read(model, branch.ids.to(host.model_device(model)), before, read)
     for batch in branch.rests:
         yield batch, beginning
     for one in branch.branches:
