@@ -175,7 +175,7 @@ s2_block_glm = Preset(
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
-            "regressors": "boxcars, one a condition; no kernel",
+            "regressors": "boxcars, one a condition; no kernel; no column for first tokens (which our default has)",
             "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
             "independent)",
             "threshold": "none is set here; contrast.threshold(fdr=0.05) corrects, which the abstract does not mention",
@@ -183,7 +183,7 @@ s2_block_glm = Preset(
     ),
     site_names=("mlp.pre", "mlp.up", "mlp.neurons", "mlp.out", "attn.out", "resid.post"),
     design=MappingProxyType({"order": "off/on/off", "generate": True}),
-    glm=MappingProxyType({"noise": "ols"}),
+    glm=MappingProxyType({"noise": "ols", "first_token": False}),
 )
 """Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""
 
