@@ -1,9 +1,9 @@
 """What the column for first tokens does to tests: ``python -m tests.benchmarks.first_tokens [MODEL]``.
 
 MODEL is what ``fbn.load_model`` takes; without one it is the embedded model (mlp.neurons, prompts of three tasks
-mixed). Another model reads sentences of the package's stories (mlp.out, every 24th unit). Blocks get labels a and b
-at random, half each in every run, 300 times over (``-n``), so that a share of .05 of units should have p < .05. Printed
-for the default design without and with ``first_token``:
+mixed, every other unit). Another model reads sentences of the package's stories (mlp.out, every 48th unit). Blocks get
+labels a and b at random, half each in every run, 300 times over (``-n``), so that a share of .05 of units should have
+p < .05. Printed for the default design without and with ``first_token``:
 
 - ``block``, ``token``, ``run``: that share at every level, over all units;
 - ``token, quarter``: of the quarter of units that have most of their variance in first tokens, at the token level. Far
@@ -38,7 +38,7 @@ def main() -> None:
             site="mlp.neurons" if embedded else "mlp.out",
         )
         print(repr(recording).partition(": ")[2])
-        table = real_calibration.first_token_table(recording, options.n, every=1 if embedded else 24)
+        table = real_calibration.first_token_table(recording, options.n, every=2 if embedded else 48)
     print(table.to_string(index=False, float_format="%.4f"))
 
 

@@ -98,27 +98,24 @@ def _rejections(
     rows = [run.rows for run in recording]
     first = np.concatenate([run.segment_starts for run in recording])
     sd = np.concatenate(arrays)[~first].std(0)
+    n_units = arrays[0].shape[1]
     found: dict[str, list[np.ndarray]] = {level: [] for level in (*LEVELS, *(["planted"] if planted else []))}
     for _ in range(n_labellings):
         events = [
             run.events.assign(trial_type=rng.permutation(["a", "b"] * (len(run.events) // 2))) for run in recording
         ]
-        fit = fbn.fit_glm(_labelled(arrays, events, rows), progress=False, **options)
+        shown = arrays
+        if planted:  # every unit once more, with an effect: the same fit tests both
+            of_a = [np.repeat(one["trial_type"] == "a", one["duration"]).to_numpy()[:, None] for one in events]
+            shown = [np.hstack([y, y + PLANTED * sd * label]) for y, label in zip(arrays, of_a, strict=True)]
+        labelled = fbn.Recording.from_arrays([[array] for array in shown], events=events, rows=rows)
+        fit = fbn.fit_glm(labelled, progress=False, **options)
+        below = {level: fit.contrast("a - b", level=level).p.values < 0.05 for level in LEVELS}  # type: ignore[arg-type]
         for level in LEVELS:
-            found[level].append(fit.contrast("a - b", level=level).p.values < 0.05)  # type: ignore[arg-type]
-        if not planted:
-            continue
-        of_a = [np.repeat(one["trial_type"] == "a", one["duration"]).to_numpy()[:, None] for one in events]
-        shown = [array + PLANTED * sd * label for array, label in zip(arrays, of_a, strict=True)]
-        fit = fbn.fit_glm(_labelled(shown, events, rows), progress=False, **options)
-        found["planted"].append(fit.contrast("a - b").p.values < 0.05)
+            found[level].append(below[level][:n_units])
+        if planted:
+            found["planted"].append(below["block"][n_units:])
     return {name: np.array(shares) for name, shares in found.items()}
-
-
-def _labelled(
-    arrays: Sequence[np.ndarray], events: Sequence[pd.DataFrame], rows: Sequence[pd.DataFrame]
-) -> fbn.Recording:
-    return fbn.Recording.from_arrays([[array] for array in arrays], events=list(events), rows=list(rows))
 
 
 def table(folder: str | Path, n_labellings: int = 300) -> pd.DataFrame:
@@ -136,7 +133,7 @@ def first_token_table(recording: fbn.Recording, n_labellings: int, *, every: int
 
     Columns ``block``, ``token`` and ``run`` are of all units; ``token, quarter`` is of the quarter of units whose
     variance lies in first tokens most; ``planted`` is the share of units in which an effect of .15 standard
-    deviation of ordinary rows is found at the block level, ``planted, quarter`` that of the quarter.
+    deviations of ordinary rows is found at the block level, ``planted, quarter`` that of the quarter.
 
     Args:
         recording: Activations under conditions that are chance.

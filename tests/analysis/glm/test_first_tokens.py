@@ -189,7 +189,7 @@ def test_a_block_of_first_tokens_alone_keeps_them_less_their_coefficient() -> No
 
 def test_it_varies_within_blocks_and_belongs_to_the_token_level() -> None:
     fit = fbn.fit_glm(one_run(row_table()), drift="none")
-    with pytest.raises(ValueError, match="names first_token, which varies within blocks; use level=\"token\""):
+    with pytest.raises(ValueError, match='names first_token, which varies within blocks; use level="token"'):
         fit.contrast("first_token")
     y = massive(null(5), row_table(), spread=0.0)
     fit = fbn.fit_glm(recording_of([y], [EVENTS], [row_table()]), drift="none")

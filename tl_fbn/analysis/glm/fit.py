@@ -301,7 +301,7 @@ def fit_glm(
     """Fit a GLM to every unit of a recording.
 
     >>> fbn.fit_glm(recording, progress=False).contrast("sort - reverse").threshold(top=0.02)
-    Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+    Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 18 5 0
 
     Activations from elsewhere are fitted alike. Here the first of three units follows a task:
 

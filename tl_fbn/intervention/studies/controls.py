@@ -228,7 +228,7 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     """The lowest-scored units of a map, as many in each layer as a network has, none of them its own.
 
     >>> fbn.studies.lowest_ranked(contrast.t, network)
-    Network "lowest of sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+    Network "lowest of sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 18 5 0
 
     Args:
         scores: The map that the network was chosen from; its smallest values (the most negative ones) are taken. A unit
