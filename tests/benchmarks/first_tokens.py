@@ -8,8 +8,8 @@ p < .05. Printed for the default design without and with ``first_token``:
 - ``block``, ``token``, ``run``: that share at every level, over all units;
 - ``token, quarter``: of the quarter of units that have most of their variance in first tokens, at the token level. Far
   below .05, a test there finds nothing whatever there is;
-- ``planted``, ``planted, quarter``: share of units in which an effect of .15 standard deviations (of rows other than
-  first tokens) has p < .05 at the block level.
+- ``planted``, ``planted, quarter``: share of units in which an effect of .15 standard deviations, in rows other than
+  first tokens and of their deviations, has p < .05 at the block level.
 """
 
 from __future__ import annotations

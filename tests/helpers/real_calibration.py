@@ -106,7 +106,11 @@ def _rejections(
         ]
         shown = arrays
         if planted:  # every unit once more, with an effect: the same fit tests both
-            of_a = [np.repeat(one["trial_type"] == "a", one["duration"]).to_numpy()[:, None] for one in events]
+            # not in first tokens, which a causal model reads before it can know the condition
+            of_a = [
+                (np.repeat(one["trial_type"] == "a", one["duration"]).to_numpy() & ~run.segment_starts)[:, None]
+                for one, run in zip(events, recording, strict=True)
+            ]
             shown = [np.hstack([y, y + PLANTED * sd * label]) for y, label in zip(arrays, of_a, strict=True)]
         labelled = fbn.Recording.from_arrays([[array] for array in shown], events=events, rows=rows)
         fit = fbn.fit_glm(labelled, progress=False, **options)

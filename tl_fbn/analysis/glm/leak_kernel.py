@@ -47,7 +47,7 @@ class LeakEstimate(TableResult, step="fit"):
 
     >>> fbn.glm.estimate_leak(recording).to_dataframe().round(2).head(1)
        leak  log_likelihood  share
-    0   0.2            0.06    0.2
+    0   0.2            0.06   0.23
 
     Columns: ``leak`` (what is left of the response after one row); ``log_likelihood`` (of runs left out, in nats a
     row and unit, relative to the boxcar's where 0 is on the grid, else to the best leak's); ``share`` (share of the

@@ -36,7 +36,7 @@ def design_matrix(
     >>> figure.layout.title.text
     'Design of 768 rows, 7 columns; efficiency of sort - reverse 126'
     >>> figure.layout.yaxis2.ticktext[:4]  # VIF: the conditions add up to a constant, and so imply each other
-    ('sort (implied)', 'reverse (implied)', 'add (implied)', 'position (1.0)')
+    ('sort (implied)', 'reverse (implied)', 'add (implied)', 'position (1.2)')
 
     Args:
         design: (row, regressor) design matrix with named columns, such as :func:`tl_fbn.design_matrix` returns; or a
