@@ -142,7 +142,7 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
     >>> like_it = fbn.matched_controls(network, 20, features=np.stack([activity, norms]), seed=0)
     >>> groups = {"network": [network], "activity": like_it, "random": fbn.matched_controls(network, 20, seed=0)}
     >>> {name: round(float(np.mean([activity[one.members] for one in group])), 2) for name, group in groups.items()}
-    {'network': 0.31, 'activity': 0.29, 'random': 0.18}
+    {'network': 0.3, 'activity': 0.28, 'random': 0.18}
 
     Args:
         model: A TransformerLens model with the site of the recording.
