@@ -144,7 +144,7 @@ def test_a_condition_of_that_name_is_refused_only_where_the_column_is_added() ->
 
 @pytest.mark.parametrize("noise", ["ols", "ar1"])
 def test_block_means_are_about_other_tokens(noise: str) -> None:
-    """Known answer: the t test of the means of ordinary rows, however large first tokens are and however they differ."""
+    """Known answer: the t test of means of ordinary rows, however large first tokens are and however they differ."""
     rows = row_table()
     y = massive(null(), rows)
     options = {"drift": "none", "position": False, "noise": noise}

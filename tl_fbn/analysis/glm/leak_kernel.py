@@ -11,8 +11,9 @@ value,
 
     log L = -T / 2 * log(sum (y - X beta)**2 / T)     (constants that all leaks share are left out).
 
-The constant, position, first tokens and drift are taken off the activations and the kernels of each run first, so that only the
-conditions predict. Units are treated as independent and so are rows: likelihoods compare leaks, they are no test.
+The constant, position, first tokens and drift are taken off the activations and the kernels of each run first, so that
+only the conditions predict. Units are treated as independent and so are rows: likelihoods compare leaks, they are no
+test.
 
 Cost: one pass over the activations; rows x units x (leaks x conditions + nuisance columns). Memory: a (condition, unit)
 array for every leak and run.
