@@ -33,6 +33,7 @@ def test_s2_records_every_output_of_every_generated_token(tmp_path):
         assert view.space == resolve_site(model, site).space
         assert view.n_rows == 2 * 3 * 8
         assert view[0].rows["flags"].str.contains("generated").all()
+        assert s2.glm["first_token"] is False  # tokens that the model wrote have none, and the paper no such column
         effect = fbn.fit_glm(view, **s2.glm).contrast("task - rest", **s2.contrast).effect.values
         assert np.isfinite(effect).all()
 

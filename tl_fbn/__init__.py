@@ -11,7 +11,7 @@ lines (``np`` is numpy, ``pd`` is pandas) and need no internet connection:
 >>> contrast = fbn.fit_glm(recording).contrast("sort - reverse")
 >>> network = contrast.threshold(top=0.02)
 >>> network
-Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 18 5 0
 >>> atlas = fbn.find_networks(recording, n_components=8, n_restarts=3, seed=0)
 >>> battery = fbn.demo.battery(n=10).select(["sort", "reverse"])
 

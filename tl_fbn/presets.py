@@ -61,8 +61,9 @@ s2_block_glm = Preset(
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
-            "regressors": "boxcars, one a condition; no kernel, and no column of position, which would take the one "
-            "degree of freedom that three block means leave; drift as in our default, none in three blocks",
+            "regressors": "boxcars, one a condition; no kernel, no column for first tokens (which our default has), and "
+            "no column of position, which would take the one degree of freedom that three block means leave; drift as "
+            "in our default, none in three blocks",
             "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
             "independent)",
             "level": "tokens, as in a model of every output value; it speaks about these prompts only. Blocks, our "
@@ -73,7 +74,7 @@ s2_block_glm = Preset(
     ),
     site_names=("mlp.pre", "mlp.up", "mlp.neurons", "mlp.out", "attn.out", "resid.post"),
     design=MappingProxyType({"order": "off/on/off", "generate": True}),
-    glm=MappingProxyType({"noise": "ols", "position": False}),
+    glm=MappingProxyType({"noise": "ols", "position": False, "first_token": False}),
     contrast=MappingProxyType({"level": "token"}),
 )
 """Nencka et al. 2023: every sublayer's output for every generated token of an off/on/off design, least squares."""

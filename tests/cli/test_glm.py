@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tl_fbn as fbn
@@ -79,6 +80,24 @@ def test_fits_of_one_recording_stand_side_by_side(folder, tmp_path):
         "glm-kernel-fir-n_lags-3.safetensors",
     ]
     assert fbn.glm.GLMFit.load(files[1]).noise == "ols"
+
+
+def test_first_tokens_have_a_column_unless_told_otherwise(tmp_path):
+    y = np.random.default_rng(0).normal(size=(120, 8))
+    rows = pd.DataFrame({"prompt": np.arange(120) // 5, "position": np.arange(120) % 5})
+    y[rows["position"] == 0] += 1000
+    recording = fbn.Recording.from_arrays(
+        [[y]], events=[blocks(["a", "b"] * 6, 10)], rows=[rows], path=tmp_path / "r", site="mlp.neurons"
+    )
+    asked = ("glm", tmp_path / "r", "a - b", "--level", "token", "-o", tmp_path / "out")
+    found, without = answer(*asked), answer(*asked, "--no-first-token")
+    assert "first_token" in found["columns"]
+    assert without["columns"] == [name for name in found["columns"] if name != "first_token"]
+    assert without["fit"].endswith("glm-no-first_token.safetensors")
+    for one, wanted in ((found, True), (without, False)):
+        expected = fbn.fit_glm(recording, first_token=wanted).contrast("a - b", level="token")
+        assert one["contrasts"][0]["uncorrected"] == (expected.p.values < 0.05).sum()
+    assert "position, first_token" in invoke(*asked).stdout  # the columns of the fit
 
 
 def test_largest_effects(folder, tmp_path):

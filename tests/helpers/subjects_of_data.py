@@ -152,6 +152,7 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
             drift="cosine",
             cutoff=None,
             position=True,
+            first_token=True,
             phases=None,
             confounds=(),
             kernel="none",

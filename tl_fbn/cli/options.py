@@ -154,6 +154,13 @@ DegreeOption = Annotated[
     typer.Option(metavar="N", min=1, help="With --drift polynomial: highest power; by default 1 + rows / 150."),
 ]
 PositionOption = Annotated[bool, typer.Option(help="Include the place of a row in its context as a column.")]
+FirstTokenOption = Annotated[
+    bool,
+    typer.Option(
+        help="Include a column for the first tokens of prompts, which hold most of the variance of many models, and "
+        "take block means without them; left out where rows are pooled or hold no first tokens."
+    ),
+]
 KernelOption = Annotated[
     str,
     typer.Option(

@@ -105,7 +105,7 @@ class Atlas(Result, Mapping[str, Network], step="decomposition", picture="layer_
         """An atlas of networks of any origin, without maps.
 
         >>> fbn.Atlas.from_networks({"sort": network.positive(), "reverse": network.negative()})
-        Atlas of 2 networks in tl_fbn-demo mlp.neurons (3 x 384): sort (5), reverse (18)
+        Atlas of 2 networks in tl_fbn-demo mlp.neurons (3 x 384): sort (4), reverse (19)
 
         Args:
             networks: Names to networks, all of one space.

@@ -43,7 +43,7 @@ class Network(Result, step="networks", picture="layer_profile"):
 
     >>> up = contrast.threshold(top=0.02).positive()
     >>> up
-    Network "sort - reverse (+)": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 5 0 0
+    Network "sort - reverse (+)": 4 of 1,152 units (0.35%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 4 0 0
     >>> len(network - up), len(network & up), len(~network)
     (18, 5, 1129)
     >>> network.restrict(layers=[1]).per_layer()

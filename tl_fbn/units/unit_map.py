@@ -47,7 +47,7 @@ class UnitMap(Result, step="scores", picture="unit_map"):
 
     >>> effect = contrast.effect
     >>> effect
-    UnitMap of effect: tl_fbn-demo mlp.neurons (3 x 384), -1.38 to 1.22
+    UnitMap of effect: tl_fbn-demo mlp.neurons (3 x 384), -1.49 to 1.33
     >>> effect.top(0.02, two_sided=True).per_layer()
     array([20,  1,  2])
 

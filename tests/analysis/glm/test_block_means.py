@@ -17,7 +17,7 @@ def run_of(events: list[tuple[int, int]], n_rows: int, prompts: np.ndarray | Non
 
 
 def dense(averages: Averages) -> np.ndarray:
-    members = (averages.owner == np.arange(len(averages))[:, None]).astype(float)
+    members = ((averages.owner == np.arange(len(averages))[:, None]) & ~averages.left_out).astype(float)
     return members / members.sum(1, keepdims=True)
 
 
@@ -32,9 +32,12 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("cut", [1, 3, 7, 40])
-def test_means_of_pieces_add_up_to_the_means(case: str, cut: int) -> None:
+@pytest.mark.parametrize("every", [None, 4])
+def test_means_of_pieces_add_up_to_the_means(case: str, cut: int, every: int | None) -> None:
     run = run_of(CASES[case], 40)[0]
-    averages = Averages.of(run, "blocks", 0)
+    without = None if every is None else np.arange(40) % every == 0
+    averages = Averages.of(run, "blocks", 0, without=without)
+    assert averages.left_out.sum() == (0 if without is None else (without & (averages.owner >= 0)).sum())
     expected = dense(averages) @ run.read().astype(float)
     np.testing.assert_allclose(averages.matrix.toarray(), dense(averages))
     assert (averages.spans is None) == (case == "one inside another")
@@ -49,6 +52,16 @@ def test_a_row_in_two_blocks_counts_for_the_later() -> None:
     assert averages.counts.tolist() == [10, 10]
     assert averages.owner[:20].tolist() == [0] * 10 + [1] * 10
     assert not averages.inside[20:].any()
+
+
+def test_a_block_keeps_rows_to_leave_out_where_it_has_no_others() -> None:
+    run = run_of([(0, 10), (10, 10), (20, 10)], 40)[0]
+    averages = Averages.of(run, "blocks", 0, without=np.arange(40) < 13)
+    assert averages.counts.tolist() == [10, 7, 10]
+    means = np.zeros((3, 3))
+    averages.add(means, 0, run.read().astype(float))
+    y = run.read().astype(float)
+    np.testing.assert_allclose(means, [y[:10].mean(0), y[13:20].mean(0), y[20:30].mean(0)], rtol=1e-12)
 
 
 def test_prompts_of_blocks() -> None:

@@ -55,8 +55,8 @@ def test_a_confound_takes_its_variance_off() -> None:
     found = confound_columns(recording()[0], ["surprisal"])["surprisal"]
     y = rng.normal(size=(48, 2)) * 0.1
     y[:, 0] += 5 * found
-    plain = fbn.fit_glm(recording(y), noise="ols", drift="none")
-    cleaned = fbn.fit_glm(recording(y), noise="ols", drift="none", confounds=("surprisal",))
+    plain = fbn.fit_glm(recording(y), noise="ols", drift="none", first_token=False)
+    cleaned = fbn.fit_glm(recording(y), noise="ols", drift="none", first_token=False, confounds=("surprisal",))
     assert cleaned.runs[0].innovation_variance[0] < plain.runs[0].innovation_variance[0] / 50
     assert "surprisal" in cleaned.columns
     assert cleaned.contrast("surprisal", level="token").effect.values[0] == pytest.approx(5, abs=0.1)
@@ -68,7 +68,7 @@ def test_massive_rows_get_a_column_each_and_no_longer_count() -> None:
     y[17] += 400
     one = recording(y)
     assert np.flatnonzero(spike_rows(one[0])).tolist() == [17]
-    fit = fbn.fit_glm(one, noise="ols", drift="none", confounds=("spikes",))
+    fit = fbn.fit_glm(one, noise="ols", drift="none", first_token=False, confounds=("spikes",))
     assert "spike_17" in fit.columns
     without = np.delete(np.arange(48), 17)
     a = np.repeat([True, False] * 3, 8)

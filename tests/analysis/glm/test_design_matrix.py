@@ -111,7 +111,8 @@ def chat_rows() -> pd.DataFrame:
 
 def test_phases_split_a_condition() -> None:
     run = run_of(blocks(["a", "b"], 10), 20, chat_rows())
-    design = design_matrix(run, drift="none", position=False, phases=fbn.glm.from_token("[/INST]", "answer"))
+    phases = fbn.glm.from_token("[/INST]", "answer")
+    design = design_matrix(run, drift="none", position=False, first_token=False, phases=phases)
     assert list(design) == ["a", "a_answer", "b", "b_answer"]
     np.testing.assert_array_equal(design["a_answer"], [0, 0, 1, 1, 1] * 2 + [0] * 10)
     np.testing.assert_array_equal(design["b"], [0] * 10 + [1, 1, 0, 0, 0] * 2)

@@ -170,19 +170,21 @@ def test_a_condition_missing_in_a_run_is_reported_by_name() -> None:
 def by_blocks(fit: fbn.glm.GLMFit, recording: fbn.Recording, unit: int) -> tuple[float, float, float]:
     """Effect, t and dof of "a - b" by the documented definition, with statsmodels alone.
 
-    Block means, less the within-block columns at their token-level coefficients, are stacked over runs; every run has
-    its
-    own between-block columns; the contrast is the mean over runs. One regression gives one noise variance.
+    Means of blocks without first tokens, less the within-block columns at their token-level coefficients, are stacked
+    over runs; every run has its own between-block columns; the contrast is the mean over runs. One regression gives one
+    noise variance.
     """
     stacked, designs, vectors = [], [], []
     for number, run in enumerate(recording):
         design, starts = fit.designs[number], run.segment_starts
-        inside = [name for name in design if name == "position"]
+        inside = [name for name in design if name in ("position", "first_token")]
         y = noise_of(run)[:, unit]
         beta = pd.Series(coefficients(y, design.to_numpy(), starts, fit.runs[number].rho[unit]), index=list(design))
         clean = y - design[inside].to_numpy() @ beta[inside].to_numpy()
         owner = np.repeat(np.arange(len(run.events)), run.events["duration"])
-        rows = np.arange(len(owner))
+        first = run.rows.get("position", pd.Series(1, index=range(run.n_rows))).to_numpy() == 0
+        rows = np.flatnonzero(~first[: len(owner)])
+        owner = owner[rows]
         stacked.append(pd.Series(clean[rows]).groupby(owner).mean().to_numpy())
         between = design.drop(columns=inside)
         designs.append(between.iloc[rows].groupby(owner).mean().to_numpy())
@@ -196,7 +198,7 @@ def by_blocks(fit: fbn.glm.GLMFit, recording: fbn.Recording, unit: int) -> tuple
 def test_block_level_equals_its_definition(noise: str, prompts: bool) -> None:
     recording = three_runs(prompts=prompts)
     fit = fbn.fit_glm(recording, noise=noise)  # type: ignore[arg-type]
-    assert ("position" in fit.columns) == prompts
+    assert ("position" in fit.columns) == ("first_token" in fit.columns) == prompts
     contrast = fit.contrast("a - b")
     assert contrast.level == "block"
     for unit in range(4):

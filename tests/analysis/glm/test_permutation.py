@@ -148,7 +148,7 @@ def test_prompts_as_replicates():
     plain = recorded(2, shift=1.0)
     arrays = [[run.layer(0)] for run in plain]
     recording = fbn.Recording.from_arrays(arrays, events=[run.events for run in plain], rows=[rows] * 4)
-    fit = fbn.fit_glm(recording, drift="none", position=False, replicates="prompts")
+    fit = fbn.fit_glm(recording, drift="none", position=False, first_token=False, replicates="prompts")
     contrast, relabelled = fit.contrast("a - b"), fbn.max_t(fit, "a - b", n_permutations=50, seed=0)
     means = np.concatenate([run.layer(0).reshape(48, 2, -1).mean(1) for run in recording])
     a = np.concatenate([np.repeat([name == "a" for name in run.events["trial_type"]], 4) for run in recording])

@@ -31,6 +31,7 @@ from tl_fbn.acquisition.recording.half_precision import HalfArray
 from tl_fbn.acquisition.recording.massive_units import MassiveUnit
 from tl_fbn.acquisition.recording.memory_maps import hand_back
 from tl_fbn.acquisition.recording.run import Run
+from tl_fbn.acquisition.recording.run_sums import StreamRun
 from tl_fbn.arguments import share as checked_share
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError
@@ -258,11 +259,11 @@ def fewest(shares: Float[np.ndarray, " _"], share: float) -> int:
     return int(np.argmax(reached)) + 1 if reached.any() else len(shares)
 
 
-def first_tokens(run: Run) -> Bool[np.ndarray, " row"] | None:
+def first_tokens(run: Run | StreamRun) -> Bool[np.ndarray, " row"] | None:
     """(row,) True at the first token of every prompt; None where the rows are not known to begin with any.
 
     Args:
-        run: A run; its row table says what rows are.
+        run: A run of a recording or of a stream; its row table says what rows are.
     """
     table = run.rows
     if "n_tokens" in table:  # a row is a prompt

@@ -241,7 +241,7 @@ class Scanner:
 
         >>> fit = fbn.fit_glm(fbn.Scanner(model).stream(design, progress=False))
         >>> fit.contrast("sort - reverse").threshold(top=0.02)
-        Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+        Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 18 5 0
 
         Args:
             design: The block design to show: which prompts, when.

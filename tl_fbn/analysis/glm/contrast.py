@@ -45,8 +45,8 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
     Contrast "sort - reverse" at block level, 14 degrees of freedom, runs [0, 1]: tl_fbn-demo mlp.neurons (3 x 384)
     >>> contrast.to_dataframe().round(1).head(2)
        layer  unit  effect     t    z    p
-    0      0     0    -0.5 -21.0 -6.9  0.0
-    1      0     1    -0.0  -4.1 -3.3  0.0
+    0      0     0    -0.5 -20.8 -6.9  0.0
+    1      0     1    -0.0  -4.3 -3.4  0.0
 
     Args:
         space: The units that were tested: site, and width of every layer.
@@ -178,7 +178,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
 
         >>> low, high = contrast.interval()
         >>> low.values[0].round(2), high.values[0].round(2)
-        (np.float64(-0.5), np.float64(-0.41))
+        (np.float64(-0.55), np.float64(-0.45))
 
         Args:
             confidence: Chance, between 0 and 1, that the interval holds the true effect of a unit.

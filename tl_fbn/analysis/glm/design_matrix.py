@@ -6,6 +6,8 @@ The default matrix of a run has
   ``"sort - reverse"`` is their difference; an ``intercept`` only where some rows have no condition;
 - ``position``: the row's place in its context, centred and scaled to unit variance (activations drift along a prompt,
   and conditions differ in length);
+- ``first_token``: 1 in the first row of every prompt, which in many models holds most of all variance, whatever the
+  prompt is about; left out where it says nothing or cannot be estimated, see :mod:`.first_tokens`;
 - with ``phases``, a column for each phase of a condition instead, e.g. ``sort`` for the questions and ``sort_answer``
   for the answers, where a contrast should tell apart what a block mixes;
 - ``drift_1 ...``: slow cosines (a discrete cosine basis as in SPM) with periods longer than ``cutoff`` rows, or
@@ -45,13 +47,14 @@ from tl_fbn.acquisition.recording.run import Run
 from tl_fbn.acquisition.recording.run_sums import Streamed, StreamRun
 from tl_fbn.analysis.glm.confounds import confound_columns
 from tl_fbn.analysis.glm.efficiency import drift_cost
+from tl_fbn.analysis.glm.first_tokens import FIRST_TOKEN, first_token_column
 from tl_fbn.analysis.glm.others import mark_conditions
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 
 Drift = Literal["cosine", "polynomial", "none"]
-_NUISANCE_NAMES = (  # names that this file and confounds.py give to columns
-    r"constant|(log_)?position|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|"
+_NUISANCE_NAMES = (  # names that this file, confounds.py and first_tokens.py give to columns
+    r"constant|(log_)?position|first_token|prompt_onset|surprisal|entropy|is_(space|punctuation|digit|newline|special)|"
     r"spike_\d+|drift_\d+"
 )
 Kernel = Literal["none", "leak", "fir"]
@@ -65,6 +68,7 @@ class DesignOptions(TypedDict, total=False):
     drift: Drift
     cutoff: int | float | None
     position: bool
+    first_token: bool
     phases: Phases | None
     confounds: Sequence[str]
     kernel: Kernel
@@ -80,6 +84,7 @@ def design_matrix(
     drift: Drift = "cosine",
     cutoff: int | float | None = None,
     position: bool = True,
+    first_token: bool = True,
     phases: Phases | None = None,
     confounds: Sequence[str] = (),
     kernel: Kernel = "none",
@@ -90,9 +95,9 @@ def design_matrix(
     """The default design matrix of one run.
 
     >>> fbn.design_matrix(recording[0], drift="none", confounds=("surprisal",)).round(2).tail(2)
-         sort  reverse  add  position  surprisal
-    766   0.0      0.0  1.0      1.59      -0.98
-    767   0.0      0.0  1.0      1.82      -0.98
+         sort  reverse  add  position  surprisal  first_token
+    766   0.0      0.0  1.0      1.59      -0.98          0.0
+    767   0.0      0.0  1.0      1.82      -0.98          0.0
 
     Args:
         run: A run of a recording or of a stream, with events.
@@ -101,6 +106,9 @@ def design_matrix(
         cutoff: Shortest period of the cosine drift, in rows; by default four times the longest wait between the
             onsets of two successive blocks of one condition.
         position: Whether to include the row's place in its context as a column, where the row table has it.
+        first_token: Whether to include a column that is 1 at the first token of every prompt and 0 elsewhere. It is
+            left out where the rows are pooled prompts, hold no first tokens or nothing else, where the row table does
+            not tell, and where other columns add up to it. Block means are then taken without first tokens.
         phases: A function that takes the row table and returns a label for each row, ``""`` for none, so that a
             condition has one column for each label (``condition_label``); :func:`from_token` makes one. None: one
             column a condition.
@@ -154,6 +162,10 @@ def design_matrix(
     columns = _with_kernel(columns, run.segment_starts, kernel, leak, n_lags)
     wanted = ["position", *confounds] if position and "position" in run.rows else list(confounds)
     added |= confound_columns(run, wanted)
+    if first_token:
+        others = [*columns.values(), *added.values(), *slow.T]
+        if (column := first_token_column(run, others)) is not None:
+            added[FIRST_TOKEN] = column
     added |= {f"drift_{i + 1}": column for i, column in enumerate(slow.T)}
     taken = [name for name in columns if name in added]
     if taken:

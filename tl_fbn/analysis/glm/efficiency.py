@@ -105,7 +105,7 @@ def efficiency(design: pd.DataFrame, expression: str) -> float:
     """Efficiency of a contrast, 0 where the design cannot estimate it.
 
     >>> round(fbn.glm.efficiency(fbn.design_matrix(recording[0]), "sort - reverse"), 1)
-    126.4
+    126.3
 
     Half the rows have half the efficiency:
 

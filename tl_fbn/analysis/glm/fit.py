@@ -19,8 +19,9 @@ Rows are neighbours within a segment: a prompt where prompts have fresh contexts
 variance ``sum of variances / R**2`` and the sum of degrees of freedom (fixed effects). A run that lacks a condition
 of the contrast is left out, and the result names it.
 
-*The block level* is tested on block means. Columns that vary mostly within blocks (``position``) are taken off with
-their token-level coefficients; columns that vary mostly between blocks (conditions, drift) form a small regression of
+*The block level* is tested on block means, which leave out first tokens where the design has a column for them, as the
+default has (:mod:`.first_tokens`). Columns that vary mostly within blocks (``position``) are taken off with their
+token-level coefficients; columns that vary mostly between blocks (conditions, drift) form a small regression of
 the block means, with one noise variance over runs and ``blocks - rank`` degrees of freedom.
 
 Cost: two thin matrix products a run, then one rank x rank solve a unit. Float64 throughout.
@@ -308,7 +309,7 @@ def fit_glm(
     """Fit a GLM to every unit of a recording.
 
     >>> fbn.fit_glm(recording, progress=False).contrast("sort - reverse").threshold(top=0.02)
-    Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 19 4 0
+    Network "sort - reverse": 23 of 1,152 units (2.00%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 18 5 0
 
     Activations from elsewhere are fitted alike. Here the first of three units follows a task:
 
@@ -331,15 +332,16 @@ def fit_glm(
             which are more, and independent only where each has a fresh context and was drawn for its condition at
             random.
         design: Your own design matrices, one (row, regressor) DataFrame for each run (or one, for a single run), used
-            without any addition; None builds those of :func:`tl_fbn.design_matrix`.
+            without any addition; None builds those of :func:`tl_fbn.design_matrix`. A column of zeros and ones called
+            first_token keeps its rows out of block means, as there.
         extra: Columns of your own to add to the default design, e.g. a rating of every token: one DataFrame for each
             run.
         model: The model that was recorded, whose outgoing weights are measured for ``contrast.contribution`` where the
             recording has no norms of them, as those of earlier versions; None takes the recording's.
         progress: Whether to show a progress bar, which appears where the fit takes longer than some seconds.
-        **options: Options of the default design: drift, cutoff, position, phases, confounds, kernel, leak, n_lags and
-            degree, explained in :func:`tl_fbn.design_matrix`. Phases alternate within blocks, so test their contrasts
-            at ``level="token"``.
+        **options: Options of the default design: drift, cutoff, position, first_token, phases, confounds, kernel, leak,
+            n_lags and degree, explained in :func:`tl_fbn.design_matrix`. Phases alternate within blocks, so test their
+            contrasts at ``level="token"``.
 
     Returns:
         The fit, which tests contrasts with its method ``contrast``.

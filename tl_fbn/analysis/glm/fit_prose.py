@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tl_fbn.analysis.glm.design_matrix import is_nuisance
 from tl_fbn.analysis.glm.efficiency import collinearity_table
+from tl_fbn.analysis.glm.first_tokens import FIRST_TOKEN
 from tl_fbn.analysis.glm.run_fit import NOISE_IN_WORDS
 from tl_fbn.units.prose import listed, space_in_words
 
@@ -27,10 +28,11 @@ def fit_in_words(fit: GLMFit) -> str:
     if drift:
         others.append(f"{len(drift)} slow drift term{'s' if len(drift) > 1 else ''}")
     rows = sum(run.n_rows for run in fit.runs)
+    first = " Means of blocks are without first tokens, which have a column." if FIRST_TOKEN in nuisance else ""
     return (
         f"A general linear model with the regressors {listed(regressors)} and the confounds {listed(others)} "
         f"was fitted to every unit of {space_in_words(fit.space)}, run by run ({len(fit.runs)} runs, "
-        f"{rows:,} rows), with {NOISE_IN_WORDS.get(fit.noise, fit.noise)}."
+        f"{rows:,} rows), with {NOISE_IN_WORDS.get(fit.noise, fit.noise)}.{first}"
     )
 
 

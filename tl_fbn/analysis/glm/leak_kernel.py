@@ -11,8 +11,9 @@ value,
 
     log L = -T / 2 * log(sum (y - X beta)**2 / T)     (constants that all leaks share are left out).
 
-The constant, position and drift are taken off the activations and the kernels of each run first, so that only the
-conditions predict. Units are treated as independent and so are rows: likelihoods compare leaks, they are no test.
+The constant, position, first tokens and drift are taken off the activations and the kernels of each run first, so that
+only the conditions predict. Units are treated as independent and so are rows: likelihoods compare leaks, they are no
+test.
 
 Cost: one pass over the activations; rows x units x (leaks x conditions + nuisance columns). Memory: a (condition, unit)
 array for every leak and run.
@@ -47,7 +48,7 @@ class LeakEstimate(TableResult, step="fit"):
 
     >>> fbn.glm.estimate_leak(recording).to_dataframe().round(2).head(1)
        leak  log_likelihood  share
-    0   0.2            0.06    0.2
+    0   0.2            0.06   0.23
 
     Columns: ``leak`` (what is left of the response after one row); ``log_likelihood`` (of runs left out, in nats a
     row and unit, relative to the boxcar's where 0 is on the grid, else to the best leak's); ``share`` (share of the

@@ -120,7 +120,7 @@ def _expected_design_matrix(events: pd.DataFrame) -> pd.DataFrame:
     boxcars = np.zeros((n_rows, len(names)))
     for onset, duration, name in zip(onsets, durations, events["trial_type"], strict=True):
         boxcars[onset : onset + duration, names.index(name)] = 1.0
-    # position in the context is left out: it is known only once the prompts are tokenised
+    # position in the context and first tokens are left out: they are known only once the prompts are tokenised
     drift = cosine_drift(n_rows, 4 * longest_cycle(events, n_rows))
     columns = [*names, *(f"drift_{i + 1}" for i in range(drift.shape[1]))]
     return pd.DataFrame(np.column_stack([boxcars, drift]), columns=pd.Index(columns))

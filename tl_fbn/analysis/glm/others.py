@@ -5,7 +5,8 @@ it has. In detail:
 
 - **Conditions** are the kinds of events of the recording, those called ``rest`` or ``baseline`` among them: a rest that
   was recorded is one of the others. To leave it out, write the others out, or name it: in ``"plural - others + 0 *
-  rest"`` it is none. ``intercept``, ``position``, drift, confounds and columns of ``extra=`` are no conditions.
+  rest"`` it is none. ``intercept``, ``position``, ``first_token``, drift, confounds and columns of ``extra=`` are no
+  conditions.
 - **Phases and lags.** Where a condition has several columns, others are the columns of the same phase and lag:
   ``"sort_answer - others"`` is against ``reverse_answer`` and ``add_answer``, ``"sort_lag1 - others"`` against
   ``reverse_lag1`` and ``add_lag1``. An expression that names columns of two phases has no others.

@@ -7,12 +7,12 @@ unit is
 
     p = (1 + number of relabellings whose largest absolute t reaches the unit's) / (1 + number of relabellings)
 
-Only block means are needed, so that 10,000 relabellings are one product (permutation, block) x (block, unit). Means
-are freed of columns that vary within blocks (``position``), then of drift and of conditions that the contrast does
-not name. The relabelled regressor, freed of the same, is correlated with them (as in the scheme of Freedman and Lane
-1983, with residuals that stay in place), and ``t = r sqrt(dof / (1 - r**2))`` grows with the correlation r. With more
-than two conditions the regressor is the contrast's weights, one for each block: for balanced designs the contrast
-itself.
+Only block means are needed (those of the fit: by default without first tokens), so that 10,000 relabellings are one
+product (permutation, block) x (block, unit). Means are freed of columns that vary within blocks (``position``), then of
+drift and of conditions that the contrast does not name. The relabelled regressor, freed of the same, is correlated with
+them (as in the scheme of Freedman and Lane 1983, with residuals that stay in place), and
+``t = r sqrt(dof / (1 - r**2))`` grows with the correlation r. With more than two conditions the regressor is the
+contrast's weights, one for each block: for balanced designs the contrast itself.
 
 =============== ================================================================================================
 null            what is done to the data in each relabelling

@@ -7,7 +7,8 @@ The coefficients of a unit with noise of autocorrelation rho solve the generalis
 whose products with V(rho)^-1 are quadratic in rho (:mod:`.moments`); with rho 0 they are ordinary least squares.
 Coefficients are in orthonormal coordinates Q of the design (:class:`.moments.Basis`), so that neither scaling nor
 collinearity of columns costs digits. Rank-deficient designs have coefficients of minimum norm and ``rows - rank``
-degrees of freedom. Block means are taken in the same pass over the activations, for tests over blocks.
+degrees of freedom. Block means are taken in the same pass over the activations, for tests over blocks; first tokens
+are left out of them where the design has a column for those (:mod:`.first_tokens`).
 
 Cost: two thin matrix products a run, then one rank x rank solve a unit (one a layer where rho is pooled, none for OLS).
 """
@@ -32,6 +33,7 @@ from tl_fbn.analysis.glm.autocorrelation import expected_autocorrelation, residu
 from tl_fbn.analysis.glm.block_means import Averages, Replicates
 from tl_fbn.analysis.glm.estimability import is_estimable
 from tl_fbn.analysis.glm.expressions import as_vector
+from tl_fbn.analysis.glm.first_tokens import FIRST_TOKEN, rows_of_first_tokens
 from tl_fbn.analysis.glm.moments import (
     SHIFT_ROWS,
     Basis,
@@ -238,7 +240,7 @@ class RunModel:
         matrix = design.to_numpy(float)
         basis = Basis.of(matrix, run.segment_starts)
         curve = expected_autocorrelation(basis) if noise in ("ar1", "ar1_pooled") else None
-        averages = Averages.of(run, replicates, number)
+        averages = Averages.of(run, replicates, number, without=rows_of_first_tokens(design, run))
         if noise == "newey_west" and maxlags is None:
             maxlags = default_maxlags(run.n_rows)
         return cls(design, basis, basis.quadratic(), curve, averages, noise == "ar1_pooled", maxlags)
@@ -279,6 +281,9 @@ class RunModel:
         )
         basis = self.basis
         n_rows = len(matrix)
+        within = self.averages.varying_within(matrix)
+        if self.averages.left_out.any():  # the rest of the column may be 0, which varies nowhere
+            within |= self.design.columns == FIRST_TOKEN
         return RunFit(
             columns=tuple(map(str, self.design.columns)),
             to_coordinates=basis.to_coordinates,
@@ -292,7 +297,7 @@ class RunModel:
             n_rows=n_rows,
             block_means=block_means,
             block_design=self.averages.matrix @ matrix,
-            within=self.averages.varying_within(matrix),
+            within=within,
             covariance=covariance,
         )
 

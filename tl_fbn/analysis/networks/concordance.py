@@ -98,7 +98,7 @@ def concordance(
     Concordance of 3 pairs of maps: 1 agree beyond chance in correlation and in overlap (p < .05)
     >>> found.table[["a", "b", "correlation", "p_correlation"]].round(2)
            a      b  correlation  p_correlation
-    0    glm  cgvst         0.01           0.31
+    0    glm  cgvst         0.02           0.33
     1    glm    ica         0.27           0.01
     2  cgvst    ica         0.32           0.01
 

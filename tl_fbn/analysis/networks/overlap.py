@@ -41,7 +41,7 @@ class Overlap(Result, step="comparison"):
     >>> networks = [fit.contrast(f"{task} - add").threshold(top=0.02) for task in ("sort", "reverse")]
     >>> found = fbn.networks.overlap(*networks, seed=0, n_null=99)
     >>> found.shared, found.sizes, round(found.expected_shared, 2)
-    (22, (23, 23), 0.65)
+    (20, (23, 23), 0.68)
 
     Args:
         a: Name of the first network.

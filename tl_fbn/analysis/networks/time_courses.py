@@ -62,7 +62,7 @@ def time_courses(
     Recording in memory: 2 runs, 1,536 rows, tl_fbn-demo networks (1 x 8) in float32; conditions sort, reverse, add
     >>> z = fbn.fit_glm(courses).contrast("sort - reverse").z
     >>> [name for name, value in zip(atlas, z.values) if abs(value) > 3]
-    ['N01', 'N02', 'N04', 'N05', 'N06', 'N07']
+    ['N01', 'N02', 'N04', 'N06', 'N07']
 
     Args:
         recording: Activations of one site, as they were recorded.

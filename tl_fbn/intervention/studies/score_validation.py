@@ -240,7 +240,7 @@ def validate_scores(
     >>> table = found.to_dataframe()[["score", "top_drop", "control_p95", "p"]].sort_values("top_drop")
     >>> print(table.round(2).to_string(index=False))  # drops in nats a token
      score  top_drop  control_p95   p
-         t      0.00          0.0 0.1
+         t      0.00          0.0 0.2
     effect      0.97          0.0 0.1
 
     Args:

@@ -225,7 +225,7 @@ def concordance(compared: theme.HasTable | pd.DataFrame, *, title: str | None = 
     >>> found = fbn.concordance({"glm": contrast.t, "ica": atlas}, seed=0)
     >>> figure = fbn.plot.concordance(found)
     >>> [heat.text[0][1] for heat in figure.data]  # correlation over units, Dice of the top 5 %
-    ['0.27*', '0.05']
+    ['0.27*', '0.03']
 
     Args:
         compared: What :func:`tl_fbn.concordance` found; or its table, one line a pair of maps, with the columns a, b,

@@ -34,9 +34,9 @@ def design_matrix(
 
     >>> figure = fbn.plot.design_matrix(fbn.fit_glm(recording), contrasts=["sort - reverse"])
     >>> figure.layout.title.text
-    'Design of 768 rows, 6 columns; efficiency of sort - reverse 126'
+    'Design of 768 rows, 7 columns; efficiency of sort - reverse 126'
     >>> figure.layout.yaxis2.ticktext[:4]  # VIF: the conditions add up to a constant, and so imply each other
-    ('sort (implied)', 'reverse (implied)', 'add (implied)', 'position (1.0)')
+    ('sort (implied)', 'reverse (implied)', 'add (implied)', 'position (1.2)')
 
     Args:
         design: (row, regressor) design matrix with named columns, such as :func:`tl_fbn.design_matrix` returns; or a

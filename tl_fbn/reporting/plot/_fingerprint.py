@@ -35,7 +35,7 @@ def fingerprint(found: Fingerprint, *, threshold: float | None = None) -> Figure
     >>> found = fbn.networks.fingerprint(first, second, n_components=4, n_restarts=2, n_null=39, seed=0)
     >>> figure = fbn.plot.fingerprint(found, threshold=0.8)
     >>> figure.layout.title.text  # doctest: +ELLIPSIS
-    'Score 0.9... over 29 texts, mismatched texts 0.6... (p = 0.025: both follow the text)'
+    'Score 0.9... over 29 texts, mismatched texts 0.5... (p = 0.025: both follow the text)'
 
     Args:
         found: What :func:`tl_fbn.networks.fingerprint` found when it compared two models.

@@ -43,7 +43,7 @@ def layer_profile(
 
     >>> figure = fbn.plot.layer_profile(network)
     >>> figure.data[0].y.round(2)  # % of the units of layers 0, 1 and 2
-    array([4.95, 1.04, 0.  ])
+    array([4.69, 1.3 , 0.  ])
     >>> figure.layout.annotations[0].text  # the dotted line
     'if even:<br>2 %'
     >>> figure = fbn.plot.layer_profile(contrast.z)

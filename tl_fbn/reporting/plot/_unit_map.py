@@ -45,7 +45,7 @@ def unit_map(
     'Every unit of tl_fbn-demo mlp.neurons (3 x 384): z'
     >>> brain = fbn.plot.unit_map(contrast.z, order="sorted").data[0]
     >>> print(brain.z[:, 0].round(1))  # the largest z of layers 0, 1 and 2
-    [8.6 7.1 5.5]
+    [8.6 7.2 5.5]
 
     Maps of one kind have one colour scale, symmetric about 0 and clipped at the 99.5th percentile of the magnitudes of
     all of them, so that they can be compared. Hovering shows the value. If any layer has more than 1,500 units,
