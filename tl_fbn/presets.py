@@ -61,7 +61,7 @@ s2_block_glm = Preset(
             + "mlp.pre, mlp.up, mlp.neurons, mlp.out, attn.out, resid.post",
             "decoding": "greedy; end of text is never chosen, so that blocks are of equal length",
             "context": "fresh for every prompt; one prompt a block",
-            "regressors": "boxcars, one a condition; no kernel, no column for first tokens (which our default has), and "
+            "regressors": "boxcars, one a condition; no kernel, no column for first tokens (as our default has), and "
             "no column of position, which would take the one degree of freedom that three block means leave; drift as "
             "in our default, none in three blocks",
             "noise": "ordinary least squares (which our default, noise='ar1', is not: adjacent tokens are not "
