@@ -184,6 +184,9 @@ def main() -> None:
     shares = options.top or ([0.002, 0.01, 0.05] if embedded else [0.002, 0.01])
     contrasts = contrasts_of(model, tasks, rows=128, n_cycles=options.cycles)
     score = by_battery if embedded or not options.shots else log_likelihoods
+    # beginnings that are read once change no number
+    here, there = (list(by(model, battery).values()) for by in (score, by_battery))
+    np.testing.assert_allclose(here, there, atol=0.01)
     table = lesions(model, battery, contrasts, score=score, shares=shares, n_controls=options.controls)
     n_items = ", ".join(f"{name} {len(battery.tasks[name].items)}" for name in contrasts)
     print(f"{fbn.Scanner(model).space.describe()}; items: {n_items}; log-likelihood lost a token: own / worst other\n")
