@@ -12,6 +12,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.designs import small_design
 from tl_fbn.acquisition.recording import store
+from tl_fbn.acquisition.scan.run_recorder import RunRecorder
 
 
 def test_what_killed_scans_left_counts_as_free(model, tmp_path, monkeypatch):
@@ -33,20 +34,20 @@ def test_what_killed_scans_left_counts_as_free(model, tmp_path, monkeypatch):
 def test_a_failed_commit_leaves_nothing_of_the_next_run(model, tmp_path, monkeypatch):
     """The first run cannot be committed, as the disk is full, while the second is recorded."""
     filled = threading.Event()
-    commit, record_run = store.commit, fbn.Scanner._record_run
+    commit, record_group = store.commit, RunRecorder._record_group
 
     def full(*_):
         assert filled.wait(60)
         raise OSError(28, "No space left on device")
 
-    def recorded(self, path, claim, number, *rest):
-        found = record_run(self, path, claim, number, *rest)
-        if number == 1:
+    def recorded(self, group, *rest):
+        found = record_group(self, group, *rest)
+        if 1 in group:
             filled.set()
         return found
 
     monkeypatch.setattr(store, "commit", full)
-    monkeypatch.setattr(fbn.Scanner, "_record_run", recorded)
+    monkeypatch.setattr(RunRecorder, "_record_group", recorded)
     scanner, design = fbn.Scanner(model), small_design(n_runs=3)
     with pytest.raises(OSError, match="ran out of room while run 0 was written; runs that were committed are kept"):
         scanner.scan(design, tmp_path / "r", progress=False)

@@ -2,7 +2,7 @@
 
 Hooks copy the rows of real tokens out of each batch and give them to a *sink*: a writer of files, or an accumulator
 of sums, one for each run. Padding is dropped at once, and what was copied cannot change when the model edits the
-activation in place. Nothing is kept here: memory is one batch, whatever the length of the run.
+activation in place. Memory is one batch, whatever the length of the run.
 
 Three ways of reading:
 
@@ -213,8 +213,7 @@ class Passes:
         def catch(tensor: torch.Tensor, hook: Any, *, tap: Tap) -> None:
             if state["scoring"]:  # the batch was read: this is for its logits only
                 return
-            fired = state["fired"]
-            real = state["real"]
+            fired, real = state["fired"], state["real"]
             _note_firing(fired, tap)
             # (batch pos, unit), of which only the rows of real tokens are copied
             values = tap.read(tensor).flatten(0, 1)
@@ -239,8 +238,8 @@ class Passes:
                 run = partial(host.forward, self.model, ids, mask)
                 if not scored or not len(predicted.rows):
                     with suppress(Enough):
-                        # of logits that nobody asked for, one position's
-                        next(logits_in_pieces(run, torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)))
+                        place = torch.zeros(1, dtype=torch.long)
+                        next(logits_in_pieces(run, place, place))  # of logits that nobody asked for, one position's
                 else:
                     start = 0
                     for logits in logits_in_pieces(run, predicted.texts, predicted.positions):
@@ -248,6 +247,7 @@ class Passes:
                         some = slice(start, start + len(logits))
                         self._score(logits, predicted.ids[some], reading.words, predicted.rows[some])
                         start = some.stop
+                        del logits  # before the next piece is made
                 _require_all_fired(state["fired"], self.taps)
                 if self.after_batch is not None:
                     self.after_batch()
@@ -368,8 +368,8 @@ def _hand_on(parts: Sequence[Part], tap: Tap, values: Float[torch.Tensor, "conte
     """Give each run its activations, in the order of the rows of its chunk; sinks may change what they are given."""
     for sink, chunk, members in parts:
         # of a batch that is one run's, no copy is made
-        whole = len(members) == len(values)
-        own = values if whole else values.index_select(0, torch.tensor(members, device=values.device))
+        is_copied = len(members) < len(values)
+        own = values.index_select(0, torch.tensor(members, device=values.device)) if is_copied else values
         sink.take(chunk, tap, own.flatten(0, 1))
 
 
