@@ -23,7 +23,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -34,7 +34,6 @@ import pandas as pd
 import torch
 
 import tl_fbn as fbn
-from tests.helpers.shared_beginnings import log_likelihoods
 
 LEAST_MARGIN = 0.05  # nats a token: less is no difference
 MAPS = ("t", "effect", "standardized", "contribution", "z_within_layer")
@@ -75,7 +74,6 @@ def lesions(
     battery: fbn.Battery,
     contrasts: dict[str, Any],
     *,
-    score: Callable[[Any, fbn.Battery], dict[str, float]],
     shares: list[float],
     n_controls: int,
 ) -> pd.DataFrame:
@@ -85,7 +83,6 @@ def lesions(
         model: The model.
         battery: Held-out items of the tasks.
         contrasts: Name of a task to its contrast.
-        score: Gives the log-likelihood of every task of a battery, in nats a token.
         shares: Sizes of networks, as shares of all units.
         n_controls: Number of matched random networks for each network.
     """
@@ -94,7 +91,7 @@ def lesions(
 
     def scores(items: fbn.Battery, network: fbn.Network) -> dict[str, float]:
         with fbn.inhibit(model, network):
-            return score(model, items)
+            return log_likelihoods(model, items)
 
     known: dict[tuple[str, bytes], tuple[dict[str, float], list[float]]] = {}  # of networks that come again
 
@@ -108,7 +105,7 @@ def lesions(
             known[key] = {task: before[task] - after[task] for task in names}, own
         return known[key]
 
-    before = score(model, battery)
+    before = log_likelihoods(model, battery)
     lines = []
     for share, (how, by, maps) in product(shares, list(selections(contrasts))):
         for number, name in enumerate(names):
@@ -137,9 +134,9 @@ def lesions(
     return pd.DataFrame(lines)
 
 
-def by_battery(model: Any, battery: fbn.Battery) -> dict[str, float]:
-    """Log-likelihood of every task, in nats a token, as a battery gives it."""
-    return {name: found.of("log_likelihood") for name, found in battery.score(model, batch_size=64).items()}
+def log_likelihoods(model: Any, battery: fbn.Battery) -> dict[str, float]:
+    """Log-likelihood of every task, in nats a token."""
+    return {name: found.of("log_likelihood") for name, found in battery.score(model).items()}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -183,11 +180,7 @@ def main() -> None:
     battery = tasks.battery(model, n=options.items or (60 if embedded else 16))
     shares = options.top or ([0.002, 0.01, 0.05] if embedded else [0.002, 0.01])
     contrasts = contrasts_of(model, tasks, rows=128, n_cycles=options.cycles)
-    score = by_battery if embedded or not options.shots else log_likelihoods
-    # beginnings that are read once change no number
-    here, there = (list(by(model, battery).values()) for by in (score, by_battery))
-    np.testing.assert_allclose(here, there, atol=0.01)
-    table = lesions(model, battery, contrasts, score=score, shares=shares, n_controls=options.controls)
+    table = lesions(model, battery, contrasts, shares=shares, n_controls=options.controls)
     n_items = ", ".join(f"{name} {len(battery.tasks[name].items)}" for name in contrasts)
     print(f"{fbn.Scanner(model).space.describe()}; items: {n_items}; log-likelihood lost a token: own / worst other\n")
     print(summary(table).to_string(index=False, float_format="{:.3g}".format))
