@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +35,7 @@ PIECE_BYTES = 128 << 20  # of logits in float32 that are made at a time: 128 MiB
 RunsPass = Callable[[], torch.Tensor | None]  # runs a pass and returns its logits
 
 
+@runtime_checkable
 class LogitsAt(Protocol):
     """Gives logits (place, vocab) at some places of a batch of token ids (batch, pos)."""
 
