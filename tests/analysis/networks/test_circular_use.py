@@ -38,6 +38,15 @@ def test_networks_found_on_these_prompts_are_refused(demo_model, tmp_path):
         fbn.identify_task(found, networks=networks, seed=0)
 
 
+def generated(model, folder, *, seed, **options):
+    """One recording of two tasks, whose rows are what the model writes; even seeds have the same prompts."""
+    bank = {name: token_prompts(8, seed=10 * i + seed % 2) for i, name in enumerate(("sort", "upper"))}
+    design = fbn.block_design(
+        bank, n_runs=2, n_cycles=2, tokens_per_block=6, tokens_per_prompt=3, seed=seed, generate=True
+    )
+    return fbn.Scanner(model, surprisal=False, **options).scan(design, folder, progress=False)
+
+
 @pytest.mark.slow
 def test_maps_are_refused_on_the_prompts_that_the_model_wrote_after(tmp_path):
     model = bridged(tiny_llama())

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
-from tests.helpers.designs import token_prompts
 from tests.helpers.tasks import recordings
 from tl_fbn.analysis.networks.identification import run_maps
 
@@ -67,15 +66,6 @@ def test_tasks_of_different_numbers_of_runs_are_told():
     result = fbn.identify_task(some, seed=0, top=0.125)
     assert result.confusion.to_numpy().sum(1).tolist() == [3, 4, 4, 4]
     assert result.accuracy >= 0.9
-
-
-def generated(model, folder, *, seed, **options):
-    """One recording of two tasks, whose rows are what the model writes; even seeds have the same prompts."""
-    bank = {name: token_prompts(8, seed=10 * i + seed % 2) for i, name in enumerate(("sort", "upper"))}
-    design = fbn.block_design(
-        bank, n_runs=2, n_cycles=2, tokens_per_block=6, tokens_per_prompt=3, seed=seed, generate=True
-    )
-    return fbn.Scanner(model, surprisal=False, **options).scan(design, folder, progress=False)
 
 
 def test_refusals():
