@@ -45,7 +45,7 @@ class Network(Result, step="networks", picture="layer_profile"):
     >>> up
     Network "sort - reverse (+)": 4 of 1,152 units (0.35%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 4 0 0
     >>> len(network - up), len(network & up), len(~network)
-    (18, 5, 1129)
+    (19, 4, 1129)
     >>> network.restrict(layers=[1]).per_layer()
     array([0, 4, 0])
 

@@ -154,7 +154,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         """The effect times the norm of the unit's outgoing weights: size of what the effect adds to the stream.
 
         >>> contrast.contribution.top(0.02).per_layer()
-        array([15,  3,  5])
+        array([16,  3,  4])
 
         Positive where the unit is more active. Of coordinates of the residual stream it is the effect itself. An
         InputError says what to do where the norms are not known, or where units have no outgoing weights.
@@ -166,7 +166,7 @@ class Contrast(Result, step="contrast", picture="contrast", renamed={"error": "e
         """The effect less the median of the layer's effects, over their robust spread: no layer's scale counts.
 
         >>> contrast.z_within_layer.top(0.02).per_layer()
-        array([13,  8,  2])
+        array([15,  7,  1])
 
         The spread is 1.4826 times the median absolute deviation over the units of the layer. It is no test.
         """

@@ -90,7 +90,7 @@ def monitor(task: Task, scores: Scores) -> Monitors:
     Monitors(chance=0.1, majority=0.1, constant=0.1, parsed=1.0, repetition=0.0, flag='')
     >>> with fbn.inhibit(model, ~network):  # 98 % of all units silenced
     ...     fbn.behaviour.monitor(sort, battery.score(model)["sort"]).flag
-    'constant output; no better than the majority; mostly unparsable; mostly repetition'
+    'no better than the majority; mostly unparsable; mostly repetition'
 
     Args:
         task: The task that was scored.

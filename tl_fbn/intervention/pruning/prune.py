@@ -86,7 +86,7 @@ def prune(
     >>> battery.evaluate(small)[["task", "exact_match"]]
           task  exact_match
     0     sort          1.0
-    1  reverse          1.0
+    1  reverse          0.9
 
     Args:
         model: A TransformerLens bridge; it stays as it is.

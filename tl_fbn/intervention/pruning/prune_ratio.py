@@ -46,7 +46,7 @@ def keep_for_ratio(
 
     >>> keep = fbn.pruning.keep_for_ratio(model, atlas, ratio=0.2, protect_first=1)
     >>> keep  # doctest: +ELLIPSIS
-    Network "|score| > 0...": 785 of 1,152 units (68.14%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 384 ...
+    Network "|score| > 1...": 785 of 1,152 units (68.14%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 384 ...
     >>> round(keep.provenance["selection"]["removed_share"], 3)
     0.2
 

@@ -32,8 +32,8 @@ class PruneReport(Result, step="pruning", picture="prune"):
     Pruned tl_fbn-demo: 1,129 of 1,152 neurons left, 353,760 to 349,321 parameters (-1.3%)
     >>> report.to_dataframe()
        layer  neurons  kept  removed
-    0      0      384   365       19
-    1      1      384   380        4
+    0      0      384   366       18
+    1      1      384   379        5
     2      2      384   384        0
 
     Args:

@@ -54,10 +54,10 @@ class Retention(TableResult, step="lesions", picture="retention_curve"):
     Retention (retain) of 2 tasks with 1 to 8 networks
     >>> curve.table[["networks", "units", "task", "baseline", "value", "control_median"]]
        networks  units     task  baseline  value  control_median
-    0         1     12     sort       1.0    0.0             0.0
-    1         1     12  reverse       1.0    0.0             0.0
-    2         8    148     sort       1.0    0.0             0.0
-    3         8    148  reverse       1.0    0.0             0.0
+    0         1     24     sort       1.0    0.0             0.0
+    1         1     24  reverse       1.0    0.0             0.0
+    2         8    111     sort       1.0    0.0             0.0
+    3         8    111  reverse       1.0    0.0             0.0
 
     Args:
         table: One line a number of networks and task: mode (retain or inhibit), networks (how many of them), units
@@ -112,10 +112,10 @@ def retention_curve(
     >>> curve = fbn.studies.retention_curve(model, atlas, battery, mode="inhibit", n_controls=2, seed=0, progress=False)
     >>> curve.table.query("task == 'sort'")[["networks", "units", "value", "control_median"]]
        networks  units  value  control_median
-    0         1     12    1.0             1.0
-    2         2     33    1.0             1.0
-    4         4     79    1.0             1.0
-    6         8    148    1.0             1.0
+    0         1     24    1.0             1.0
+    2         2     30    1.0             1.0
+    4         4     49    1.0             1.0
+    6         8    111    1.0             1.0
 
     Args:
         model: A TransformerLens model in eval mode.

@@ -57,7 +57,7 @@ def contrast(
     >>> figure.layout.title.text
     'sort - reverse: 643 of 1,152 units survive FDR .05'
     >>> figure.layout.annotations[0].text  # above the histogram; plotly reads HTML, so "<" is escaped
-    '563 of 1,152 units have p &lt; .01, uncorrected; were none different, about 11.5'
+    '576 of 1,152 units have p &lt; .01, uncorrected; were none different, about 11.5'
     >>> test = fbn.max_t(recording, "sort - reverse", n_permutations=99, seed=0, progress=False)
     >>> fbn.plot.contrast(test, fwe=0.05).layout.title.text
     'sort - reverse: 237 of 1,152 units survive permutation FWE .05'

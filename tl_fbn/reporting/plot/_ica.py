@@ -91,7 +91,7 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     >>> figure.layout.title.text
     'Stability of 8 networks; 4 (orange) no more stable than noise'
     >>> figure.data[0].y.round(2)  # Iq of each network
-    array([0.94, 0.88, 0.96, 0.93, 0.96, 0.69, 0.9 , 0.57])
+    array([0.94, 0.9 , 0.73, 0.84, 0.92, 0.76, 0.57, 0.73])
 
     Args:
         atlas: An atlas that :func:`tl_fbn.find_networks` made with ``n_restarts`` of 2 or more.

@@ -49,7 +49,7 @@ def layer_profile(
     >>> figure = fbn.plot.layer_profile(contrast.z)
     >>> quantiles = {line.name: line.y.round(1).tolist() for line in figure.data}  # of |z| in each layer
     >>> quantiles["median"], quantiles["largest"]
-    ([3.1, 3.1, 1.6], [9.9, 8.3, 7.0])
+    ([3.1, 3.2, 1.6], [10.1, 8.4, 6.9])
 
     Args:
         networks: A network, an atlas or a mapping of names to networks; or a map or a mapping of names to maps.

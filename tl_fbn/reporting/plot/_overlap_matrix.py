@@ -40,7 +40,7 @@ def overlap_matrix(
 
     >>> figure = fbn.plot.overlap_matrix(atlas, seed=0)
     >>> figure.layout.title.text  # plotly reads HTML, so "<" is escaped
-    '4 of 28 pairs overlap more than chance (p &lt; .05, where chance alone gives at most 1.4)'
+    '1 of 28 pairs overlap more than chance (p &lt; .05, where chance alone gives at most 1.4)'
 
     Args:
         networks: An atlas, or a mapping of names to two or more networks of one unit space.

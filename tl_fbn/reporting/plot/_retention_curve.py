@@ -38,7 +38,7 @@ def retention_curve(
     'Scores when the first networks alone are kept'
     >>> line = figure.data[2]
     >>> line.name, line.customdata[1]
-    ('networks', '8 networks, 148 units (12.8%)<br>0; random sets 0 (0 to 0)')
+    ('networks', '8 networks, 111 units (9.6%)<br>0; random sets 0 (0 to 0)')
 
     Args:
         retention: What :func:`tl_fbn.studies.retention_curve` found, or its table.
