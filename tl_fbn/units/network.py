@@ -47,7 +47,7 @@ class Network(Result, step="networks", picture="layer_profile"):
     >>> len(network - up), len(network & up), len(~network)
     (19, 4, 1129)
     >>> network.restrict(layers=[1]).per_layer()
-    array([0, 4, 0])
+    array([0, 5, 0])
 
     Args:
         space: The space of the units.

@@ -60,7 +60,7 @@ def contrast(
     '576 of 1,152 units have p &lt; .01, uncorrected; were none different, about 11.5'
     >>> test = fbn.max_t(recording, "sort - reverse", n_permutations=99, seed=0, progress=False)
     >>> fbn.plot.contrast(test, fwe=0.05).layout.title.text
-    'sort - reverse: 237 of 1,152 units survive permutation FWE .05'
+    'sort - reverse: 240 of 1,152 units survive permutation FWE .05'
 
     Args:
         contrast: What ``fit.contrast(...)`` or :func:`tl_fbn.max_t` found: a t contrast, an F contrast (of several
