@@ -35,7 +35,7 @@ def test_template_and_delimiter_of_a_battery(monkeypatch, tmp_path, demo_model):
         seen["items"] = [item for task in battery.tasks.values() for item in task.items]
         raise fbn.errors.InputError("seen enough")
 
-    monkeypatch.setattr("tl_fbn.intervention.studies.lesion.plan_lesions", study)
+    monkeypatch.setattr("tl_fbn.intervention.studies.lesion_plan.plan_lesions", study)
     network = fbn.attribution.random_scores(demo_model, seed=0).top(5)
     network.save(tmp_path / "network.safetensors")
     (tmp_path / "items.jsonl").write_text(json.dumps({"question": "sort : b a", "answer": "a b"}) + "\n")
