@@ -161,6 +161,41 @@ class Massive(Result, step="recording", picture="massive"):
         return "".join(tables)
 
 
+def measured_massive(
+    runs: Sequence[Run],
+    provenance: Mapping[str, Any],
+    share: float,
+    top: int,
+    *,
+    model: Any,
+    texts: Sequence[Any] | None,
+    progress: bool,
+) -> Massive:
+    """Count which units and rows hold most of the variance of some runs, and on request what zeroing units costs.
+
+    Args:
+        runs: The runs, of one site.
+        provenance: Where the runs came from.
+        share: Share of the variance that is asked for, between 0 and 1.
+        top: Largest number of lines of the tables.
+        model: The model that was recorded; None measures no costs.
+        texts: What it reads while units are zero; None takes prompts of the runs.
+        progress: Whether to show a bar while the model runs.
+
+    Raises:
+        InputError: As :func:`massive_of` says, or texts without a model.
+    """
+    if model is None and texts is not None:
+        raise InputError("texts= is what a model reads while units are zero; give model= with it")
+    found = massive_of(runs, share, top, provenance)
+    if model is None:
+        return found
+    import tl_fbn  # interventions are a room above this one: asked for by name, once there is a model
+
+    given = shown_prompts(runs) if texts is None else texts
+    return tl_fbn.studies.zeroing_costs(model, found, given, progress=progress)
+
+
 def massive_of(runs: Sequence[Run], share: float, top: int, provenance: Mapping[str, Any]) -> Massive:
     """Count which units and rows hold most of the variance of some runs.
 

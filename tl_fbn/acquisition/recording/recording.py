@@ -26,14 +26,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tl_fbn.acquisition.recording import recording_prose, store
-from tl_fbn.acquisition.recording.descriptions import computed_in, model_dtype_of
+from tl_fbn.acquisition.recording import recording_prose
+from tl_fbn.acquisition.recording.descriptions import model_dtype_of
 from tl_fbn.acquisition.recording.external_arrays import arrays_of, check_arrays, stored_array
-from tl_fbn.acquisition.recording.massive import Massive, massive_of, shown_prompts
+from tl_fbn.acquisition.recording.massive import Massive, measured_massive
 from tl_fbn.acquisition.recording.massive_units import as_provenance, stated_units
 from tl_fbn.acquisition.recording.pooling import Pool
 from tl_fbn.acquisition.recording.run import Run, pooled_run, read_only_view
-from tl_fbn.acquisition.recording.run_files import open_runs, write_runs
+from tl_fbn.acquisition.recording.run_files import open_runs, verify_runs, write_runs
 from tl_fbn.arguments import whole_number
 from tl_fbn.errors import InputError, InputIndexError
 from tl_fbn.signatures import checked
@@ -354,15 +354,7 @@ class Recording(Result, Sequence, step="recording"):
         Raises:
             InputError: There are several sites, nothing varies, or the model has other units.
         """
-        if model is None and texts is not None:
-            raise InputError("texts= is what a model reads while units are zero; give model= with it")
-        found = massive_of(self.runs, share, top, self.provenance)
-        if model is None:
-            return found
-        import tl_fbn  # interventions are a room above this one: asked for by name, once there is a model
-
-        given = shown_prompts(self.runs) if texts is None else texts
-        return tl_fbn.studies.zeroing_costs(model, found, given, progress=progress)
+        return measured_massive(self.runs, self.provenance, share, top, model=model, texts=texts, progress=progress)
 
     def verify(self) -> None:
         """Compare the checksum of every file with the one it was committed with; runs in memory have no files and pass.
@@ -372,11 +364,7 @@ class Recording(Result, Sequence, step="recording"):
         Raises:
             InputError: A file is missing or has changed; the message names the first.
         """
-        for run in self.runs_of[0]:  # the sites of a run share its files
-            if run.folder is not None:
-                store.verify_run(run.folder, opened=dict(run.about))
-        if self.path is not None and store.read_about(self.path)["key"] != self.key:
-            raise InputError(f"{self.path} holds another recording than when it was opened; open it again")
+        verify_runs(self.runs_of[0], self.path, self.key)  # the sites of a run share its files
 
     def to_dataframe(self) -> pd.DataFrame:
         """The row tables of all runs, one below the other; the first columns are ``run`` and ``row``, both from 0."""
@@ -406,11 +394,7 @@ class Recording(Result, Sequence, step="recording"):
         return iter(self.runs)
 
     def __repr__(self) -> str:
-        where = f" at {self.path}" if self.path else " in memory"
-        units = " and ".join(space.describe() for space in self.spaces) + computed_in(self.about)
-        size = f"{len(self)} runs, {self.n_rows:,} rows, {units}"
-        said = "; ".join(["", *recording_prose.first_tokens_of(self)])
-        return f"Recording{where}: {size}; conditions {', '.join(self.conditions)}{said}"
+        return recording_prose.in_one_line(self)
 
     def _repr_html_(self) -> str:
         return html_frame(repr(self), recording_prose.table_of_runs(self), ".3g")

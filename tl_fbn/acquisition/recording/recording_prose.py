@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from tl_fbn.acquisition.recording.recording import Recording
 
 
+def in_one_line(recording: Recording) -> str:
+    """What a recording prints as.
+
+    Args:
+        recording: The recording.
+    """
+    where = f" at {recording.path}" if recording.path else " in memory"
+    units = " and ".join(space.describe() for space in recording.spaces) + computed_in(recording.about)
+    size = f"{len(recording)} runs, {recording.n_rows:,} rows, {units}"
+    said = "; ".join(["", *first_tokens_of(recording)])
+    return f"Recording{where}: {size}; conditions {', '.join(recording.conditions)}{said}"
+
+
 def first_tokens_of(recording: Recording) -> list[str]:
     """How much of the variance lies in first tokens, a phrase for each site in which that is more than half.
 

@@ -150,6 +150,24 @@ def _write_claimed_run(path: Path, number: int, run: Run, claim: store.Claim, dt
         raise
 
 
+def verify_runs(runs: Sequence[Run], path: Path | None, key: str) -> None:
+    """Compare the checksums of the files of runs with those they were committed with.
+
+    Args:
+        runs: The runs; those in memory have no files.
+        path: Folder of the recording; None in memory.
+        key: Key of the recording when it was opened.
+
+    Raises:
+        InputError: A file is missing or has changed, or the folder holds another recording by now.
+    """
+    for run in runs:
+        if run.folder is not None:
+            store.verify_run(run.folder, opened=dict(run.about))
+    if path is not None and store.read_about(path)["key"] != key:
+        raise InputError(f"{path} holds another recording than when it was opened; open it again")
+
+
 def _dtype_of(runs: Sequence[Run]) -> StoredDtype:
     """The type that stores the numbers of all runs as they are."""
     kinds: set[StoredDtype] = {_kind_of(array) for run in runs for array in run.layers.values()}

@@ -47,7 +47,7 @@ from tl_fbn.analysis.glm.design_matrix import DesignOptions, design_matrix, one_
 from tl_fbn.analysis.glm.expressions import check_independent, read_contrast
 from tl_fbn.analysis.glm.f_contrast import FContrast, f_statistic
 from tl_fbn.analysis.glm.fit_arrays import arrays_of_runs, runs_of_arrays
-from tl_fbn.analysis.glm.fit_prose import fit_in_words, fit_sections
+from tl_fbn.analysis.glm.fit_prose import fit_in_words, fit_sections, table_of_runs
 from tl_fbn.analysis.glm.model_norms import norms_of_model
 from tl_fbn.analysis.glm.others import against_others, conditions_of, mark_conditions
 from tl_fbn.analysis.glm.run_fit import Noise, RunFit, RunModel, check_rows, fit_run, fit_streamed
@@ -243,11 +243,7 @@ class GLMFit(Result, step="fit"):
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line a run: rows, rank of its design, degrees of freedom, blocks, mean rho over units, columns."""
-        lines = [
-            (i, r.n_rows, r.rank, r.dof, len(r.block_means), float(r.rho.mean()), ", ".join(r.columns))
-            for i, r in enumerate(self.runs)
-        ]
-        return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
+        return table_of_runs(self)
 
     def _pack_(self) -> tuple[Arrays, Described]:
         about: Described = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from tl_fbn.analysis.glm.design_matrix import is_nuisance
 from tl_fbn.analysis.glm.efficiency import collinearity_table
 from tl_fbn.analysis.glm.first_tokens import FIRST_TOKEN
@@ -55,3 +57,16 @@ def fit_sections(fit: GLMFit) -> list[dict[str, Any]]:
         for design in fit.designs[:1]
     ]
     return sections
+
+
+def table_of_runs(fit: GLMFit) -> pd.DataFrame:
+    """One line a run: rows, rank of its design, degrees of freedom, blocks, mean rho over units, columns.
+
+    Args:
+        fit: The fitted model.
+    """
+    lines = [
+        (i, r.n_rows, r.rank, r.dof, len(r.block_means), float(r.rho.mean()), ", ".join(r.columns))
+        for i, r in enumerate(fit.runs)
+    ]
+    return pd.DataFrame(lines, columns=["run", "rows", "rank", "dof", "blocks", "mean rho", "columns"])
