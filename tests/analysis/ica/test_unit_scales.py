@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,3 +62,21 @@ def test_measured_before_or_within_each_pass_is_the_same() -> None:
         for one in (settings, measured(recording, settings))
     ]
     np.testing.assert_allclose(*shuffled, rtol=1e-6)
+
+
+def test_units_that_never_vary_are_counted_in_one_note() -> None:
+    rng = np.random.default_rng(0)
+    runs = []
+    for run in range(2):
+        values = rng.normal(size=(40, 12)).astype(np.float32)
+        values[:, [2, 7]] = 3.0 + run  # at another value in each run: within runs nothing varies
+        values[:, 4] = 0.0
+        values[:, 5] /= values[:, 5].std(ddof=1)  # a spread of 1 is no standstill
+        runs.append([values])
+    recording = fbn.Recording.from_arrays(runs, events=[blocks(["a"], 40)] * 2)
+    with pytest.warns(UserWarning, match="^3 of 12 units never vary"):
+        found = measured(recording, Preparation(0, True, 5.0))
+    assert found.spread is not None and (found.spread[[2, 4, 7]] == 1).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured(recording, Preparation(0, False, None))

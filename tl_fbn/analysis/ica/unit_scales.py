@@ -45,6 +45,9 @@ def measured(recording: Recording, preparation: Preparation) -> Preparation:
         recording: Activations of one site.
         preparation: The settings.
 
+    Returns:
+        The settings with what was measured. A warning says how many units never vary, which cannot be scaled.
+
     Raises:
         InputError: ``drop_first`` leaves no row of some run.
     """
@@ -65,10 +68,17 @@ def measured(recording: Recording, preparation: Preparation) -> Preparation:
     found = each(partial(_scales_of_layer, robust), parts, size=recording.n_rows * recording.space.n_units)
     run_centres = np.zeros((len(recording), recording.space.n_units), np.float32)
     spread = np.ones(recording.space.n_units, np.float32)
-    for layer, (centres, spreads) in zip(layers, found, strict=True):
+    for layer, (centres, spreads, _) in zip(layers, found, strict=True):
         units = recording.space.layer_slice(layer)
         run_centres[:, units] = centres
         spread[units] = spreads
+    n_still = sum(one for _, _, one in found)
+    if n_still and not preparation.plain:
+        warnings.warn(
+            f"{n_still:,} of {recording.space.n_units:,} units never vary in the rows that are read: they have no "
+            "spread to be scaled by, stay 0, and are in no network",
+            stacklevel=4,  # of the caller of find_networks, above @checked
+        )
     centre = (rows @ run_centres / rows.sum()).astype(np.float32)
     return replace(
         preparation,
@@ -110,7 +120,14 @@ def require_whole_contexts(recording: Recording, drop_first: int) -> None:
         )
 
 
-def _scales_of_layer(robust: bool, part: RecordedLayer) -> tuple[np.ndarray, np.ndarray]:
-    """(run, unit) centres and (unit,) spreads of one layer."""
-    found = [centres_and_spread(values, robust=robust) for values in part.blocks(raw=True)]
-    return np.concatenate([centres for centres, _ in found], axis=1), np.concatenate([spread for _, spread in found])
+def _scales_of_layer(robust: bool, part: RecordedLayer) -> tuple[np.ndarray, np.ndarray, int]:
+    """(run, unit) centres and (unit,) spreads of one layer, and the number of its units that never vary."""
+    centres, spreads, n_still = [], [], 0
+    for values in part.blocks(raw=True):
+        of_runs, spread = centres_and_spread(values, robust=robust)
+        # 1 is what such a unit is given, and hardly ever a spread
+        maybe = np.flatnonzero(spread == 1)
+        n_still += int(sum(all(np.ptp(run[:, unit]) == 0 for run in values) for unit in maybe))
+        centres.append(of_runs)
+        spreads.append(spread)
+    return np.concatenate(centres, axis=1), np.concatenate(spreads), n_still
