@@ -3,7 +3,7 @@
 A task that is told from rows on which its network was found is recognised by these rows, and not by the task. What a
 run showed is known by digests of its prompts:
 
-- a scan notes in ``run.json`` the digests of all prompts of a run , whatever its rows are:
+- a scan notes in ``run.json`` the digests of all prompts of a run, whatever its rows are:
   tokens of prompts, prompts cut by their block, pooled prompts, or tokens that the model wrote after them;
 - of recordings without that note, the token ids of the prompts that the model wrote after, which ``run.json`` has, or
   of those in the row table, but for prompts that were cut.
