@@ -171,3 +171,15 @@ def test_a_model_is_tried_once_for_each_number_type(monkeypatch):
     model.to(torch.bfloat16)
     shares_beginnings(model, 30)
     assert len(tried) == 2
+
+
+def test_all_tasks_of_the_embedded_model_behind_shots(demo_model):
+    """Chats of two worked examples, the same before every item of a task."""
+    chats = {task: fbn.chats(task, n=12) for task in fbn.demo.battery(n=1).tasks}
+    behind = {task: [[*some[0], *some[1], *one] for one in some[2:]] for task, some in chats.items()}
+    battery = fbn.Battery.from_chats(behind, demo_model)
+    found, whole = (battery.score(demo_model, share_prefixes=share) for share in (True, False))
+    assert sum(battery.sizes(demo_model)) < 0.7 * sum(battery.sizes(demo_model, share_prefixes=False))
+    for task, scores in found.items():
+        np.testing.assert_allclose(scores.log_likelihood, whole[task].log_likelihood, atol=1e-4)
+        assert np.array_equal(scores.exact_match, whole[task].exact_match)
