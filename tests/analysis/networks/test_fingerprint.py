@@ -126,6 +126,7 @@ def trained(model, vocabulary: dict[str, int], steps: int, *, seed: int, lr: flo
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* units never vary")  # of the pruned one
 def test_copies_of_the_demo_model_are_its_relatives_and_models_trained_anew_are_not(tmp_path):
     """Fine-tuned, pruned (three tenths of its neurons) and permuted, against the same shape from other seeds."""
     from transformer_lens.model_bridge import TransformerBridge

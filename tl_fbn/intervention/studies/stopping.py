@@ -18,6 +18,7 @@ Controls that were not lesioned are rows of NaN in the results.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,10 @@ class StoppingRule:
                 as_costly += self._mean(result[0], network) <= own + ROUNDING
                 rows.append(result[0])
                 yield result
-            pending.close()  # type: ignore[attr-defined]  # what workers have begun is dropped
+            with warnings.catch_warnings():
+                # joblib says what is meant here: what workers have begun is dropped
+                warnings.filterwarnings("ignore", message=r"\d+ tasks (have been successfully|which were still)")
+                pending.close()  # type: ignore[attr-defined]
 
     def _mean(self, row: Float[np.ndarray, "item metric"], network: str) -> float:
         """Mean score of a network's own task under one lesion; NaN of a control that was left out."""
