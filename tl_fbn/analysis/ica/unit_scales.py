@@ -73,7 +73,8 @@ def measured(recording: Recording, preparation: Preparation) -> Preparation:
         run_centres[:, units] = centres
         spread[units] = spreads
     n_still = sum(one for _, _, one in found)
-    if n_still and not preparation.plain:
+    # where nothing varies at all the decomposition says so
+    if 0 < n_still < recording.space.n_units and not preparation.plain:
         warnings.warn(
             f"{n_still:,} of {recording.space.n_units:,} units never vary in the rows that are read: they have no "
             "spread to be scaled by, stay 0, and are in no network",
