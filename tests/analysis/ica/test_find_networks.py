@@ -84,18 +84,23 @@ def test_each_layer_or_window_by_itself():
     assert not windows.maps[0, 700:].any() and windows.maps[2, 700:].any()
 
 
-def test_first_rows_and_massive_values_can_be_taken_care_of():
-    """Every context begins with a huge row in two units: they make networks of their own, unless left out or
-    clipped.
-    """
-    recording, maps, _ = planted(noise=0.3)
+def with_huge_first_rows(recording: fbn.Recording) -> fbn.Recording:
+    """The recording in contexts of ten rows, the first of which is 3,000 higher in two units."""
     runs, tables = [], []
     for run in recording:
         y = run.read().copy()
         y[::10, [3, 800]] += 3000
         runs.append(np.split(y, np.cumsum(WIDTHS)[:-1], axis=1))
         tables.append(pd.DataFrame({"prompt": np.arange(run.n_rows) // 10}))
-    spiked = fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
+    return fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
+
+
+def test_first_rows_and_massive_values_can_be_taken_care_of():
+    """Every context begins with a huge row in two units: they make networks of their own, unless left out or
+    clipped.
+    """
+    recording, maps, _ = planted(noise=0.3)
+    spiked = with_huge_first_rows(recording)
     options = {"n_restarts": 1, "seed": 0}
     with pytest.warns(UserWarning, match=r"unit 3 of layer 0 \(50 % of the variance alone; in N0") as caught:
         plain = fbn.find_networks(spiked, 6, **options, **AS_THEY_ARE)
@@ -130,13 +135,7 @@ def test_with_the_defaults_planted_networks_come_back_beside_first_tokens():
     maps have another profile over them.
     """
     recording, maps, _ = planted(noise=0.3)
-    runs, tables = [], []
-    for run in recording:
-        y = run.read().copy()
-        y[::10, [3, 800]] += 3000
-        runs.append(np.split(y, np.cumsum(WIDTHS)[:-1], axis=1))
-        tables.append(pd.DataFrame({"prompt": np.arange(run.n_rows) // 10}))
-    spiked = fbn.Recording.from_arrays(runs, events=[run.events for run in recording], rows=tables)
+    spiked = with_huge_first_rows(recording)
     with pytest.warns(UserWarning, match="unit 3 of layer 0"):  # which is planted as a member, too
         atlas = fbn.find_networks(spiked, 6, seed=0)
     assert not atlas.unstable and atlas.stability.min() > 0.9

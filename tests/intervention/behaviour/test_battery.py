@@ -168,6 +168,21 @@ def test_a_batch_knows_where_scoring_starts(model):
     assert starts == {0: (3, 4), 1: (1, 6), 2: (2, 1), 3: (2, 2)}
 
 
+def test_asking_what_is_read_makes_no_batch_and_refuses_none(model):
+    """A study in a folder asks for the tokens of items before it scores them, in passes of the size it was given."""
+    long = Battery.from_texts({"t": [tuple(range(1, 31))]})
+    with pytest.raises(ValueError, match="batch_tokens=8 is less than the longest item, of 30 tokens"):
+        long.score(model, batch_tokens=8)
+    assert long.scored_tokens(model) == {"t": [[list(range(1, 31)), 1]]}
+    several = Battery.from_choices({"c": [((1, 2), [(3,), (4, 5), (6,)], 1)]}) | Battery.from_pairs(
+        {"p": [((7,), (8,))]}
+    )
+    assert several.scored_tokens(model) == {
+        "c": [[[1, 2, 4, 5], 2], [[1, 2, 3], 2], [[1, 2, 6], 2]],
+        "p": [[[7, 8], 1]],
+    }
+
+
 def test_a_model_that_says_one_thing_is_flagged(demo_model):
     battery = fbn.demo.battery(n=40).select(["count", "sort"])
     assert (battery.evaluate(demo_model)["flag"] == "").all()

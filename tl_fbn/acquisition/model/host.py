@@ -151,6 +151,18 @@ def model_label(model: HookedModel) -> str:
     return name_of_source(str(getattr(model.cfg, "model_name", None) or type(model).__name__))
 
 
+def rounding_tolerance(model: HookedModel) -> float:
+    """How far two ways of running a model may lie apart and still be the same but for rounding.
+
+    Args:
+        model: The model.
+
+    Returns:
+        A share of the spread of its logits, or nats: half precision has some three digits.
+    """
+    return 1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2
+
+
 def number_type(model: HookedModel) -> str | None:
     """What a model computes in, and what its weights were packed in: ``"bfloat16 (unpacked from Q4_1)"``.
 

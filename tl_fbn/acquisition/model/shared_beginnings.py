@@ -146,7 +146,7 @@ def _longest_shared(model: HookedModel) -> int:
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, ImportError, NotImplementedError):
         return 0  # a host or an architecture that cannot do it this way
     # relative to the spread of the logits; half precision rounds differently with and without a cache
-    tolerance = (1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2) * whole.std()
+    tolerance = host.rounding_tolerance(model) * whole.std()
     return limit if bool(((rests - whole).abs() <= tolerance).all()) else 0
 
 
@@ -154,10 +154,11 @@ def _longest_kept(cache: Any) -> int:
     """Number of tokens that every layer of a model's own cache keeps; 0 where a layer keeps something else."""
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    limit = _NO_LIMIT
-    for layer in getattr(cache, "layers", []):
+    layers = getattr(cache, "layers", [])
+    limit = _NO_LIMIT if layers else 0
+    for layer in layers:
         if type(layer) is DynamicSlidingWindowLayer:
             limit = min(limit, int(layer.sliding_window) - 1)
         elif type(layer) is not DynamicLayer:
             return 0
-    return limit if getattr(cache, "layers", []) else 0
+    return limit

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -40,7 +41,7 @@ from tl_fbn.intervention.behaviour.battery_sources import from_choices, from_jso
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
 from tl_fbn.intervention.behaviour.item_digests import task_digests
 from tl_fbn.intervention.behaviour.item_sources import chat_tasks, pair_tasks, text_tasks
-from tl_fbn.intervention.behaviour.item_tokens import encode_tasks, tokenizer_state
+from tl_fbn.intervention.behaviour.item_tokens import ScoredSequence, encode_tasks, tokenizer_state
 from tl_fbn.intervention.behaviour.output_checks import ScoreColumns, score_table
 from tl_fbn.intervention.behaviour.parsers import Parser
 from tl_fbn.intervention.behaviour.sequence_batches import PreparedSequences
@@ -82,6 +83,7 @@ class Battery:
     prepend_bos: bool | None
     # what was computed last, as [what it depends on, ..., value]; lists, which a frozen dataclass can refill
     _sequence_cache: list[Any] = field(repr=False, compare=False)
+    _prepared_cache: list[Any] = field(repr=False, compare=False)
     _digest_cache: list[Any] = field(repr=False, compare=False)
 
     def __init__(
@@ -97,7 +99,8 @@ class Battery:
             name: given if isinstance(given, Task) else pair_tasks({name: given}, None)[name]
             for name, given in tasks.items()
         }
-        values = {"tasks": made, "prepend_bos": prepend_bos, "_sequence_cache": [], "_digest_cache": []}
+        values = {"tasks": made, "prepend_bos": prepend_bos, "_digest_cache": []}
+        values |= {"_sequence_cache": [], "_prepared_cache": []}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -247,11 +250,12 @@ class Battery:
         Returns:
             Name of a task to pairs of the token ids of prompt and alternative and the index of the first scored one.
         """
-        # in whatever batches they were prepared last: batches do not matter here
-        prepared = self._prepared(model, self._sequence_cache[1][0] if self._sequence_cache else 8192)
+        sequences = iter(self._encoded(model))
         return {
-            name: [[list(ids), start] for ids, start in prepared.sequences[layout.span]]
-            for name, layout in prepared.layouts.items()
+            name: [
+                [list(ids), start] for item in task.items for ids, start in islice(sequences, len(item.alternatives))
+            ]
+            for name, task in self.tasks.items()
         }
 
     @checked
@@ -347,18 +351,30 @@ class Battery:
         )
 
     def _prepared(self, model: HookedModel, batch_tokens: int) -> PreparedSequences:
-        """Sequences and their batches, made once for a tokenizer, model size and size of passes."""
+        """Sequences and their batches, made once for the same sequences and size of passes."""
+        sequences = self._encoded(model)
+        on_cpu = host.model_device(model).type == "cpu"
+        cache, size = self._prepared_cache, (batch_tokens, on_cpu)
+        if not (cache and cache[0] is sequences and cache[1] == size):
+            n_scored = most_scored(host.vocabulary_size(model))
+            cache[:] = [
+                sequences,
+                size,
+                PreparedSequences.of(self.tasks, sequences, batch_tokens, n_scored, on_cpu=on_cpu),
+            ]
+        return cache[2]
+
+    def _encoded(self, model: HookedModel) -> list[ScoredSequence]:
+        """Token ids of all items, made once for a tokenizer and model size."""
         tokenizer = tokenizer_of(model)
         n_ctx, d_vocab = host.context_length(model), host.vocabulary_size(model)
         prepend_bos = host.prepends_bos(model, self.prepend_bos)
         # a tokenizer's settings can be changed in place
-        on_cpu = host.model_device(model).type == "cpu"
-        settings = [batch_tokens, on_cpu, n_ctx, d_vocab, prepend_bos, tokenizer_state(tokenizer)]
+        settings = [n_ctx, d_vocab, prepend_bos, tokenizer_state(tokenizer)]
         cache = self._sequence_cache
         if not (cache and cache[0] is tokenizer and cache[1] == settings):
             sequences = encode_tasks(self.tasks, tokenizer, n_ctx=n_ctx, d_vocab=d_vocab, prepend_bos=prepend_bos)
-            prepared = PreparedSequences.of(self.tasks, sequences, batch_tokens, most_scored(d_vocab), on_cpu=on_cpu)
-            cache[:] = [tokenizer, settings, prepared]
+            cache[:] = [tokenizer, settings, sequences]
         return cache[2]
 
     def __repr__(self) -> str:

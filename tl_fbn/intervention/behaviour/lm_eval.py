@@ -206,8 +206,7 @@ def _require_reach(model: HookedModel, name: str) -> None:
 
 
 def _predictions_agree(model: HookedModel, first: torch.Tensor, second: torch.Tensor) -> bool:
-    # nats; half precision has some three digits
-    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2
+    tolerance = host.rounding_tolerance(model)  # nats
     return torch.allclose(first, second, atol=tolerance, rtol=tolerance, equal_nan=True)
 
 

@@ -140,6 +140,9 @@ def by_item(scores: Mapping[str, Scores]) -> Float[np.ndarray, "item metric"]:
     return np.concatenate(parts)
 
 
+ROUNDING = 1e-12  # values that differ by rounding only count as equal
+
+
 def empirical_p(own: Any, controls: np.ndarray) -> Any:
     """p of a value against those of its controls: (1 + controls at least as large) / (1 + controls).
 
@@ -150,8 +153,7 @@ def empirical_p(own: Any, controls: np.ndarray) -> Any:
     Returns:
         p, in the shape of ``own``; NaN where the value or one of its controls is NaN.
     """
-    # a control that differs by rounding only counts as equal
-    p = (1 + (controls >= own - 1e-12).sum(0)) / (1 + len(controls))
+    p = (1 + (controls >= own - ROUNDING).sum(0)) / (1 + len(controls))
     return np.where(np.isnan(own) | np.isnan(controls).any(0), np.nan, p)[()]
 
 

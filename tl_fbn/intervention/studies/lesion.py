@@ -50,7 +50,7 @@ from tl_fbn.intervention.studies.lesion_plan import Rivals
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import study_folder
-from tl_fbn.intervention.studies.stopping import StoppingRule
+from tl_fbn.intervention.studies.stopping import StoppingRule, lesioned_controls
 from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network
@@ -319,11 +319,9 @@ def _split_by_kind(
             others[rival].append(next(rows) if name in of else np.full_like(part[0], np.nan))
         for kind in controls:
             block = np.array([next(rows) for _ in range(n_controls)])  # (control, item, metric)
-            # controls that were not lesioned are rows of NaN; log-likelihood, the last metric, is defined for all items
-            lesioned = ~np.isnan(block[:, 0, -1])
             tasks = np.split(block, ends[:-1], axis=1)
             scores[kind].append(np.stack([of_task.mean(1) for of_task in tasks], axis=1))
-            items[kind].append(block[lesioned].mean(0))
+            items[kind].append(block[lesioned_controls(block)].mean(0))
     return {
         "control_scores": {kind: np.array(one) for kind, one in scores.items()},
         "control_items": {kind: np.array(one) for kind, one in items.items()},

@@ -18,8 +18,8 @@ Controls that were not lesioned are rows of NaN in the results.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,10 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
-from tl_fbn.intervention.studies.item_statistics import METRICS, empirical_p, spans
+from tl_fbn.intervention.studies.item_statistics import METRICS, ROUNDING, empirical_p, spans
 from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.units import Network
 
-ROUNDING = 1e-12  # a control that differs by rounding only counts as equal, as in empirical_p
 Scored = tuple[np.ndarray, dict[str, Any]]  # (item, metric) scores under one lesion, and notes
 
 
@@ -105,28 +104,24 @@ class StoppingRule:
             costs = [self._mean(row, network) for row in rows[first : first + n_controls]]
             as_costly = sum(one <= own + ROUNDING for one in costs)
             over = any(map(math.isnan, costs))
-            pending = in_order(score, bundle, range(max(first, len(rows)), first + n_controls))
-            while len(rows) < first + n_controls:
-                over = over or as_costly >= self.stop
-                result = (np.full_like(rows[0], np.nan), {}) if over else next(pending)
-                as_costly += self._mean(result[0], network) <= own + ROUNDING
-                rows.append(result[0])
-                yield result
-            with warnings.catch_warnings():
-                # joblib says what is meant here: what workers have begun is dropped
-                warnings.filterwarnings("ignore", message=r"\d+ tasks (have been successfully|which were still)")
-                pending.close()  # type: ignore[attr-defined]
+            with closing(in_order(score, bundle, range(max(first, len(rows)), first + n_controls))) as pending:
+                while len(rows) < first + n_controls:
+                    over = over or as_costly >= self.stop
+                    result = (np.full_like(rows[0], np.nan), {}) if over else next(pending)
+                    as_costly += self._mean(result[0], network) <= own + ROUNDING
+                    rows.append(result[0])
+                    yield result
 
     def _mean(self, row: Float[np.ndarray, "item metric"], network: str) -> float:
         """Mean score of a network's own task under one lesion; NaN of a control that was left out."""
         return float(row[self.own[network], self.metric].mean())
 
 
-def lesioned_controls(scores: Float[np.ndarray, "network control task metric"]) -> Bool[np.ndarray, "network control"]:
-    """Which controls were lesioned.
+def lesioned_controls(scores: Float[np.ndarray, "*network control score metric"]) -> Bool[np.ndarray, "..."]:
+    """Which controls were lesioned, (control,) or (network, control).
 
     Args:
-        scores: Means over items under each control; log-likelihood, the last metric, is defined for every task.
+        scores: Scores of items or of tasks under each control; log-likelihood, the last metric, is defined for all.
     """
     return np.asarray(~np.isnan(scores[..., -1]).any(-1))
 
@@ -150,9 +145,8 @@ def stopped_p(
     p = empirical_p(drops, controls)
     if stop is None:
         return p
-    p = p if len(controls) == n_controls else np.full_like(p, np.nan)
+    found = p.copy() if len(controls) == n_controls else np.full_like(p, np.nan)
     if own is not None:
         as_costly = int((controls[:, own] >= drops[own] - ROUNDING).sum())
-        whole = (1 + as_costly) / (1 + len(controls))
-        p[own] = as_costly / len(controls) if as_costly >= stop else whole
-    return p
+        found[own] = as_costly / len(controls) if as_costly >= stop else p[own]
+    return found

@@ -18,7 +18,8 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar, cast
 
 import cloudpickle
@@ -32,7 +33,9 @@ Result = TypeVar("Result")
 _last_unpacked = threading.local()  # of each thread of a worker: the last bundle it unpacked, and the bundle's hash
 
 
-def in_order(function: Callable[[Any, int], Result], bundle: Any, numbers: Sequence[int]) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Any, int], Result], bundle: Any, numbers: Sequence[int]
+) -> Generator[Result, None, None]:
     """``function(bundle, number)`` for every number, in order, on the workers that joblib is configured with, or here.
 
     Args:
@@ -43,7 +46,8 @@ def in_order(function: Callable[[Any, int], Result], bundle: Any, numbers: Seque
         numbers: The second argument of each call, in the order of the results.
 
     Returns:
-        An iterator that yields each result as soon as it and all before it are done.
+        A generator that yields each result as soon as it and all before it are done. Closing it drops what workers
+        have begun.
     """
     backend = requested_workers()
     # shared memory means threads, whose hooks would meet on one model
@@ -54,7 +58,15 @@ def in_order(function: Callable[[Any, int], Result], bundle: Any, numbers: Seque
     jobs = (joblib.delayed(_result_on_worker)(packed, number) for number in numbers)
     # a generator, so that results are kept and the progress bar moves while others are still computed
     parallel = joblib.Parallel(n_jobs=backend.n_jobs, return_as="generator")
-    yield from cast("Iterator[Result]", parallel(jobs))
+    results = cast("Generator[Result, None, None]", parallel(jobs))
+    try:
+        for result in results:  # noqa: UP028  ("yield from" would hand a close on at once, before the warning is muted)
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            # joblib says what is meant by closing
+            warnings.filterwarnings("ignore", message=r"\d+ tasks (have been successfully|which were still)")
+            results.close()
 
 
 class _PicklerByName(cloudpickle.Pickler):
