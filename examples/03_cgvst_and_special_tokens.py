@@ -86,7 +86,6 @@ ablation = fbn.studies.token_ablation(
     n_controls=20,
     alpha=0.05,
     seed=0,
-    batch_size=256,
     progress=False,
 )
 table = ablation.to_dataframe()

@@ -10,7 +10,7 @@ import torch
 from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tl_fbn.attribution import backward as gradients
 from tl_fbn.attribution import cross_entropy
-from tl_fbn.attribution.backward import batches, frozen, per_item, propagate
+from tl_fbn.attribution.backward import frozen, per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.gradient_points import gradient_points
 
@@ -27,7 +27,6 @@ def test_a_loss_is_a_sum_of_weighted_means() -> None:
     first = ITEMS[0]
     assert (first.at, first.targets, first.weights) == ((0, 2, 4), (9, 17, 5), (0.5, 0.5, 1.0))
     assert ITEMS[1].weights == (0.5,)
-    assert [list(part) for part in batches(ITEMS, 2)] == [[1, 2], [0]]
 
 
 def direct(model: Any, item: LossItem) -> float:

@@ -41,7 +41,9 @@ def test_row_sums_and_norms_equal_autograds_weight_gradients(label: str) -> None
     model = one.bridged(plain)
     for variant, values in expected.items():
         assert relative(score(model, variant=variant).values, values) < 1e-6, variant
-    items = fbn.attribution.item_scores(model, IDS, positions=GROUPS, variant="row_sum", progress=False, batch_size=2)
+    items = fbn.attribution.item_scores(
+        model, IDS, positions=GROUPS, variant="row_sum", progress=False, batch_tokens=16
+    )
     assert relative(items.values, np.array(by_item)) < 1e-6
     signed = np.array(by_item)
     error = signed.std(0, ddof=1) / np.sqrt(3)
@@ -112,7 +114,7 @@ def test_finite_differences_agree(label: str) -> None:
 def test_batches_with_padding_equal_one_by_one(label: str, variant: Variant) -> None:
     one, plain = rough(label)
     model = one.bridged(plain)
-    single, batch = (score(model, variant=variant, batch_size=size).values for size in (1, 3))
+    single, batch = (score(model, variant=variant, batch_tokens=size).values for size in (len(IDS[0]), 8192))
     # those whose softmax is float32 whatever the model sum it in another order over pads
     assert relative(batch, single) < (1e-12 if label == "GPT2" else 2e-6)
 
@@ -341,8 +343,8 @@ def test_refusals_say_what_to_do(demo_model: Any, unchecked: None) -> None:
         fbn.cgvst(model, [[1, 2]], positions=[[1]], tokens="all")
     with pytest.raises(ValueError, match="needs seed="):
         fbn.cgvst(demo_model, fbn.chats("sort", n=1), tokens="random")
-    with pytest.raises(ValueError, match="batch_size=0"):
-        fbn.cgvst(model, [[1, 2]], positions=[[1]], batch_size=0, progress=False)
+    with pytest.raises(ValueError, match="batch_tokens=0"):
+        fbn.cgvst(model, [[1, 2]], positions=[[1]], batch_tokens=0, progress=False)
     for wrong, message in (
         ({"variant": "rowsum"}, "variant must be 'row_sum', 'row_l1', 'row_l2', 'grad_x_act' or 'grad'; got 'rowsum'"),
         ({"site": "mlp"}, "site must be 'mlp.up', 'mlp.pre' or 'mlp.neurons'; got 'mlp'"),

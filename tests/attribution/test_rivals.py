@@ -68,8 +68,8 @@ def test_integrated_gradients_in_batches_are_those_one_by_one() -> None:
     one, plain = rough("GPT2")
     model = one.bridged(plain)
     single, batch = (
-        fbn.attribution.integrated_gradients(model, IDS, FLAT, n_steps=3, progress=False, batch_size=size).values
-        for size in (1, 3)
+        fbn.attribution.integrated_gradients(model, IDS, FLAT, n_steps=3, progress=False, batch_tokens=size).values
+        for size in (len(IDS[0]), 8192)
     )
     assert relative(batch, single) < 1e-12
 

@@ -74,7 +74,7 @@ def reference(model: Any, ids: list[list[int]], positions: list[list[int]], *, t
 
 
 def ours(model: Any, ids: list[list[int]], positions: list[list[int]], **options: Any) -> np.ndarray:
-    settings = {"variant": "row_sum", "batch_size": len(ids), "groups": None, "progress": False} | options
+    settings = {"variant": "row_sum", "groups": None, "progress": False} | options
     return fbn.cgvst(model, ids, positions=positions, **settings).values
 
 

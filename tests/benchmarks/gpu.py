@@ -121,9 +121,7 @@ def bench(shape: str, n_batches: int, repeats: int) -> dict[str, Any]:
 
     def score() -> Any:
         positions = [list(range(1, LENGTH, 8))] * BATCH
-        return fbn.cgvst(
-            model, ids.tolist(), positions=positions, variant="row_sum", batch_size=BATCH, groups=None, progress=False
-        )
+        return fbn.cgvst(model, ids.tolist(), positions=positions, variant="row_sum", groups=None, progress=False)
 
     def weights() -> None:
         plain.zero_grad(set_to_none=True)

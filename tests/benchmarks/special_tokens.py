@@ -57,7 +57,7 @@ def main() -> None:
     shots = {task: fbn.few_shot_chats(fbn.chats(task, n=100), n_shots=3, seed=0) for task in formal.TASKS}
     for name, chats in (("one turn", one_turn), ("three shots and a question", shots)):
         shown = sys.stderr.isatty()
-        table = fbn.studies.token_ablation(model, chats, battery, seed=0, batch_size=256, progress=shown, **settings)
+        table = fbn.studies.token_ablation(model, chats, battery, seed=0, progress=shown, **settings)
         table = table.to_dataframe()
         print(f"\n{name}\n\n{tables(table)}", flush=True)
         by_task = table[table["isolated"]].groupby(["variant", "tokens"], sort=False)["task"].agg(", ".join)

@@ -17,7 +17,7 @@ from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
-from tl_fbn.intervention.studies.dose_response import DoseResponse
+from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.score_validation import Validation
 from tl_fbn.units import Network

@@ -45,7 +45,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             spans=None,
             bos_eos=True,
             max_tokens=None,
-            batch_size=8,
+            batch_tokens=8192,
             seed=0,
             progress=False,
         ),
@@ -53,7 +53,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             fbn.cgvst, model=m.demo, items=[[1, 5, 6, 7], [1, 8, 9, 10]], positions=[[1, 2], [2]], progress=False
         ),
         "item_scores": Subject.of(
-            fbn.attribution.item_scores, model=m.demo, items=CHATS, positions=None, batch_size=8, progress=False
+            fbn.attribution.item_scores, model=m.demo, items=CHATS, positions=None, batch_tokens=8192, progress=False
         ),
         "ItemScores": Subject.of(ItemScores, space=m.space, values=np.zeros((2, 48)), provenance={}),
         "ItemScores.map": Subject.of(m.item_scores.map, aggregate="sum_abs"),
@@ -67,7 +67,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             corrupted=[[1, 2, 4]],
             answers=[(5, 6)],
             positions="last",
-            batch_size=8,
+            batch_tokens=8192,
             progress=False,
         ),
         "gradient_x_activation": Subject.of(
@@ -90,7 +90,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             spans=None,
             bos_eos=True,
             max_tokens=None,
-            batch_size=8,
+            batch_tokens=8192,
             seed=0,
             progress=False,
         ),
@@ -282,7 +282,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             model=m.model,
             massive=m.stored.massive(top=2),
             texts=[[1, 2, 3]],
-            batch_size=8,
+            batch_tokens=8192,
             progress=False,
         ),
         "token_ablation": Subject.of(
@@ -302,7 +302,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             method="zero",
             reference=None,
             n_bootstrap=20,
-            batch_size=64,
+            batch_tokens=8192,
             progress=False,
             site="mlp.up",
         ),
@@ -365,11 +365,11 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             protect_first=0,
             protect_last=0,
             probe=None,
-            batch_size=8,
+            batch_tokens=8192,
             progress=False,
         ),
         "prune compensate": Subject.of(
-            fbn.prune, model=m.model, keep=m.network, compensate=[[1, 2, 3]], batch_size=8, progress=False
+            fbn.prune, model=m.model, keep=m.network, compensate=[[1, 2, 3]], batch_tokens=8192, progress=False
         ),
         "keep_for_ratio": Subject.of(
             fbn.pruning.keep_for_ratio, model=m.model, scores=m.scores, ratio=0.1, protect_first=0, protect_last=0

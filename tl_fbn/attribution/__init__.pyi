@@ -4,6 +4,8 @@ from .cgvst import item_scores as item_scores
 from .few_shot import Example as Example
 from .few_shot import few_shot_chats as few_shot_chats
 from .few_shot import read_examples as read_examples
+from .gradient_plan import GradientPlan as GradientPlan
+from .gradient_plan import plan_gradients as plan_gradients
 from .patching import attribution_patching as attribution_patching
 from .rivals import gradient_x_activation as gradient_x_activation
 from .rivals import integrated_gradients as integrated_gradients

@@ -20,7 +20,7 @@ Cost: about 0.7 of a forward and backward pass with weight gradients, less where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,18 +40,6 @@ from tl_fbn.interrupts import uninterrupted
 # Operations whose backward pass does not need their result, which may therefore be overwritten after they have run.
 _OPERATIONS_NOT_SAVING_THEIR_RESULT = {"Addmm", "Mm", "Bmm", "Add", "Mul", "Div", "ToCopy"}
 Take = Callable[[int, torch.Tensor, torch.Tensor], None]
-
-
-def batches(items: Sequence[LossItem], size: int) -> Iterator[list[int]]:
-    """Numbers of the items that share a pass, a list for each pass; items of similar length share one.
-
-    Args:
-        items: All items.
-        size: Number of items of a pass; the last pass may have fewer.
-    """
-    # shortest first: an item is padded to the longest of its pass, so neighbours in length waste the least
-    order = sorted(range(len(items)), key=lambda number: len(items[number].ids))
-    return (order[first : first + size] for first in range(0, len(order), size))
 
 
 def propagate(

@@ -47,8 +47,9 @@ from tl_fbn.acquisition.model.chat_template import Items
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.token_layout import Groups, Tokens
 from tl_fbn.attribution.aggregation import Aggregate, ItemScores, Sums, check_aggregate
-from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.backward import per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.attribution.gradient_batches import gradient_batches
 from tl_fbn.attribution.gradient_points import ScoredSite, gradient_points, mlp_inputs
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError, one_of
@@ -97,7 +98,7 @@ def cgvst(
     spans: Sequence[str] | None = None,
     bos_eos: bool = True,
     max_tokens: int | None = None,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     seed: int | None = None,
     progress: bool = True,
     prepend_bos: bool | None = None,
@@ -138,7 +139,7 @@ def cgvst(
         bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty (released).
         max_tokens: Largest number of tokens of an item; longer items are left out and counted (released: 1300). With
             None an item longer than the model's context is an error.
-        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
         progress: True shows a progress bar.
         prepend_bos: True or False puts the beginning-of-text token before items that are strings, or leaves it out;
@@ -154,7 +155,7 @@ def cgvst(
             where it is zero by construction, or a model without gradients.
     """
     check_aggregate(aggregate)
-    work = _prepared_scoring(
+    work = prepared_scoring(
         model,
         items,
         positions,
@@ -173,7 +174,7 @@ def cgvst(
     if aggregate == "t" and len(work.items) < 2:
         raise InputError('aggregate="t" needs at least two items; got 1. Use "sum_abs"')
     sums = Sums(work.space.n_units)
-    for _, values in work.scored(batch_size, progress):
+    for _, values in work.scored(batch_tokens, progress):
         sums.add(values)
     provenance = work.provenance() | {"aggregate": aggregate}
     return UnitMap(work.space, sums.value(aggregate), "t" if aggregate == "t" else "attribution", provenance)
@@ -185,7 +186,7 @@ def item_scores(
     items: Items,
     positions: Sequence[Any] | None = None,
     *,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     progress: bool = True,
     **options: Unpack[ScoreOptions],
 ) -> ItemScores:
@@ -202,7 +203,7 @@ def item_scores(
         items: Chats (lists of messages with role and content), strings, or lists of token ids.
         positions: For every item, the positions that are scored: one list, or two lists whose means are added. Needed
             for token ids unless ``tokens="all"``.
-        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         progress: True shows a progress bar.
         **options: Options and defaults of :func:`cgvst`: ``tokens`` (which are scored), ``variant`` (how they are
             summed), ``site`` (where the gradient is taken), ``groups`` and ``weight`` (of positions in the loss),
@@ -216,15 +217,15 @@ def item_scores(
         InputError: No items, no such tokens, positions outside an item, an item longer than the context, ``row_sum``
             where it is zero by construction, or a model without gradients.
     """
-    work = _prepared_scoring(model, items, positions, **options)
+    work = prepared_scoring(model, items, positions, **options)
     values: Float[np.ndarray, "item unit"] = np.zeros((len(work.items), work.space.n_units), dtype=np.float32)
-    for numbers, scores in work.scored(batch_size, progress):
+    for numbers, scores in work.scored(batch_tokens, progress):
         values[numbers] = scores
     return ItemScores(work.space, values, work.provenance())
 
 
 @dataclass
-class _Scoring:
+class Scoring:
     """Items, hook points and variant of one scoring. Without an explicit variant the first pass decides on it."""
 
     model: HookedModel
@@ -236,22 +237,38 @@ class _Scoring:
     variant_is_final: bool  # False until the first pass has shown whether row_sum works for this model
     about: dict[str, Any] = field(repr=False)  # provenance apart from method and variant
 
-    def scored(self, batch_size: int, progress: bool) -> Iterator[tuple[list[int], Float[np.ndarray, "item unit"]]]:
-        """Numbers of the items of each pass of ``batch_size`` items, and their scores."""
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size} holds no item; give at least 1")
+    def batches(self, batch_tokens: int) -> list[list[int]]:
+        """Numbers of the items of each pass.
+
+        Args:
+            batch_tokens: Largest number of tokens in a pass, padding counted.
+        """
+        return gradient_batches(self.model, self.items, batch_tokens, self.space, self.points)
+
+    def scored(self, batch_tokens: int, progress: bool) -> Iterator[tuple[list[int], Float[np.ndarray, "item unit"]]]:
+        """Numbers of the items of each pass, and their scores.
+
+        Args:
+            batch_tokens: Largest number of tokens in a pass, padding counted.
+            progress: Whether to show a bar.
+        """
         host.require_eval(self.model, "a gradient score")
         with tqdm(total=len(self.items), desc=f"{self.variant}", unit="item", disable=not progress) as bar:
-            for numbers in batches(self.items, batch_size):
-                yield numbers, self._pass([self.items[number] for number in numbers])
+            for numbers in self.batches(batch_tokens):
+                yield numbers, self.run(numbers)
                 bar.update(len(numbers))
 
     def provenance(self) -> dict[str, Any]:
         """How the scores were made; complete only after the first pass, which may change the variant."""
         return {"method": "cgvst", "variant": self.variant, **self.about}
 
-    def _pass(self, items: list[LossItem]) -> Float[np.ndarray, "item unit"]:
-        """Scores of the items of one pass."""
+    def run(self, numbers: Sequence[int]) -> Float[np.ndarray, "item unit"]:
+        """Scores of the items of one pass.
+
+        Args:
+            numbers: Numbers of the items.
+        """
+        items = [self.items[number] for number in numbers]
         scores = np.zeros((len(items), self.space.n_units))
         inputs: dict[int, torch.Tensor] = {}  # layer to h (batch, pos, d), or to sum_d h (batch, pos)
         shares: dict[int, float] = {}  # layer to the largest abs(sum_d h_d) / norm(h) of a token
@@ -298,7 +315,7 @@ class _Scoring:
         self.about["variant_reason"] = f"row_l1 instead of the released row_sum: {why}"
 
 
-def _prepared_scoring(
+def prepared_scoring(
     model: HookedModel,
     items: Any,
     positions: Sequence[Any] | None,
@@ -314,7 +331,7 @@ def _prepared_scoring(
     seed: int | None = None,
     prepend_bos: bool | None = None,
     chat_template_kwargs: TemplateVariables = None,
-) -> _Scoring:
+) -> Scoring:
     """Items, hook points and variant, checked against the model; arguments as for :func:`cgvst`."""
     if variant is not None:
         one_of(variant, Variant, "variant")
@@ -341,7 +358,7 @@ def _prepared_scoring(
     )
     inputs = mlp_inputs(model, list(points)) if chosen in ROWS else {}
     about = {"site": site, **prepared.provenance}
-    return _Scoring(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
+    return Scoring(model, prepared.items, neurons, points, inputs, chosen, variant is not None, about)
 
 
 def _row_sum(gradient: torch.Tensor, activation: torch.Tensor, inputs: torch.Tensor | None) -> torch.Tensor:

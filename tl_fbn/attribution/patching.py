@@ -28,8 +28,9 @@ from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.attribution.aggregation import Sums
-from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.backward import per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
+from tl_fbn.attribution.gradient_batches import gradient_batches
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import UnitMap
@@ -46,7 +47,7 @@ def attribution_patching(
     answers: Sequence[tuple[Any, Any]],
     *,
     positions: PatchedPositions = "last",
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     progress: bool = True,
     prepend_bos: bool | None = None,
     delimiter: str | None = None,
@@ -69,7 +70,7 @@ def attribution_patching(
             whose first token counts, or token ids.
         positions: ``"last"`` patches the last token of the prompt alone (Han et al. 2026); ``"all"`` adds up the
             effects at all its tokens.
-        batch_size: Number of pairs in a pass; changes nothing but speed and memory.
+        batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         progress: True shows a progress bar.
         prepend_bos: True or False puts the beginning-of-text token before prompts that are strings, or leaves it out;
             None does as the host does.
@@ -124,7 +125,7 @@ def attribution_patching(
     site = resolve_site(model, "mlp.neurons")
     sums = Sums(site.space.n_units)
     with tqdm(total=len(pairs), desc="attribution patching", unit="pair", disable=not progress) as bar:
-        for numbers in batches([item for _, item in pairs], batch_size):
+        for numbers in gradient_batches(model, [item for _, item in pairs], batch_tokens, site.space, site.hook_names):
             chosen = [pairs[number] for number in numbers]
             values = _patched(model, chosen, site.hook_names, positions)
             sums.add(np.concatenate([values[layer] for layer in sorted(values)], axis=1))

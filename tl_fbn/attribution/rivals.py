@@ -41,8 +41,9 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.attribution.aggregation import Aggregate, Sums, check_aggregate
-from tl_fbn.attribution.backward import batches, per_item, propagate
+from tl_fbn.attribution.backward import per_item, propagate
 from tl_fbn.attribution.cgvst import TextOptions, cgvst
+from tl_fbn.attribution.gradient_batches import gradient_batches
 from tl_fbn.attribution.gradient_points import gradient_points
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError
@@ -53,7 +54,7 @@ from tl_fbn.units import UnitMap
 class RivalOptions(TextOptions, total=False):
     """Options of :func:`tl_fbn.cgvst` that gradient scores of neurons take too, for functions that pass them on."""
 
-    batch_size: int
+    batch_tokens: int
     seed: int | None
     progress: bool
 
@@ -87,8 +88,8 @@ def gradient_x_activation(
         aggregate: How the items' scores are put together: ``"mean"`` (signed: nats that are lost), ``"t"`` (signed),
             ``"sum_abs"``, ``"mean_abs"`` or ``"abs_mean"``.
         **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
-            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_size``, ``seed``
-            (of random tokens) and ``progress``.
+            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_tokens``,
+            ``seed`` (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats; where signed, positive where the neuron helps.
@@ -135,8 +136,8 @@ def taylor(
         aggregate: How the items' scores are put together: ``"sum_abs"`` (the published score), ``"mean_abs"``,
             ``"abs_mean"``, or signed ``"mean"`` and ``"t"``.
         **options: Options of :func:`tl_fbn.cgvst`: ``groups`` (None here: one mean of all tokens), ``weight``,
-            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_size``, ``seed``
-            (of random tokens) and ``progress``.
+            ``spans``, ``bos_eos``, ``prepend_bos``, ``chat_template_kwargs``, ``max_tokens``, ``batch_tokens``,
+            ``seed`` (of random tokens) and ``progress``.
 
     Returns:
         (unit,) nats, at least 0 unless ``aggregate`` is signed.
@@ -160,7 +161,7 @@ def integrated_gradients(
     spans: Sequence[str] | None = None,
     bos_eos: bool = True,
     max_tokens: int | None = None,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     seed: int | None = None,
     progress: bool = True,
     prepend_bos: bool | None = None,
@@ -189,7 +190,7 @@ def integrated_gradients(
         bos_eos: True keeps the beginning and end of text that the template writes; False makes both empty.
         max_tokens: Largest number of tokens of an item; longer items are left out and counted. With None an item longer
             than the model's context is an error.
-        batch_size: Number of items in a pass; changes nothing but speed and memory.
+        batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         seed: Seed of the random draw of tokens; needed for ``tokens="random"`` and not used otherwise.
         progress: True shows a progress bar.
         prepend_bos: True or False puts the beginning-of-text token before items that are strings, or leaves it out;
@@ -224,7 +225,7 @@ def integrated_gradients(
     sums = Sums(space.n_units)
     total = len(prepared.items) * len(points) * n_steps
     with tqdm(total=total, desc="integrated gradients", unit="pass", disable=not progress) as bar:
-        for numbers in batches(prepared.items, batch_size):
+        for numbers in gradient_batches(model, prepared.items, batch_tokens, space, points):
             chosen = [prepared.items[number] for number in numbers]
             scores = np.zeros((len(chosen), space.n_units))
 

@@ -17,7 +17,7 @@ import typer
 from tl_fbn.cli import input_files, model_argument, result_files, unit_lists
 from tl_fbn.cli.console import WHOLE, Console, table
 from tl_fbn.cli.options import (
-    BatchSizeOption,
+    BatchTokensOption,
     DeviceOption,
     JsonFlag,
     LabelOption,
@@ -153,7 +153,7 @@ def command(
             metavar="N", min=2, help="Leave out and count chats of more tokens; by default they are an error."
         ),
     ] = None,
-    batch_size: BatchSizeOption = 8,
+    batch_tokens: BatchTokensOption = 8192,
     name: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Name of a task, given once for each file; by default the file's name."),
@@ -220,7 +220,7 @@ def command(
             "spans": span,
             "bos_eos": bos_eos,
             "max_tokens": max_tokens,
-            "batch_size": batch_size,
+            "batch_tokens": batch_tokens,
             "seed": seed,
             "progress": console.bars,
         }

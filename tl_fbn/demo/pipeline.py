@@ -23,11 +23,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from tl_fbn import demo, files
 from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
@@ -42,6 +42,8 @@ from tl_fbn.analysis.networks.conjunction import conjunction
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import amplify
 from tl_fbn.intervention.studies.controls import matched_controls
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.item_statistics import METRICS, empirical_p
 from tl_fbn.intervention.studies.lesion import lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.units import Atlas, UnitMap
@@ -279,28 +281,29 @@ def amplification_table(
     model = experiment.model
     lines = []
     names = [name for name in atlas if name in experiment.amplified.tasks]
-    with tqdm(total=len(names) * (1 + n_controls), desc="amplifications", unit="run", disable=not progress) as bar:
+    likelihood = METRICS.index("log_likelihood")
+    with StudyRuns(
+        model, n_conditions=len(names) * (2 + n_controls), title="amplifications", unit="run", progress=progress
+    ) as runs:
         for number, name in enumerate(names):
             items = experiment.amplified.select([name])
-            before = items.score(model)[name]
-            scores = []  # of the network itself, then of its controls
             # a lesion study draws the controls of its k-th network with seed + k; 1000 on, these are other ones
-            for network in (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number)):
-                with amplify(model, network, add=ADD):
-                    scores.append(items.score(model)[name])
-                bar.update()
-            changes = np.array([each.of("log_likelihood") for each in scores]) - before.of("log_likelihood")
+            networks = (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number))
+            before = runs.scores(f"untouched {name}", items, [Condition(name)])[0][0].mean(0)
+            amplified = Condition.each(partial(amplify, model, add=ADD), networks)
+            after = runs.scores(name, items, amplified)[0].mean(1)  # (network, metric): itself, then its controls
+            changes = after[:, likelihood] - before[likelihood]
             lines.append(
                 {
                     "network": name,
-                    "log_likelihood": before.of("log_likelihood"),
-                    "amplified": scores[0].of("log_likelihood"),
+                    "log_likelihood": before[likelihood],
+                    "amplified": after[0, likelihood],
                     "change": changes[0],
                     "control_median": np.median(changes[1:]),
                     "control_p95": np.quantile(changes[1:], 0.95),
-                    "p": (1 + (changes[1:] >= changes[0]).sum()) / (1 + n_controls),
-                    "exact_match": before.of("exact_match"),
-                    "exact_match_amplified": scores[0].of("exact_match"),
+                    "p": float(empirical_p(changes[0], changes[1:])),
+                    "exact_match": before[METRICS.index("exact_match")],
+                    "exact_match_amplified": after[0, METRICS.index("exact_match")],
                 }
             )
     return pd.DataFrame(lines).dropna(axis="columns", how="all")  # texts have no exact match

@@ -39,11 +39,11 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import MarkedItems, Tasks, marked_items
 from tl_fbn.intervention.studies.lesion import lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
-from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.units import Atlas, UnitMap
+from tl_fbn.units.prose import duration_in_words
 
 DISCOVERY_PASSAGES = 40  # of each topic; the other passages are scored
-BATCH_SIZE = 16  # of a scan and of gradients
+BATCH_SIZE = 16  # of a scan
 _ROWS = 64  # of a block
 _N_WORDS = 5  # neurons of a network whose words are listed
 _BACKWARD = 2  # a backward pass costs about twice a forward pass
@@ -212,7 +212,7 @@ def run_study(
     step(f"2/3 scores of {scanner.space.n_units:,} neurons by gradients, networks of {share:.2%} of them")
     scores = {}
     for name, (ids, positions) in subject.items.items():
-        scores[name] = gradient_x_activation(model, ids, positions, batch_size=BATCH_SIZE, progress=progress)
+        scores[name] = gradient_x_activation(model, ids, positions, progress=progress)
     maps = specific_scores(scores, how="least")
     atlas = Atlas.from_networks({name: each.top(share, name=name) for name, each in maps.items()})
     atlas.save(folder / "atlas.safetensors")

@@ -47,3 +47,14 @@ def space_in_words(space: UnitSpace | None) -> str:
         return f"a space that is {NOT_RECORDED}"
     layers = sum(width > 0 for width in space.widths)
     return f"{space.model} at {space.site} ({space.n_units:,} units in {layers} layers)"
+
+
+def duration_in_words(seconds: float) -> str:
+    """A time in seconds, minutes or hours, whichever reads best.
+
+    Args:
+        seconds: The time in seconds.
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
+from tl_fbn.acquisition.model.token_batches import CPU_TOKENS
 from tl_fbn.intervention.behaviour.item_tokens import encode_tasks
-from tl_fbn.intervention.behaviour.sequence_batches import CPU_TOKENS, PASS_IN_TOKENS, Branch, PreparedSequences
+from tl_fbn.intervention.behaviour.sequence_batches import PASS_IN_TOKENS, Branch, PreparedSequences
 
 RNG = np.random.default_rng(0)
 
@@ -103,7 +104,7 @@ def test_batches_hold_no_more_than_they_may():
     battery = fbn.Battery.from_pairs({"t": [(ids(n), ids(1 + n % 3)) for n in range(1, 200)]})
     for tree in (prepared(battery, 300).whole, prepared(battery, 300).shared):
         assert max(tree.sizes()) <= 300
-    on_cpu = prepared(battery, on_cpu=True).whole
+    on_cpu = prepared(battery, at_once=CPU_TOKENS).whole
     assert CPU_TOKENS / 2 < max(on_cpu.sizes()) <= CPU_TOKENS < max(prepared(battery).whole.sizes())
     few = prepared(battery, 300, max_scored=4).whole
     assert max(len(batch.targets) for batch in few.rests) <= 4

@@ -34,7 +34,7 @@ def test_compensation_by_prompts_is_sequential_and_weighs_tokens(label):
     plain = arch.build()
     model = arch.bridged(plain)
     network = half(model, seed=3)
-    small = prune(model, keep=network, compensate=TEXTS, batch_size=2, progress=False)
+    small = prune(model, keep=network, compensate=TEXTS, batch_tokens=16, progress=False)
     means: dict[int, torch.Tensor] = {}
     for layer, kept in enumerate(network.by_layer()):  # text by text, no padding, in the Hugging Face model
         seen: dict[int, list[torch.Tensor]] = {0: [], 1: []}

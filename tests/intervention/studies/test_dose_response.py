@@ -162,9 +162,7 @@ def test_sizes_take_other_methods_and_positions(planted: tuple[Any, fbn.Battery,
 
 def test_a_tasks_own_curve_on_the_embedded_model(demo_model: Any) -> None:
     maps = {
-        task: fbn.cgvst(
-            demo_model, fbn.chats(task, n=40), tokens="answer", variant="grad_x_act", progress=False, batch_size=64
-        )
+        task: fbn.cgvst(demo_model, fbn.chats(task, n=40), tokens="answer", variant="grad_x_act", progress=False)
         for task in ("upper", "add", "count", "reverse")
     }
     network = fbn.specific_scores(maps)["add"].top(0.05, name="add")

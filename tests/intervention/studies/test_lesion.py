@@ -206,7 +206,7 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(rigged, tmp_path, monkey
         fbn.lesion_study(model, networks, battery, seed=1, n_controls=10, path=tmp_path / "study", progress=False)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "x").write_text("mine")
-    with pytest.raises(ValueError, match="no lesion study"):
+    with pytest.raises(ValueError, match="that is no study"):
         fbn.lesion_study(model, networks, battery, seed=1, n_controls=10, path=tmp_path / "else", progress=False)
 
 

@@ -62,7 +62,7 @@ def test_what_an_interrupted_write_left_locks_no_folder(tmp_path):
     Unfinished(tmp_path / "s", {"seed": 1})
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no lesion study"):
+    with pytest.raises(ValueError, match="that is no study"):
         Unfinished(tmp_path / "other", {"seed": 1})
 
 

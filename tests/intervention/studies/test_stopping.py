@@ -9,6 +9,7 @@ import pytest
 import tl_fbn as fbn
 from tests.helpers.models import own_words, tiny_model
 from tl_fbn.intervention.studies.stopping import StoppingRule, lesioned_controls, stopped_p
+from tl_fbn.intervention.studies.workers import Packed
 
 
 def scored(bundle, number):
@@ -22,8 +23,8 @@ def run(scores, stop, known=(), n_controls=None):
     """Scores of a network and its controls as the rule leaves them, and which lesions were made."""
     rule = StoppingRule(stop, 1, {"t": slice(0, 1)})
     made = []
-    sizes = (1, n_controls or len(scores) - 1, len(scores))
-    found = [row[0, 1] for row, _ in rule.results(scored, (scores, made), known, "t", sizes)]
+    order = rule.order("t", n_chosen=1, n_controls=n_controls or len(scores) - 1)
+    found = [row[0, 1] for row, _ in order(scored, (scores, made), known, len(scores), Packed(None))]
     return np.array(found), made
 
 

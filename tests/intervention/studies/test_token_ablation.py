@@ -51,9 +51,7 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
     ranks = np.zeros(len(candidates))
     for task in ("reverse", "add"):
         scores = {
-            f"{variant} {tokens}": fbn.cgvst(
-                demo_model, chats[task], variant=variant, tokens=tokens, progress=False, batch_size=64
-            )
+            f"{variant} {tokens}": fbn.cgvst(demo_model, chats[task], variant=variant, tokens=tokens, progress=False)
             for variant, tokens in candidates
         }
         found = fbn.validate_scores(
@@ -72,7 +70,7 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
     variant, tokens = candidates[int(ranks.argmax())]
     assert tokens == "answer"  # not the special tokens, on this model
     maps = {
-        task: fbn.cgvst(demo_model, items, variant=variant, tokens=tokens, progress=False, batch_size=64)
+        task: fbn.cgvst(demo_model, items, variant=variant, tokens=tokens, progress=False)
         for task, items in chats.items()
     }
     networks = {task: one.top(0.05) for task, one in fbn.specific_scores(maps).items()}
@@ -94,7 +92,6 @@ def test_special_tokens_lose_to_as_many_random_ones_on_the_embedded_model(demo_m
         variants=["row_sum", "row_l1"],
         n_controls=59,
         progress=False,
-        batch_size=256,
     ).to_dataframe()
     isolated = table.groupby("tokens")["isolated"].sum()
     # 8, 6 and 5 of 14 with these 30 items and 59 controls; 10, 8 and 5 with 60 and 100 (benchmarks/special_tokens)

@@ -40,10 +40,10 @@ def nats(model, zeroed: dict[int, list[int]]) -> float:
     return float(np.mean(lost))
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
-def test_costs_are_those_of_a_hook_made_by_hand(massive, batch_size):
+@pytest.mark.parametrize("batch_tokens", [7, 8192])
+def test_costs_are_those_of_a_hook_made_by_hand(massive, batch_tokens):
     model = tiny_model()
-    found = fbn.studies.zeroing_costs(model, massive, TEXTS, batch_size=batch_size, progress=False)
+    found = fbn.studies.zeroing_costs(model, massive, TEXTS, batch_tokens=batch_tokens, progress=False)
     untouched = nats(model, {})
     assert found.baseline == pytest.approx(untouched, rel=1e-5)
     table = found.units.set_index(["layer", "unit"])

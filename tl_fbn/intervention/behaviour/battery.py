@@ -36,6 +36,7 @@ from tl_fbn.acquisition.model.chat_rendering import TemplateVariables
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.model_lock import serves_one_thread
+from tl_fbn.acquisition.model.token_batches import tokens_at_once
 from tl_fbn.errors import InputError, refuse_alike, visible
 from tl_fbn.intervention.behaviour.battery_sources import from_choices, from_jsonl, from_qa
 from tl_fbn.intervention.behaviour.free_responses import Responses, respond
@@ -353,15 +354,12 @@ class Battery:
     def _prepared(self, model: HookedModel, batch_tokens: int) -> PreparedSequences:
         """Sequences and their batches, made once for the same sequences and size of passes."""
         sequences = self._encoded(model)
-        on_cpu = host.model_device(model).type == "cpu"
-        cache, size = self._prepared_cache, (batch_tokens, on_cpu)
+        at_once = tokens_at_once(model, batch_tokens)
+        cache, size = self._prepared_cache, (batch_tokens, at_once)
         if not (cache and cache[0] is sequences and cache[1] == size):
             n_scored = most_scored(host.vocabulary_size(model))
-            cache[:] = [
-                sequences,
-                size,
-                PreparedSequences.of(self.tasks, sequences, batch_tokens, n_scored, on_cpu=on_cpu),
-            ]
+            prepared = PreparedSequences.of(self.tasks, sequences, batch_tokens, n_scored, at_once=at_once)
+            cache[:] = [sequences, size, prepared]
         return cache[2]
 
     def _encoded(self, model: HookedModel) -> list[ScoredSequence]:

@@ -7,9 +7,8 @@ order of their tokens form a tree, whose branches are what some of them share. A
 spares more tokens than a pass of its own costs (:data:`PASS_IN_TOKENS`); what is left of each sequence is read in
 batches behind it, and always holds the token before the first scored one, whose logits are wanted.
 
-A batch holds at most ``batch_tokens`` tokens, padding counted, and neighbours in length share one. On a CPU a batch of
-several sequences holds no more than :data:`CPU_TOKENS`, because larger ones fall out of its caches and are slower.
-Memory follows from that number, and from the scored tokens of a batch, of which there is a largest number too: at each
+A batch holds at most ``batch_tokens`` tokens, padding counted (:mod:`tl_fbn.acquisition.model.token_batches`). Memory
+follows from that number, and from the scored tokens of a batch, of which there is a largest number too: at each
 stands a probability for every word of the vocabulary.
 """
 
@@ -24,11 +23,10 @@ import torch
 from jaxtyping import Int
 
 from tl_fbn.acquisition.model import host
-from tl_fbn.errors import InputError
+from tl_fbn.acquisition.model.token_batches import require_fit, token_batches
 from tl_fbn.intervention.behaviour.item_tokens import Layout, ScoredSequence
 from tl_fbn.intervention.behaviour.tasks import Task
 
-CPU_TOKENS = 2048  # of a pass on a CPU
 MAX_NESTED = 8  # beginnings one behind the other; keys and values of all of them are held while the last is read
 PASS_IN_TOKENS = 64  # a pass costs about as much as so many tokens in it, beside its own (our choice)
 
@@ -126,7 +124,7 @@ class PreparedSequences:
         batch_tokens: int,
         max_scored: int,
         *,
-        on_cpu: bool = False,
+        at_once: int | None = None,
     ) -> PreparedSequences:
         """Layouts of a battery; batches are made when they are asked for.
 
@@ -136,16 +134,12 @@ class PreparedSequences:
             batch_tokens: Largest number of tokens in a pass, padding counted.
             max_scored: Largest number of scored tokens in a batch of several sequences: memory is taken for the
                 probabilities of a whole vocabulary at each.
-            on_cpu: Whether the model is on a CPU.
+            at_once: Largest number of tokens of a batch of several sequences; None for ``batch_tokens``.
 
         Raises:
             InputError: A sequence is longer than a pass may be.
         """
-        longest = max(len(ids) for ids, _ in sequences)
-        if longest > batch_tokens:
-            raise InputError(
-                f"batch_tokens={batch_tokens} is less than the longest item, of {longest} tokens; give at least that"
-            )
+        require_fit((len(ids) for ids, _ in sequences), batch_tokens)
         counts = np.array([len(ids) - start for ids, start in sequences])
         # scored tokens are numbered through the battery: those of a sequence begin at its offset
         offsets = np.cumsum(counts) - counts
@@ -154,8 +148,7 @@ class PreparedSequences:
         for name, task in tasks.items():
             layouts[name] = Layout.of(task, sequences, cursor, int(offsets[cursor]))
             cursor = layouts[name].span.stop
-        at_once = min(batch_tokens, CPU_TOKENS) if on_cpu else batch_tokens
-        return cls(counts, layouts, sequences, at_once, max_scored, offsets)
+        return cls(counts, layouts, sequences, at_once or batch_tokens, max_scored, offsets)
 
     @cached_property
     def longest(self) -> int:
@@ -220,19 +213,13 @@ class PreparedSequences:
 
     def _batches(self, chosen: Sequence[int], past: int) -> list[SequenceBatch]:
         """Some sequences in batches, without the tokens that are read before."""
-        # neighbours in length share a batch, so that little is padding
-        groups: list[list[int]] = []
-        scored = 0
-        for index in sorted(chosen, key=lambda index: len(self.sequences[index][0])):
-            width = len(self.sequences[index][0]) - past
-            scored += int(self.counts[index])
-            # the last of a group is its longest
-            if groups and (len(groups[-1]) + 1) * width <= self.batch_tokens and scored <= self.max_scored:
-                groups[-1].append(index)
-            else:
-                groups.append([index])
-                scored = int(self.counts[index])
-        return [SequenceBatch.of(self.sequences, group, self._offsets, past) for group in groups]
+        rests = [len(self.sequences[index][0]) - past for index in chosen]
+        scored = [int(self.counts[index]) for index in chosen]
+        groups = token_batches(rests, self.batch_tokens, costs=scored, most=self.max_scored)
+        return [
+            SequenceBatch.of(self.sequences, [chosen[place] for place in group], self._offsets, past)
+            for group in groups
+        ]
 
 
 def _row(ids: Sequence[int]) -> Int[torch.Tensor, "one pos"]:

@@ -37,6 +37,7 @@ from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import Tap, fits, resolve_site
+from tl_fbn.acquisition.model.token_batches import require_fit, token_batches, tokens_at_once
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.forward_passes import Enough
 from tl_fbn.errors import InputError
@@ -103,7 +104,7 @@ def means_of_recording(recording: Recording, removed: Network) -> Means:
 
 
 def measured_means(
-    model: HookedModel, removed: Network, prompts: Sequence[Any], *, batch_size: int = 8, progress: bool = True
+    model: HookedModel, removed: Network, prompts: Sequence[Any], *, batch_tokens: int = 8192, progress: bool = True
 ) -> Means:
     """Means of removed units over the tokens of prompts, layer by layer in the model as pruned so far.
 
@@ -112,7 +113,7 @@ def measured_means(
         removed: The units that are removed.
         prompts: Strings (with a beginning-of-text token in front where the host puts one there), chats, or lists of
             token ids (taken as they are).
-        batch_size: Number of prompts in a forward pass; it changes speed and memory only.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Whether to show a progress bar, one step a pruned layer.
 
     Returns:
@@ -124,7 +125,7 @@ def measured_means(
 
     Source: functional network pruning, arXiv:2508.05239 (2025), with tokens as the weights.
     """
-    batches = _prompt_batches(model, prompts, batch_size)
+    batches = _prompt_batches(model, prompts, batch_tokens)
     taps = {tap.layer: tap for tap in resolve_site(model, removed.space.site).taps}
     means: Means = {}
     # first layer first: the means of earlier layers are needed to measure a later one
@@ -160,7 +161,7 @@ def _sum_of_batch(
     return total
 
 
-def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int) -> list[list[tuple[int, ...]]]:
+def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_tokens: int) -> list[list[tuple[int, ...]]]:
     """Prompts as token ids, in batches of similar length."""
     given = checked_prompts(prompts, "compensate=")
     if not given:
@@ -181,6 +182,8 @@ def _prompt_batches(model: HookedModel, prompts: Sequence[Any], batch_size: int)
                 f"prompt {number} of compensate= has token ids {min(sequence)} to {max(sequence)}, the vocabulary is "
                 f"0 to {size - 1}"
             )
-    # the order of prompts does not change a sum over tokens, and neighbours of one length need little padding
-    ordered = sorted(sequences, key=len)
-    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    # the order of prompts does not change a sum over tokens
+    lengths = list(map(len, sequences))
+    require_fit(lengths, batch_tokens)
+    batches = token_batches(lengths, tokens_at_once(model, batch_tokens))
+    return [[sequences[number] for number in numbers] for numbers in batches]

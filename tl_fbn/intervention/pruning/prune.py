@@ -74,7 +74,7 @@ def prune(
     protect_first: int = 0,
     protect_last: int = 0,
     probe: Sequence[Sequence[int]] | torch.Tensor | None = None,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Any:
     """Cut everything outside a network out of a model's weights; the result is a smaller model.
@@ -105,7 +105,8 @@ def prune(
         protect_first: Number of layers at the beginning that stay whole (paper: 3).
         protect_last: Number of layers at the end that stay whole (paper: 2).
         probe: Token ids (batch, pos) on which the logits are checked; by default two sequences of random tokens.
-        batch_size: Number of prompts of ``compensate`` in a forward pass; it changes speed and memory only.
+        batch_tokens: Largest number of tokens of ``compensate`` in a forward pass, padding counted; it changes speed
+            and memory only.
         progress: Whether to show a progress bar while prompts of ``compensate`` are read.
 
     Returns:
@@ -138,7 +139,7 @@ def prune(
     require_same_logits(logits_of(plain.model, ids), intact, not_the_weights(model))
     surgery.require_neurons(plain, [layer for layer, gone in enumerate(removed.by_layer()) if gone.size and gone.all()])
     # 2. neurons: the bias first, because it needs the columns of the down projection that the cut takes away
-    means, source = _means_and_source(model, removed, compensate, batch_size, progress)
+    means, source = _means_and_source(model, removed, compensate, batch_tokens, progress)
     for layer, gone in enumerate(removed.by_layer()):
         if gone.any():
             if layer in means:
@@ -213,7 +214,11 @@ def _removed_heads(model: HookedModel, heads: Network, protected: set[int]) -> N
 
 
 def _means_and_source(
-    model: HookedModel, removed: Network, compensate: Recording | Sequence[Any] | None, batch_size: int, progress: bool
+    model: HookedModel,
+    removed: Network,
+    compensate: Recording | Sequence[Any] | None,
+    batch_tokens: int,
+    progress: bool,
 ) -> tuple[Means, str]:
     """Means of removed neurons, and ``PruneReport.compensation``, which says where they are from."""
     if compensate is None:
@@ -222,7 +227,7 @@ def _means_and_source(
         # a recording may hold several sites
         one = compensate.site(NEURONS) if NEURONS in compensate.sites else compensate
         return means_of_recording(one, removed), "recording"
-    return measured_means(model, removed, compensate, batch_size=batch_size, progress=progress), "prompts"
+    return measured_means(model, removed, compensate, batch_tokens=batch_tokens, progress=progress), "prompts"
 
 
 def _bridge_around(

@@ -2,8 +2,8 @@ from .causal_check import causal_check as causal_check
 from .controls import lowest_ranked as lowest_ranked
 from .controls import matched_controls as matched_controls
 from .controls import unit_features as unit_features
-from .dose_response import DoseResponse as DoseResponse
 from .dose_response import dose_response as dose_response
+from .dose_response_results import DoseResponse as DoseResponse
 from .gain_calibration import calibrate_gain as calibrate_gain
 from .gain_calibration_results import GainCalibration as GainCalibration
 from .lesion import lesion_study as lesion_study

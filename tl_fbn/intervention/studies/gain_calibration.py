@@ -36,28 +36,36 @@ x the target's share of items + about one).
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
-from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
-from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
 from tl_fbn.intervention.hooks.intervention import Intervention
-from tl_fbn.intervention.hooks.positions import Positions
+from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
-from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
+from tl_fbn.intervention.studies.dose_response import amplifier
+from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind
+from tl_fbn.intervention.studies.engine import Condition, ItemScores, StudyRuns
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
-from tl_fbn.intervention.studies.item_statistics import METRICS, by_item, check_disjoint, check_metric, metric_of, spans
+from tl_fbn.intervention.studies.item_statistics import (
+    METRICS,
+    by_item,
+    check_disjoint,
+    check_metric,
+    metric_of,
+    task_means,
+)
+from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
@@ -73,9 +81,9 @@ class _CalibrationBench:
     """The items and candidates of one calibration: the same for the network that is tested and for random ones."""
 
     model: HookedModel
-    calibration: list[Battery]  # the target, then the others together
-    heldout: Battery
-    counts: Int[np.ndarray, "half task"]  # items of each task: calibration, held-out
+    target: Battery  # calibration items of the target, and of the other tasks, if there are any
+    others: Battery | None
+    untouched: tuple[np.ndarray, np.ndarray | None]  # (item, metric) scores of the untouched model on both
     metric: int  # place of the target's metric in METRICS
     kind: DoseKind
     amounts: list[float]
@@ -83,63 +91,65 @@ class _CalibrationBench:
     strengthen: Callable[[Network, float], Intervention]
     batch_tokens: int
 
-    def items(self, battery: Battery, network: Network, amount: float) -> Float[np.ndarray, "item metric"]:
-        """Scores of the items of a battery while a network is amplified.
-
-        Args:
-            battery: The target's calibration items, the other tasks', or the held-out items.
-            network: The network to amplify.
-            amount: How much; the amount that changes nothing is not scored again.
-        """
-        if amount == NONE[self.kind]:
-            return self._untouched[id(battery)]
-        with self.strengthen(network, amount):
-            return by_item(battery.score(self.model, batch_tokens=self.batch_tokens))
-
-    def worst(self, network: Network, amount: float) -> float:
-        """Change of the other task that loses most log-likelihood on the calibration items; NaN without others.
-
-        Args:
-            network: The network to amplify.
-            amount: How much.
-        """
-        rest = [self.items(each, network, amount) - self._untouched[id(each)] for each in self.calibration[1:]]
-        means = [part[span, LIKELIHOOD].mean() for part in rest for span in spans(self.counts[0, 1:])]
-        return float(np.min(means)) if means else float("nan")
-
-    def choose(self, network: Network) -> float:
+    def search(self, network: Network) -> float:
         """The allowed candidate that raises the target most; the amount that changes nothing if there is none.
 
         Args:
             network: The network to amplify.
         """
-        target = self.calibration[0]
-        before = self._untouched[id(target)]
         # the target alone first: the other tasks need not be scored for amounts that do not help it
-        changes = {a: float((self.items(target, network, a) - before)[:, self.metric].mean()) for a in self.amounts}
-        better = [amount for amount in self.amounts if changes[amount] > BETTER]
+        on_target = [self._items(self.target, self.untouched[0], network, amount) for amount in self.amounts]
+        return self.choose(on_target, lambda amount: self._items(self.others, self.untouched[1], network, amount))
+
+    def choose(self, on_target: Sequence[ItemScores], on_others: Callable[[float], ItemScores | None]) -> float:
+        """The allowed candidate that raises the target most; the amount that changes nothing if there is none.
+
+        Args:
+            on_target: Scores of the target's calibration items under each candidate.
+            on_others: Given a candidate, scores of the other tasks' calibration items under it.
+        """
+        before = self.untouched[0]
+        gains = {
+            a: float((items - before)[:, self.metric].mean()) for a, items in zip(self.amounts, on_target, strict=True)
+        }
+        better = [amount for amount in self.amounts if gains[amount] > BETTER]
         # the best first, of equals the weaker; the other tasks are scored only until one candidate is allowed
-        for amount in sorted(better, key=lambda a: (-changes[a], abs(a - NONE[self.kind]))):
-            if self.tolerance is None or allowed(self.worst(network, amount), self.tolerance):
+        for amount in sorted(better, key=lambda a: (-gains[a], abs(a - NONE[self.kind]))):
+            if self.tolerance is None or allowed(self._worst(on_others(amount)), self.tolerance):
                 return amount
         return NONE[self.kind]
 
-    def change(self, network: Network, amount: float) -> Float[np.ndarray, "task metric"]:
-        """Mean change of every task on the held-out items.
+    def _worst(self, items: ItemScores | None) -> float:
+        """Change of the other task that loses most log-likelihood on the calibration items; NaN without others."""
+        if self.others is None or items is None or self.untouched[1] is None:
+            return float("nan")
+        counts = np.array([len(task.items) for task in self.others.tasks.values()])
+        return float(np.min(task_means(items - self.untouched[1], counts)[:, LIKELIHOOD]))
 
-        Args:
-            network: The network to amplify.
-            amount: How much.
-        """
-        change = self.items(self.heldout, network, amount) - self._untouched[id(self.heldout)]
-        return np.array([change[span].mean(0) for span in spans(self.counts[1])])
+    def _items(self, battery: Battery | None, untouched: Any, network: Network, amount: float) -> Any:
+        """Scores of the items of a battery while a network is amplified; those of no amount are known."""
+        if battery is None or amount == NONE[self.kind]:
+            return untouched
+        with self.strengthen(network, amount):
+            return by_item(battery.score(self.model, batch_tokens=self.batch_tokens))
 
-    @cached_property
-    def _untouched(self) -> dict[int, Float[np.ndarray, "item metric"]]:
-        """Scores of the untouched model on each part of the items, made once."""
-        # keyed by identity: each part is one object that lives as long as this one
-        batteries = [*self.calibration, self.heldout]
-        return {id(b): by_item(b.score(self.model, batch_tokens=self.batch_tokens)) for b in batteries}
+
+@dataclass
+class _Amplified:
+    """Amplification of a network: by a given amount, or by the one that its own calibration finds when it is due."""
+
+    bench: _CalibrationBench
+    network: Network
+    name: str
+    amount: float | None = None
+
+    def __call__(self) -> Intervention | None:
+        if self.amount is None:
+            self.amount = self.bench.search(self.network)
+        return None if self.amount == NONE[self.bench.kind] else self.bench.strengthen(self.network, self.amount)
+
+    def condition(self) -> Condition:
+        return Condition(self.name, self, lambda battery, scores: {self.name: self.amount})
 
 
 @checked
@@ -163,6 +173,7 @@ def calibrate_gain(
     positions: Positions = "all",
     n_bootstrap: int = 1000,
     batch_tokens: int = 8192,
+    path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> GainCalibration:
     """Choose how much to amplify a network on some items of a battery, and test it on the others.
@@ -200,6 +211,8 @@ def calibrate_gain(
             mask or column numbers (:mod:`.positions`).
         n_bootstrap: Number of times the items are resampled for the intervals.
         batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
+            nothing.
         progress: Show a progress bar.
 
     Returns:
@@ -232,31 +245,73 @@ def calibrate_gain(
     # step 1: the target first, so that its items decide how shared prompts are split
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
     counts = np.array([[len(each.items) for each in half.tasks.values()] for half in (calibration, heldout)])
-    parts = [calibration.select([target]), *([calibration.select(others)] if others else [])]
+    parts = {"target": calibration.select([target])}
+    if others:
+        parts["others"] = calibration.select(others)
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
-    m = METRICS.index(metric)
-    bench = _CalibrationBench(model, parts, heldout, counts, m, kind, amounts, tolerance, strengthen, batch_tokens)
     rules = [rule for rule in ("calibrated", "chosen") if controls in (rule, "both")]
-    changes: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
-    control_amounts: list[float] = []
-    with tqdm(
-        total=len(amounts) + n_controls, desc=visible(f"calibrating {network.name}"), disable=not progress
-    ) as bar:
-        table = []
+    settings = {
+        "study": "gain calibration",
+        "target": target,
+        "kind": kind,
+        "amounts": amounts,
+        "signs": network.signs[network.indices].tolist(),
+        "share": share,
+        "tolerance": tolerance,
+        "controls": controls,
+        "n_controls": n_controls,
+        "metric": metric,
+        "reference": None if reference is None else reference.key,
+        "positions": where(positions, model).digest,
+        "seed": seed,
+    }
+    folder = study_folder(path, model, {network.name: network}, battery, settings)
+    total = len(parts) * (1 + len(amounts)) + 2 + len(rules) * n_controls
+    with StudyRuns(
+        model,
+        n_conditions=total,
+        title=f"calibrating {network.name}",
+        unit="amount",
+        batch_tokens=batch_tokens,
+        progress=progress,
+        folder=folder,
+    ) as runs:
+        untouched = {
+            name: runs.scores(f"untouched-{name}", items, [Condition("no amplification")])[0][0]
+            for name, items in (parts | {"heldout": heldout}).items()
+        }
+        bench = _CalibrationBench(
+            model,
+            parts["target"],
+            parts.get("others"),
+            (untouched["target"], untouched.get("others")),
+            METRICS.index(metric),
+            kind,
+            amounts,
+            tolerance,
+            strengthen,
+            batch_tokens,
+        )
+        own = [_Amplified(bench, network, f"{network.name} by {amount:g}", amount) for amount in amounts]
         # step 2: all candidates on all calibration items, which the table shows, allowed or not
-        for amount in amounts:
-            # items of the target, then of the others: the order of the tasks in the result
-            table.append(np.concatenate([bench.items(part, network, amount) for part in parts]))
-            bar.update()
-        chosen = bench.choose(network)
-        # step 4: the null, with the search in it (calibrated) or without (chosen)
-        for control in sham_networks(network, n_controls, seed=seed):
-            if "calibrated" in changes:
-                control_amounts.append(bench.choose(control))
-                changes["calibrated"].append(bench.change(control, control_amounts[-1]))
-            if "chosen" in changes:
-                changes["chosen"].append(bench.change(control, chosen))
-            bar.update()
+        table = {
+            name: runs.scores(f"candidates-{name}", items, [o.condition() for o in own], untouched=untouched[name])[0]
+            for name, items in parts.items()
+        }
+        chosen = bench.choose(
+            list(table["target"]), lambda amount: table["others"][amounts.index(amount)] if others else None
+        )
+        # step 3: the chosen amount alone on the held-out items; step 4: the null, with the search in it (calibrated) or
+        # without (chosen)
+        sham = list(enumerate(sham_networks(network, n_controls, seed=seed)))
+        amplified = [_Amplified(bench, network, network.name, chosen)]
+        for rule in rules:
+            amount = None if rule == "calibrated" else chosen
+            amplified += [_Amplified(bench, one, f"{rule} control {number}", amount) for number, one in sham]
+        before = untouched["heldout"]
+        scores, notes = runs.scores("heldout", heldout, [a.condition() for a in amplified], untouched=before)
+    changes = np.split(task_means(scores[1:] - before, counts[1]), len(rules))
+    calibrated = [notes[f"calibrated control {number}"] for number, _ in sham if "calibrated" in rules]
     about = {"seed": seed, "share": share, "tolerance": tolerance, "n_controls": n_controls, "n_bootstrap": n_bootstrap}
     about["model_dtype"] = number_type(model)
     about |= {"discovery": discovery, "positions": positions if isinstance(positions, str) else "given"}
@@ -268,12 +323,12 @@ def calibrate_gain(
         tasks=(target, *others),
         metric=metric,
         counts=counts,
-        calibration=np.array(table),
-        # step 3: the chosen amount alone on the held-out items
-        before=bench.items(heldout, network, NONE[kind]),
-        after=bench.items(heldout, network, chosen),
-        controls={rule: np.array(found) for rule, found in changes.items()},
-        control_amounts=np.array(control_amounts, dtype=float),
+        # items of the target, then of the others: the order of the tasks
+        calibration=np.concatenate(list(table.values()), axis=1),
+        before=before,
+        after=scores[0],
+        controls=dict(zip(rules, changes, strict=True)),
+        control_amounts=np.array(calibrated, dtype=float),
         spread=np.zeros(0) if spread is None else spread,
         provenance=about,
     )

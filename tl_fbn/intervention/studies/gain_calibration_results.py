@@ -29,7 +29,8 @@ from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.errors import InputError, either
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions
-from tl_fbn.intervention.studies.dose_response import NONE, DoseKind, amplifier
+from tl_fbn.intervention.studies.dose_response import amplifier
+from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     change_interval,

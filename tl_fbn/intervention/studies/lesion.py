@@ -23,16 +23,12 @@ the results mean, and their tables, are in :mod:`.lesion_results`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict, get_args
 
 import numpy as np
-from jaxtyping import Float
-from tqdm.auto import tqdm
 
-from tl_fbn.acquisition.model.foreign_hooks import watching
 from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.massive import massive_units_of
 from tl_fbn.acquisition.recording.massive_units import units_of_provenance, warn_of_massive_units
@@ -45,13 +41,13 @@ from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
-from tl_fbn.intervention.studies.item_statistics import by_item, check_disjoint, metric_of
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.item_statistics import check_disjoint, metric_of
 from tl_fbn.intervention.studies.lesion_plan import Rivals
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
 from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.stopping import StoppingRule, lesioned_controls
-from tl_fbn.intervention.studies.workers import in_order
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
@@ -191,52 +187,27 @@ def lesion_study(
         "reference": None if reference is None else reference.key,
         **({} if rule is None else {"stop": rule.stop, "stop_metric": metric}),
     }
-    folder = None
-    if path is not None:
-        folder = study_folder(path, model, networks, rivals, battery, settings)
-    total = len(chosen) + len(networks) * len(controls) * n_controls
-    with tqdm(total=1 + total, desc="lesions", unit="lesion", disable=not progress) as bar:
-
-        def scored_part(
-            part: str, lesions: Sequence[Callable[[], AbstractContextManager[Any]]], name: str, n_chosen: int
-        ) -> tuple[np.ndarray, dict]:
-            """(lesion, item, metric) scores under some lesions, and the notes on the first of them.
-
-            The first ones are chosen; behind them stand a network's controls.
-            """
-            # what a lesion on another process needs; here it is only passed on
-            bundle = (model, battery, batch_tokens, lesions)
-
-            def results_from(known: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-                start = len(known)
-                if rule is None or n_chosen == len(lesions):
-                    results = in_order(_scores_under_lesion, bundle, range(start, len(lesions)))
-                else:
-                    sizes = (n_chosen, n_controls, len(lesions))
-                    results = rule.results(_scores_under_lesion, bundle, known, name, sizes)
-                for result in results:
-                    bar.update()
-                    yield result
-
-            if folder is not None:
-                return folder.grow(part, len(lesions), results_from)
-            results = list(results_from([]))
-            return np.array([row for row, _ in results]), results[0][1]
-
-        parts = [scored_part("baseline", [nullcontext], "", 1)]  # the lesion of nothing
-        done = 1
+    folder = study_folder(path, model, networks, battery, settings, rivals)
+    total = 1 + len(chosen) + len(networks) * len(controls) * n_controls
+    with StudyRuns(
+        model, n_conditions=total, title="lesions", batch_tokens=batch_tokens, progress=progress, folder=folder
+    ) as runs:
+        parts = [runs.scores("baseline", battery, [Condition("no lesion", note=_monitor_notes)])]
         for number, (name, network) in enumerate(networks.items()):
             # one part a source network: itself, its rivals, its controls kind after kind; _split_by_kind needs this
             # order
-            lesions = [partial(silence, network), *(partial(silence, of[name]) for of in rivals.values() if name in of)]
-            n_chosen = len(lesions)
+            of_rivals = [(rival, of[name]) for rival, of in rivals.items() if name in of]
+            lesions = [
+                Condition(name, partial(silence, network), _monitor_notes),
+                *(Condition(f"{rival} of {name}", partial(silence, one)) for rival, one in of_rivals),
+            ]
+            order = None if rule is None else rule.order(name, n_chosen=len(lesions), n_controls=n_controls)
             for kind in controls:
-                lesions += lesions_of(
+                drawn = lesions_of(
                     kind, model, network, n_controls, seed=seed + number, silence=silence, features=features, where=at
                 )
-            parts.append(scored_part(f"{number:03d}", lesions, name, n_chosen))
-            done += len(lesions)
-            bar.update(done - bar.n)  # what an earlier call had done already
+                lesions += [Condition(f"{kind} control {i} of {name}", lesion) for i, lesion in enumerate(drawn)]
+            parts.append(runs.scores(f"{number:03d}", battery, lesions, order=order))
     items = [results for results, _ in parts]  # (lesion, item, metric) of the baseline, then of each source network
     split = _split_by_kind(items[1:], networks, rivals, controls, n_controls, battery)
     about = settings | {
@@ -265,15 +236,6 @@ def lesion_study(
     )
 
 
-def _scores_under_lesion(bundle: Any, number: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Item-level scores under one lesion of a part; for the first, which is no control, also what its monitors say."""
-    model, battery, batch_tokens, lesions = bundle
-    with lesions[number](), watching(model, allowed=True) as watch:
-        scores = battery.score(model, batch_tokens=batch_tokens)
-        watch.check()
-    return by_item(scores), {} if number else _monitor_notes(battery, scores)
-
-
 def _networks_and_rivals(networks: Mapping[str, Network], rivals: Rivals) -> dict[str, Network]:
     """Source networks and their rivals, all of them under the names that error messages use."""
     unknown_names = sorted({name for rival in rivals.values() for name in rival} - set(networks))
@@ -296,14 +258,14 @@ def _monitor_notes(battery: Battery, scores: Mapping[str, Scores]) -> dict[str, 
 
 
 def _split_by_kind(
-    parts: Sequence[Float[np.ndarray, "lesion item metric"]],
+    parts: Sequence[np.ndarray],
     networks: Mapping[str, Network],
     rivals: Rivals,
     controls: Sequence[ControlKind],
     n_controls: int,
     battery: Battery,
 ) -> dict[str, Any]:
-    """Split the results of each network's part: those of its rivals, and those of each kind of control.
+    """Split the results of each network's part, (lesion, item, metric): those of its rivals, of each kind of control.
 
     Items are kept for the network and its rivals; of controls only means over items and means over controls are kept,
     which is what their tests read, at a fraction of the size.

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.controls import ControlKind
-from tl_fbn.intervention.studies.study_prose import duration_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, html_table
+from tl_fbn.units.prose import duration_in_words
 
 Rivals = Mapping[str, Mapping[str, Network]]
 

@@ -14,6 +14,7 @@ replaced where no results are beside it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -31,7 +32,7 @@ from tl_fbn.acquisition.model.sites import resolve_site
 from tl_fbn.acquisition.scan import content_key as keys
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
-from tl_fbn.units import Network
+from tl_fbn.units import Network, UnitMap
 
 DESCRIPTION = "study.json"
 SAVE_EVERY = 5.0  # seconds between writes of a part that grows
@@ -59,7 +60,7 @@ class Unfinished:
         if self._folder.is_file():
             raise InputError(f"{self._folder} is a file; give a folder, which is made if there is none")
         if not description.exists() and self._folder.is_dir() and any(map(_is_result, self._folder.iterdir())):
-            raise InputError(f"{self._folder} holds something that is no lesion study; give another folder")
+            raise InputError(f"{self._folder} holds something that is no study; give another folder")
         written = {"key": keys.digest(plain), "fields": plain} | (keys.beside_a_key(state) if state else {})
         data = json.dumps(written, indent=1, sort_keys=True).encode()
         if not files.create_atomically(description, data):
@@ -139,26 +140,28 @@ def _read_description(path: Path) -> dict[str, Any] | None:
 
 
 def study_folder(
-    path: str | os.PathLike,
+    path: str | os.PathLike | None,
     model: HookedModel,
     networks: Mapping[str, Network],
-    rivals: Mapping[str, Mapping[str, Network]],
     battery: Battery,
     settings: Mapping[str, Any],
-) -> Unfinished:
-    """The folder that keeps a lesion study.
+    rivals: Mapping[str, Mapping[str, Network]] | None = None,
+) -> Unfinished | None:
+    """The folder that keeps a study.
 
     Args:
-        path: The folder; it is made if there is none.
+        path: The folder; it is made if there is none. None keeps nothing, and gives None.
         model: The model, under the interventions that the whole study is made under.
-        networks: Names to the source networks, all of one unit space.
-        rivals: Name of a rival to networks by the name of their source network.
+        networks: Names to the networks that are studied, all of one unit space.
         battery: The tasks.
         settings: Other settings of the study that change its results.
+        rivals: Name of a rival to networks by the name of their source network.
 
     Raises:
         InputError: Hooks of the user's are on the model, or the folder holds something else.
     """
+    if path is None:
+        return None
     foreign = [one.name for one in placed_hooks(model) if one.is_foreign]
     if foreign:
         raise InputError(
@@ -167,7 +170,7 @@ def study_folder(
         )
     site = next(iter(networks.values())).space.site
     state = ModelState.of(model, resolve_site(model, site).taps)
-    identity = identity_of_study(state, networks, rivals, battery, settings)
+    identity = identity_of_study(state, networks, rivals or {}, battery, settings)
     return Unfinished(path, identity, state)
 
 
@@ -178,11 +181,12 @@ def identity_of_study(
     battery: Battery,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What decides whether two lesion studies are the same; a folder that was begun with other values is refused.
+    """What decides whether two studies are the same; a folder that was begun with other values is refused.
 
     Args:
         state: The model as it is now: its weights, what it computes, and the interventions that are on it.
-        networks: Names to the source networks, which are known by name, site, widths of the site's layers, and units.
+        networks: Names to the networks that are studied, which are known by name, site, widths of the site's layers,
+            and units.
         rivals: Name of a rival to networks by the name of their source network.
         battery: The tasks, which are known by the tokens of their items.
         settings: Other settings of the study that change its results.
@@ -208,3 +212,12 @@ def identity_of_study(
         "networks": lesioned,
         **settings,
     }
+
+
+def map_digest(scores: UnitMap) -> str:
+    """A map as a setting of a study: a digest of its values.
+
+    Args:
+        scores: The map.
+    """
+    return hashlib.sha256(np.ascontiguousarray(scores.values, dtype=float).tobytes()).hexdigest()

@@ -15,13 +15,14 @@ controls) evaluations of the battery, and one without an intervention.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
@@ -30,7 +31,9 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.item_statistics import check_disjoint
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, task_means
+from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.study_prose import method_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas
@@ -105,6 +108,7 @@ def retention_curve(
     reference: Recording | None = None,
     allow_other_weights: bool = False,
     batch_tokens: int = 8192,
+    path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Retention:
     """Score a battery while the union of the first networks of an atlas is kept, or silenced.
@@ -131,6 +135,8 @@ def retention_curve(
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
+            nothing.
         progress: Show a progress bar.
 
     Returns:
@@ -149,28 +155,48 @@ def retention_curve(
     # every network of the atlas, also those that no union reaches
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
-    baseline = battery.evaluate(model, batch_tokens=batch_tokens).set_index("task")
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
-    lines = []
-    bar = tqdm(total=len(tried) * (1 + n_controls), desc="retention", disable=not progress)
-    for n in tried:
+    unions = [atlas.union(list(atlas)[:n]) for n in tried]
+    conditions = []
+    for n, union in zip(tried, unions, strict=True):
         # the union first, then its controls: each is kept or silenced in the same way
-        union = atlas.union(list(atlas)[:n])
-        scores = []
-        for network in (union, *matched_controls(union, n_controls, seed=seed + n)):
+        for number, network in enumerate((union, *matched_controls(union, n_controls, seed=seed + n))):
             # the complement within the site: what is not kept
             target = ~network if mode == "retain" else network
-            with silence(target):
-                scores.append(battery.evaluate(model, batch_tokens=batch_tokens).set_index("task"))
-            bar.update()
-        for task in baseline.index:
-            metric = "exact_match" if np.isfinite(baseline.loc[task, "exact_match"]) else "log_likelihood"
-            own, *controls = (float(one.loc[task, metric]) for one in scores)
+            label = f"{mode} {n} networks" + (f", control {number - 1}" if number else "")
+            conditions.append(Condition(label, partial(silence, target)))
+    settings = {
+        "study": "retention",
+        "mode": mode,
+        "sizes": tried,
+        "method": method,
+        "seed": seed,
+        "n_controls": n_controls,
+        "reference": None if reference is None else reference.key,
+    }
+    folder = study_folder(path, model, atlas, battery, settings)
+    with StudyRuns(
+        model,
+        n_conditions=1 + len(conditions),
+        title="retention",
+        batch_tokens=batch_tokens,
+        progress=progress,
+        folder=folder,
+    ) as runs:
+        untouched = runs.scores("untouched", battery, [Condition("all networks as they are")])[0]
+        scores = runs.scores("unions", battery, conditions)[0]
+    counts = np.array([len(task.items) for task in battery.tasks.values()])
+    before = task_means(untouched[0], counts)
+    means = task_means(scores, counts).reshape(len(tried), 1 + n_controls, len(counts), len(METRICS))
+    lines = []
+    for n, union, of_union in zip(tried, unions, means, strict=True):
+        for number, task in enumerate(battery.tasks):
+            metric = METRICS[0] if np.isfinite(before[number, 0]) else METRICS[1]
+            own, *controls = of_union[:, number, METRICS.index(metric)].tolist()
             # percentiles of the random sets; no p, which so few could not give
             low, middle, high = np.quantile(controls, [0.05, 0.5, 0.95]) if controls else (np.nan,) * 3
-            before = float(baseline.loc[task, metric])
-            lines.append((mode, n, len(union), union.share, task, metric, before, own, middle, low, high))
-    bar.close()
+            baseline = float(before[number, METRICS.index(metric)])
+            lines.append((mode, n, len(union), union.share, task, metric, baseline, own, middle, low, high))
     about = {**pooled_origins(atlas), "method": method, "seed": seed, "n_controls": n_controls, "mode": mode}
     about["model_dtype"] = number_type(model)
     return Retention(pd.DataFrame(lines, columns=list(COLUMNS)), about)

@@ -28,7 +28,8 @@ Cost: one evaluation of the task for every unit, group, score and control, and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,17 +37,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
-from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel, number_type, tokenizer_of
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.networks.shuffles import shuffle_within_layers
-from tl_fbn.errors import InputError, one_of, visible
+from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.item_statistics import check_disjoint, check_metric, empirical_p
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, check_metric, empirical_p
+from tl_fbn.intervention.studies.resume import map_digest, study_folder
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
@@ -229,6 +231,7 @@ def validate_scores(
     allow_other_weights: bool = False,
     metric: str = "log_likelihood",
     batch_tokens: int = 8192,
+    path: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Validation:
     """Measure what lesions do to a task and compare every score with that.
@@ -263,6 +266,8 @@ def validate_scores(
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         metric: ``"log_likelihood"`` (nats a token, defined for every task and finer) or ``"exact_match"``.
         batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
+            nothing.
         progress: Show a progress bar.
 
     Returns:
@@ -289,25 +294,40 @@ def validate_scores(
         name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
     }
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
-    total = len(units) + n_groups + len(names) * (1 + n_controls)
-    with tqdm(total=total, desc=visible(f"lesions of {task}"), unit="lesion", disable=not progress) as bar:
-
-        def drops(networks: Iterable[Network]) -> Iterator[float]:
-            """Score without a lesion minus score under each."""
-            for network in networks:
-                with silence(network):
-                    yield before - battery.score(model, batch_tokens=batch_tokens)[task].of(metric)
-                bar.update()
-
-        before = battery.score(model, batch_tokens=batch_tokens)[task].of(metric)
+    alone = [Network.from_indices(space, [int(unit)], name=f"unit {unit}") for unit in units]
+    together = [Network.from_indices(space, one, name=f"group {number}") for number, one in enumerate(groups)]
+    lesioned = [*alone, *together, *tops.values(), *(control for name in names for control in sham[name])]
+    settings = {
+        "study": "score validation",
+        "maps": [map_digest(one) for one in scores.values()],
+        "seed": seed,
+        "n_units": len(units),
+        "n_groups": n_groups,
+        "group": size,
+        "n_controls": n_controls,
+        "method": method,
+        "reference": None if reference is None else reference.key,
+    }
+    folder = study_folder(path, model, tops, battery, settings)
+    with StudyRuns(
+        model,
+        n_conditions=1 + len(lesioned),
+        title=f"lesions of {task}",
+        batch_tokens=batch_tokens,
+        progress=progress,
+        folder=folder,
+    ) as runs:
+        place = METRICS.index(metric)
+        before = float(runs.scores("untouched", battery, [Condition("no lesion")])[0][0, :, place].mean())
         # NaN exact match: plain text has no right answer
         if not np.isfinite(before):
             raise InputError(f'task {task!r} has no {metric}; use metric="log_likelihood"')
-        effects = np.full(space.n_units, np.nan)
-        effects[units] = list(drops(Network.from_indices(space, [int(unit)]) for unit in units))
-        group_effects = np.array(list(drops(Network.from_indices(space, one) for one in groups)))
-        top_effects = np.array(list(drops(tops.values())))
-        controls = np.array([list(drops(sham[name])) for name in names])
+        under = runs.scores("lesions", battery, Condition.each(silence, lesioned))[0]
+    drops = before - under[..., place].mean(1)
+    of_units, group_effects, top_effects, of_controls = np.split(drops, np.cumsum([len(units), n_groups, len(names)]))
+    effects = np.full(space.n_units, np.nan)
+    effects[units] = of_units
+    controls = of_controls.reshape(len(names), n_controls)
     n_recall = len(tops[names[0]]) * len(units) // space.n_units  # as large a share of the units that were tried
     about = {
         "metric": metric,

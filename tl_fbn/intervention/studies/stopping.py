@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,10 @@ from jaxtyping import Bool, Float
 
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.studies.engine import Order, Scored
 from tl_fbn.intervention.studies.item_statistics import METRICS, ROUNDING, empirical_p, spans
-from tl_fbn.intervention.studies.workers import in_order
+from tl_fbn.intervention.studies.workers import Packed, in_order
 from tl_fbn.units import Network
-
-Scored = tuple[np.ndarray, dict[str, Any]]  # (item, metric) scores under one lesion, and notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,27 +75,29 @@ class StoppingRule:
         )
         return cls(int(stop), METRICS.index(metric), {name: of_task[name] for name in networks})
 
-    def results(
+    def order(self, network: str, *, n_chosen: int, n_controls: int) -> Order:
+        """How the engine makes the results of one network's lesions; controls that are left out are NaN.
+
+        Args:
+            network: Name of the network.
+            n_chosen: Number of chosen lesions, which come first and are all made.
+            n_controls: Number of controls of each kind.
+        """
+        return partial(self._results, network, n_chosen, n_controls)
+
+    def _results(
         self,
+        network: str,
+        n_chosen: int,
+        n_controls: int,
         score: Callable[[Any, int], Scored],
         bundle: Any,
         known: Sequence[np.ndarray],
-        network: str,
-        sizes: tuple[int, int, int],
+        n_lesions: int,
+        model: Packed,
     ) -> Iterator[Scored]:
-        """Results of the lesions of one network that are not known yet, in order; NaN for those that are left out.
-
-        Args:
-            score: Scores under one lesion, given the bundle and the number of the lesion.
-            bundle: What ``score`` needs.
-            known: Results of the first lesions, from an earlier call.
-            network: Name of the network.
-            sizes: Number of chosen lesions, which come first and are all made; of controls of each kind; of lesions in
-                all.
-        """
-        n_chosen, n_controls, n_lesions = sizes
         rows = list(known)
-        for result in in_order(score, bundle, range(len(rows), n_chosen)):
+        for result in in_order(score, bundle, range(len(rows), n_chosen), model):
             rows.append(result[0])
             yield result
         own = self._mean(rows[0], network)
@@ -104,7 +106,7 @@ class StoppingRule:
             costs = [self._mean(row, network) for row in rows[first : first + n_controls]]
             as_costly = sum(one <= own + ROUNDING for one in costs)
             over = any(map(math.isnan, costs))
-            with closing(in_order(score, bundle, range(max(first, len(rows)), first + n_controls))) as pending:
+            with closing(in_order(score, bundle, range(max(first, len(rows)), first + n_controls), model)) as pending:
                 while len(rows) < first + n_controls:
                     over = over or as_costly >= self.stop
                     result = (np.full_like(rows[0], np.nan), {}) if over else next(pending)

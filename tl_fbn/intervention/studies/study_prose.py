@@ -75,14 +75,3 @@ def intervals_in_words(provenance: Mapping[str, Any]) -> str:
         "of shares of right answers by Wilson, of their changes by Tango, of log-likelihood by "
         f"bootstraps of Student's t, {provenance.get('n_bootstrap', NOT_RECORDED)} draws"
     )
-
-
-def duration_in_words(seconds: float) -> str:
-    """A time in seconds, minutes or hours, whichever reads best.
-
-    Args:
-        seconds: The time in seconds.
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

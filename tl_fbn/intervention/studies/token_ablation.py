@@ -21,13 +21,13 @@ Cost: tokens x variants x tasks x (all tasks' items + ``n_controls`` times the o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.chat_template import Items
@@ -38,17 +38,21 @@ from tl_fbn.analysis.networks.specificity import Specificity, specific_scores, t
 from tl_fbn.arguments import share
 from tl_fbn.attribution.cgvst import ScoredSite, TextOptions, Variant, cgvst
 from tl_fbn.errors import InputError, one_of
-from tl_fbn.intervention.behaviour.battery import Battery, Scores
+from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
 from tl_fbn.intervention.studies.item_statistics import (
+    METRICS,
     change_interval,
     check_disjoint,
     check_metric,
     empirical_p,
     resamples,
+    spans,
 )
+from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.study_prose import method_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
@@ -129,7 +133,8 @@ def token_ablation(
     reference: Recording | None = None,
     allow_other_weights: bool = False,
     n_bootstrap: int = 1000,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
+    path: str | os.PathLike | None = None,
     progress: bool = True,
     site: ScoredSite = "mlp.up",
     **options: Unpack[TextOptions],
@@ -169,7 +174,9 @@ def token_ablation(
         reference: A recording of the same units on other prompts, for all methods but ``"zero"``.
         allow_other_weights: True also takes a reference that was recorded on other weights than this model's.
         n_bootstrap: Number of times the items are resampled for the intervals.
-        batch_size: Number of items in a pass of gradients; it changes speed and memory only.
+        batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
+        path: A folder that keeps item-level results as they come; an interrupted study goes on from there. None keeps
+            nothing.
         progress: Show a progress bar.
         site: The weights or activations that the gradient is taken of, as :func:`tl_fbn.cgvst` defines them.
         **options: Options of :func:`tl_fbn.cgvst` on texts: groups, weight, spans, bos_eos and max_tokens.
@@ -192,11 +199,11 @@ def token_ablation(
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     named = battery.select(list(chats))  # refuses a task without items
     own = {task: battery.select([task]) for task in named.tasks}
-    before = battery.score(model)
+    metric_place = METRICS.index(metric)
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
-    lines: list[dict[str, Any]] = []
-    total = len(tokens) * len(variants) * len(chats) * (2 + n_controls)
-    with tqdm(total=total, desc="token ablation", unit="pass", disable=not progress) as bar:
+    networks: dict[tuple[str, str, str], Network] = {}  # by variant, tokens and task
+    n_lines = len(variants) * len(tokens) * len(chats)
+    with tqdm(total=n_lines, desc="gradients", unit="map", disable=not progress) as bar:
         for variant in variants:
             for which in tokens:
                 maps = {}
@@ -208,56 +215,81 @@ def token_ablation(
                         tokens=which,
                         variant=variant,
                         site=site,
-                        batch_size=batch_size,
+                        batch_tokens=batch_tokens,
                         seed=drawn,
                         progress=False,
                         **options,
                     )
                     bar.update()
                 # maps of all tasks are needed before any network, which is specific beside the others
-                networks = _select_networks(maps, select, how, top)
-                for number, (task, network) in enumerate(networks.items()):
+                for task, network in _select_networks(maps, select, how, top).items():
                     check_disjoint(network, battery, tokenizer_of(model), task)
-                    # controls are scored on the own task alone, which is all that p needs
-                    sham = matched_controls(network, n_controls, seed=seed + number)
-                    with silence(network):
-                        after = battery.score(model)
-                    bar.update()
-                    chance = []
-                    for control in sham:
-                        with silence(control):
-                            chance.append(own[task].score(model)[task].of(metric))
-                        bar.update()
-                    drops = {other: before[other].of(metric) - after[other].of(metric) for other in before}
-                    change = _item_scores(before[task], metric) - _item_scores(after[task], metric)
-                    low, high = change_interval(change, metric, resamples(len(change), n_bootstrap, seed))
-                    null = before[task].of(metric) - np.array(chance)
-                    # p: share of controls that cost the own task as much, the network counted among them
-                    p = float(empirical_p(drops[task], null))
-                    others = {other: drop for other, drop in drops.items() if other != task}
-                    # the other task that loses most
-                    worst = max(others, key=lambda other: others[other])
-                    lines.append(
-                        {
-                            "variant": variant,
-                            "tokens": which,
-                            "task": task,
-                            "units": len(network),
-                            "metric": metric,
-                            "baseline": before[task].of(metric),
-                            "drop": drops[task],
-                            "low": low,
-                            "high": high,
-                            "control_median": float(np.median(null)),
-                            "control_p95": float(np.quantile(null, 0.95)),
-                            "p": p,
-                            "other_median": float(np.median(list(others.values()))),
-                            "other_worst": others[worst],
-                            "worst_task": worst,
-                            # more than every other task, and more than random networks
-                            "isolated": bool(p < alpha and drops[task] > others[worst]),
-                        }
-                    )
+                    networks[variant, which, task] = network
+    settings = {
+        "study": "token ablation",
+        "method": method,
+        "seed": seed,
+        "n_controls": n_controls,
+        "reference": None if reference is None else reference.key,
+    }
+    folder = study_folder(path, model, {" / ".join(key): one for key, one in networks.items()}, battery, settings)
+    with StudyRuns(
+        model,
+        n_conditions=1 + n_lines * (1 + n_controls),
+        title="token ablation",
+        batch_tokens=batch_tokens,
+        progress=progress,
+        folder=folder,
+    ) as runs:
+        baseline = runs.scores("untouched", battery, [Condition("no lesion")])[0][0]
+        lesioned = runs.scores("networks", battery, Condition.each(silence, networks.values()))[0]
+        null: dict[str, np.ndarray] = {}  # of each task (variant and tokens, control): its mean under random networks
+        for number, task in enumerate(chats):
+            # controls are scored on the own task alone, which is all that p needs
+            sham = [
+                control
+                for key, network in networks.items()
+                if key[2] == task
+                for control in matched_controls(network, n_controls, seed=seed + number)
+            ]
+            scores = runs.scores(f"controls-{number:03d}", own[task], Condition.each(silence, sham))[0]
+            null[task] = scores[..., metric_place].mean(1).reshape(-1, n_controls)
+    counts = np.array([len(task.items) for task in battery.tasks.values()])
+    of_task = dict(zip(battery.tasks, spans(counts), strict=True))
+    before = {task: baseline[span, metric_place] for task, span in of_task.items()}
+    lines = []
+    for place, ((variant, which, task), network) in enumerate(networks.items()):
+        after = {other: lesioned[place, span, metric_place] for other, span in of_task.items()}
+        drops = {other: float(before[other].mean() - after[other].mean()) for other in before}
+        change = before[task] - after[task]
+        low, high = change_interval(change, metric, resamples(len(change), n_bootstrap, seed))
+        chance = before[task].mean() - null[task][place // len(chats)]
+        # p: share of controls that cost the own task as much, the network counted among them
+        p = float(empirical_p(drops[task], chance))
+        others = {other: drop for other, drop in drops.items() if other != task}
+        # the other task that loses most
+        worst = max(others, key=lambda other: others[other])
+        lines.append(
+            {
+                "variant": variant,
+                "tokens": which,
+                "task": task,
+                "units": len(network),
+                "metric": metric,
+                "baseline": float(before[task].mean()),
+                "drop": drops[task],
+                "low": low,
+                "high": high,
+                "control_median": float(np.median(chance)),
+                "control_p95": float(np.quantile(chance, 0.95)),
+                "p": p,
+                "other_median": float(np.median(list(others.values()))),
+                "other_worst": others[worst],
+                "worst_task": worst,
+                # more than every other task, and more than random networks
+                "isolated": bool(p < alpha and drops[task] > others[worst]),
+            }
+        )
     about = {"seed": seed, "select": select, "how": how, "top": top}
     about |= {"n_controls": n_controls, "alpha": alpha, "method": method, "model_dtype": number_type(model)}
     return TokenAblation(pd.DataFrame(lines), about)
@@ -271,8 +303,3 @@ def _select_networks(
         return {task: one.top(top) for task, one in specific_scores(maps, how).items()}
     tops = {task: one.top(top) for task, one in maps.items()}
     return dict(task_unique(tops)) if select == "unique" else tops
-
-
-def _item_scores(scores: Scores, metric: str) -> Float[np.ndarray, " item"]:
-    """Scores of a task item by item."""
-    return np.asarray(getattr(scores, metric), dtype=float)

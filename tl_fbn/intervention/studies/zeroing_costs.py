@@ -18,21 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.model_lock import serves_one_thread
 from tl_fbn.acquisition.recording.massive import COST_COLUMNS, Massive
-from tl_fbn.attribution.backward import batches
-from tl_fbn.attribution.cross_entropy import LossItem, losses_of
 from tl_fbn.attribution.loss_items import prepare
 from tl_fbn.errors import InputError
+from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import inhibit
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.item_statistics import METRICS
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network
 
@@ -43,7 +42,7 @@ def zeroing_costs(
     massive: Massive,
     texts: Sequence[Any],
     *,
-    batch_size: int = 8,
+    batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Massive:
     """Measure what zeroing each unit that holds much of the variance costs the model.
@@ -57,7 +56,7 @@ def zeroing_costs(
         model: A TransformerLens model in eval mode that has the units.
         massive: Which units to set to zero: those in its table.
         texts: What the model reads: strings, chats or lists of token ids, each of at least two tokens.
-        batch_size: Number of texts in a forward pass.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
         progress: Whether to show a bar.
 
     Returns:
@@ -80,8 +79,9 @@ def zeroing_costs(
         max_tokens=None,
         seed=None,
     )
-    # every token behind the first counts once, whatever the length of its text
-    items = [LossItem.next_tokens(item.ids, [range(1, len(item.ids))]) for item in prepared.items]
+    # a passage is scored at every token behind its first
+    battery = Battery.from_texts({"texts": [tuple(item.ids) for item in prepared.items]})
+    n_scored = np.array([len(item.ids) - 1 for item in prepared.items])
     if massive.units.empty:
         raise InputError("no unit is listed, so there is none to set to zero; ask for a larger share=")
     layers = massive.units["layer"].tolist()
@@ -91,16 +91,18 @@ def zeroing_costs(
         layer: frozenset(unit for unit, its in zip(flat, layers, strict=True) if its == layer) for layer in layers
     }
     sets = list(dict.fromkeys([*(frozenset([unit]) for unit in flat), *of_layer.values(), frozenset(flat)]))
-    lost = {}
-    with tqdm(total=1 + len(sets), desc="zeroing", unit="set", disable=not progress) as bar:
-        baseline = _nats_a_token(model, items, batch_size)
-        bar.update()
-        for units in sets:
-            with inhibit(model, Network.from_indices(massive.space, np.array(sorted(units)))):
-                lost[units] = _nats_a_token(model, items, batch_size) - baseline
-            bar.update()
+    zeroed = [Network.from_indices(massive.space, np.array(sorted(units))) for units in sets]
+    with StudyRuns(
+        model, n_conditions=1 + len(sets), title="zeroing", unit="set", batch_tokens=batch_tokens, progress=progress
+    ) as runs:
+        conditions = [Condition("nothing zeroed"), *Condition.each(partial(inhibit, model), zeroed)]
+        scores = runs.scores("sets", battery, conditions)[0][..., METRICS.index("log_likelihood")]
+    # every token counts once, whatever the length of its text
+    nats = -(scores * n_scored).sum(1) / n_scored.sum()
+    baseline = float(nats[0])
+    lost = dict(zip(sets, (nats[1:] - baseline).tolist(), strict=True))
     columns = ([lost[frozenset([unit])] for unit in flat], [lost[of_layer[layer]] for layer in layers])
-    about = {"texts": len(items), "tokens": sum(len(item.at) for item in items), "model_dtype": host.number_type(model)}
+    about = {"texts": len(n_scored), "tokens": int(n_scored.sum()), "model_dtype": host.number_type(model)}
     return replace(
         massive,
         units=massive.units.assign(**dict(zip(COST_COLUMNS, columns, strict=True))),
@@ -108,21 +110,3 @@ def zeroing_costs(
         baseline=baseline,
         provenance={**massive.provenance, **about},
     )
-
-
-@serves_one_thread("zeroing costs")
-@torch.no_grad()
-def _nats_a_token(model: HookedModel, items: Sequence[LossItem], batch_size: int) -> float:
-    """Mean cross-entropy of all tokens behind the first of each text, as the model is now."""
-    total = 0.0
-    device = host.model_device(model)
-    for numbers in batches(items, batch_size):
-        batch = [items[number] for number in numbers]
-        ids, mask, _ = host.pad_batch([item.ids for item in batch], device)
-        logits = host.forward(model, ids, mask)
-        assert logits is not None
-        # the mean over the tokens of each text, times their number
-        losses = losses_of(logits, batch, list(range(ids.shape[1])), ids.shape[1])
-        sizes = torch.tensor([len(item.at) for item in batch], device=losses.device, dtype=losses.dtype)
-        total += float((losses * sizes).sum())
-    return total / sum(len(item.at) for item in items)
