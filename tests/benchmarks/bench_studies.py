@@ -6,9 +6,11 @@ and five fixed shots of those tasks. Beside one another, in turn:
 
 - a battery whose items begin alike, and bare forward passes over all its tokens, without logits (at most .30);
 - the same battery with nothing shared, and those passes with logits (at most .95);
-- peak memory of the evaluation in a process of its own, above that of the model and one pass.
-
-A study is as many evaluations of its battery as it has lesions, and one more, so the ratios are those of a study.
+- peak memory of the evaluation in a process of its own, above that of the model and one pass;
+- a lesion study of six networks on eight tasks, in this process and on two workers of one thread each, and as many bare
+  passes as it has runs (at most .32). A run of 100 controls is as long as one of three, which are what is timed here;
+- six networks drawn at random that are named like tasks, with 100 controls each on the embedded model, and the same with
+  ``stop=10`` (at most .2).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import joblib
 import numpy as np
 import torch
 
@@ -31,6 +34,7 @@ from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
 from tests.helpers.models import bridged
 
+CONTROLS = 3  # of each network of the study that is timed
 HEAD = 75  # tokens of a beginning: five shots of a word task
 
 
@@ -89,6 +93,53 @@ def _again(options: argparse.Namespace) -> list[str]:
     return [] if options.model is None else ["--model", options.model, "--tasks", *options.tasks]
 
 
+def studied(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a lesion study, of its bare passes, and of the same study on two workers; runs of a null study."""
+    model, battery = subject(options.model, options.tasks, 8, 30)
+    space = fbn.Scanner(model).space
+    rng = np.random.default_rng(0)
+
+    def drawn(space: fbn.UnitSpace, names: list[str]) -> dict[str, fbn.Network]:
+        size = max(2, space.n_units // 500)
+        return {name: fbn.Network.from_indices(space, rng.choice(space.n_units, size, replace=False)) for name in names}
+
+    networks = drawn(space, list(battery.tasks)[:6])
+    n_runs = 1 + len(networks) * (1 + CONTROLS)
+    whole = [batch.ids for batch in battery._prepared(model, 8192).whole.rests]
+
+    def study(**settings: Any) -> None:
+        fbn.lesion_study(model, networks, battery, seed=0, progress=False, **settings)
+
+    def on_workers() -> None:
+        with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
+            study(n_controls=CONTROLS)
+
+    with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
+        study(n_controls=1)  # starts the workers, which is not timed
+    took = medians(
+        {
+            "study": lambda: study(n_controls=CONTROLS),
+            "on workers": on_workers,
+            "bare": partial(bare, model, whole, logits=False),
+        },
+        options.repeats,
+    )
+    joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
+    embedded, tasks = fbn.demo.load_model(), fbn.demo.battery(n=20)
+    nulls = drawn(fbn.Scanner(embedded).space, list(tasks.tasks)[:6])
+    tasks = tasks.select(list(nulls))
+    null = {"n_controls": 100, "metric": "log_likelihood", "seed": 0, "progress": False}
+    took |= medians(
+        {
+            "all controls": lambda: fbn.lesion_study(embedded, nulls, tasks, **null),
+            "stopped": lambda: fbn.lesion_study(embedded, nulls, tasks, stop=10, **null),
+        },
+        1,
+    )
+    plan = fbn.plan_lesions(model, networks, battery, n_controls=100)
+    return {"seconds": took, "runs": n_runs, "plan": repr(plan)}
+
+
 def peak(options: argparse.Namespace) -> dict[str, float]:
     """Peak memory in MB of the model with a pass over one item, or of an evaluation of 14 tasks of 40 items."""
     model, battery = subject(options.model, options.tasks, 14, 40)
@@ -98,6 +149,26 @@ def peak(options: argparse.Namespace) -> dict[str, float]:
         with torch.no_grad():
             model(torch.tensor([list(range(5, 90))]))
     return {"peak": peak_memory()}
+
+
+def study_lines(found: dict[str, Any]) -> list[Line]:
+    """The figures of whole studies as lines of the table of all benchmarks."""
+    took, n_runs = found["seconds"], found["runs"]
+    beside = n_runs * took["bare"]
+    return [
+        Line("studies", what, took[key], "s", other, against, took[key] / against, "ours / that", goal)
+        for what, key, other, against, goal in (
+            (
+                f"study of 6 networks x 8 tasks x 30 items, {n_runs} runs",
+                "study",
+                "as many bare passes",
+                beside,
+                "<= 0.32",
+            ),
+            ("the same on two workers of one thread", "on workers", "as many bare passes", beside, "<= 0.32"),
+            ("6 null networks, 100 controls, stop=10", "stopped", "all controls", took["all controls"], "<= 0.2"),
+        )
+    ]
 
 
 def lines(found: dict[str, Any]) -> list[Line]:
@@ -145,13 +216,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model")
     parser.add_argument("--tasks", nargs="*", default=[])
+    parser.add_argument("--part", choices=("batteries", "studies"), help="one of both; by default both")
     parser.add_argument("--peak", choices=("model", "evaluate"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    found: dict[str, Any] = peak(options) if options.peak else measured(options)
-    if not options.peak:
-        found["lines"] = [line.to_dict() for line in lines(found)]
+    if options.peak:
+        found: dict[str, Any] = peak(options)
+    else:
+        found = {"lines": []}
+        for part, measure, table in (("batteries", measured, lines), ("studies", studied, study_lines)):
+            if options.part in (None, part):
+                found[part] = measure(options)
+                found["lines"] += [line.to_dict() for line in table(found[part])]
     if options.json:
         options.json.write_text(json.dumps(found))
     print(json.dumps(found))

@@ -10,10 +10,16 @@ from .lesion import lesion_study as lesion_study
 from .lesion_plan import LesionPlan as LesionPlan
 from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy
+from .plans import plan_dose_response as plan_dose_response
+from .plans import plan_gain_calibration as plan_gain_calibration
+from .plans import plan_retention as plan_retention
+from .plans import plan_score_validation as plan_score_validation
+from .plans import plan_token_ablation as plan_token_ablation
 from .retention import Retention as Retention
 from .retention import retention_curve as retention_curve
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
+from .study_plan import StudyPlan as StudyPlan
 from .token_ablation import TokenAblation as TokenAblation
 from .token_ablation import token_ablation as token_ablation
 from .untrained_model import untrained as untrained

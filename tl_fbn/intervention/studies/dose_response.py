@@ -130,7 +130,7 @@ def dose_response(
         InputError: Gains for a map or sizes for a network, several kinds of dose, doses that are too few or not
             ascending, a missing reference, or items that the network was found on.
     """
-    kind, doses = _chosen_doses(network, {"gain": gains, "add": adds, "add_sd": adds_sd, "size": sizes})
+    kind, doses = chosen_doses(network, {"gain": gains, "add": adds, "add_sd": adds_sd, "size": sizes})
     if n_controls < 1:
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 20")
     metric = metric_of(battery, metric)
@@ -233,10 +233,18 @@ def amplifier(
     return lambda network, amount: strengthened(model, network, kind, amount, spread=spread, positions=positions)
 
 
-def _chosen_doses(
+def chosen_doses(
     network: Network | UnitMap, given: Mapping[DoseKind, Sequence[int | float] | None]
 ) -> tuple[DoseKind, Float[np.ndarray, " dose"]]:
-    """The one kind of dose that was asked for, or the default of a network or map, and its doses."""
+    """The one kind of dose that was asked for, or the default of a network or map, and its doses.
+
+    Args:
+        network: A network, or a map, which has sizes.
+        given: Each kind of dose to the doses that were asked for; None for a kind that was not.
+
+    Raises:
+        InputError: A kind that network or map does not have, several kinds, or doses that are too few or not ascending.
+    """
     words: dict[DoseKind, str] = {"gain": "gains=", "add": "adds=", "add_sd": "adds_sd=", "size": "sizes="}
     chosen: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if isinstance(network, UnitMap):

@@ -38,9 +38,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -49,17 +48,16 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.tasks import BatteryItem, Task, Text
-from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response import amplifier
 from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind
-from tl_fbn.intervention.studies.engine import Condition, ItemScores, StudyRuns
-from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, GainCalibration, allowed
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration
+from tl_fbn.intervention.studies.gain_search import Amplified, Bench
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
-    by_item,
     check_disjoint,
     check_metric,
     metric_of,
@@ -72,84 +70,7 @@ from tl_fbn.units import Network
 # the gains that are tried unless others are asked for
 GAINS = (1.1, 1.25, 1.5, 2.0, 3.0)
 TOLERANCE = 0.1  # nats a token: about a tenth of the probability of each token
-BETTER = 1e-6  # smallest mean change that counts as above 0; logits have the rounding of float32
 ControlRule = Literal["calibrated", "chosen", "both"]
-
-
-@dataclass(frozen=True, eq=False)
-class _CalibrationBench:
-    """The items and candidates of one calibration: the same for the network that is tested and for random ones."""
-
-    model: HookedModel
-    target: Battery  # calibration items of the target, and of the other tasks, if there are any
-    others: Battery | None
-    untouched: tuple[np.ndarray, np.ndarray | None]  # (item, metric) scores of the untouched model on both
-    metric: int  # place of the target's metric in METRICS
-    kind: DoseKind
-    amounts: list[float]
-    tolerance: float | None  # nats a token
-    strengthen: Callable[[Network, float], Intervention]
-    batch_tokens: int
-
-    def search(self, network: Network) -> float:
-        """The allowed candidate that raises the target most; the amount that changes nothing if there is none.
-
-        Args:
-            network: The network to amplify.
-        """
-        # the target alone first: the other tasks need not be scored for amounts that do not help it
-        on_target = [self._items(self.target, self.untouched[0], network, amount) for amount in self.amounts]
-        return self.choose(on_target, lambda amount: self._items(self.others, self.untouched[1], network, amount))
-
-    def choose(self, on_target: Sequence[ItemScores], on_others: Callable[[float], ItemScores | None]) -> float:
-        """The allowed candidate that raises the target most; the amount that changes nothing if there is none.
-
-        Args:
-            on_target: Scores of the target's calibration items under each candidate.
-            on_others: Given a candidate, scores of the other tasks' calibration items under it.
-        """
-        before = self.untouched[0]
-        gains = {
-            a: float((items - before)[:, self.metric].mean()) for a, items in zip(self.amounts, on_target, strict=True)
-        }
-        better = [amount for amount in self.amounts if gains[amount] > BETTER]
-        # the best first, of equals the weaker; the other tasks are scored only until one candidate is allowed
-        for amount in sorted(better, key=lambda a: (-gains[a], abs(a - NONE[self.kind]))):
-            if self.tolerance is None or allowed(self._worst(on_others(amount)), self.tolerance):
-                return amount
-        return NONE[self.kind]
-
-    def _worst(self, items: ItemScores | None) -> float:
-        """Change of the other task that loses most log-likelihood on the calibration items; NaN without others."""
-        if self.others is None or items is None or self.untouched[1] is None:
-            return float("nan")
-        counts = np.array([len(task.items) for task in self.others.tasks.values()])
-        return float(np.min(task_means(items - self.untouched[1], counts)[:, LIKELIHOOD]))
-
-    def _items(self, battery: Battery | None, untouched: Any, network: Network, amount: float) -> Any:
-        """Scores of the items of a battery while a network is amplified; those of no amount are known."""
-        if battery is None or amount == NONE[self.kind]:
-            return untouched
-        with self.strengthen(network, amount):
-            return by_item(battery.score(self.model, batch_tokens=self.batch_tokens))
-
-
-@dataclass
-class _Amplified:
-    """Amplification of a network: by a given amount, or by the one that its own calibration finds when it is due."""
-
-    bench: _CalibrationBench
-    network: Network
-    name: str
-    amount: float | None = None
-
-    def __call__(self) -> Intervention | None:
-        if self.amount is None:
-            self.amount = self.bench.search(self.network)
-        return None if self.amount == NONE[self.bench.kind] else self.bench.strengthen(self.network, self.amount)
-
-    def condition(self) -> Condition:
-        return Condition(self.name, self, lambda battery, scores: {self.name: self.amount})
 
 
 @checked
@@ -239,7 +160,7 @@ def calibrate_gain(
         raise InputError(f"n_controls={n_controls} leaves nothing to compare with; give at least 1, better 100")
     check_metric(metric)
     metric_of(battery.select([target]), metric)  # refuses a metric that the target does not have
-    kind, amounts = _candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
+    kind, amounts = candidate_amounts({"gain": gains, "add": adds, "add_sd": adds_sd})
     spread = spread_of(model, reference, network, allow_other_weights) if kind == "add_sd" else None
     discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
     # step 1: the target first, so that its items decide how shared prompts are split
@@ -280,7 +201,7 @@ def calibrate_gain(
             name: runs.scores(f"untouched-{name}", items, [Condition("no amplification")])[0][0]
             for name, items in (parts | {"heldout": heldout}).items()
         }
-        bench = _CalibrationBench(
+        bench = Bench(
             model,
             parts["target"],
             parts.get("others"),
@@ -292,7 +213,7 @@ def calibrate_gain(
             strengthen,
             batch_tokens,
         )
-        own = [_Amplified(bench, network, f"{network.name} by {amount:g}", amount) for amount in amounts]
+        own = [Amplified(bench, network, f"{network.name} by {amount:g}", amount) for amount in amounts]
         # step 2: all candidates on all calibration items, which the table shows, allowed or not
         table = {
             name: runs.scores(f"candidates-{name}", items, [o.condition() for o in own], untouched=untouched[name])[0]
@@ -304,10 +225,10 @@ def calibrate_gain(
         # step 3: the chosen amount alone on the held-out items; step 4: the null, with the search in it (calibrated) or
         # without (chosen)
         sham = list(enumerate(sham_networks(network, n_controls, seed=seed)))
-        amplified = [_Amplified(bench, network, network.name, chosen)]
+        amplified = [Amplified(bench, network, network.name, chosen)]
         for rule in rules:
             amount = None if rule == "calibrated" else chosen
-            amplified += [_Amplified(bench, one, f"{rule} control {number}", amount) for number, one in sham]
+            amplified += [Amplified(bench, one, f"{rule} control {number}", amount) for number, one in sham]
         before = untouched["heldout"]
         scores, notes = runs.scores("heldout", heldout, [a.condition() for a in amplified], untouched=before)
     changes = np.split(task_means(scores[1:] - before, counts[1]), len(rules))
@@ -384,9 +305,15 @@ def _unsplittable_part(item: BatteryItem) -> Text:
     return item.texts[0] if item.texts else item.prompt or item.alternatives[0]
 
 
-def _candidate_amounts(given: Mapping[DoseKind, Sequence[int | float] | None]) -> tuple[DoseKind, list[float]]:
-    """The kind of amount that was asked for, and the candidates, ascending, the amount that changes nothing among
-    them."""
+def candidate_amounts(given: Mapping[DoseKind, Sequence[int | float] | None]) -> tuple[DoseKind, list[float]]:
+    """The kind of amount that was asked for, and the candidates, ascending, with the amount that changes nothing.
+
+    Args:
+        given: Each kind of amount to those that were asked for; None for a kind that was not.
+
+    Raises:
+        InputError: Several kinds, or amounts that are not finite or all change nothing.
+    """
     kinds: list[DoseKind] = [kind for kind, values in given.items() if values is not None]
     if len(kinds) > 1:
         raise InputError(f"a calibration tries one kind of amount; got {', '.join(f'{kind}s=' for kind in kinds)}")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.controls import ControlKind
+from tl_fbn.intervention.studies.study_plan import StudyPlan, cost_of
 from tl_fbn.signatures import checked
-from tl_fbn.units import Network, html_table
-from tl_fbn.units.prose import duration_in_words
+from tl_fbn.units import Network
 
 Rivals = Mapping[str, Mapping[str, Network]]
 
 
-@dataclass(frozen=True)
-class LesionPlan:
+@dataclass(frozen=True, repr=False)
+class LesionPlan(StudyPlan):
     """What a lesion study will cost.
 
     >>> plan = fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)
@@ -25,33 +24,26 @@ class LesionPlan:
     (101, 102)
 
     Args:
+        study: What kind of study it is, in words.
+        runs: Number of times that items are scored, that without a lesion included.
+        items: Number of items of the battery, all tasks together.
+        passes: Number of forward passes (one a batch) of all runs together.
+        tokens: Number of tokens that these passes read.
+        seconds: Expected time in this process, in seconds.
+        bytes: Size of what ``path=`` keeps.
+        processes: Number of processes of one thread that were compared with this one.
+        seconds_in_processes: Expected time in so many processes, in seconds, at best.
+        at_most: True where controls may stop earlier, and all numbers are the most that can be.
         networks: Number of source networks.
         lesions: Number of interventions under which the whole battery is scored.
-        items: Number of items of the battery, all tasks together.
-        passes: Number of forward passes (one a batch) of all evaluations together, that without a lesion included.
-        tokens: Number of tokens that these passes read.
-        seconds: Expected time in seconds, from one evaluation that was timed for this plan.
-        at_most: True where controls may stop earlier, and all numbers are the most that can be.
     """
 
-    networks: int
-    lesions: int
-    items: int
-    passes: int
-    tokens: int
-    seconds: float
-    at_most: bool = False
+    networks: int = 0
+    lesions: int = 0
 
-    def __repr__(self) -> str:
+    def _counts(self) -> str:
         most = "at most " if self.at_most else ""
-        return (
-            f"LesionPlan: {most}{self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each; "
-            f"{self.passes:,} forward passes, {self.tokens:,} tokens, about {duration_in_words(self.seconds)}"
-        )
-
-    def _repr_html_(self) -> str:
-        numbers = {name: value for name, value in asdict(self).items() if name != "at_most"}
-        return html_table(repr(self), ("", ""), [(name, f"{value:,.6g}") for name, value in numbers.items()])
+        return f"LesionPlan: {most}{self.lesions:,} lesions of {self.networks} networks, {self.items:,} items each"
 
 
 @checked
@@ -66,7 +58,7 @@ def plan_lesions(
     rivals: Rivals | None = None,
     batch_tokens: int = 8192,
 ) -> LesionPlan:
-    """Count what :func:`lesion_study` will run; two evaluations of the battery are made, and the second is timed.
+    """Count what :func:`lesion_study` will run, and time an evaluation of the battery (:mod:`.study_plan`).
 
     >>> fbn.plan_lesions(model, {"sort": network}, battery, n_controls=100)  # doctest: +ELLIPSIS
     LesionPlan: 101 lesions of 1 networks, 20 items each; 102 forward passes, 34,680 tokens, about ...
@@ -83,27 +75,14 @@ def plan_lesions(
         batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
 
     Returns:
-        Networks, lesions, items, passes, tokens and seconds; its ``repr`` is a sentence.
+        Networks, lesions, items, passes, tokens, bytes and seconds; its ``repr`` is a sentence, and says where workers
+        would be faster.
 
     Raises:
         InputError: An item of the battery does not fit the model, for example by its length.
     """
-    battery.score(model, batch_tokens=batch_tokens)  # not timed: the first evaluation also prepares the items
-    started = time.perf_counter()
-    battery.score(model, batch_tokens=batch_tokens)
-    seconds = time.perf_counter() - started
     # every source network once, its controls of every kind, and the rivals it has
     chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
     lesions = len(networks) * (1 + len(controls) * n_controls) + chosen
-    sizes = battery.sizes(model, batch_tokens=batch_tokens)  # tokens of each forward pass
-    items = sum(len(task.items) for task in battery.tasks.values())
-    n_evaluations = 1 + lesions  # one without a lesion
-    return LesionPlan(
-        networks=len(networks),
-        lesions=lesions,
-        items=items,
-        passes=n_evaluations * len(sizes),
-        tokens=n_evaluations * sum(sizes),
-        seconds=n_evaluations * seconds,
-        at_most=stop is not None,
-    )
+    cost = cost_of(model, [(battery, 1 + lesions)], batch_tokens)  # one without a lesion
+    return LesionPlan(study="lesion study", **cost, at_most=stop is not None, networks=len(networks), lesions=lesions)

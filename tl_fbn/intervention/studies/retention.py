@@ -147,11 +147,7 @@ def retention_curve(
         InputError: Numbers of networks that the atlas does not have, or items that a network was found on.
     """
     one_of(mode, RetentionMode, "mode")
-    # 1, 2, 4, ... below the number of networks, and that number
-    doubled = [2**i for i in range(len(atlas).bit_length())]
-    tried = sorted({n for n in doubled if n < len(atlas)} | {len(atlas)}) if sizes is None else sorted(set(sizes))
-    if not tried or tried[0] < 1 or tried[-1] > len(atlas):
-        raise InputError(f"sizes={sizes} must be numbers of networks from 1 to {len(atlas)}")
+    tried = numbers_of_networks(atlas, sizes)
     # every network of the atlas, also those that no union reaches
     for name, network in atlas.items():
         check_disjoint(network, battery, tokenizer_of(model), name)
@@ -200,3 +196,21 @@ def retention_curve(
     about = {**pooled_origins(atlas), "method": method, "seed": seed, "n_controls": n_controls, "mode": mode}
     about["model_dtype"] = number_type(model)
     return Retention(pd.DataFrame(lines, columns=list(COLUMNS)), about)
+
+
+def numbers_of_networks(atlas: Atlas, sizes: Sequence[int] | None) -> list[int]:
+    """How many networks are kept or silenced, ascending.
+
+    Args:
+        atlas: The networks.
+        sizes: Those that were asked for; None takes 1, 2, 4, ... and all.
+
+    Raises:
+        InputError: Numbers that the atlas does not have.
+    """
+    # 1, 2, 4, ... below the number of networks, and that number
+    doubled = [2**i for i in range(len(atlas).bit_length())]
+    tried = sorted({n for n in doubled if n < len(atlas)} | {len(atlas)}) if sizes is None else sorted(set(sizes))
+    if not tried or tried[0] < 1 or tried[-1] > len(atlas):
+        raise InputError(f"sizes={sizes} must be numbers of networks from 1 to {len(atlas)}")
+    return tried

@@ -284,7 +284,7 @@ def validate_scores(
     for name, network in tops.items():
         check_disjoint(network, battery, tokenizer, name)
     rng = np.random.default_rng(seed)
-    units = _sampled(space, n_units, rng)
+    units = sampled_units(space, n_units, rng)
     # how many units a number or share comes to, by the rule that top units follow
     size = len(UnitMap(space, np.zeros(space.n_units), "size").top(group))
     groups = np.array([rng.choice(space.n_units, size, replace=False) for _ in range(n_groups)], dtype=np.int64)
@@ -362,8 +362,17 @@ def _space_and_names(scores: Mapping[str, UnitMap], metric: str) -> tuple[UnitSp
     return first.space, tuple(scores)
 
 
-def _sampled(space: UnitSpace, n_units: int | None, rng: np.random.Generator) -> Int[np.ndarray, " tried"]:
-    """The units that are silenced one by one: all, or about as large a share of every layer, drawn at random."""
+def sampled_units(space: UnitSpace, n_units: int | None, rng: np.random.Generator) -> Int[np.ndarray, " tried"]:
+    """The units that are silenced one by one: all, or about as large a share of every layer, drawn at random.
+
+    Args:
+        space: The units.
+        n_units: How many; None for all, up to 2,000.
+        rng: Makes the draw.
+
+    Raises:
+        InputError: Fewer than two, or more than there are.
+    """
     if n_units is None:
         n_units = min(space.n_units, EXHAUSTIVE)
     if not 2 <= n_units <= space.n_units:
