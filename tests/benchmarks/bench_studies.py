@@ -8,7 +8,7 @@ and five fixed shots of those tasks. Beside one another, in turn:
 - the same battery with nothing shared, and those passes with logits (at most .95);
 - peak memory of the evaluation in a process of its own, above that of the model and one pass;
 - a lesion study of six networks on eight tasks, in this process and on two workers of one thread each, and as many bare
-  passes as it has runs (at most .32). A run of 100 controls is as long as one of three, which are what is timed here;
+  passes as it has runs (at most .32). ``--controls`` says how many are timed: one of 100 takes as long;
 - six networks drawn at random that are named like tasks, with 100 controls each on the embedded model, and the same with
   ``stop=10`` (at most .2).
 """
@@ -34,7 +34,6 @@ from tests.benchmarks.lines import Line
 from tests.benchmarks.measure import apart, medians, peak_memory
 from tests.helpers.models import bridged
 
-CONTROLS = 3  # of each network of the study that is timed
 HEAD = 75  # tokens of a beginning: five shots of a word task
 
 
@@ -104,7 +103,7 @@ def studied(options: argparse.Namespace) -> dict[str, Any]:
         return {name: fbn.Network.from_indices(space, rng.choice(space.n_units, size, replace=False)) for name in names}
 
     networks = drawn(space, list(battery.tasks)[:6])
-    n_runs = 1 + len(networks) * (1 + CONTROLS)
+    n_runs = 1 + len(networks) * (1 + options.controls)
     whole = [batch.ids for batch in battery._prepared(model, 8192).whole.rests]
 
     def study(**settings: Any) -> None:
@@ -112,13 +111,13 @@ def studied(options: argparse.Namespace) -> dict[str, Any]:
 
     def on_workers() -> None:
         with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
-            study(n_controls=CONTROLS)
+            study(n_controls=options.controls)
 
     with joblib.parallel_config(backend="loky", n_jobs=2, inner_max_num_threads=1):
         study(n_controls=1)  # starts the workers, which is not timed
     took = medians(
         {
-            "study": lambda: study(n_controls=CONTROLS),
+            "study": lambda: study(n_controls=options.controls),
             "on workers": on_workers,
             "bare": partial(bare, model, whole, logits=False),
         },
@@ -216,6 +215,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model")
     parser.add_argument("--tasks", nargs="*", default=[])
+    parser.add_argument("--controls", type=int, default=3, help="of each network of the study that is timed")
     parser.add_argument("--part", choices=("batteries", "studies"), help="one of both; by default both")
     parser.add_argument("--peak", choices=("model", "evaluate"))
     parser.add_argument("--json", type=Path)

@@ -53,6 +53,8 @@ POSITIONS = {
 }
 # whose bodies are the host's own passes, which use torch.no_grad() (transformers' rotary positions, generate), beside
 # all of the name "..., a pass"; what these blocks of this package touch is restored by it
+# where TransformerLens's generate() puts the cache between two passes, and takes it away itself, unless interrupted
+OF_THE_HOST = {"_last_hf_cache", "_capture_hf_cache"}
 WITHOUT_GRADIENTS = {"generate", "reader", "inhibit, resample"}
 SENDER = """
 import os, sys, time
@@ -159,7 +161,7 @@ def state_of(model: Any) -> dict[str, Any]:
     return {
         "hooks": [dict(getattr(one, kind)) for one in modules for kind in kinds],
         "hooks of the host": [len(getattr(one, kind, ())) for one in modules for kind in ("fwd_hooks", "bwd_hooks")],
-        "attributes": [sorted(vars(one)) for one in (model, model.original_model)],
+        "attributes": [sorted(vars(one).keys() - OF_THE_HOST) for one in (model, model.original_model)],
         "context level": getattr(model, "context_level", None),
         "requires_grad": [p.requires_grad for p in parameters],
         "grad": [p.grad is None for p in parameters],

@@ -9,6 +9,7 @@ from tests.helpers.materials import Subject, materials
 from tests.helpers.subjects_of_data import of_data
 from tests.helpers.subjects_of_models import of_models
 from tests.helpers.subjects_of_pages import of_pages
+from tests.helpers.subjects_of_plans import of_plans
 
 
 def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
@@ -19,4 +20,4 @@ def subjects(folder: Path, demo: Any) -> dict[str, Subject]:
         demo: The embedded model.
     """
     m = materials(folder, demo)
-    return of_data(m) | of_models(m) | of_pages(m)
+    return of_data(m) | of_models(m) | of_pages(m) | of_plans(m)

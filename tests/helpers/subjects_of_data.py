@@ -316,7 +316,7 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
             drop_first=1,
         ),
         "shared_core": Subject.of(fbn.networks.shared_core, networks=m.networks, at_least=None),
-        "specific_scores": Subject.of(fbn.specific_scores, scores=m.maps, how="difference", normalize=True),
+        "specific_scores": Subject.of(fbn.specific_scores, scores=m.maps, how="difference", scale="mean"),
         "task_unique": Subject.of(fbn.networks.task_unique, networks=m.networks),
         "time_courses": Subject.of(
             fbn.networks.time_courses, recording=m.stored, networks=m.networks, how="mean", signed=True

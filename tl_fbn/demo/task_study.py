@@ -250,7 +250,7 @@ def overlap_with_activity(result: TaskStudy) -> pd.DataFrame:
     for name, network in result.atlas.items():
         t = contrasts[name].t.values
         largest = np.argsort(-t, kind="stable")[: len(network)]  # stable: of equal values the lower index comes first
-        shared = int(np.isin(largest, network.members).sum())
+        shared = int(network.members[largest].sum())
         lines.append((name, len(network), shared, len(network) ** 2 / network.space.n_units))
     return pd.DataFrame(lines, columns=["network", "units", "shared", "by_chance"])
 

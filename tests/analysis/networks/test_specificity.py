@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import tl_fbn as fbn
 
@@ -40,15 +41,37 @@ def test_a_contrast_finds_what_is_a_tasks_own_under_a_shared_core(how: str) -> N
 def test_the_formulas() -> None:
     a, b, c = (fbn.UnitMap(SPACE, values, "t") for values in np.random.default_rng(1).random((3, 100)))
     scores = {"a": a, "b": b, "c": c}
-    plain = fbn.specific_scores(scores, normalize=False)["a"].values
+    plain = fbn.specific_scores(scores, scale=None)["a"].values
     assert np.allclose(plain, a.values - (b.values + c.values) / 2)
     assert np.allclose(
-        fbn.specific_scores(scores, "least", normalize=False)["b"].values, b.values - np.maximum(a.values, c.values)
+        fbn.specific_scores(scores, "least", scale=None)["b"].values, b.values - np.maximum(a.values, c.values)
     )
     stacked = np.array([one.values / one.values.mean() for one in scores.values()])
     z = (stacked[2] - stacked.mean(0)) / stacked.std(0, ddof=1)
     assert np.allclose(fbn.specific_scores(scores, "z")["c"].values, z)
     assert "prompts" not in fbn.specific_scores(scores)["a"].provenance  # unknown stays unknown
+
+
+def test_ranks_cancel_what_every_task_needs() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.exponential(size=(2, 100))
+    values[:, 7] = 100, 60  # first in both tasks
+    values[0, 20] = 9  # second in one, nothing in the other
+    values[1, 20] = 0
+    maps = {name: fbn.UnitMap(SPACE, one, "attribution") for name, one in zip("ab", values, strict=True)}
+    by_size, by_rank = (fbn.specific_scores(maps, "least", scale=scale)["a"] for scale in ("mean", "rank"))
+    assert by_size.top(1).indices.tolist() == [7] and by_rank.top(1).indices.tolist() == [20]
+    assert by_rank.values[7] == 0
+    share = (stats.rankdata(values[0]) - 0.5) / 100
+    expected = -np.log(1 - share) + np.log(1 - (stats.rankdata(values[1]) - 0.5) / 100)
+    assert np.allclose(by_rank.values, expected)
+    with_gap = values.copy()
+    with_gap[0, 3] = np.nan
+    gapped = {name: fbn.UnitMap(SPACE, one, "attribution") for name, one in zip("ab", with_gap, strict=True)}
+    found = fbn.specific_scores(gapped, scale="rank")["a"].values
+    assert np.isnan(found[3]) and np.isfinite(np.delete(found, 3)).all()
+    with pytest.raises(ValueError, match="scale must be 'mean', 'rms' or 'rank' or None"):
+        fbn.specific_scores(maps, scale="no")  # type: ignore[arg-type]
 
 
 def test_unique_parts_core_and_multiplicity() -> None:

@@ -46,7 +46,7 @@ def test_the_table(demo_model: Any) -> None:
 @pytest.mark.slow
 def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_model: Any) -> None:
     """Tokens and variant are chosen by single-unit lesions on one set of items; the networks are tested on another."""
-    chats = {task: fbn.chats(task, n=100) for task in TASKS}
+    chats = {task: fbn.chats(task, n=60) for task in TASKS}
     candidates = [(variant, tokens) for variant in ("row_sum", "grad_x_act") for tokens in ("special", "answer", "all")]
     ranks = np.zeros(len(candidates))
     for task in ("reverse", "add"):
@@ -57,9 +57,10 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
         found = fbn.validate_scores(
             demo_model,
             scores,
-            fbn.demo.battery(n=30, seed=1),
+            fbn.demo.battery(n=16, seed=1),
             task,
             seed=0,
+            n_units=384,
             n_groups=0,
             n_controls=1,
             n_null=10,
@@ -74,7 +75,7 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
         for task, items in chats.items()
     }
     networks = {task: one.top(0.05) for task, one in fbn.specific_scores(maps).items()}
-    study = fbn.lesion_study(demo_model, networks, fbn.demo.battery(n=60), n_controls=100, seed=0, progress=False)
+    study = fbn.lesion_study(demo_model, networks, fbn.demo.battery(n=30), n_controls=50, seed=0, progress=False)
     summary = study.summary()
     isolated = (summary["own"] > summary["other_worst"]) & (summary["p"] < 0.02)
     assert isolated.sum() >= 4, summary
@@ -82,20 +83,20 @@ def test_the_score_that_validation_prefers_isolates_tasks_on_other_items(demo_mo
 
 @pytest.mark.slow
 def test_special_tokens_lose_to_as_many_random_ones_on_the_embedded_model(demo_model: Any) -> None:
-    chats = {task: fbn.chats(task, n=60) for task in TASKS}
+    chats = {task: fbn.chats(task, n=40) for task in TASKS}
     table = fbn.studies.token_ablation(
         demo_model,
         chats,
-        fbn.demo.battery(n=30, seed=1),
+        fbn.demo.battery(n=20, seed=1),
         seed=0,
         tokens=["special", "answer", "random"],
-        variants=["row_sum", "row_l1"],
-        n_controls=59,
+        variants=["row_sum"],
+        n_controls=50,
         progress=False,
     ).to_dataframe()
     isolated = table.groupby("tokens")["isolated"].sum()
-    # 8, 6 and 5 of 14 with these 30 items and 59 controls; 10, 8 and 5 with 60 and 100 (benchmarks/special_tokens)
-    assert isolated["answer"] >= 7 and isolated["special"] < isolated["answer"]
+    # 5, 1 and 4 of 7 with these 20 items and 50 controls; benchmarks/special_tokens has more of both
+    assert isolated["answer"] >= 3 and isolated["special"] < isolated["answer"]
     drops = table.groupby("tokens")["drop"].mean()
     assert drops["answer"] > drops["random"] > drops["special"]
 

@@ -8,8 +8,16 @@ a mask that is in no other is a quarter of it. What is specific to a task theref
 - :func:`task_unique` and :func:`shared_core` take networks apart, after units were chosen;
 - :func:`multiplicity` counts units by the number of networks they are in, beside what layer-matched chance expects.
 
-Before maps are contrasted each is divided by its mean magnitude over units, because the size of a task's gradients as a
-whole says nothing about a neuron. This is a choice of this package; ``normalize=False`` leaves maps as they are.
+Before maps are contrasted they are scaled, because the size of a task's gradients as a whole says nothing about a
+neuron. All three ways are choices of this package:
+
+======== ==============================================================================================================
+``mean`` the map over its mean magnitude over units
+``rms``  the map over its root mean square over units, which its few largest values rule
+``rank`` -log(1 - r), where r in (0, 1) is the unit's rank among all units as a share of them, the largest value last
+         (ties share theirs). Scores are heavy-tailed: a unit that every task needs may score 100 mean magnitudes in
+         one and 60 in another, and be the first of all differences; its ranks are 1 and 1, and their difference is 0
+======== ==============================================================================================================
 
 Nothing here tests a unit: a contrast of scores has no p, and a unit that only one network has may have missed the
 others by little.
@@ -23,6 +31,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from scipy import stats
 
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.signatures import checked
@@ -31,11 +41,12 @@ from tl_fbn.units.result import TableResult
 from tl_fbn.units.space import pooled_origins
 
 Specificity = Literal["difference", "z", "least"]
+Scaling = Literal["mean", "rms", "rank"]
 
 
 @checked
 def specific_scores(
-    scores: Mapping[str, UnitMap], how: Specificity = "difference", *, normalize: bool = True
+    scores: Mapping[str, UnitMap], how: Specificity = "difference", *, scale: Scaling | None = "mean"
 ) -> dict[str, UnitMap]:
     """Every task's map against the maps of the other tasks.
 
@@ -55,16 +66,19 @@ def specific_scores(
             of the others'. ``"z"``: the task's map less the mean over all tasks, over the standard deviation over
             tasks; with n tasks it is at most ``(n - 1) / sqrt(n)``, and it does not tell a large difference from a
             small one that only one task has.
-        normalize: True divides each map by its mean magnitude over units first; False leaves maps as they are.
+        scale: What is done to each map before: ``"mean"`` divides it by its mean magnitude over units, ``"rms"`` by
+            its root mean square, ``"rank"`` takes the logarithm of ranks; None leaves maps as they are.
 
     Returns:
         Task to its map of kind ``"specificity"`` (or ``"z over tasks"``): positive where the task scores a unit higher
-        than the others do. Values are in mean magnitudes of a map, or in those of the scores without ``normalize``.
+        than the others do. Values are in mean magnitudes of a map, in units of -log(1 - r), or in those of the scores.
 
     Raises:
         InputError: Fewer than two maps, different spaces, an unknown ``how``, or a map without any value other than 0.
     """
     one_of(how, Specificity, "how")
+    if scale is not None:
+        one_of(scale, Scaling, "scale")
     if len(scores) < 2:
         raise InputError(f"specific scores need maps of at least two tasks; got {len(scores)}")
     first = next(iter(scores.values()))
@@ -72,13 +86,12 @@ def specific_scores(
     for name, one in scores.items():
         first.space.require_same(one.space, "contrast")
         # also computed where maps stay as they are: an empty one is an error either way
-        scale = float(np.nanmean(np.abs(one.values)))
-        if not np.isfinite(scale) or scale == 0:
+        if not 0 < np.nanmean(np.abs(one.values)) < np.inf:
             raise InputError(
                 f"the map of {name!r} has infinite values, or none other than 0, so that it cannot be scaled; leave it "
                 "out, or give it finite values"
             )
-        values.append(one.values / scale if normalize else one.values)
+        values.append(_scaled(one.values, scale))
     stacked = np.array(values)  # (task, unit)
     found = {}
     for number, name in enumerate(scores):
@@ -93,9 +106,21 @@ def specific_scores(
             spread = stacked.std(0, ddof=1)
             specific = np.where(spread > 0, (own - stacked.mean(0)) / np.where(spread > 0, spread, 1.0), 0.0)
         kind = "z over tasks" if how == "z" else "specificity"
-        about = {"method": "specific_scores", "task": name, "how": how, "normalize": normalize}
+        about = {"method": "specific_scores", "task": name, "how": how, "scale": scale}
         found[name] = UnitMap(first.space, specific, kind, about | pooled_origins(scores))
     return found
+
+
+def _scaled(values: Float[np.ndarray, " unit"], scale: Scaling | None) -> Float[np.ndarray, " unit"]:
+    """A map as it is contrasted with others; NaN stays NaN."""
+    if scale is None:
+        return values
+    if scale == "mean":
+        return values / np.nanmean(np.abs(values))
+    if scale == "rms":
+        return values / np.sqrt(np.nanmean(values**2))
+    ranks = stats.rankdata(values, nan_policy="omit")
+    return -np.log1p(-(ranks - 0.5) / np.isfinite(values).sum())
 
 
 @checked

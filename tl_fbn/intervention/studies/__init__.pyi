@@ -20,6 +20,7 @@ from .retention import retention_curve as retention_curve
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
 from .study_plan import StudyPlan as StudyPlan
+from .task_networks import task_networks as task_networks
 from .token_ablation import TokenAblation as TokenAblation
 from .token_ablation import token_ablation as token_ablation
 from .untrained_model import untrained as untrained
