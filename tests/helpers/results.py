@@ -20,6 +20,7 @@ from tl_fbn.intervention.pruning.prune_report import PruneReport
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.units import Network
 
 
@@ -107,6 +108,16 @@ def results() -> list[Any]:
         Connectivity(("N0", "N1"), "pearson", matrix, matrix - 0.1, matrix + 0.1, {"seed": 1}),
         Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
+        ShapleyValues(
+            ("N0", "N1"),
+            ("a", "b"),
+            np.array([4, 4]),
+            "exact_match",
+            np.array([[False, False], [True, False], [False, True], [True, True]]),
+            RNG.random((4, 8)).round(),
+            None,
+            {"seed": 1, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"},
+        ),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         Validation(
             space=TOY,
