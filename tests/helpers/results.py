@@ -92,6 +92,20 @@ def study() -> LesionStudy:
     )
 
 
+def shapley_values() -> ShapleyValues:
+    """All four sets of two networks, and two tasks of four items."""
+    return ShapleyValues(
+        ("N0", "N1"),
+        ("a", "b"),
+        np.array([4, 4]),
+        "exact_match",
+        np.array([[False, False], [True, False], [False, True], [True, True]]),
+        np.random.default_rng(0).random((4, 8)).round(),
+        None,
+        {"seed": 1, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"},
+    )
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -108,17 +122,8 @@ def results() -> list[Any]:
         Connectivity(("N0", "N1"), "pearson", matrix, matrix - 0.1, matrix + 0.1, {"seed": 1}),
         Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
-        ShapleyValues(
-            ("N0", "N1"),
-            ("a", "b"),
-            np.array([4, 4]),
-            "exact_match",
-            np.array([[False, False], [True, False], [False, True], [True, True]]),
-            RNG.random((4, 8)).round(),
-            None,
-            {"seed": 1, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"},
-        ),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
+        shapley_values(),
         Validation(
             space=TOY,
             task="sort",

@@ -88,16 +88,6 @@ def test_estimates(demo_model, atlas, battery, found, tmp_path: Path) -> None:
     assert again.to_dataframe().equals(table) and repr(again) == repr(estimated)
 
 
-def test_a_file_is_the_result(found, tmp_path: Path) -> None:
-    found.save(tmp_path / "s.safetensors")
-    again = fbn.studies.ShapleyValues.load(tmp_path / "s.safetensors")
-    for table in ("to_dataframe", "pairs", "summary"):
-        assert getattr(again, table)().equals(getattr(found, table)())
-    assert (
-        repr(again) == repr(found) and "all 16 sets of networks" in repr(again) and "kept_alone" in again._repr_html_()
-    )
-
-
 def test_a_folder_is_read_and_not_run_again(demo_model, atlas, battery, found, tmp_path, monkeypatch) -> None:
     settings = {"metric": "log_likelihood", "seed": 0, "path": tmp_path / "study", "progress": False}
     first = fbn.shapley(demo_model, atlas, battery, **settings)

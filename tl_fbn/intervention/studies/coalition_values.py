@@ -143,9 +143,7 @@ def interaction_weights(coalitions: Coalitions) -> Float[np.ndarray, "player pla
     return weights
 
 
-def number_of(
-    coalitions: Coalitions, wanted: Bool[np.ndarray, "wanted player"]
-) -> Int[np.ndarray, " wanted"]:
+def number_of(coalitions: Coalitions, wanted: Bool[np.ndarray, "wanted player"]) -> Int[np.ndarray, " wanted"]:
     """Where coalitions are among others.
 
     Args:

@@ -37,7 +37,7 @@ _NO_TEST = (
 
 
 @dataclass(frozen=True, eq=False)
-class ShapleyValues(Result, step="lesions"):
+class ShapleyValues(Result, step="lesions", picture="shapley"):
     """Shapley values of networks for every task: how what all of them do together is divided among them.
 
     >>> every = ~fbn.Network.from_indices(network.space, [])
@@ -218,7 +218,8 @@ class ShapleyValues(Result, step="lesions"):
             f"permutations (the value itself where all sets were scored). {_NO_TEST}"
         )
         sections: list[dict[str, Any]] = [
-            {"title": "Shapley values of networks", "text": text, "table": self.to_dataframe()},
+            {"title": "Shapley values of networks", "text": text, "picture": "shapley"}
+            | {"table": self.to_dataframe()},
             {"title": "What all networks do together", "text": f"Whole is what the values divide. {_NO_TEST}"}
             | {"table": self.summary()},
         ]
