@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ pytest.importorskip("plotly")
 
 def test_marks_are_those_of_the_table() -> None:
     values = replace(shapley_values(), networks=("N0", BOLD))
-    table, figure = values.to_dataframe(), figures.shapley(values)
+    table = values.to_dataframe()
+    figure: Any = figures.shapley(values)
     for number, task in enumerate(values.tasks):
         lines = table[table["task"] == task]
         lesion, kept, own = figure.data[3 * number : 3 * number + 3]
@@ -33,7 +35,7 @@ def test_marks_are_those_of_the_table() -> None:
 def test_estimates_in_nats_say_their_interval_over_permutations() -> None:
     orders = np.array([[0, 1], [1, 0], [1, 0], [0, 1]])
     values = replace(shapley_values(), metric="log_likelihood", permutations=orders)
-    figure = figures.shapley(values)
+    figure: Any = figures.shapley(values)
     np.testing.assert_allclose(figure.data[2].x, values.values[:, 0])
     assert "over permutations" in figure.data[2].customdata[0] and figure.layout.xaxis.title.text == "value (nats)"
 

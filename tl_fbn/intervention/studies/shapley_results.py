@@ -208,7 +208,8 @@ class ShapleyValues(Result, step="lesions", picture="shapley"):
             f"and the units of all others {prose.method_in_words(about)} at {about.get('positions', NOT_RECORDED)} "
             f"positions, scored by {prose.METRIC_IN_WORDS[self.metric]} on {listed(self.tasks)} "
             f"({prose.items_in_words(self.counts)}); 95 % intervals over items ({prose.intervals_in_words(about)}); "
-            f"seed {about.get('seed', NOT_RECORDED)}; discovery prompts: {about.get('discovery', NOT_RECORDED)}. {_NO_TEST}"
+            f"seed {about.get('seed', NOT_RECORDED)}; discovery prompts: {about.get('discovery', NOT_RECORDED)}. "
+            f"{_NO_TEST}"
         ]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
