@@ -20,6 +20,7 @@ from tl_fbn.intervention.pruning.prune_report import PruneReport
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.units import Network
 
 
@@ -91,6 +92,20 @@ def study() -> LesionStudy:
     )
 
 
+def shapley_values() -> ShapleyValues:
+    """All four sets of two networks, and two tasks of four items."""
+    return ShapleyValues(
+        ("N0", "N1"),
+        ("a", "b"),
+        np.array([4, 4]),
+        "exact_match",
+        np.array([[False, False], [True, False], [False, True], [True, True]]),
+        np.random.default_rng(0).random((4, 8)).round(),
+        None,
+        {"seed": 1, "n_bootstrap": 20, "method": "zero", "positions": "all", "discovery": "disjoint"},
+    )
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -108,6 +123,7 @@ def results() -> list[Any]:
         Identification(("sort", "add"), np.array([[3, 1], [0, 4]]), "correlation", 0.02, 100),
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
+        shapley_values(),
         Validation(
             space=TOY,
             task="sort",

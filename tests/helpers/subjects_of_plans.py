@@ -38,6 +38,14 @@ def of_plans(m: SimpleNamespace) -> dict[str, Subject]:
             fbn.studies.plan_score_validation, **studied, scores=m.maps, task="a", n_units=4, n_groups=2
         ),
         "plan_retention": Subject.of(fbn.studies.plan_retention, **studied, atlas=m.atlas, sizes=None),
+        "plan_shapley": Subject.of(
+            fbn.studies.plan_shapley,
+            model=m.model,
+            atlas=m.atlas,
+            battery=m.battery,
+            n_permutations=None,
+            batch_tokens=512,
+        ),
         "plan_token_ablation": Subject.of(
             fbn.studies.plan_token_ablation,
             model=m.demo,

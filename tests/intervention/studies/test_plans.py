@@ -84,6 +84,15 @@ def test_a_plan_of_a_retention_curve(demo_model, battery, network, read) -> None
     )
 
 
+@pytest.mark.parametrize("n_permutations", [None, 4])
+def test_a_plan_of_shapley_values(demo_model, battery, network, read, n_permutations) -> None:
+    atlas = fbn.Atlas.from_networks({f"layer {i}": network.restrict(layers=[i]) for i in range(3)})
+    settings: dict[str, Any] = {"n_permutations": n_permutations, "seed": 1, "batch_tokens": 100}
+    plan = fbn.studies.plan_shapley(demo_model, atlas, battery, **settings)
+    assert plan.runs == 8
+    compare(plan, lambda: fbn.shapley(demo_model, atlas, battery, **settings, progress=False), read)
+
+
 def test_a_plan_of_an_ablation_counts_its_lesions(demo_model, battery, read) -> None:
     chats = {task: fbn.chats(task, n=4) for task in ("sort", "reverse")}
     settings: dict[str, Any] = {"tokens": ("special",), "variants": ("grad",), **OPTIONS}

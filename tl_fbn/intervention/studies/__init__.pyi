@@ -14,11 +14,14 @@ from .plans import plan_dose_response as plan_dose_response
 from .plans import plan_gain_calibration as plan_gain_calibration
 from .plans import plan_retention as plan_retention
 from .plans import plan_score_validation as plan_score_validation
+from .plans import plan_shapley as plan_shapley
 from .plans import plan_token_ablation as plan_token_ablation
 from .retention import Retention as Retention
 from .retention import retention_curve as retention_curve
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
+from .shapley import shapley as shapley
+from .shapley_results import ShapleyValues as ShapleyValues
 from .study_plan import StudyPlan as StudyPlan
 from .task_networks import task_networks as task_networks
 from .token_ablation import TokenAblation as TokenAblation

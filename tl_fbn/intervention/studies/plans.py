@@ -17,6 +17,7 @@ from tl_fbn.intervention.studies.dose_response_results import NONE
 from tl_fbn.intervention.studies.gain_calibration import ControlRule, candidate_amounts, split_items
 from tl_fbn.intervention.studies.retention import numbers_of_networks
 from tl_fbn.intervention.studies.score_validation import sampled_units
+from tl_fbn.intervention.studies.shapley import chosen_coalitions
 from tl_fbn.intervention.studies.study_plan import StudyPlan, cost_of
 from tl_fbn.intervention.studies.token_ablation import TOKENS, VARIANTS
 from tl_fbn.signatures import checked
@@ -189,6 +190,39 @@ def plan_retention(
     """
     n_runs = 1 + len(numbers_of_networks(atlas, sizes)) * (1 + n_controls)
     return StudyPlan("retention curve", **cost_of(model, [(battery, n_runs)], batch_tokens))
+
+
+@checked
+def plan_shapley(
+    model: HookedModel,
+    atlas: Atlas,
+    battery: Battery,
+    *,
+    n_permutations: int | None = None,
+    seed: int = 0,
+    batch_tokens: int = 8192,
+) -> StudyPlan:
+    """Count what :func:`tl_fbn.shapley` will run, and time an evaluation of the battery.
+
+    >>> fbn.studies.plan_shapley(model, atlas, battery).runs  # all sets of eight networks
+    256
+    >>> fbn.studies.plan_shapley(model, atlas, battery, n_permutations=10).runs
+    64
+
+    Args:
+        model: A TransformerLens model in eval mode.
+        atlas: The networks.
+        battery: The tasks that would be scored.
+        n_permutations: Number of orders of the networks that values would be estimated from; None scores all sets of
+            networks.
+        seed: Seed of the permutations; another one passes through more or fewer sets.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted.
+
+    Raises:
+        InputError: More than ten networks without permutations, an odd number of permutations or fewer than four.
+    """
+    coalitions, _ = chosen_coalitions(atlas, n_permutations, seed)
+    return StudyPlan("study of Shapley values", **cost_of(model, [(battery, len(coalitions))], batch_tokens))
 
 
 @checked
