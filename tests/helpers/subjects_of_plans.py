@@ -44,6 +44,7 @@ def of_plans(m: SimpleNamespace) -> dict[str, Subject]:
             atlas=m.atlas,
             battery=m.battery,
             n_permutations=None,
+            seed=0,
             batch_tokens=512,
         ),
         "plan_token_ablation": Subject.of(

@@ -34,3 +34,9 @@ def study(rigged):
     }
     battery = Battery.from_pairs({"task": own_words(model, seed=0), "second": own_words(model, seed=1)})
     return fbn.lesion_study(model, networks, battery, n_controls=99, seed=0, progress=False)
+
+
+@pytest.fixture(scope="session")
+def few_items() -> fbn.Battery:
+    """Eight items of each of two tasks of the embedded model."""
+    return fbn.demo.battery(n=8).select(["sort", "reverse"])
