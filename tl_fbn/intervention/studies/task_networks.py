@@ -108,7 +108,7 @@ def task_networks(
             first.space,
             np.min([each[name].values for each in specific], axis=0),
             first.kind,
-            first.provenance | {"method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed},
+            {**first.provenance, "method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed},
         )
         networks[name] = smaller.top(top, name=name)
     return Atlas.from_networks(networks)
