@@ -11,7 +11,7 @@ from scipy import stats
 
 import tl_fbn as fbn
 from tests.helpers.gradients import UNITS, planted_model
-from tl_fbn.intervention.studies.score_validation import _sampled
+from tl_fbn.intervention.studies.score_validation import sampled_units
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_effects_are_the_drops_of_single_lesions(planted: tuple[Any, fbn.Battery
 
 def test_a_sample_takes_as_large_a_share_of_every_layer() -> None:
     space = fbn.UnitSpace("mlp.neurons", (100, 0, 300, 40))
-    chosen = _sampled(space, 44, np.random.default_rng(0))
+    chosen = sampled_units(space, 44, np.random.default_rng(0))
     assert len(set(chosen)) == 44
     counts = np.bincount(space.layer_of[chosen], minlength=4)
     assert np.abs(counts - [10, 0, 30, 4]).max() <= 1
