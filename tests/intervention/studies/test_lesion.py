@@ -261,7 +261,7 @@ def test_double_dissociations_are_found_on_one_prompt_set_and_confirmed_on_anoth
     found = []
     for seed in (1, 2):
         battery = fbn.demo.battery(n=60, seed=seed).select(tasks)
-        study = fbn.lesion_study(demo_model, networks, battery, n_controls=10, seed=seed, progress=False)
+        study = fbn.lesion_study(demo_model, networks, battery, n_controls=100, seed=seed, progress=False)
         table = study.dissociations()
         assert (table.loc[table["double"], "p"] < 0.01).all()
         found.append({(a, b) for a, b, double in table[["first", "second", "double"]].to_numpy() if double})
