@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 import tl_fbn as fbn
 from tests.helpers.gradients import IDS
@@ -12,6 +11,7 @@ from tl_fbn.attribution import gradient_batches as module
 from tl_fbn.attribution.backward import propagate
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.gradient_batches import gradient_batches
+from tl_fbn.attribution.gradient_plan import bytes_kept
 from tl_fbn.attribution.gradient_points import gradient_points
 
 
@@ -36,18 +36,9 @@ def test_what_is_kept_stays_near_the_bound(build, monkeypatch: pytest.MonkeyPatc
     items = items_of([16] * 64)
     monkeypatch.setattr(module, "KEPT_BYTES", 200_000)
     batches = gradient_batches(model, items, 8192, space, points)
-    kept: dict[int, int] = {}
-    weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        propagate(model, [items[number] for number in batches[0]], points, lambda layer, gradient, value: None)
-    assert len(batches) > 1 and 60_000 < sum(kept.values()) <= 200_000, sum(kept.values())
+    chosen = [items[number] for number in batches[0]]
+    kept = bytes_kept(model, lambda: propagate(model, chosen, points, lambda layer, gradient, value: None))
+    assert len(batches) > 1 and 60_000 < kept <= 200_000, kept
 
 
 def test_one_item_alone_may_be_larger_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

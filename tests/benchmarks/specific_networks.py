@@ -20,7 +20,6 @@ import os
 import sys
 import time
 from itertools import product
-from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -29,27 +28,9 @@ import pandas as pd
 import torch
 
 import tl_fbn as fbn
-from tl_fbn.intervention.behaviour.task_set import MarkedItems
-from tl_fbn.intervention.studies import task_networks as module
+from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks
 
 LEAST, TIMES = 0.05, 3.0  # nats a token; own loss over the worst other's
-
-
-def scores_known(monkey: dict[int, Any], real: Any) -> Any:
-    """``item_scores`` that makes the scores of the same items once."""
-
-    def known(model: Any, items: Any, *given: Any, **settings: Any) -> Any:
-        key = id(items)
-        if key not in monkey:
-            monkey[key] = real(model, items, *given, **settings)
-        return monkey[key]
-
-    return known
-
-
-def networks_of(model: Any, marked: dict[str, MarkedItems], **settings: Any) -> fbn.Atlas:
-    module._marked = lambda *_: marked  # tokens are made once
-    return fbn.task_networks(model, {name: [] for name in marked}, seed=0, progress=False, **settings)
 
 
 def isolated(own: np.ndarray, worst: np.ndarray) -> np.ndarray:
@@ -73,7 +54,7 @@ def main() -> None:
     tasks = fbn.Tasks(options.tasks, shots=options.shots, head="fixed")
     marked = tasks.items(model, n=options.found_on)
     battery = tasks.battery(model, n=options.items)
-    module.item_scores = scores_known({}, module.item_scores)
+    scores = answer_scores(model, marked)
 
     def likelihoods() -> np.ndarray:
         """(half, task) log-likelihood of the held-out items of each half."""
@@ -86,7 +67,7 @@ def main() -> None:
     lines = []
     names = list(battery.tasks)
     for share, scale, halves in product(options.top, ("mean", "rms", "rank"), (False, True)):
-        atlas = networks_of(model, marked, top=share, scale=scale, halves=halves)
+        atlas = cut_networks(scores, seed=0, top=share, how="least", scale=scale, halves=halves)
         lost = []
         for network in atlas.values():
             key = network.members.tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Unpack
 
@@ -90,6 +90,32 @@ def plan_gradients(
     batches = work.batches(batch_tokens)
     sizes = [len(numbers) * len(work.items[numbers[-1]].ids) for numbers in batches]
     largest = int(np.argmax(sizes))
+
+    def run(batch: int) -> float:
+        started = time.perf_counter()
+        work.run(batches[batch])
+        return time.perf_counter() - started
+
+    run(0)  # not timed: the first pass also prepares the host
+    kept = bytes_kept(model, lambda: run(largest))
+    seconds = run(largest)
+    times = 1 if n_steps is None else n_steps * len(work.points)
+    return GradientPlan(
+        items=len(work.items),
+        passes=len(batches) * times,
+        tokens=sum(sizes) * times,
+        bytes=kept,
+        seconds=seconds * times * sum(sizes) / sizes[largest],
+    )
+
+
+def bytes_kept(model: HookedModel, run: Callable[[], Any]) -> int:
+    """Memory that autograd keeps of a forward pass until gradients have come, the weights not counted.
+
+    Args:
+        model: The model.
+        run: Makes a forward pass of it with gradients.
+    """
     kept: dict[int, int] = {}  # address of a storage to its size: views of one tensor are kept once
     weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
 
@@ -99,20 +125,6 @@ def plan_gradients(
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def run(batch: int) -> float:
-        started = time.perf_counter()
-        work.run(batches[batch])
-        return time.perf_counter() - started
-
-    run(0)  # not timed: the first pass also prepares the host
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run(largest)
-    seconds = run(largest)
-    times = 1 if n_steps is None else n_steps * len(work.points)
-    return GradientPlan(
-        items=len(work.items),
-        passes=len(batches) * times,
-        tokens=sum(sizes) * times,
-        bytes=sum(kept.values()),
-        seconds=seconds * times * sum(sizes) / sizes[largest],
-    )
+        run()
+    return sum(kept.values())

@@ -289,7 +289,7 @@ def amplification_table(
             items = experiment.amplified.select([name])
             # a lesion study draws the controls of its k-th network with seed + k; 1000 on, these are other ones
             networks = (atlas[name], *matched_controls(atlas[name], n_controls, seed=seed + 1000 + number))
-            before = runs.scores(f"untouched {name}", items, [Condition(name)])[0][0].mean(0)
+            before = runs.untouched(items, f"untouched {name}").mean(0)
             amplified = Condition.each(partial(amplify, model, add=ADD), networks)
             after = runs.scores(name, items, amplified)[0].mean(1)  # (network, metric): itself, then its controls
             changes = after[:, likelihood] - before[likelihood]

@@ -50,12 +50,7 @@ from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind, DoseResponse
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns, unchanged
-from tl_fbn.intervention.studies.item_statistics import (
-    METRICS,
-    check_disjoint,
-    metric_of,
-    task_means,
-)
+from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, item_counts, metric_of, task_means
 from tl_fbn.intervention.studies.resume import map_digest, study_folder
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap
@@ -137,6 +132,7 @@ def dose_response(
     if isinstance(network, UnitMap):
         name = str(network.provenance.get("task") or network.provenance.get("method") or network.kind)
         own = [network.top(float(size), name=name) for size in doses]
+        source = {"map": map_digest(network), "signs": None}
         # top units of a map that is shuffled within layers: as many in each layer, and nested like the map's own
         sham = [[one.top(float(size)) for size in doses] for one in _shuffled_maps(network, n_controls, seed)]
         given = {"reference": reference, "allow_other_weights": allow_other_weights}
@@ -146,28 +142,29 @@ def dose_response(
             raise InputError(f"method={method!r} says what silenced units become, for sizes=; {kind}s have none")
         name = network.name
         own = [network] * len(doses)
+        source = {"map": None, "signs": network.signs[network.indices].tolist()}
         silence = None
         sham = [[control] * len(doses) for control in sham_networks(network, n_controls, seed=seed)]
     spread = spread_of(model, reference, own[0], allow_other_weights) if kind == "add_sd" else None
     strengthen = amplifier(model, kind, spread=spread, positions=positions)
     discovery = check_disjoint(own[-1], battery, tokenizer_of(model), name)
     curves = [own, *sham]
+
+    def changed(one: Network, dose: float) -> Callable[[], Intervention | None]:
+        if dose == NONE[kind]:
+            return unchanged  # known already
+        return partial(strengthen, one, dose) if silence is None else partial(silence, one)
+
     conditions = [
-        Condition(
-            f"{kind} {dose:g} of {name}" + (f", control {number - 1}" if number else ""),
-            unchanged  # known already
-            if dose == NONE[kind]
-            else (partial(silence, one) if silence is not None else partial(strengthen, one, float(dose))),
-        )
+        Condition(f"{kind} {dose:g} of {name}" + (f", control {number - 1}" if number else ""), changed(one, dose))
         for number, curve in enumerate(curves)
-        for one, dose in zip(curve, doses, strict=True)
+        for one, dose in zip(curve, doses.tolist(), strict=True)
     ]
     settings = {
         "study": "dose response",
         "kind": kind,
         "doses": doses.tolist(),
-        "map": map_digest(network) if isinstance(network, UnitMap) else None,
-        "signs": None if isinstance(network, UnitMap) else network.signs[network.indices].tolist(),
+        **source,
         "method": method,
         "positions": where(positions, model).digest,
         "seed": seed,
@@ -184,10 +181,10 @@ def dose_response(
         progress=progress,
         folder=folder,
     ) as runs:
-        untouched = runs.scores("untouched", battery, [Condition("no dose")])[0][0]
+        untouched = runs.untouched(battery)
         scores, _ = runs.scores("curves", battery, conditions, untouched=untouched)
     by_curve = scores[..., METRICS.index(metric)].reshape(len(curves), len(doses), -1)
-    counts = np.array([len(task.items) for task in battery.tasks.values()])
+    counts = item_counts(battery)
     about = {
         "seed": seed,
         "n_controls": n_controls,

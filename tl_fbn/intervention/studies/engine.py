@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -34,7 +35,7 @@ from tl_fbn.intervention.behaviour.battery import Battery, Scores
 from tl_fbn.intervention.studies.item_statistics import by_item
 from tl_fbn.intervention.studies.resume import Unfinished
 from tl_fbn.intervention.studies.workers import Packed, in_order
-from tl_fbn.units import Network
+from tl_fbn.units import Network, UnitSpace
 
 ItemScores = Float[np.ndarray, "item metric"]
 Scored = tuple[ItemScores, dict[str, Any]]  # scores under one condition, and notes
@@ -70,18 +71,20 @@ class Condition:
             silence: Given a network, makes the intervention.
             networks: The networks.
         """
-        return [cls(network.name, _Applied(silence, network)) for network in networks]
+        return [cls(network.name, partial(silence, network)) for network in networks]
 
 
-@dataclass(frozen=True, eq=False)
-class _Applied:
-    """An intervention on a network, made when it is due."""
+def silenced_units(
+    silence: Callable[[Network], AbstractContextManager[Any]], space: UnitSpace, units: Any
+) -> AbstractContextManager[Any]:
+    """The intervention on some units; as a condition's it is made when due, as thousands of networks fill memory.
 
-    silence: Callable[[Network], AbstractContextManager[Any]]
-    network: Network
-
-    def __call__(self) -> AbstractContextManager[Any]:
-        return self.silence(self.network)
+    Args:
+        silence: Given a network, makes the intervention.
+        space: The units of the model.
+        units: Indices of those that are silenced.
+    """
+    return silence(Network.from_indices(space, units))
 
 
 class StudyRuns:
@@ -159,26 +162,26 @@ class StudyRuns:
         if self._folder is not None:
             rows, notes = self._folder.grow(part, len(conditions), results_from)
         else:
-            rows, notes = gathered(results_from(()))
+            rows, notes = _gathered(results_from(()))
         self._catch_up(len(conditions))  # what an earlier call had done already
         self._done += len(conditions)
         return rows, notes
 
-    def advance(self, n: int = 1) -> None:
-        """Move the bar by something that was done beside the conditions, and that it counts, too.
+    def untouched(self, battery: Battery, part: str = "untouched") -> ItemScores:
+        """(item, metric) scores of a battery without an intervention.
 
         Args:
-            n: How much.
+            battery: The tasks.
+            part: Name of these scores in the study's folder.
         """
-        self._done += n
-        self._catch_up(0)
+        return self.scores(part, battery, [Condition("no intervention")])[0][0]
 
     def _catch_up(self, n: int) -> None:
         """Set the bar to what was done before this part, and ``n`` conditions of it."""
         self._bar.update(self._done + n - self._bar.n)
 
 
-def gathered(results: Iterable[Scored]) -> tuple[np.ndarray, dict[str, Any]]:
+def _gathered(results: Iterable[Scored]) -> tuple[np.ndarray, dict[str, Any]]:
     """Results as one array, and all their notes."""
     rows, notes = [], {}
     for row, noted in results:

@@ -53,13 +53,14 @@ from tl_fbn.intervention.hooks.references import spread_of
 from tl_fbn.intervention.studies.controls import sham_networks
 from tl_fbn.intervention.studies.dose_response import amplifier
 from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind
-from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.engine import StudyRuns
 from tl_fbn.intervention.studies.gain_calibration_results import GainCalibration
 from tl_fbn.intervention.studies.gain_search import Amplified, Bench
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     check_disjoint,
     check_metric,
+    item_counts,
     metric_of,
     task_means,
 )
@@ -165,7 +166,7 @@ def calibrate_gain(
     discovery = check_disjoint(network, battery, tokenizer_of(model), network.name)
     # step 1: the target first, so that its items decide how shared prompts are split
     calibration, heldout = split_items(battery.select([target, *others]), share=share, seed=seed)
-    counts = np.array([[len(each.items) for each in half.tasks.values()] for half in (calibration, heldout)])
+    counts = np.array([item_counts(half) for half in (calibration, heldout)])
     parts = {"target": calibration.select([target])}
     if others:
         parts["others"] = calibration.select(others)
@@ -198,8 +199,7 @@ def calibrate_gain(
         folder=folder,
     ) as runs:
         untouched = {
-            name: runs.scores(f"untouched-{name}", items, [Condition("no amplification")])[0][0]
-            for name, items in (parts | {"heldout": heldout}).items()
+            name: runs.untouched(items, f"untouched-{name}") for name, items in (parts | {"heldout": heldout}).items()
         }
         bench = Bench(
             model,

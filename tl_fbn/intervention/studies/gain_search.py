@@ -14,7 +14,7 @@ from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.studies.dose_response_results import NONE, DoseKind
 from tl_fbn.intervention.studies.engine import Condition, ItemScores
 from tl_fbn.intervention.studies.gain_calibration_results import LIKELIHOOD, allowed
-from tl_fbn.intervention.studies.item_statistics import by_item, task_means
+from tl_fbn.intervention.studies.item_statistics import by_item, item_counts, task_means
 from tl_fbn.units import Network
 
 BETTER = 1e-6  # smallest mean change that counts as above 0; logits have the rounding of float32
@@ -67,8 +67,7 @@ class Bench:
         """Change of the other task that loses most log-likelihood on the calibration items; NaN without others."""
         if self.others is None or items is None or self.untouched[1] is None:
             return float("nan")
-        counts = np.array([len(task.items) for task in self.others.tasks.values()])
-        return float(np.min(task_means(items - self.untouched[1], counts)[:, LIKELIHOOD]))
+        return float(np.min(task_means(items - self.untouched[1], item_counts(self.others))[:, LIKELIHOOD]))
 
     def _items(self, battery: Battery | None, untouched: Any, network: Network, amount: float) -> Any:
         """Scores of the items of a battery while a network is amplified; those of no amount are known."""

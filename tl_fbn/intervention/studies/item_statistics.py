@@ -96,6 +96,15 @@ def check_disjoint(network: Network, battery: Battery, tokenizer: Any, name: str
     return "disjoint"
 
 
+def item_counts(battery: Battery) -> Int[np.ndarray, " task"]:
+    """Number of items of each task of a battery.
+
+    Args:
+        battery: The tasks.
+    """
+    return np.array([len(task.items) for task in battery.tasks.values()])
+
+
 def spans(counts: Int[np.ndarray, " task"]) -> list[slice]:
     """Where the items of each task are among the items of all tasks.
 

@@ -42,7 +42,7 @@ from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
-from tl_fbn.intervention.studies.item_statistics import check_disjoint, metric_of
+from tl_fbn.intervention.studies.item_statistics import check_disjoint, item_counts, metric_of
 from tl_fbn.intervention.studies.lesion_plan import Rivals
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.lesion_tables import MONITORS
@@ -224,7 +224,7 @@ def lesion_study(
     return LesionStudy(
         networks=tuple(networks),
         tasks=tuple(battery.tasks),
-        counts=np.array([len(task.items) for task in battery.tasks.values()]),
+        counts=item_counts(battery),
         baseline_items=items[0][0],
         lesioned_items=np.array([part[0] for part in items[1:]]),
         **split,
@@ -270,7 +270,7 @@ def _split_by_kind(
     Items are kept for the network and its rivals; of controls only means over items and means over controls are kept,
     which is what their tests read, at a fraction of the size.
     """
-    ends = np.cumsum([len(task.items) for task in battery.tasks.values()])
+    ends = np.cumsum(item_counts(battery))
     scores: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
     items: dict[str, list[np.ndarray]] = {kind: [] for kind in controls}
     others: dict[str, list[np.ndarray]] = {name: [] for name in rivals}

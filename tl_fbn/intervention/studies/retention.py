@@ -32,7 +32,7 @@ from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
-from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, task_means
+from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, item_counts, task_means
 from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.study_prose import method_in_words
 from tl_fbn.signatures import checked
@@ -179,10 +179,10 @@ def retention_curve(
         progress=progress,
         folder=folder,
     ) as runs:
-        untouched = runs.scores("untouched", battery, [Condition("all networks as they are")])[0]
+        untouched = runs.untouched(battery)
         scores = runs.scores("unions", battery, conditions)[0]
-    counts = np.array([len(task.items) for task in battery.tasks.values()])
-    before = task_means(untouched[0], counts)
+    counts = item_counts(battery)
+    before = task_means(untouched, counts)
     means = task_means(scores, counts).reshape(len(tried), 1 + n_controls, len(counts), len(METRICS))
     lines = []
     for n, union, of_union in zip(tried, unions, means, strict=True):

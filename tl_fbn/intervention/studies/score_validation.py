@@ -31,6 +31,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,12 +48,12 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.engine import Condition, StudyRuns, silenced_units
 from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, check_metric, empirical_p
 from tl_fbn.intervention.studies.resume import map_digest, study_folder
 from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, method_in_words
 from tl_fbn.signatures import checked
-from tl_fbn.units import Network, UnitMap, UnitSpace, html_frame, top_mask
+from tl_fbn.units import UnitMap, UnitSpace, html_frame, top_mask
 from tl_fbn.units.prose import NOT_RECORDED, listed, space_in_words
 from tl_fbn.units.result import Arrays, Described, Result
 
@@ -279,10 +281,9 @@ def validate_scores(
     """
     space, names = _space_and_names(scores, metric)
     battery = battery.select([task])
-    tokenizer = tokenizer_of(model)
     tops = {name: one.top(top, seed=seed) for name, one in scores.items()}
     for name, network in tops.items():
-        check_disjoint(network, battery, tokenizer, name)
+        check_disjoint(network, battery, tokenizer_of(model), name)
     rng = np.random.default_rng(seed)
     units = sampled_units(space, n_units, rng)
     # how many units a number or share comes to, by the rule that top units follow
@@ -290,13 +291,11 @@ def validate_scores(
     groups = np.array([rng.choice(space.n_units, size, replace=False) for _ in range(n_groups)], dtype=np.int64)
     groups = groups.reshape(n_groups, size)  # (0, size) without groups
     # as many units in each layer as the score's own top units
-    sham = {
-        name: matched_controls(one, n_controls, seed=seed + number) for number, (name, one) in enumerate(tops.items())
-    }
+    sham = [matched_controls(one, n_controls, seed=seed + number) for number, one in enumerate(tops.values())]
     silence = silencer(model, method=method, reference=reference, seed=seed, allow_other_weights=allow_other_weights)
-    alone = [Network.from_indices(space, [int(unit)], name=f"unit {unit}") for unit in units]
-    together = [Network.from_indices(space, one, name=f"group {number}") for number, one in enumerate(groups)]
-    lesioned = [*alone, *together, *tops.values(), *(control for name in names for control in sham[name])]
+    alone = [Condition(f"unit {unit}", partial(silenced_units, silence, space, [int(unit)])) for unit in units]
+    together = [Condition(f"group {i}", partial(silenced_units, silence, space, one)) for i, one in enumerate(groups)]
+    conditions = [*alone, *together, *Condition.each(silence, chain(tops.values(), *sham))]
     settings = {
         "study": "score validation",
         "maps": [map_digest(one) for one in scores.values()],
@@ -311,18 +310,18 @@ def validate_scores(
     folder = study_folder(path, model, tops, battery, settings)
     with StudyRuns(
         model,
-        n_conditions=1 + len(lesioned),
+        n_conditions=1 + len(conditions),
         title=f"lesions of {task}",
         batch_tokens=batch_tokens,
         progress=progress,
         folder=folder,
     ) as runs:
         place = METRICS.index(metric)
-        before = float(runs.scores("untouched", battery, [Condition("no lesion")])[0][0, :, place].mean())
+        before = float(runs.untouched(battery)[:, place].mean())
         # NaN exact match: plain text has no right answer
         if not np.isfinite(before):
             raise InputError(f'task {task!r} has no {metric}; use metric="log_likelihood"')
-        under = runs.scores("lesions", battery, Condition.each(silence, lesioned))[0]
+        under = runs.scores("lesions", battery, conditions)[0]
     drops = before - under[..., place].mean(1)
     of_units, group_effects, top_effects, of_controls = np.split(drops, np.cumsum([len(units), n_groups, len(names)]))
     effects = np.full(space.n_units, np.nan)

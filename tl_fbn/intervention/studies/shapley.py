@@ -56,7 +56,7 @@ from tl_fbn.intervention.studies.coalition_values import (
     coalitions_along,
 )
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
-from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, metric_of
+from tl_fbn.intervention.studies.item_statistics import METRICS, check_disjoint, item_counts, metric_of
 from tl_fbn.intervention.studies.resume import study_folder
 from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.signatures import checked
@@ -170,7 +170,7 @@ def shapley(
     return ShapleyValues(
         networks=tuple(atlas),
         tasks=tuple(battery.tasks),
-        counts=np.array([len(task.items) for task in battery.tasks.values()]),
+        counts=item_counts(battery),
         metric=metric,
         coalitions=coalitions,
         items=scores[..., METRICS.index(metric)],

@@ -91,7 +91,7 @@ class ShapleyValues(Result, step="lesions", picture="shapley"):
         """(task, network, network) interactions, NaN for a network with itself; None where values are estimated."""
         if self.permutations is not None:
             return None
-        found = np.moveaxis(self._by_task(interaction_weights(self.coalitions) @ self.items), -1, 0)
+        found = np.moveaxis(self._by_task(self._pair_items), -1, 0)
         return np.where(np.eye(len(self.networks), dtype=bool), np.nan, found)
 
     @cached_property
@@ -137,12 +137,11 @@ class ShapleyValues(Result, step="lesions", picture="shapley"):
         columns = ["task", "network", "other", "interaction", "low", "high"]
         if self.interactions is None:
             return pd.DataFrame(columns=columns)
-        by_item = interaction_weights(self.coalitions) @ self.items
         lines = []
         for task, number, span, draws in self._spans():
             for i, j in zip(*np.triu_indices(len(self.networks), 1), strict=True):
                 found = float(self.interactions[number, i, j])
-                interval = self._of_pair(by_item[i, j, span], draws)
+                interval = self._of_pair(self._pair_items[i, j, span], draws)
                 lines.append((task, self.networks[i], self.networks[j], found, *interval))
         return pd.DataFrame(lines, columns=columns)
 
@@ -167,6 +166,11 @@ class ShapleyValues(Result, step="lesions", picture="shapley"):
     @cached_property
     def _weights(self) -> Float[np.ndarray, "network coalition"]:
         return shapley_weights(self.coalitions, self.permutations)
+
+    @cached_property
+    def _pair_items(self) -> Float[np.ndarray, "network network item"]:
+        """Interactions item by item, where all sets were scored."""
+        return interaction_weights(self.coalitions) @ self.items
 
     @property
     def _whole_items(self) -> Float[np.ndarray, " item"]:

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.engine import Order, Scored
-from tl_fbn.intervention.studies.item_statistics import METRICS, ROUNDING, empirical_p, spans
+from tl_fbn.intervention.studies.item_statistics import METRICS, ROUNDING, empirical_p, item_counts, spans
 from tl_fbn.intervention.studies.workers import Packed, in_order
 from tl_fbn.units import Network
 
@@ -70,9 +70,7 @@ class StoppingRule:
                 f"{', '.join(strangers)} is named like no task; tasks: {', '.join(battery.tasks)}. Name each network "
                 "like its task, or give stop=None"
             )
-        of_task = dict(
-            zip(battery.tasks, spans(np.array([len(task.items) for task in battery.tasks.values()])), strict=True)
-        )
+        of_task = dict(zip(battery.tasks, spans(item_counts(battery)), strict=True))
         return cls(int(stop), METRICS.index(metric), {name: of_task[name] for name in networks})
 
     def order(self, network: str, *, n_chosen: int, n_controls: int) -> Order:

@@ -18,7 +18,7 @@ import torch
 
 from tl_fbn.acquisition.model.host import HookedModel, model_device
 from tl_fbn.intervention.behaviour.battery import Battery
-from tl_fbn.intervention.studies.item_statistics import METRICS
+from tl_fbn.intervention.studies.item_statistics import METRICS, item_counts
 from tl_fbn.units import html_table
 from tl_fbn.units.prose import duration_in_words
 
@@ -97,7 +97,7 @@ def cost_of(model: HookedModel, runs: Sequence[tuple[Battery, int]], batch_token
     sizes = [battery.sizes(model, batch_tokens=batch_tokens) for battery, _ in runs]
     tokens = [sum(each) for each in sizes]
     times = [n for _, n in runs]
-    items = [sum(len(task.items) for task in battery.tasks.values()) for battery, _ in runs]
+    items = [int(item_counts(battery).sum()) for battery, _ in runs]
     largest, largest_tokens = max(zip((battery for battery, _ in runs), tokens, strict=True), key=lambda one: one[1])
     n_tokens = sum(n * one for n, one in zip(times, tokens, strict=True))
     _seconds(model, largest, batch_tokens)  # not used: the first evaluation also prepares the items

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.analysis.networks.specificity import Scaling, Specificity, specific_scores
+from tl_fbn.attribution.aggregation import ItemScores
 from tl_fbn.attribution.cgvst import item_scores
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
@@ -84,9 +85,23 @@ def task_networks(
         raise InputError(
             f"{', '.join(short)} has one item, which cannot be dealt into two halves; give more, or halves=False"
         )
-    maps: dict[str, dict[str, UnitMap]] = {"first": {}, "second": {}} if halves else {"all": {}}
-    for number, (name, items) in enumerate(tqdm(marked.items(), desc="task networks", disable=not progress)):
-        found = item_scores(
+    scores = answer_scores(model, marked, batch_tokens=batch_tokens, progress=progress)
+    return cut_networks(scores, seed=seed, top=top, how=how, scale=scale, halves=halves)
+
+
+def answer_scores(
+    model: HookedModel, marked: Mapping[str, MarkedItems], *, batch_tokens: int = 8192, progress: bool = True
+) -> dict[str, ItemScores]:
+    """Gradient times activation at the answers, item by item, for every task; negative where a neuron helps.
+
+    Args:
+        model: A TransformerLens model in eval mode.
+        marked: Name of a task to its items with the answers marked.
+        batch_tokens: Largest number of tokens in a pass, padding counted.
+        progress: Show a progress bar.
+    """
+    return {
+        name: item_scores(
             model,
             items.items,
             items.positions,
@@ -96,12 +111,37 @@ def task_networks(
             batch_tokens=batch_tokens,
             progress=False,
         )
+        for name, items in tqdm(marked.items(), desc="task networks", disable=not progress)
+    }
+
+
+def cut_networks(
+    scores: Mapping[str, ItemScores],
+    *,
+    seed: int,
+    top: int | float,
+    how: Specificity,
+    scale: Scaling | None,
+    halves: bool,
+) -> Atlas:
+    """The network of every task, from the scores of its items.
+
+    Args:
+        scores: Name of a task to what :func:`answer_scores` gives of it, at least two tasks.
+        seed: Seed of the two halves.
+        top: Number of neurons in a network, or their share of all neurons if it is below 1.
+        how: What is taken off.
+        scale: What is done to each map before.
+        halves: Whether the smaller of two halves' values counts.
+    """
+    maps: list[dict[str, UnitMap]] = [{}, {}] if halves else [{}]
+    for number, (name, found) in enumerate(scores.items()):
         order = np.random.default_rng([seed, number]).permutation(len(found.values))
-        for of_half, chosen in zip(maps.values(), np.array_split(order, len(maps)), strict=True):
+        for of_half, chosen in zip(maps, np.array_split(order, len(maps)), strict=True):
             # the loss is minus log p: positive where the neuron helps
             mean = -found.values[chosen].mean(0, dtype=float)
             of_half[name] = UnitMap(found.space, mean, "attribution", found.provenance)
-    specific = [specific_scores(each, how, scale=scale) for each in maps.values()]
+    specific = [specific_scores(each, how, scale=scale) for each in maps]
     networks = {}
     for name, first in specific[0].items():
         smaller = UnitMap(

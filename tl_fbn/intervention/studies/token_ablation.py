@@ -49,6 +49,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     check_disjoint,
     check_metric,
     empirical_p,
+    item_counts,
     resamples,
     spans,
 )
@@ -241,7 +242,7 @@ def token_ablation(
         progress=progress,
         folder=folder,
     ) as runs:
-        baseline = runs.scores("untouched", battery, [Condition("no lesion")])[0][0]
+        baseline = runs.untouched(battery)
         lesioned = runs.scores("networks", battery, Condition.each(silence, networks.values()))[0]
         null: dict[str, np.ndarray] = {}  # of each task (variant and tokens, control): its mean under random networks
         for number, task in enumerate(chats):
@@ -254,8 +255,7 @@ def token_ablation(
             ]
             scores = runs.scores(f"controls-{number:03d}", own[task], Condition.each(silence, sham))[0]
             null[task] = scores[..., metric_place].mean(1).reshape(-1, n_controls)
-    counts = np.array([len(task.items) for task in battery.tasks.values()])
-    of_task = dict(zip(battery.tasks, spans(counts), strict=True))
+    of_task = dict(zip(battery.tasks, spans(item_counts(battery)), strict=True))
     before = {task: baseline[span, metric_place] for task, span in of_task.items()}
     lines = []
     for place, ((variant, which, task), network) in enumerate(networks.items()):
