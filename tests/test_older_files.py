@@ -54,6 +54,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
         "Massive",
         "Matching",
         "Multiplicity",
+        "NullCheck",
         "OrderSearch",
         "Reliability",
     }

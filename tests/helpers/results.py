@@ -19,6 +19,7 @@ from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.null_check_results import NullCheck
 from tl_fbn.intervention.studies.score_validation import Validation
 from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.units import Network
@@ -106,6 +107,15 @@ def shapley_values() -> ShapleyValues:
     )
 
 
+def null_check() -> NullCheck:
+    """Two numbers, of which the second does not stand, and one map."""
+    values = np.array([[[0.1, 1.0], [0.2, np.nan]], [[0.9, 0.8], [0.8, 0.7]]])
+    agreements = np.array([[[0.1], [-0.2]], [[0.9], [0.95]]])
+    nulls = ("untrained", "reordered")
+    about = {"seed": 0, "analysis": "sort_units", "model": "toy", "n": 2, "seconds": 1.0}
+    return NullCheck(("own", "other"), np.array([0.9, 0.8]), nulls, values, ("t",), agreements, about)
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -124,6 +134,7 @@ def results() -> list[Any]:
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         shapley_values(),
+        null_check(),
         Validation(
             space=TOY,
             task="sort",

@@ -22,6 +22,11 @@ WORDS = [
 ]
 
 
+def size(model, prompts=None) -> float:
+    """An analysis that tells nothing of what it is given."""
+    return float(sum(one.numel() for one in model.parameters()))
+
+
 def of_models(m: SimpleNamespace) -> dict[str, Subject]:
     """Name to subject.
 
@@ -350,6 +355,21 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             n_tokens=2,
             n_units=1,
         ),
+        "null_check": Subject.of(
+            fbn.null_check,
+            analysis=size,
+            model=m.model,
+            prompts={"a": [1, 2], "b": [3]},
+            seed=0,
+            number=None,
+            nulls=["shuffled"],
+            n=1,
+            progress=False,
+        ),
+        "plan_null_check": Subject.of(
+            fbn.studies.plan_null_check, analysis=size, model=m.model, prompts=None, nulls=["rotated"], n=1
+        ),
+        "rotated": Subject.of(fbn.studies.rotated, model=m.model, seed=0),
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
         "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),

@@ -81,6 +81,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "plot.lesion_matrix": Subject.of(fbn.plot.lesion_matrix, study=m.study, metrics=None),
         "plot.massive": Subject.of(fbn.plot.massive, found=m.stored.massive(), title=None),
+        "plot.null_check": Subject.of(fbn.plot.null_check, check=made.null_check()),
         "plot.overlap_matrix": Subject.of(
             fbn.plot.overlap_matrix, networks=m.networks, seed=None, n_null=20, title=None
         ),

@@ -10,6 +10,10 @@ from .lesion import lesion_study as lesion_study
 from .lesion_plan import LesionPlan as LesionPlan
 from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy
+from .null_check import NullPlan as NullPlan
+from .null_check import null_check as null_check
+from .null_check import plan_null_check as plan_null_check
+from .null_check_results import NullCheck as NullCheck
 from .plans import plan_dose_response as plan_dose_response
 from .plans import plan_gain_calibration as plan_gain_calibration
 from .plans import plan_retention as plan_retention
@@ -18,6 +22,7 @@ from .plans import plan_shapley as plan_shapley
 from .plans import plan_token_ablation as plan_token_ablation
 from .retention import Retention as Retention
 from .retention import retention_curve as retention_curve
+from .rotated_model import rotated as rotated
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
 from .shapley import shapley as shapley

@@ -34,7 +34,8 @@ from scipy import stats
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import HEADS, resolve_site
+from tl_fbn.acquisition.model.sites import HEADS, hook_name, resolve_site
+from tl_fbn.acquisition.model.turned_points import turned_along
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError
@@ -169,8 +170,9 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
         if not space.widths[layer]:
             continue  # a layer that was not recorded has no units
         # row k of W_out is what neuron k adds to the residual stream; its length is the outgoing norm
-        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float().cpu()
-        norms[space.layer_slice(layer)] = torch.linalg.vector_norm(weights, dim=1).double().numpy()
+        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float()
+        along = turned_along(model, hook_name(space.site, layer), weights).cpu()
+        norms[space.layer_slice(layer)] = torch.linalg.vector_norm(along, dim=1).double().numpy()
     return np.stack([activity, norms])
 
 

@@ -16,6 +16,7 @@ from ._lesion_controls import lesion_controls as lesion_controls
 from ._lesion_matrix import amplification as amplification
 from ._lesion_matrix import lesion_matrix as lesion_matrix
 from ._massive import massive as massive
+from ._null_check import null_check as null_check
 from ._overlap_matrix import overlap_matrix as overlap_matrix
 from ._prune import prune as prune
 from ._retention_curve import retention_curve as retention_curve
