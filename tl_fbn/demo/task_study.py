@@ -7,8 +7,8 @@ none. Networks are found on one half of the rows or passages and tested on the o
    which neurons differ in activity between the tasks;
 2. every neuron's score: gradient times activation at the tokens of the answers (of a passage: at all tokens), the
    log-likelihood that setting the neuron to zero costs to first order. The network of a task is the ``share`` of all
-   neurons whose score exceeds their largest score on the other tasks by most, by ranks and on both halves of the items
-   (:func:`tl_fbn.task_networks`). Neurons that every task needs are in the top lists of all scores, and a lesion of
+   neurons whose score exceeds their largest score on the other tasks by most, by log ranks
+   (:func:`tl_fbn.specific_scores`). Neurons that every task needs are in the top lists of all scores, and a lesion of
    them breaks everything;
 3. a lesion study with random networks of as many neurons in every layer, on rows that were not read before.
 
@@ -210,7 +210,8 @@ def run_study(
     recording = scanner.scan(design, folder / f"recording-{scanner.space.model}", progress=progress)
     fit = fit_glm(recording)
     step(f"2/3 scores of {scanner.space.n_units:,} neurons by gradients, networks of {share:.2%} of them")
-    maps = specific_maps(answer_scores(model, subject.items, progress=progress), seed=seed)
+    # a study of few items: halves of them would be too small to agree
+    maps = specific_maps(answer_scores(model, subject.items, progress=progress), seed=seed, halves=False)
     atlas = cut_networks(maps, share)
     atlas.save(folder / "atlas.safetensors")
     fit.save(folder / "glm.safetensors")

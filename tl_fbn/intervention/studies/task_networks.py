@@ -69,7 +69,8 @@ def task_networks(
         how: What is taken off: ``"least"`` (the largest score on any other task), ``"difference"`` (their mean) or
             ``"z"``, as :func:`tl_fbn.specific_scores` defines them.
         scale: What is done to each map before: ``"rank"``, ``"mean"``, ``"rms"``, or None for nothing.
-        halves: Whether the smaller of the two halves' values counts; False makes one map of all items.
+        halves: Whether the smaller of the two halves' values counts, which wants some 30 items a half; False makes one
+            map of all items.
         n: Largest number of items of each task; None takes all.
         batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
