@@ -50,6 +50,7 @@ from .intervention.studies import lesion_study as lesion_study
 from .intervention.studies import matched_controls as matched_controls
 from .intervention.studies import null_check as null_check
 from .intervention.studies import plan_lesions as plan_lesions
+from .intervention.studies import second_level as second_level
 from .intervention.studies import shapley as shapley
 from .intervention.studies import task_networks as task_networks
 from .intervention.studies import validate_scores as validate_scores

@@ -21,6 +21,7 @@ from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.null_check_results import NullCheck
 from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.intervention.studies.second_level import SecondLevel
 from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.units import Network
 
@@ -116,6 +117,18 @@ def null_check() -> NullCheck:
     return NullCheck(("own", "other"), np.array([0.9, 0.8]), nulls, values, ("t",), agreements, about)
 
 
+def of_models() -> SecondLevel:
+    """Two effects in three models, the first alike in all."""
+    effects = np.array([[0.5, 0.0], [0.6, 0.4], [0.55, -0.2]])
+    depths, errors = np.array([[0.5], [0.6], [0.4]]), np.full((3, 1), 0.01)
+    cells = ("sort", "sort"), ("sort", "add")
+    about = {"left_out": []}
+    measure = "drop of exact_match under lesions"
+    return SecondLevel(
+        ("A", "B", "C"), *cells, effects, np.full((3, 2), 0.01), measure, ("sort",), depths, errors, about
+    )
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -135,6 +148,7 @@ def results() -> list[Any]:
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         shapley_values(),
         null_check(),
+        of_models(),
         Validation(
             space=TOY,
             task="sort",

@@ -370,6 +370,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             fbn.studies.plan_null_check, analysis=size, model=m.model, prompts=None, nulls=["rotated"], n=1
         ),
         "rotated": Subject.of(fbn.studies.rotated, model=m.model, seed=0),
+        "second_level": Subject.of(fbn.second_level, studies={"A": m.study, "B": m.study}, metric=None),
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
         "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),

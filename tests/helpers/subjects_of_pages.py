@@ -98,6 +98,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             retention=fbn.studies.retention_curve(m.model, m.atlas, m.battery, seed=0, n_controls=2, progress=False),
             mode=None,
         ),
+        "plot.second_level": Subject.of(fbn.plot.second_level, found=made.of_models()),
         "plot.shapley": Subject.of(fbn.plot.shapley, values=made.shapley_values()),
         "plot.score_validation": Subject.of(fbn.plot.score_validation, validation=made.results()[-1]),
         "plot.special_tokens": Subject.of(

@@ -25,6 +25,8 @@ from .retention import retention_curve as retention_curve
 from .rotated_model import rotated as rotated
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
+from .second_level import SecondLevel as SecondLevel
+from .second_level import second_level as second_level
 from .shapley import shapley as shapley
 from .shapley_results import ShapleyValues as ShapleyValues
 from .study_plan import StudyPlan as StudyPlan

@@ -38,6 +38,7 @@ Behaviour:
 - :func:`amplification`     score against gain, a line for each network;
 - :func:`gain_calibration`  the amounts tried, and the chosen one on other items;
 - :func:`retention_curve`   what is left when the first networks alone are kept, or are silenced;
+- :func:`second_level`      an effect in several models, their mean, and what one more may show;
 - :func:`shapley`           how what all networks do for a task is divided among them;
 - :func:`prune`             a model before and after pruning;
 - :func:`score_validation`  every score of units beside what lesions measure;

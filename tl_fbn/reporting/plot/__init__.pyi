@@ -21,6 +21,7 @@ from ._overlap_matrix import overlap_matrix as overlap_matrix
 from ._prune import prune as prune
 from ._retention_curve import retention_curve as retention_curve
 from ._score_validation import score_validation as score_validation
+from ._second_level import second_level as second_level
 from ._shapley import shapley as shapley
 from ._time_courses import time_courses as time_courses
 from ._token_ablation import special_tokens as special_tokens
