@@ -1,4 +1,6 @@
 from .causal_check import causal_check as causal_check
+from .collapse import collapse_neurons as collapse_neurons
+from .collapse_results import Collapse as Collapse
 from .controls import lowest_ranked as lowest_ranked
 from .controls import matched_controls as matched_controls
 from .controls import unit_features as unit_features
@@ -10,6 +12,7 @@ from .lesion import lesion_study as lesion_study
 from .lesion_plan import LesionPlan as LesionPlan
 from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy
+from .plans import plan_collapse as plan_collapse
 from .plans import plan_dose_response as plan_dose_response
 from .plans import plan_gain_calibration as plan_gain_calibration
 from .plans import plan_retention as plan_retention

@@ -32,6 +32,7 @@ from tl_fbn.attribution.cgvst import item_scores
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import MarkedItems, Tasks, marked_items
+from tl_fbn.intervention.studies.exclusion import Exclude, excluded_units
 from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, UnitMap
 
@@ -47,6 +48,7 @@ def task_networks(
     scale: Scaling | None = "mean",
     halves: bool = True,
     n: int | None = None,
+    exclude: Exclude = None,
     batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Atlas:
@@ -68,6 +70,7 @@ def task_networks(
         scale: What is done to each map before: ``"mean"``, ``"rms"``, ``"rank"``, or None for nothing.
         halves: Whether the smaller of the two halves' values counts; False makes one map of all items.
         n: Largest number of items of each task; None takes all.
+        exclude: Neurons that are in no network: what :func:`tl_fbn.collapse_neurons` found, or a network.
         batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
@@ -76,7 +79,7 @@ def task_networks(
 
     Raises:
         InputError: Fewer than two tasks, a task of fewer than two items where halves are asked for, items that are
-            neither pairs nor chats, or a model without gradients.
+            neither pairs nor chats, excluded units of another space, or a model without gradients.
     """
     marked = _marked(model, tasks, n)
     if len(marked) < 2:
@@ -86,7 +89,7 @@ def task_networks(
             f"{', '.join(short)} has one item, which cannot be dealt into two halves; give more, or halves=False"
         )
     scores = answer_scores(model, marked, batch_tokens=batch_tokens, progress=progress)
-    return cut_networks(scores, seed=seed, top=top, how=how, scale=scale, halves=halves)
+    return cut_networks(scores, seed=seed, top=top, how=how, scale=scale, halves=halves, exclude=exclude)
 
 
 def answer_scores(
@@ -123,6 +126,7 @@ def cut_networks(
     how: Specificity,
     scale: Scaling | None,
     halves: bool,
+    exclude: Exclude = None,
 ) -> Atlas:
     """The network of every task, from the scores of its items.
 
@@ -133,7 +137,9 @@ def cut_networks(
         how: What is taken off.
         scale: What is done to each map before.
         halves: Whether the smaller of two halves' values counts.
+        exclude: Neurons that are in no network.
     """
+    out = excluded_units(exclude, next(iter(scores.values())).space)
     maps: list[dict[str, UnitMap]] = [{}, {}] if halves else [{}]
     for number, (name, found) in enumerate(scores.items()):
         order = np.random.default_rng([seed, number]).permutation(len(found.values))
@@ -143,13 +149,13 @@ def cut_networks(
             of_half[name] = UnitMap(found.space, mean, "attribution", found.provenance)
     specific = [specific_scores(each, how, scale=scale) for each in maps]
     networks = {}
+    about: dict[str, Any] = {"method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed}
+    about |= {} if out is None else {"excluded": len(out)}
     for name, first in specific[0].items():
-        smaller = UnitMap(
-            first.space,
-            np.min([each[name].values for each in specific], axis=0),
-            first.kind,
-            {**first.provenance, "method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed},
-        )
+        values = np.min([each[name].values for each in specific], axis=0)
+        if out is not None:
+            values[out.members] = np.nan  # no value is never among the largest
+        smaller = UnitMap(first.space, values, first.kind, {**first.provenance, **about})
         networks[name] = smaller.top(top, name=name)
     return Atlas.from_networks(networks)
 
