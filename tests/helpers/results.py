@@ -17,6 +17,7 @@ from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.intervention.studies.collapse_results import Collapse
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.intervention.studies.null_check_results import NullCheck
@@ -129,6 +130,28 @@ def of_models() -> SecondLevel:
     )
 
 
+def collapse() -> Collapse:
+    """Three units of four texts, a pair and a group; unit 3 and both sets are called."""
+    spread = np.array([[0.0, 0.02, -0.01, -0.01]])
+    return Collapse(
+        space=TOY,
+        sets=np.array([[0, -1, -1], [1, -1, -1], [3, -1, -1], [0, 1, -1], [0, 1, TOY.index(2, 2)]]),
+        items=np.array([[0.05], [0.02], [0.5], [2.0], [3.0]]) * (1 + 8 * spread),
+        apart=np.array([0.0, 0.0, 0.0, 0.07, 2.2]),
+        found=np.array([False, False, True, True, True]),
+        tokens=np.array([10, 30, 10, 10]),
+        ranks=pd.DataFrame(
+            {"layer": [0, 0, 0], "unit": [0, 1, 3], "written": [1, 2, 3], "gradient": [3, 2, 1], "half": [1, 2, 3]}
+        ),
+        random=np.linspace(-0.01, 0.06, 19),
+        partners=np.linspace(-0.01, 0.02, 19),
+        additions=np.linspace(-0.1, 0.05, 19),
+        least=0.1,
+        baseline=3.0,
+        provenance={"seed": 0, "n_bootstrap": 200, "texts": 4, "tokens": 60, "max_tokens": 31, "prompts": ["a"]},
+    )
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -149,6 +172,7 @@ def results() -> list[Any]:
         shapley_values(),
         null_check(),
         of_models(),
+        collapse(),
         Validation(
             space=TOY,
             task="sort",

@@ -54,6 +54,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         # pictures
         "plot.amplification": Subject.of(fbn.plot.amplification, table=m.dose.to_dataframe()),
+        "plot.collapse": Subject.of(fbn.plot.collapse, found=made.collapse()),
         "plot.component_choice": Subject.of(
             fbn.plot.component_choice,
             choice=fbn.choose_components(m.stored, [2, 3], seed=0, n_restarts=2, progress=False),

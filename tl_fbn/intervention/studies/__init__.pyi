@@ -1,4 +1,6 @@
 from .causal_check import causal_check as causal_check
+from .collapse import collapse_neurons as collapse_neurons
+from .collapse_results import Collapse as Collapse
 from .controls import lowest_ranked as lowest_ranked
 from .controls import matched_controls as matched_controls
 from .controls import unit_features as unit_features
@@ -14,6 +16,7 @@ from .null_check import NullPlan as NullPlan
 from .null_check import null_check as null_check
 from .null_check import plan_null_check as plan_null_check
 from .null_check_results import NullCheck as NullCheck
+from .plans import plan_collapse as plan_collapse
 from .plans import plan_dose_response as plan_dose_response
 from .plans import plan_gain_calibration as plan_gain_calibration
 from .plans import plan_retention as plan_retention

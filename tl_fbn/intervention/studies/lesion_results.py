@@ -33,6 +33,7 @@ from jaxtyping import Float, Int
 
 from tl_fbn.errors import InputError, either, one_of, visible
 from tl_fbn.intervention.studies import lesion_tables
+from tl_fbn.intervention.studies.exclusion import exclusion_in_words
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     spans,
@@ -86,6 +87,9 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             ``"discovery prompts unknown"``.
         provenance: Settings of the study: method, positions, seed, number of bootstrap draws, model, site, and the
             chance and majority rate of each task.
+        excluded: What was taken out of networks, rivals and controls, one line a unit or set: units, size, with
+            collapse neurons their cost in nats a token (with low, high and apart), and the networks that held them;
+            None where nothing was.
     """
 
     networks: tuple[str, ...]
@@ -101,6 +105,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     sizes: Int[np.ndarray, "network layer"]
     discovery: Mapping[str, str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    excluded: pd.DataFrame | None = None
 
     _settings_ = ("metric",)
 
@@ -300,6 +305,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             )
         )
         unknown = "" if known == len(self.discovery) else ", and unknown for the others"
+        out = exclusion_in_words(about)
         model = f"Model: {about['model']}; site: {about['site']}." if {"model", "site"} <= set(about) else ""
         return [
             f"Activations of the members of {listed(self.networks)} ({span} units) were {method_in_words(about)} at "
@@ -309,6 +315,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             f"for their number{stopped}; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over "
             f"items, paired ({intervals_in_words(about)}). Prompts on which networks were found are "
             f"known and disjoint from the items for {known} of {len(self.discovery)} networks{unknown}. "
+            f"{out + ' ' if out else ''}"
             f"{model or f'Model and site are {NOT_RECORDED} in this study.'}"
         ]
 
@@ -375,9 +382,11 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     def __repr__(self) -> str:
         kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
         kinds = kinds if self.provenance.get("stop") is None else f"up to {kinds}"
+        out = self.provenance.get("excluded")
+        without = f"; excluded units: {out['units']:,}" if out else ""
         return (
             f"LesionStudy of {self.metric}: {len(self.networks)} networks ({', '.join(self.networks)}) x "
-            f"{len(self.tasks)} tasks, {kinds} controls each"
+            f"{len(self.tasks)} tasks, {kinds} controls each{without}"
         )
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tl_fbn.intervention.studies import lesion_tables
+from tl_fbn.intervention.studies.exclusion import exclusion_in_words
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
 from tl_fbn.intervention.studies.lesion_verdicts import verdicts
 
@@ -53,6 +54,15 @@ def lesion_sections(study: LesionStudy) -> list[dict[str, Any]]:
         text = f"Two one-sided tests that random lesions change less than {margin:g} ({unit})."
         table = lesion_tables.equivalence(means, margin)
         sections.append({"title": "Do random lesions do nothing?", "text": text, "table": table})
+    if study.excluded is not None:
+        counts = study.provenance.get("excluded", {})
+        text = exclusion_in_words(study.provenance)
+        if "chance" in counts:
+            text += (
+                " Silencing these alone, or a few together, raises the loss of neutral text, and would break any task: "
+                f"cost is that loss, in nats a token, and apart what the parts of a set cost. {counts['chance']}."
+            )
+        sections.append({"title": "Units that were taken out", "text": text, "table": study.excluded})
     if study.rivals:
         text = "Other chosen networks in the place of each: drops, and the difference with its interval."
         table = lesion_tables.rivals(means)

@@ -35,6 +35,7 @@ from tl_fbn.attribution.cgvst import item_scores
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import MarkedItems, Tasks, marked_items
+from tl_fbn.intervention.studies.exclusion import Exclude, excluded_units
 from tl_fbn.signatures import checked
 from tl_fbn.units import Atlas, UnitMap
 
@@ -50,6 +51,7 @@ def task_networks(
     scale: Scaling | None = "rank",
     halves: bool = True,
     n: int | None = None,
+    exclude: Exclude = None,
     batch_tokens: int = 8192,
     progress: bool = True,
 ) -> Atlas:
@@ -72,6 +74,7 @@ def task_networks(
         halves: Whether the smaller of the two halves' values counts, which wants some 30 items a half; False makes one
             map of all items.
         n: Largest number of items of each task; None takes all.
+        exclude: Neurons that are in no network: what :func:`tl_fbn.collapse_neurons` found, or a network.
         batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
         progress: Show a progress bar.
 
@@ -80,7 +83,7 @@ def task_networks(
 
     Raises:
         InputError: Fewer than two tasks, a task of fewer than two items where halves are asked for, items that are
-            neither pairs nor chats, or a model without gradients.
+            neither pairs nor chats, excluded units of another space, or a model without gradients.
     """
     marked = _marked(model, tasks, n)
     if len(marked) < 2:
@@ -90,7 +93,8 @@ def task_networks(
             f"{', '.join(short)} has one item, which cannot be dealt into two halves; give more, or halves=False"
         )
     scores = answer_scores(model, marked, batch_tokens=batch_tokens, progress=progress)
-    return cut_networks(specific_maps(scores, seed=seed, how=how, scale=scale, halves=halves), top)
+    maps = specific_maps(scores, seed=seed, how=how, scale=scale, halves=halves, exclude=exclude)
+    return cut_networks(maps, top)
 
 
 def answer_scores(
@@ -136,6 +140,7 @@ def specific_maps(
     how: Specificity = "least",
     scale: Scaling | None = "rank",
     halves: bool = True,
+    exclude: Exclude = None,
 ) -> dict[str, UnitMap]:
     """What every neuron scores on a task beyond the other tasks, from the scores of items.
 
@@ -145,7 +150,9 @@ def specific_maps(
         how: What is taken off.
         scale: What is done to each map before.
         halves: Whether the smaller of two halves' values counts.
+        exclude: Neurons that are in no network.
     """
+    out = excluded_units(exclude, next(iter(scores.values())).space)
     maps: list[dict[str, UnitMap]] = [{}, {}] if halves else [{}]
     for number, (name, found) in enumerate(scores.items()):
         order = np.random.default_rng([seed, number]).permutation(len(found.values))
@@ -154,16 +161,15 @@ def specific_maps(
             mean = -found.values[chosen].mean(0, dtype=float)
             of_half[name] = UnitMap(found.space, mean, "attribution", found.provenance)
     specific = [specific_scores(each, how, scale=scale) for each in maps]
-    about = {"method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed}
-    return {
-        name: UnitMap(
-            first.space,
-            np.min([each[name].values for each in specific], axis=0),
-            first.kind,
-            {**first.provenance, **about},
-        )
-        for name, first in specific[0].items()
-    }
+    about: dict[str, Any] = {"method": "task_networks", "score": "grad_x_act", "halves": halves, "seed": seed}
+    about |= {} if out is None else {"excluded": len(out)}
+    contrasted: dict[str, UnitMap] = {}
+    for name, first in specific[0].items():
+        values = np.min([each[name].values for each in specific], axis=0)
+        if out is not None:
+            values[out.members] = np.nan  # no value is never among the largest
+        contrasted[name] = UnitMap(first.space, values, first.kind, {**first.provenance, **about})
+    return contrasted
 
 
 def _marked(model: HookedModel, tasks: Tasks | Mapping[str, Sequence[Any]], n: int | None) -> dict[str, MarkedItems]:

@@ -34,6 +34,7 @@ Behaviour:
 - :func:`lesion_controls`   each network's own task over the drops under its matched random networks;
 - :func:`dissociation`      two networks on each other's tasks: crossing lines, or a matrix of all pairs;
 - :func:`null_check`        the numbers of an analysis, and where they should be gone;
+- :func:`collapse`          what each unit, pair and group costs on neutral text, beside random units;
 - :func:`dose_response`     score against dose, with intervals, random networks and the untouched model;
 - :func:`amplification`     score against gain, a line for each network;
 - :func:`gain_calibration`  the amounts tried, and the chosen one on other items;

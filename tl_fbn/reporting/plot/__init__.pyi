@@ -1,3 +1,4 @@
+from ._collapse import collapse as collapse
 from ._comparisons import concordance as concordance
 from ._comparisons import confusion_matrix as confusion_matrix
 from ._comparisons import connectivity as connectivity
