@@ -57,7 +57,7 @@ def test_the_tables(folder, tmp_path):
     text = invoke(
         "lesion", "demo", network, "--battery", "demo", *SMALL, "--task", "sort", "--task", "add", "-o", tmp_path
     ).stdout
-    assert "network  units  own  other_worst  worst_task  control_p95     p\nsort        57  " in text
+    assert "network  units  own  other_worst  worst_task  isolation  control_p95     p\nsort        57  " in text
     assert "so at least 0.25; not corrected for the number of lines" in text
     renamed = invoke(
         "lesion", "demo", f"mine={network}", "--battery", "demo", *SMALL, "--task", "sort", "-o", tmp_path

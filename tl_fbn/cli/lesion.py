@@ -333,7 +333,7 @@ def _summary_text(study: LesionStudy) -> str:
     named = list(own["network"]) if len(own) else []
     if named:
         drops = ["own", "other_worst", "control_p95"]
-        columns = ["network", "units", "own", "other_worst", "worst_task", "control_p95", "p"]
+        columns = ["network", "units", "own", "other_worst", "worst_task", "isolation", "control_p95", "p"]
         lines += ["", _table_of_drops(own, columns, drops, points)]
     # networks that are no task's own have a line for each task instead
     others = every[~every["network"].isin(named)]
