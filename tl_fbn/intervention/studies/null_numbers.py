@@ -129,12 +129,15 @@ def _numbers(returned: Any) -> Numbers | None:
 
 
 def _of_table(table: pd.DataFrame) -> Numbers:
-    numeric = table.select_dtypes("number").columns
+    numeric = list(table.select_dtypes("number").columns)
     words = [column for column in table.columns if column not in numeric and table[column].dtype != bool]
     found: Numbers = {}
-    for place, (_, line) in enumerate(table.iterrows()):
-        name = ", ".join(str(line[column]) for column in words) or str(table.index[place])
-        found |= {f"{name}: {column}" if len(numeric) > 1 else name: float(line[column]) for column in numeric}
+    values = table[numeric].to_numpy(dtype=float)
+    for place, line in enumerate(table[words].to_numpy(dtype=object)):
+        name = ", ".join(map(str, line)) or str(table.index[place])
+        found |= {
+            f"{name}: {numeric[i]}" if len(numeric) > 1 else name: float(one) for i, one in enumerate(values[place])
+        }
     return found
 
 

@@ -109,7 +109,7 @@ class SecondLevel(Result, step="comparison", picture="second_level"):
         """The lines of :meth:`to_dataframe` of networks on the task they are named like, or of identified tasks."""
         table = self.to_dataframe()
         own = [a == b or b == "identified" for a, b in self.cells]
-        return table[own].reset_index(drop=True)
+        return table.iloc[np.flatnonzero(own)].reset_index(drop=True)
 
     def by_model(self) -> pd.DataFrame:
         """One line a model, network and task. Columns: model, network, task, effect, error (standard error)."""
@@ -141,7 +141,7 @@ class SecondLevel(Result, step="comparison", picture="second_level"):
             return f"No network is named like a task, so that none has a task of its own; {n} models."
         holds = own[own["low"] > 0]
         next_one = own[own["predicted_low"] > 0]
-        what = "task is identified" if (own["task"] == "identified").all() else "network costs its own task"
+        what = "task is identified" if set(own["task"]) == {"identified"} else "network costs its own task"
         lines = [
             f"In models like these {n}, the mean {what} beyond 0 for {len(holds)} of {len(own)}"
             + (f": {listed(list(holds['network']))}." if len(holds) else "."),
@@ -264,7 +264,7 @@ def combined(effects: Float[np.ndarray, " model"], variances: Float[np.ndarray, 
     # an effect whose items all changed alike is not known without error: less than half an average one's cannot be said
     floor = max(variances.mean() / 4, 1e-12 * max(np.square(effects).max(), 1e-12))
     with np.errstate(divide="ignore"):  # statsmodels divides by Q, which is 0 where all effects are the same
-        result = combine_effects(effects, np.maximum(variances, floor), method_re="iterated", use_t=True)
+        result: Any = combine_effects(effects, np.maximum(variances, floor), method_re="iterated", use_t=True)
     error = float(result.sd_eff_w_re_hksj)
     mean = float(result.mean_effect_re)
     tau2 = max(float(result.tau2), 0.0)
