@@ -33,7 +33,7 @@ def test_the_table(demo_model: Any) -> None:
         task: fbn.cgvst(demo_model, items, tokens="answer", variant="grad_x_act", progress=False)
         for task, items in chats.items()
     }
-    network = fbn.specific_scores(maps)["add"].top(0.05)
+    network = fbn.specific_scores(maps, "difference", scale="mean")["add"].top(0.05)
     battery = fbn.demo.battery(n=20)
     with fbn.inhibit(demo_model, network):
         left = battery.evaluate(demo_model).set_index("task")["exact_match"]
