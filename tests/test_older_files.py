@@ -50,6 +50,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
     later = {
         "Concordance",
         "HarnessEvaluation",
+        "InterModelCorrelation",
         "LeakEstimate",
         "Massive",
         "Matching",

@@ -15,6 +15,7 @@ from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.analysis.networks.connectivity import Connectivity
 from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.inter_model_correlation import InterModelCorrelation
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
@@ -106,6 +107,15 @@ def shapley_values() -> ShapleyValues:
     )
 
 
+def inter_model_correlation() -> InterModelCorrelation:
+    """Three models, of which the third does not follow the first network of the others."""
+    pairs = np.array([[[1.0, 0.8, 0.1], [0.8, 1.0, 0.0], [0.1, 0.0, 1.0]], np.full((3, 3), 0.5) + np.eye(3) / 2])
+    null = np.random.default_rng(1).normal(0, 0.1, (39, 4, 2))
+    low, high = np.full((4, 2), 0.05), np.full((4, 2), 0.9)
+    about = {"seed": 1, "null": "texts", "interval": "jackknife", "blocks": "text", "left_out": ["N2"]}
+    return InterModelCorrelation(("A", BOLD, "C"), ("N0", "N1"), pairs, low, high, null, 12, 150, about)
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -124,6 +134,7 @@ def results() -> list[Any]:
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         shapley_values(),
+        inter_model_correlation(),
         Validation(
             space=TOY,
             task="sort",
