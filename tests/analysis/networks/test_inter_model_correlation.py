@@ -199,5 +199,7 @@ def test_refusals(models: Models) -> None:
     )
     with pytest.raises(fbn.InputError, match="the recordings have 1 and 2 runs"):
         refused(models, recordings={**recordings, "M1": doubled}, networks={**atlases, "M1": atlases["M0"]})
+    with pytest.raises(fbn.InputError, match="n_bootstrap=1 draws have no spread"):
+        refused(models, interval="bootstrap", n_bootstrap=1)
     with pytest.raises(fbn.InputError, match="null must be 'texts', 'shift' or 'phase'"):
         refused(models, null="nothing")

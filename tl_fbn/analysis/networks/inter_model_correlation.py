@@ -268,6 +268,8 @@ def inter_model_correlation(
         raise InputError(f"inter_model_correlation compares models; got {len(recordings)}, give two or more")
     if drop_first < 0:
         raise InputError(f"drop_first={drop_first} is out of range; give a number of segments of at least 0")
+    if interval == "bootstrap" and n_bootstrap < 2:
+        raise InputError(f"n_bootstrap={n_bootstrap} draws have no spread; give 1000")
     courses, names, left_out = _courses_of(recordings, networks, how, signed)
     counts = sorted({len(one) for one in courses.values()})
     if len(counts) > 1:
