@@ -54,7 +54,8 @@ assert same.dice > 0.8
 
 # %% [markdown]
 # The **wrong conclusion**: "these are the neurons of sorting". Most of them are just as strong for other tasks. A score of one
-# task says nothing about that task alone. Contrast it with the others: own score less the mean of theirs.
+# task says nothing about that task alone. Contrast it with the others: how high it ranks less the highest
+# that it ranks for any other.
 
 # %%
 specific = {task: scores.top(0.05, name=task) for task, scores in fbn.specific_scores(released).items()}

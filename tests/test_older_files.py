@@ -48,6 +48,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
     fbn.load_results(FOLDER)
     known = {SAID[name]["type"] for name in RESULTS}
     later = {
+        "Collapse",
         "Concordance",
         "HarnessEvaluation",
         "InterModelCorrelation",
@@ -55,8 +56,10 @@ def test_every_kind_of_that_time_is_among_them() -> None:
         "Massive",
         "Matching",
         "Multiplicity",
+        "NullCheck",
         "OrderSearch",
         "Reliability",
+        "SecondLevel",
     }
     later |= {"Retention", "ShapleyValues", "SlidingConnectivity", "TokenAblation", "Preset", "Recording"}
     ours = {name for name, kind in RESULT_CLASSES.items() if kind.__module__.startswith("tl_fbn.")}

@@ -46,10 +46,13 @@ from .intervention.pruning import only_network as only_network
 from .intervention.pruning import prune as prune
 from .intervention.studies import calibrate_gain as calibrate_gain
 from .intervention.studies import causal_check as causal_check
+from .intervention.studies import collapse_neurons as collapse_neurons
 from .intervention.studies import dose_response as dose_response
 from .intervention.studies import lesion_study as lesion_study
 from .intervention.studies import matched_controls as matched_controls
+from .intervention.studies import null_check as null_check
 from .intervention.studies import plan_lesions as plan_lesions
+from .intervention.studies import second_level as second_level
 from .intervention.studies import shapley as shapley
 from .intervention.studies import task_networks as task_networks
 from .intervention.studies import validate_scores as validate_scores

@@ -66,7 +66,7 @@ def selections(contrasts: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
     for by in MAPS:
         maps = {task: getattr(contrast, by) for task, contrast in contrasts.items()}
         yield "plain", by, maps
-        yield "least", by, fbn.specific_scores(maps, how="least")
+        yield "least", by, fbn.specific_scores(maps, how="least", scale="mean")
 
 
 def lesions(

@@ -66,7 +66,7 @@ def main() -> None:
         task: fbn.cgvst(model, chats, tokens="answer", variant="grad_x_act", progress=False)
         for task, chats in one_turn.items()
     }
-    networks = {task: one.top(0.05) for task, one in fbn.specific_scores(maps).items()}
+    networks = {task: one.top(0.05) for task, one in fbn.specific_scores(maps, "difference", scale="mean").items()}
     study = fbn.lesion_study(model, networks, fbn.demo.battery(n=options.items, seed=0), seed=0, progress=False)
     print(f"\nanswer tokens, grad_x_act, on other items\n\n{study.summary().round(3).to_string()}")
 

@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 
 import tl_fbn as fbn
-from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks
+from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks, specific_maps
 
 LEAST, TIMES = 0.05, 3.0  # nats a token; own loss over the worst other's
 
@@ -67,7 +67,7 @@ def main() -> None:
     lines = []
     names = list(battery.tasks)
     for share, scale, halves in product(options.top, ("mean", "rms", "rank"), (False, True)):
-        atlas = cut_networks(scores, seed=0, top=share, how="least", scale=scale, halves=halves)
+        atlas = cut_networks(specific_maps(scores, seed=0, scale=scale, halves=halves), share)
         lost = []
         for network in atlas.values():
             key = network.members.tobytes()

@@ -61,7 +61,7 @@ def test_several_tasks_against_each_other(folder, demo_model, tmp_path):
         assert saved.name == line["task"]
         assert line["items"] == 4
     text = invoke(*asked).stdout
-    assert "less the mean of the other tasks': chosen by size, not tested" in text
+    assert "by rank, less the largest on any other task: chosen by size, not tested" in text
     assert "layer  units  by chance" in text
 
 

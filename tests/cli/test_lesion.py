@@ -57,7 +57,7 @@ def test_the_tables(folder, tmp_path):
     text = invoke(
         "lesion", "demo", network, "--battery", "demo", *SMALL, "--task", "sort", "--task", "add", "-o", tmp_path
     ).stdout
-    assert "network  units  own  other_worst  worst_task  control_p95     p\nsort        57  " in text
+    assert "network  units  own  other_worst  worst_task  isolation  control_p95     p\nsort        57  " in text
     assert "so at least 0.25; not corrected for the number of lines" in text
     renamed = invoke(
         "lesion", "demo", f"mine={network}", "--battery", "demo", *SMALL, "--task", "sort", "-o", tmp_path
@@ -111,6 +111,33 @@ def test_one_network_of_an_atlas_under_another_name(folder, tmp_path):
     assert found["sort"].name == "sort"
     said = refused("lesion", "demo", f"{source}:N7", "--battery", "demo")
     assert f"no network is called 'N7' in {source}; networks: N0, N1" in said
+
+
+def test_excluded_units_are_those_of_a_file(folder, tmp_path, demo_model):
+    network = fbn.Network.load(folder / "network-sort.safetensors")
+    out = fbn.Network.from_indices(network.space, network.indices[:7], name="everywhere")
+    out.save(tmp_path / "out.safetensors")
+    asked = ("lesion", "demo", folder / "network-sort.safetensors", "--battery", "demo", "--task", "sort", *SMALL)
+    asked = (*asked, "--exclude", tmp_path / "out.safetensors", "-o", tmp_path / "x")
+    found = answer(*asked)
+    assert found["networks"] == {"sort": 50}
+    assert found["excluded"] == {"name": "everywhere", "units": 7, "of": {"sort": 7}}
+    assert found["study"] == str(tmp_path / "x" / "lesions-sort-demo-without-out.safetensors")
+    said = "7 units (everywhere) were taken out of networks, rivals and controls alike: 7 of sort."
+    assert said in " ".join(invoke(*asked).stdout.split())
+    battery = fbn.demo.battery(n=8).select(["sort"])
+    expected = fbn.lesion_study(
+        demo_model, {"sort": network}, battery, n_controls=3, seed=0, exclude=out, progress=False
+    )
+    assert np.array_equal(fbn.load(found["study"]).controls, expected.controls)
+    few = {"n_candidates": 4, "n_pairs": 2, "n_null": 19, "largest": 2, "progress": False}
+    collapse = fbn.collapse_neurons(demo_model, fbn.prompts("sort", n=12), **few)
+    collapse.save(tmp_path / "c.safetensors")
+    plan = answer(*asked[:-4], "--exclude", tmp_path / "c.safetensors", "-o", tmp_path / "x", "--plan")
+    assert plan["plan"]["lesions"] == 4
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    assert "neither collapse neurons nor a network" in refused(*asked[:-4], "--exclude", tmp_path / "table.csv")
+    assert "takes out all 57 units" in refused(*asked[:-4], "--exclude", folder / "network-sort.safetensors")
 
 
 def test_a_plan_runs_no_lesion(folder, tmp_path):

@@ -20,7 +20,7 @@ def result(tmp_path_factory):
 def task_result(tmp_path_factory, demo_model):
     """A study of four formal tasks with few items and controls."""
     tasks = demo.tasks(n=60).select(["copy", "sort", "upper", "count"])
-    subject = task_study.subject_of_tasks(tasks, demo_model, n_items=12, n_discovery=20)
+    subject = task_study.subject_of_tasks(tasks, demo_model, n_items=12, n_discovery=30)
     folder = tmp_path_factory.mktemp("tasks")
     lines: list[str] = []
     settings = {"share": 0.05, "n_controls": 4, "progress": False, "say": lines.append}

@@ -7,12 +7,15 @@ holds the truth are added. Counts are whole numbers, so that exact coverage jump
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 from scipy.special import gammaln, xlogy
 
 from tl_fbn.intervention.studies import intervals
+from tl_fbn.intervention.studies.isolation import isolation, isolation_interval
+from tl_fbn.intervention.studies.item_statistics import change_interval
 
 RATES = np.linspace(0.0, 1.0, 201)
 NEAR = 0.02
@@ -60,6 +63,12 @@ def of_means(n: int, draw: Callable[[np.random.Generator, int], np.ndarray], tru
     return hits / trials
 
 
+@cache
+def _of_counts(lost: int, won: int, n: int, level: float) -> intervals.Interval:
+    """Interval of a change of right answers, which depends on counts alone."""
+    return intervals.of_change(np.repeat([1.0, -1.0, 0.0], [lost, won, n - lost - won]), level=level)
+
+
 def averaged(coverage: np.ndarray) -> np.ndarray:
     """(rate,) mean coverage over all rates within .02."""
     return np.array([coverage[np.abs(RATES - rate) <= NEAR + 1e-9].mean() for rate in RATES])
@@ -75,3 +84,48 @@ def line(name: str, n: int, coverage: np.ndarray) -> str:
         f"{name:28s} {n:4d}   {coverage.min():.3f} {coverage.max():.3f}   {near.min():.3f} {near.max():.3f}   "
         f"{inside.mean():.2f}   {(near < BAND[0]).mean():.2f}   {where}"
     )
+
+
+def of_isolation(
+    rates: Sequence[float], n: int, trials: int, *, metric: str = "exact_match", n_bootstrap: int = 1000
+) -> dict[str, tuple[float, float]]:
+    """How often the truth lies below the lower end, and above the upper end, of an interval of isolation.
+
+    Args:
+        rates: Mean drop of the own task, then of each other task. Right answers are lost at these rates (a negative one
+            is won), nats are skewed (exponential) with a standard deviation of 1.
+        n: Number of items of each task.
+        trials: Number of studies.
+        metric: ``"exact_match"`` or ``"log_likelihood"``.
+        n_bootstrap: Number of draws.
+
+    Returns:
+        Of the package's interval, and of a percentile bootstrap that chooses the worst task anew in each draw.
+    """
+    rng = np.random.default_rng([n, len(rates)])
+    truth = isolation(rates[0], rates[1:])
+    found: dict[str, list] = {"ours": [], "percentile bootstrap": []}
+    for _ in range(trials):
+        if metric == "exact_match":
+            items = [np.sign(rate) * (rng.random(n) < abs(rate)) for rate in rates]
+        else:
+            items = [rate + rng.exponential(1.0, n) - 1.0 for rate in rates]
+        draws = [rng.integers(0, n, (n_bootstrap, n)) for _ in rates]
+
+        def term(of: int, level: float, items: list = items, draws: list = draws) -> tuple[float, intervals.Interval]:
+            if metric == "exact_match":
+                counts = (int((items[of] > 0).sum()), int((items[of] < 0).sum()))
+                return float(items[of].mean()), _of_counts(*counts, n, level)
+            return float(items[of].mean()), change_interval(items[of], metric, draws[of], level=level)
+
+        terms = [partial(term, of) for of in range(len(rates))]
+        found["ours"].append(isolation_interval(terms[0], terms[1:]))
+        means = np.array([one[drawn].mean(1) for one, drawn in zip(items, draws, strict=True)])
+        own, worst = np.maximum(means[0], 0.0), np.maximum(means[1:].max(0), 0.0)
+        index = (own - worst) / np.where(own + worst > 0, own + worst, 1.0)
+        found["percentile bootstrap"].append(np.quantile(index, [0.025, 0.975]))
+    ends = {name: np.array(one) for name, one in found.items()}
+    return {
+        name: (float((one[:, 0] > truth + 1e-9).mean()), float((one[:, 1] < truth - 1e-9).mean()))
+        for name, one in ends.items()
+    }

@@ -18,9 +18,12 @@ from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.analysis.networks.inter_model_correlation import InterModelCorrelation
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
+from tl_fbn.intervention.studies.collapse_results import Collapse
 from tl_fbn.intervention.studies.dose_response_results import DoseResponse
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.null_check_results import NullCheck
 from tl_fbn.intervention.studies.score_validation import Validation
+from tl_fbn.intervention.studies.second_level import SecondLevel
 from tl_fbn.intervention.studies.shapley_results import ShapleyValues
 from tl_fbn.units import Network
 
@@ -116,6 +119,49 @@ def inter_model_correlation() -> InterModelCorrelation:
     return InterModelCorrelation(("A", BOLD, "C"), ("N0", "N1"), pairs, low, high, null, 12, 150, about)
 
 
+def null_check() -> NullCheck:
+    """Two numbers, of which the second does not stand, and one map."""
+    values = np.array([[[0.1, 1.0], [0.2, np.nan]], [[0.9, 0.8], [0.8, 0.7]]])
+    agreements = np.array([[[0.1], [-0.2]], [[0.9], [0.95]]])
+    nulls = ("untrained", "reordered")
+    about = {"seed": 0, "analysis": "sort_units", "model": "toy", "n": 2, "seconds": 1.0}
+    return NullCheck(("own", "other"), np.array([0.9, 0.8]), nulls, values, ("t",), agreements, about)
+
+
+def of_models() -> SecondLevel:
+    """Two effects in three models, the first alike in all."""
+    effects = np.array([[0.5, 0.0], [0.6, 0.4], [0.55, -0.2]])
+    depths, errors = np.array([[0.5], [0.6], [0.4]]), np.full((3, 1), 0.01)
+    cells = ("sort", "sort"), ("sort", "add")
+    about = {"left_out": []}
+    measure = "drop of exact_match under lesions"
+    return SecondLevel(
+        ("A", "B", "C"), *cells, effects, np.full((3, 2), 0.01), measure, ("sort",), depths, errors, about
+    )
+
+
+def collapse() -> Collapse:
+    """Three units of four texts, a pair and a group; unit 3 and both sets are called."""
+    spread = np.array([[0.0, 0.02, -0.01, -0.01]])
+    return Collapse(
+        space=TOY,
+        sets=np.array([[0, -1, -1], [1, -1, -1], [3, -1, -1], [0, 1, -1], [0, 1, TOY.index(2, 2)]]),
+        items=np.array([[0.05], [0.02], [0.5], [2.0], [3.0]]) * (1 + 8 * spread),
+        apart=np.array([0.0, 0.0, 0.0, 0.07, 2.2]),
+        found=np.array([False, False, True, True, True]),
+        tokens=np.array([10, 30, 10, 10]),
+        ranks=pd.DataFrame(
+            {"layer": [0, 0, 0], "unit": [0, 1, 3], "written": [1, 2, 3], "gradient": [3, 2, 1], "half": [1, 2, 3]}
+        ),
+        random=np.linspace(-0.01, 0.06, 19),
+        partners=np.linspace(-0.01, 0.02, 19),
+        additions=np.linspace(-0.1, 0.05, 19),
+        least=0.1,
+        baseline=3.0,
+        provenance={"seed": 0, "n_bootstrap": 200, "texts": 4, "tokens": 60, "max_tokens": 31, "prompts": ["a"]},
+    )
+
+
 def contrast(**about: Any) -> Contrast:
     return Contrast(TOY, "sort - rest", "block", np.arange(10.0) - 4, np.ones(10), 20.0, (0, 1), {}, about)
 
@@ -135,6 +181,9 @@ def results() -> list[Any]:
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         shapley_values(),
         inter_model_correlation(),
+        null_check(),
+        of_models(),
+        collapse(),
         Validation(
             space=TOY,
             task="sort",

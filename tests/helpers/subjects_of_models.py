@@ -22,6 +22,11 @@ WORDS = [
 ]
 
 
+def size(model, prompts=None) -> float:
+    """An analysis that tells nothing of what it is given."""
+    return float(sum(one.numel() for one in model.parameters()))
+
+
 def of_models(m: SimpleNamespace) -> dict[str, Subject]:
     """Name to subject.
 
@@ -211,6 +216,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             networks={"a": m.network},
             controls=("random",),
             rivals=None,
+            exclude=None,
             method="zero",
             reference=None,
             positions="all",
@@ -227,6 +233,7 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             n_controls=2,
             controls=("random",),
             rivals=None,
+            exclude=None,
             batch_tokens=512,
         ),
         "causal_check": Subject.of(fbn.causal_check, **m.studied, maps=m.maps, top=0.1, two_sided=None),
@@ -292,6 +299,23 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             batch_tokens=512,
             progress=False,
         ),
+        "collapse_neurons": Subject.of(
+            fbn.collapse_neurons,
+            model=m.model,
+            texts=[[first, *range(2, 12)] for first in range(20, 26)],
+            seed=0,
+            n=6,
+            max_tokens=12,
+            least=0.1,
+            n_candidates=4,
+            n_pairs=2,
+            n_null=19,
+            largest=3,
+            n_bootstrap=20,
+            batch_tokens=512,
+            progress=False,
+        ),
+        "Collapse.in_words": Subject.of(made.collapse().in_words, number=0),
         "zeroing_costs": Subject.of(
             fbn.studies.zeroing_costs,
             model=m.model,
@@ -340,7 +364,9 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             batch_tokens=512,
             progress=False,
         ),
-        "matched_controls": Subject.of(fbn.matched_controls, network=m.network, n=2, seed=0, features=None),
+        "matched_controls": Subject.of(
+            fbn.matched_controls, network=m.network, n=2, seed=0, features=None, exclude=None
+        ),
         "lowest_ranked": Subject.of(fbn.studies.lowest_ranked, scores=m.scores, network=m.network),
         "unit_features": Subject.of(fbn.studies.unit_features, model=m.model, recording=m.stored),
         "promoted_tokens": Subject.of(
@@ -350,6 +376,22 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             n_tokens=2,
             n_units=1,
         ),
+        "null_check": Subject.of(
+            fbn.null_check,
+            analysis=size,
+            model=m.model,
+            prompts={"a": [1, 2], "b": [3]},
+            seed=0,
+            number=None,
+            nulls=["shuffled"],
+            n=1,
+            progress=False,
+        ),
+        "plan_null_check": Subject.of(
+            fbn.studies.plan_null_check, analysis=size, model=m.model, prompts=None, nulls=["rotated"], n=1
+        ),
+        "rotated": Subject.of(fbn.studies.rotated, model=m.model, seed=0),
+        "second_level": Subject.of(fbn.second_level, studies={"A": m.study, "B": m.study}, metric=None),
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
         "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),

@@ -54,6 +54,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         # pictures
         "plot.amplification": Subject.of(fbn.plot.amplification, table=m.dose.to_dataframe()),
+        "plot.collapse": Subject.of(fbn.plot.collapse, found=made.collapse()),
         "plot.component_choice": Subject.of(
             fbn.plot.component_choice,
             choice=fbn.choose_components(m.stored, [2, 3], seed=0, n_restarts=2, progress=False),
@@ -84,6 +85,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "plot.lesion_matrix": Subject.of(fbn.plot.lesion_matrix, study=m.study, metrics=None),
         "plot.massive": Subject.of(fbn.plot.massive, found=m.stored.massive(), title=None),
+        "plot.null_check": Subject.of(fbn.plot.null_check, check=made.null_check()),
         "plot.overlap_matrix": Subject.of(
             fbn.plot.overlap_matrix, networks=m.networks, seed=None, n_null=20, title=None
         ),
@@ -100,6 +102,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             retention=fbn.studies.retention_curve(m.model, m.atlas, m.battery, seed=0, n_controls=2, progress=False),
             mode=None,
         ),
+        "plot.second_level": Subject.of(fbn.plot.second_level, found=made.of_models()),
         "plot.shapley": Subject.of(fbn.plot.shapley, values=made.shapley_values()),
         "plot.score_validation": Subject.of(fbn.plot.score_validation, validation=made.results()[-1]),
         "plot.special_tokens": Subject.of(

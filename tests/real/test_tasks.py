@@ -28,7 +28,7 @@ def test_a_task_needs_its_neurons_more_than_another_does(tasks, real_model):
         name: fbn.attribution.gradient_x_activation(real_model, *items, progress=False)
         for name, items in tasks.items(real_model, n=16).items()
     }
-    maps = fbn.specific_scores(scores, how="least")
+    maps = fbn.specific_scores(scores)
     networks = {name: one.top(0.002, name=name) for name, one in maps.items()}
     study = fbn.lesion_study(real_model, networks, tasks.battery(n=12), n_controls=2, seed=0, progress=False)
     drops = study.drops("log_likelihood")

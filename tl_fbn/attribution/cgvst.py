@@ -112,7 +112,7 @@ def cgvst(
     >>> len(scores["sort"].top(0.05) & scores["reverse"].top(0.05))  # of 57 neurons each
     52
     >>> fbn.specific_scores(scores)["sort"].top(0.05)
-    Network "top 0.05": 57 of 1,152 units (4.95%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 22 0 35
+    Network "top 0.05": 57 of 1,152 units (4.95%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 39 7 11
 
     Args:
         model: A TransformerLens model in eval mode; its parameters stay as they are.

@@ -1,9 +1,9 @@
 """``tl-fbn cgvst``: task neurons from gradients at the special tokens of chats.
 
 The command scores every MLP neuron with :func:`tl_fbn.cgvst` (Song et al. 2024), once for each file of chats, and saves
-a map of the scores and a network of the largest ones for each task. With ``--specific`` every map is divided by its
-mean magnitude, and the mean of the other tasks is subtracted from each (:func:`tl_fbn.specific_scores`). "Released" in
-the help texts means the setting of the code that Song et al. published.
+a map of the scores and a network of the largest ones for each task. With ``--specific`` maps are made comparable and
+the largest of the other tasks' is subtracted from each (:func:`tl_fbn.specific_scores`). "Released" in the help texts
+means the setting of the code that Song et al. published.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def command(
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="With --specific, what is subtracted: mean (of the other tasks) or largest (the largest score on any "
-            "of them). By default mean, and largest with --tasks.",
+            help="With --specific, what is subtracted: largest (the default: the largest score on any other task, by "
+            "rank) or mean (of the other tasks, of scores over their mean magnitude).",
             show_default=False,
         ),
     ] = None,
@@ -209,7 +209,7 @@ def command(
         if rows is not None and kind != "answer" and not rows.is_chat:
             raise InputError(f"--tokens {kind} is for chats; give --chat, or leave it out to score answers")
         position_groups = _groups_value(groups)
-        taken = _specificity(less, bool(tasks))
+        taken = _specificity(less)
         into = result_files.writable(out or _results_beside((tasks or chats or [""])[0]))
         from tl_fbn.analysis.networks.specificity import specific_scores
         from tl_fbn.attribution.cgvst import cgvst
@@ -251,7 +251,7 @@ def command(
         # of the scores themselves: specific scores have a provenance of their own
         provenances = {task: dict(scores.provenance) for task, scores in maps.items()}
         if specific:
-            maps = specific_scores(maps, how=taken)
+            maps = specific_scores(maps, how=taken, scale="rank" if taken == "least" else "mean")
         first = next(iter(maps.values()))
         speaking = unit_lists.speaking(console, loaded, first.space)
         words_of = unit_lists.WITH_WORDS if json else unit_lists.FIRST
@@ -305,11 +305,9 @@ def _check_names(
         raise InputError(f"{len(given)} names for {len(chats)} files of chats; give --name once a file, or not at all")
 
 
-def _specificity(less: str | None, of_tasks: bool) -> Any:
+def _specificity(less: str | None) -> Any:
     """What --less asks for as :func:`tl_fbn.specific_scores` takes it."""
-    ways = {"mean": "difference", "largest": "least"}
-    if less is None:
-        return "least" if of_tasks else "difference"
+    ways = {None: "least", "mean": "difference", "largest": "least"}
     if less not in ways:
         raise InputError(f"--less must be mean or largest; got {less}")
     return ways[less]
@@ -343,7 +341,7 @@ def _summary_text(first: Any, found: list[dict[str, Any]], taken: str | None) ->
         left = f"; {one['skipped_as_too_long']} left out as too long" if one["skipped_as_too_long"] else ""
         reason = f" ({one['variant_reason']})" if one["variant_reason"] else ""
         lines.append(f"{one['task']}{scored}{reason}{left}")
-    words = {"difference": "less the mean of the other tasks'", "least": "less the largest on any other task"}
+    words = {"difference": "less the mean of the other tasks'", "least": "by rank, less the largest on any other task"}
     how = words.get(taken or "", "of one task, compared with no other")
     lines.append(
         f"The largest scores {how}: chosen by size, not tested. Chance alone would spread them over layers as units "

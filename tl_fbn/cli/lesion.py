@@ -117,6 +117,14 @@ def command(
             "rotated (as many random directions); repeat the option for several. The first kind gives p.",
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of collapse neurons, or of a network: units that are taken out of networks and random networks "
+            "alike.",
+        ),
+    ] = None,
     # how units are silenced, and where
     method: Annotated[
         str,
@@ -215,15 +223,18 @@ def command(
         recording = None
         if reference is not None:
             recording = result_files.open_recording(reference, site or _site_of(networks), verify=verify)
+        out_of_all = None if exclude is None else result_files.load_exclusion(exclude)
         chosen: dict[str, Any] = {
+            "exclude": out_of_all,
             "n_controls": controls,
             "stop": stop,
             "controls": tuple(control_kind or ("random",)),
             "batch_tokens": batch_tokens,
         }
         into = folder if out is None else out  # by default beside the networks
+        without = "" if exclude is None else f"-without-{exclude.stem}"
         path = result_files.file_for(
-            into, "lesions", name or _study_name(list(networks), tasks or battery or [], method)
+            into, "lesions", name or _study_name(list(networks), tasks or battery or [], method) + without
         )
         loaded = model_argument.load(console, model, dtype=dtype, device=device, label=label)
         if rows is not None:  # a chat template is the model's
@@ -277,7 +288,8 @@ def command(
         method=method,
         seed=seed,
         controls={kind: array.shape[1] for kind, array in study.control_scores.items()},
-        networks={one: len(networks[one]) for one in study.networks},
+        networks=dict(zip(study.networks, study.sizes.sum(1).tolist(), strict=True)),
+        excluded=study.provenance.get("excluded"),
         verdict=study.verdict(),
         summary=study.summary(),
         lesions=study.to_dataframe(),
@@ -307,17 +319,21 @@ def _delete_parts(parts: Path) -> None:
 
 def _summary_text(study: LesionStudy) -> str:
     """What every task loses, beside controls, and what the reader has to know to judge it."""
+    from tl_fbn.intervention.studies.exclusion import exclusion_in_words
+
     points = study.metric == "exact_match"
     kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in study.control_scores.items())
     what = "points of exact match" if points else "nats a token of log-likelihood"
     lines = [repr(study), f"Lost: {what}, beside {kinds} networks with as many units in each layer."]
     own = study.summary()  # a line for each network that is named like a task
     every = study.to_dataframe()  # a line for each network and task
+    if out := exclusion_in_words(study.provenance):
+        lines.append(out)
     lines.append(_baseline_sentence(every, points))
     named = list(own["network"]) if len(own) else []
     if named:
         drops = ["own", "other_worst", "control_p95"]
-        columns = ["network", "units", "own", "other_worst", "worst_task", "control_p95", "p"]
+        columns = ["network", "units", "own", "other_worst", "worst_task", "isolation", "control_p95", "p"]
         lines += ["", _table_of_drops(own, columns, drops, points)]
     # networks that are no task's own have a line for each task instead
     others = every[~every["network"].isin(named)]

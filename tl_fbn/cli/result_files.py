@@ -18,6 +18,7 @@ from tl_fbn.errors import InputError
 
 if TYPE_CHECKING:
     from tl_fbn.acquisition.recording.recording import Recording
+    from tl_fbn.intervention.studies.collapse_results import Collapse
     from tl_fbn.units import Network
 
 RESULTS = "results"
@@ -169,6 +170,28 @@ def load_networks(sources: Sequence[str], only: Sequence[str] = ()) -> tuple[dic
         raise InputError(f"no network is called {', '.join(unknown)}; networks: {', '.join(found)}")
     assert folder is not None
     return {name: network for name, network in found.items() if not only or name in only}, folder
+
+
+def load_exclusion(path: Path) -> Network | Collapse:
+    """Units that a study leaves alone: collapse neurons or a network.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged, or holds something else.
+    """
+    from tl_fbn.intervention.studies.collapse_results import Collapse
+    from tl_fbn.units import Network
+
+    result = load_result(path)
+    if not isinstance(result, (Network, Collapse)):
+        raise InputError(
+            f"{path} holds a {type(result).__name__}, neither collapse neurons nor a network; give what "
+            "fbn.collapse_neurons(...) or a network saved"
+        )
+    return result
 
 
 def load_result(path: Path) -> Any:

@@ -7,8 +7,9 @@ none. Networks are found on one half of the rows or passages and tested on the o
    which neurons differ in activity between the tasks;
 2. every neuron's score: gradient times activation at the tokens of the answers (of a passage: at all tokens), the
    log-likelihood that setting the neuron to zero costs to first order. The network of a task is the ``share`` of all
-   neurons whose score exceeds their largest score on the other tasks by most (:func:`tl_fbn.specific_scores`, "least").
-   Neurons that every task needs are in the top lists of all scores, and a lesion of them breaks everything;
+   neurons whose score exceeds their largest score on the other tasks by most, by log ranks
+   (:func:`tl_fbn.specific_scores`). Neurons that every task needs are in the top lists of all scores, and a lesion of
+   them breaks everything;
 3. a lesion study with random networks of as many neurons in every layer, on rows that were not read before.
 
 :mod:`tl_fbn.demo.task_story` says what came out. The recording and finished lesions are kept in the folder, so that the
@@ -33,12 +34,11 @@ from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.acquisition.scan.scanner import Scanner
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.promoted_tokens import promoted_tokens
-from tl_fbn.analysis.networks.specificity import specific_scores
-from tl_fbn.attribution.rivals import gradient_x_activation
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import MarkedItems, Tasks, marked_items
 from tl_fbn.intervention.studies.lesion import lesion_study
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
+from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks, specific_maps
 from tl_fbn.units import Atlas, UnitMap
 from tl_fbn.units.prose import duration_in_words
 
@@ -79,7 +79,7 @@ class TaskStudy:
         design: The block design that was recorded.
         recording: Activations of the model during the design.
         fit: The GLM of the recording.
-        maps: Name of a task to its specific scores, in units of the mean score.
+        maps: Name of a task to its specific scores, in units of -log(1 - rank).
         atlas: The network of every task.
         study: The lesion study of the networks, with their matched controls.
         words: What the neurons of largest score of each network promote, in one table; None without a tokenizer.
@@ -210,11 +210,9 @@ def run_study(
     recording = scanner.scan(design, folder / f"recording-{scanner.space.model}", progress=progress)
     fit = fit_glm(recording)
     step(f"2/3 scores of {scanner.space.n_units:,} neurons by gradients, networks of {share:.2%} of them")
-    scores = {}
-    for name, (ids, positions) in subject.items.items():
-        scores[name] = gradient_x_activation(model, ids, positions, progress=progress)
-    maps = specific_scores(scores, how="least")
-    atlas = Atlas.from_networks({name: each.top(share, name=name) for name, each in maps.items()})
+    # a study of few items: halves of them would be too small to agree
+    maps = specific_maps(answer_scores(model, subject.items, progress=progress), seed=seed, halves=False)
+    atlas = cut_networks(maps, share)
     atlas.save(folder / "atlas.safetensors")
     fit.save(folder / "glm.safetensors")
     words = _words(atlas, maps, model)

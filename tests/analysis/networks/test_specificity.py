@@ -41,14 +41,14 @@ def test_a_contrast_finds_what_is_a_tasks_own_under_a_shared_core(how: str) -> N
 def test_the_formulas() -> None:
     a, b, c = (fbn.UnitMap(SPACE, values, "t") for values in np.random.default_rng(1).random((3, 100)))
     scores = {"a": a, "b": b, "c": c}
-    plain = fbn.specific_scores(scores, scale=None)["a"].values
+    plain = fbn.specific_scores(scores, "difference", scale=None)["a"].values
     assert np.allclose(plain, a.values - (b.values + c.values) / 2)
     assert np.allclose(
         fbn.specific_scores(scores, "least", scale=None)["b"].values, b.values - np.maximum(a.values, c.values)
     )
     stacked = np.array([one.values / one.values.mean() for one in scores.values()])
     z = (stacked[2] - stacked.mean(0)) / stacked.std(0, ddof=1)
-    assert np.allclose(fbn.specific_scores(scores, "z")["c"].values, z)
+    assert np.allclose(fbn.specific_scores(scores, "z", scale="mean")["c"].values, z)
     assert "prompts" not in fbn.specific_scores(scores)["a"].provenance  # unknown stays unknown
 
 

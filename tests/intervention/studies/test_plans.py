@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.planted import PLANTS, planted
+from tl_fbn.intervention.studies.collapse import most_lesions
 
 OPTIONS: dict[str, Any] = {"n_controls": 3, "batch_tokens": 100}
 
@@ -115,3 +117,11 @@ def test_what_the_study_would_refuse_is_refused(demo_model, few_items, network, 
         fbn.studies.plan_gain_calibration(demo_model, network, few_items, task="x")
     with pytest.raises(fbn.InputError, match="no scores"):
         fbn.studies.plan_score_validation(demo_model, {}, few_items, "sort")
+
+
+def test_a_plan_of_collapse_neurons_is_the_most_that_a_search_reads():
+    model, texts = planted(PLANTS["pair"])
+    plan = fbn.studies.plan_collapse(model, texts * 2, n=10, max_tokens=8)
+    assert plan.at_most and plan.runs == most_lesions(40, 6, 59, 4) and plan.items == 10
+    assert plan.tokens == plan.runs * 80 and repr(plan).startswith("Plan of a search for collapse neurons: at most 209")
+    assert fbn.studies.plan_collapse(model, texts, n_null=19).runs == plan.runs - 40 - 2 * 13

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 
 from tl_fbn.acquisition.model.host import HookedModel, blocks_of
+from tl_fbn.acquisition.model.sites import hook_name
+from tl_fbn.acquisition.model.turned_points import turned_along
 from tl_fbn.errors import InputError
 from tl_fbn.units import UnitSpace
 from tl_fbn.units.outgoing_norms import NEURON_SITES, OUTGOING_NORMS, STREAM_SITES, as_text
@@ -43,7 +45,8 @@ def outgoing(
         weights = getattr(blocks_of(model)[layer].mlp, "W_out", None)
         if weights is None:
             raise InputError(f"layer {layer} of this model has no mlp.W_out, so what its neurons write cannot be read")
-        return weights.detach()[torch.from_numpy(units).to(weights.device)].float()
+        along = turned_along(model, hook_name(site, layer), weights.detach())
+        return along[torch.from_numpy(units).to(weights.device)].float()
     if site in STREAM_SITES:
         directions = torch.zeros(len(units), model.cfg.d_model)
         directions[torch.arange(len(units)), torch.from_numpy(units)] = 1
@@ -78,7 +81,8 @@ def outgoing_norms(model: HookedModel, space: UnitSpace) -> Float[np.ndarray, " 
         if not readable or weights.ndim != 2 or len(weights) != width:
             return None
         # added up in float32, whatever the weights are in, and without a copy of them
-        found = torch.linalg.vector_norm(weights.detach(), dim=1, dtype=torch.float32)
+        along = turned_along(model, hook_name(space.site, layer), weights.detach())
+        found = torch.linalg.vector_norm(along, dim=1, dtype=torch.float32)
         norms[space.layer_slice(layer)] = found.cpu().double().numpy()
     return norms if np.isfinite(norms).all() else None
 

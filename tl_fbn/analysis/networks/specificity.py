@@ -19,6 +19,12 @@ neuron. All three ways are choices of this package:
          one and 60 in another, and be the first of all differences; its ranks are 1 and 1, and their difference is 0
 ======== ==============================================================================================================
 
+The defaults, ``"least"`` of ``"rank"``, were chosen by lesions on SmolLM2-135M-Instruct: nine word tasks, gradient
+times activation at answers, networks of .1, .2 and .5 % of its neurons, zeroed while items were scored that had found
+none of them. On one half of those items they isolate 8, 7 and 6 tasks (own loss at least three times that of any
+other task), ``"least"`` of ``"mean"`` or ``"rms"`` 4 or 5; on the other half 9, 8 and 6 against 4 to 6
+(``python -m tests.benchmarks.specific_networks``).
+
 Nothing here tests a unit: a contrast of scores has no p, and a unit that only one network has may have missed the
 others by little.
 """
@@ -46,7 +52,7 @@ Scaling = Literal["mean", "rms", "rank"]
 
 @checked
 def specific_scores(
-    scores: Mapping[str, UnitMap], how: Specificity = "difference", *, scale: Scaling | None = "mean"
+    scores: Mapping[str, UnitMap], how: Specificity = "least", *, scale: Scaling | None = "rank"
 ) -> dict[str, UnitMap]:
     """Every task's map against the maps of the other tasks.
 
@@ -62,16 +68,16 @@ def specific_scores(
 
     Args:
         scores: Task to its map, at least two in one space.
-        how: ``"difference"``: the task's map less the mean of the others'. ``"least"``: the task's map less the largest
-            of the others'. ``"z"``: the task's map less the mean over all tasks, over the standard deviation over
+        how: ``"least"``: the task's map less the largest of the others'. ``"difference"``: the task's map less the
+            mean of the others'. ``"z"``: the task's map less the mean over all tasks, over the standard deviation over
             tasks; with n tasks it is at most ``(n - 1) / sqrt(n)``, and it does not tell a large difference from a
             small one that only one task has.
-        scale: What is done to each map before: ``"mean"`` divides it by its mean magnitude over units, ``"rms"`` by
-            its root mean square, ``"rank"`` takes the logarithm of ranks; None leaves maps as they are.
+        scale: What is done to each map before: ``"rank"`` takes the logarithm of ranks, ``"mean"`` divides it by its
+            mean magnitude over units, ``"rms"`` by its root mean square; None leaves maps as they are.
 
     Returns:
         Task to its map of kind ``"specificity"`` (or ``"z over tasks"``): positive where the task scores a unit higher
-        than the others do. Values are in mean magnitudes of a map, in units of -log(1 - r), or in those of the scores.
+        than the others do. Values are in units of -log(1 - r), in mean magnitudes of a map, or in those of the scores.
 
     Raises:
         InputError: Fewer than two maps, different spaces, an unknown ``how``, or a map without any value other than 0.

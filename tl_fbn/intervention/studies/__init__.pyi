@@ -1,4 +1,6 @@
 from .causal_check import causal_check as causal_check
+from .collapse import collapse_neurons as collapse_neurons
+from .collapse_results import Collapse as Collapse
 from .controls import lowest_ranked as lowest_ranked
 from .controls import matched_controls as matched_controls
 from .controls import unit_features as unit_features
@@ -10,6 +12,11 @@ from .lesion import lesion_study as lesion_study
 from .lesion_plan import LesionPlan as LesionPlan
 from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy
+from .null_check import NullPlan as NullPlan
+from .null_check import null_check as null_check
+from .null_check import plan_null_check as plan_null_check
+from .null_check_results import NullCheck as NullCheck
+from .plans import plan_collapse as plan_collapse
 from .plans import plan_dose_response as plan_dose_response
 from .plans import plan_gain_calibration as plan_gain_calibration
 from .plans import plan_retention as plan_retention
@@ -18,8 +25,11 @@ from .plans import plan_shapley as plan_shapley
 from .plans import plan_token_ablation as plan_token_ablation
 from .retention import Retention as Retention
 from .retention import retention_curve as retention_curve
+from .rotated_model import rotated as rotated
 from .score_validation import Validation as Validation
 from .score_validation import validate_scores as validate_scores
+from .second_level import SecondLevel as SecondLevel
+from .second_level import second_level as second_level
 from .shapley import shapley as shapley
 from .shapley_results import ShapleyValues as ShapleyValues
 from .study_plan import StudyPlan as StudyPlan

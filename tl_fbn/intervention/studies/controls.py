@@ -34,13 +34,15 @@ from scipy import stats
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import HEADS, resolve_site
+from tl_fbn.acquisition.model.sites import HEADS, hook_name, resolve_site
+from tl_fbn.acquisition.model.turned_points import turned_along
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.intervention import Intervention
 from tl_fbn.intervention.hooks.layer_edit import LayerEdit
 from tl_fbn.intervention.hooks.positions import EVERYWHERE, Where
+from tl_fbn.intervention.studies.exclusion import Exclude, excluded_units, without
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network, UnitMap, UnitSpace, top_mask
 
@@ -50,7 +52,9 @@ Features = Float[np.ndarray, "feature unit"]
 
 
 @checked
-def matched_controls(network: Network, n: int, *, seed: int, features: Features | None = None) -> list[Network]:
+def matched_controls(
+    network: Network, n: int, *, seed: int, features: Features | None = None, exclude: Exclude = None
+) -> list[Network]:
     """Random networks with the same number of units in every layer.
 
     >>> losses = []
@@ -67,14 +71,20 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
         features: (feature, unit) what else to match, from :func:`unit_features`; then no control shares a unit with
             the network. None matches the number of units in each layer only, and members of the network may be drawn
             again.
+        exclude: Units that are in no control, such as collapse neurons (:func:`tl_fbn.collapse_neurons`); what is
+            matched is the network without them.
 
     Returns:
         ``n`` networks, named "random 0 like ..." and so on.
 
     Raises:
-        InputError: With features, a layer that has fewer other units than members.
+        InputError: With features, a layer that has fewer other units than members; excluded units of another space, or
+            all of the network's.
     """
     space = network.space
+    out = excluded_units(exclude, space)
+    network = without({network.name: network}, out)[network.name]
+    barred = np.zeros(space.n_units, dtype=bool) if out is None else out.members
     if n < 0:
         raise InputError(f"n={n} controls; give 0 or more")
     if features is not None:
@@ -89,10 +99,12 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
     spans = [space.layer_slice(layer) for layer in range(space.n_layers)]
     # of each layer with members, and each member, the units that may stand for it, nearest first
     pools = {
-        layer: _units_by_likeness(network.members[spans[layer]], features[:, spans[layer]], layer)
+        layer: _units_by_likeness(network.members[spans[layer]], barred[spans[layer]], features[:, spans[layer]], layer)
         for layer in range(space.n_layers)
         if features is not None and counts[layer]
     }
+    # units that are drawn from; of a layer that has all its units, their number, which gives the same draws faster
+    drawable = [np.flatnonzero(~barred[span]) if barred[span].any() else span.stop - span.start for span in spans]
     chosen = []
     for _ in range(n):  # one after the other, so that the first of many are those of few
         members = np.zeros(space.n_units, dtype=bool)
@@ -100,11 +112,12 @@ def matched_controls(network: Network, n: int, *, seed: int, features: Features 
             if layer in pools:
                 drawn = _draw_stand_ins(pools[layer], rng)
             else:  # no features, or a layer without members, of which none is drawn
-                drawn = rng.choice(span.stop - span.start, count, replace=False)
+                drawn = rng.choice(drawable[layer], count, replace=False)
             members[span.start + np.asarray(drawn, dtype=np.int64)] = True
         chosen.append(members)
     how = "units per layer matched" if features is None else "units per layer, activity and outgoing norm matched"
     provenance = {"method": f"random, {how}", "seed": seed, "prompts": []}
+    provenance |= {} if out is None else {"excluded": len(out)}
     names = [f"random {number} like {network.name}" for number in range(n)]
     return [Network(space, one, name=name, provenance=provenance) for one, name in zip(chosen, names, strict=True)]
 
@@ -169,8 +182,9 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
         if not space.widths[layer]:
             continue  # a layer that was not recorded has no units
         # row k of W_out is what neuron k adds to the residual stream; its length is the outgoing norm
-        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float().cpu()
-        norms[space.layer_slice(layer)] = torch.linalg.vector_norm(weights, dim=1).double().numpy()
+        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float()
+        along = turned_along(model, hook_name(space.site, layer), weights).cpu()
+        norms[space.layer_slice(layer)] = torch.linalg.vector_norm(along, dim=1).double().numpy()
     return np.stack([activity, norms])
 
 
@@ -200,6 +214,7 @@ def balances(
     n_controls: int,
     seed: int,
     features: Features | None,
+    exclude: Exclude = None,
 ) -> dict[str, Any]:
     """Standardised differences in activity and outgoing norm that the matching left, by network and kind of control.
 
@@ -209,6 +224,7 @@ def balances(
         n_controls: Number of controls of each kind for each network.
         seed: Seed of the study; the n-th network's controls are drawn from seed + n.
         features: Activity and outgoing norm of every unit, from :func:`unit_features`; None gives an empty result.
+        exclude: Units that are in no control.
     """
     if features is None:
         return {}
@@ -218,7 +234,7 @@ def balances(
         for kind in controls:
             if kind != "rotated":
                 matched_on = features if kind == "activity" else None
-                drawn = matched_controls(network, n_controls, seed=seed + number, features=matched_on)
+                drawn = matched_controls(network, n_controls, seed=seed + number, features=matched_on, exclude=exclude)
                 differences[name][kind] = balance(network, drawn, features).tolist()
     return differences
 
@@ -254,7 +270,9 @@ def lowest_ranked(scores: UnitMap, network: Network) -> Network:
     return Network(network.space, members & ~network.members, name=f"lowest of {network.name}", provenance=about)
 
 
-def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Where = EVERYWHERE) -> Intervention:
+def rotated_lesion(
+    model: HookedModel, network: Network, *, seed: int, where: Where = EVERYWHERE, out: Network | None = None
+) -> Intervention:
     """Project out as many random directions of each layer's activations as a network has units there.
 
     Args:
@@ -262,6 +280,7 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
         network: The network whose number of units in each layer is the number of directions there.
         seed: Seed of the directions; they span a subspace that is uniform over all of that dimension.
         where: The tokens that are touched.
+        out: Units that no direction has a part in; None for none.
 
     Returns:
         An intervention, to be entered as a context.
@@ -275,12 +294,14 @@ def rotated_lesion(model: HookedModel, network: Network, *, seed: int, where: Wh
     edits = {}
     for layer, name in resolve_site(model, space.site).hook_names.items():
         count = int(network.per_layer()[layer])
-        width = space.widths[layer]
+        units = np.arange(space.widths[layer])
+        if out is not None:
+            units = units[~out.members[space.layer_slice(layer)]]
         if count:
             # the column space of a Gaussian matrix is uniform over subspaces; Q of its QR is an orthonormal basis of it
-            drawn = np.random.default_rng([seed, layer]).standard_normal((width, count))
-            directions = np.linalg.qr(drawn)[0]  # (width, direction)
-            edits[name] = LayerEdit("project", np.arange(width), directions.T, where=where)
+            drawn = np.random.default_rng([seed, layer]).standard_normal((len(units), count))
+            directions = np.linalg.qr(drawn)[0]  # (unit, direction)
+            edits[name] = LayerEdit("project", units, directions.T, where=where)
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
@@ -294,6 +315,7 @@ def lesions_of(
     silence: Any,
     features: Features | None,
     where: Where,
+    out: Network | None = None,
 ) -> list[Any]:
     """The interventions of one kind of control, as functions that make them when they are due.
 
@@ -306,6 +328,7 @@ def lesions_of(
         silence: Given a network, makes the intervention that silences it; not used by ``"rotated"``.
         features: (feature, unit) features that ``"activity"`` controls are matched on.
         where: The tokens that ``"rotated"`` controls touch.
+        out: Units that no control touches; None for none.
 
     Returns:
         ``n`` functions without arguments, each of which returns an intervention.
@@ -313,18 +336,18 @@ def lesions_of(
     if kind == "rotated":
         # seeds of the controls of one network are apart from those of the next, whose seed is larger by 1
         return [
-            lambda number=number: rotated_lesion(model, network, seed=seed * 100_003 + number, where=where)
+            lambda number=number: rotated_lesion(model, network, seed=seed * 100_003 + number, where=where, out=out)
             for number in range(n)
         ]
-    drawn = matched_controls(network, n, seed=seed, features=features if kind == "activity" else None)
+    drawn = matched_controls(network, n, seed=seed, features=features if kind == "activity" else None, exclude=out)
     return [lambda control=control: silence(control) for control in drawn]
 
 
-def _units_by_likeness(members: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:
-    """For each member of a layer, the layer's other units, those first whose features are nearest to the member's in
-    rank."""
+def _units_by_likeness(members: np.ndarray, barred: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:
+    """For each member of a layer, the layer's other units that may be drawn, those first whose features are nearest to
+    the member's in rank."""
     own = np.flatnonzero(members)
-    others = np.flatnonzero(~members)
+    others = np.flatnonzero(~members & ~barred)
     if len(others) < len(own):
         raise InputError(
             f"layer {layer} has {len(own)} members and {len(others)} other units; a matched control needs as many. "

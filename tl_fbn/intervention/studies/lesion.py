@@ -42,6 +42,14 @@ from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
 from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
+from tl_fbn.intervention.studies.exclusion import (
+    Exclude,
+    excluded_units,
+    exclusion_counts,
+    exclusion_setting,
+    exclusion_table,
+    without_units,
+)
 from tl_fbn.intervention.studies.item_statistics import check_disjoint, item_counts, metric_of
 from tl_fbn.intervention.studies.lesion_plan import Rivals
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
@@ -59,6 +67,7 @@ class LesionOptions(TypedDict, total=False):
     stop: int | None
     controls: Sequence[ControlKind]
     rivals: Rivals | None
+    exclude: Exclude
     method: ReplacementMethod
     reference: Recording | None
     allow_other_weights: bool
@@ -81,6 +90,7 @@ def lesion_study(
     stop: int | None = None,
     controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
+    exclude: Exclude = None,
     method: ReplacementMethod = "zero",
     reference: Recording | None = None,
     allow_other_weights: bool = False,
@@ -116,6 +126,8 @@ def lesion_study(
             them. The p values of tables come from the first kind.
         rivals: Name of a rival to networks by the name of their source network (not necessarily all): other chosen
             networks that are lesioned in the place of the source network.
+        exclude: Units that are taken out of networks, rivals and controls alike: what :func:`tl_fbn.collapse_neurons`
+            found, or a network. The study says how many, and what they cost. None takes none out.
         method: What silenced units are given instead of their activations: ``"zero"``, ``"mean"``, ``"position_mean"``,
             ``"resample"`` or ``"noise"``; all but the first take their values from ``reference``.
         reference: A recording of the same units, for methods other than ``"zero"`` and for ``"activity"`` controls.
@@ -135,8 +147,8 @@ def lesion_study(
         A warning names massive units that networks hold, as their provenance or ``reference`` tells.
 
     Raises:
-        InputError: Networks of different unit spaces, a network that was found on prompts of the battery, fewer than
-            one control, or a folder that holds another study.
+        InputError: Networks of different unit spaces, a network that was found on prompts of the battery, one of which
+            ``exclude`` leaves nothing, fewer than one control, or a folder that holds another study.
     """
     if not isinstance(battery, Battery):
         raise InputTypeError(f"lesion_study scores a Battery; got {type(battery).__name__}. Several are joined by |")
@@ -162,6 +174,9 @@ def lesion_study(
     # source networks and rivals alike must share one unit space, and must not have been found on the items
     chosen = _networks_and_rivals(networks, rivals)
     space = space_of(list(chosen.values()))
+    whole, out = chosen, excluded_units(exclude, space)
+    networks, rivals = without_units(networks, rivals, out)
+    chosen = _networks_and_rivals(networks, rivals)
     if reference is not None:
         space.require_same(reference.space, "take the reference for")
         require_same_weights(model, reference, allow_other_weights=allow_other_weights)
@@ -186,6 +201,7 @@ def lesion_study(
         "controls": list(controls),
         "reference": None if reference is None else reference.key,
         **({} if rule is None else {"stop": rule.stop, "stop_metric": metric}),
+        **exclusion_setting(out),
     }
     folder = study_folder(path, model, networks, battery, settings, rivals)
     total = 1 + len(chosen) + len(networks) * len(controls) * n_controls
@@ -204,7 +220,15 @@ def lesion_study(
             order = None if rule is None else rule.order(name, n_chosen=len(lesions), n_controls=n_controls)
             for kind in controls:
                 drawn = lesions_of(
-                    kind, model, network, n_controls, seed=seed + number, silence=silence, features=features, where=at
+                    kind,
+                    model,
+                    network,
+                    n_controls,
+                    seed=seed + number,
+                    silence=silence,
+                    features=features,
+                    where=at,
+                    out=out,
                 )
                 lesions += [Condition(f"{kind} control {i} of {name}", lesion) for i, lesion in enumerate(drawn)]
             parts.append(runs.scores(f"{number:03d}", battery, lesions, order=order))
@@ -219,7 +243,8 @@ def lesion_study(
         "majority": {name: task.majority for name, task in battery.tasks.items()},
         # what the monitors say in words, under "" of the model without a lesion
         "flags": dict(zip(["", *networks], (notes["flags"] for _, notes in parts), strict=True)),
-        "balance": balances(networks, controls, n_controls, seed, features),
+        "balance": balances(networks, controls, n_controls, seed, features, out),
+        **exclusion_counts(exclude, out, whole),
     }
     return LesionStudy(
         networks=tuple(networks),
@@ -232,6 +257,7 @@ def lesion_study(
         metric=metric,
         sizes=np.array([network.per_layer() for network in networks.values()]),
         discovery={name: discovery[name] for name in networks},
+        excluded=exclusion_table(exclude, out, whole),
         provenance=about,
     )
 

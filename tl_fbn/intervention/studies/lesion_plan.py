@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.studies.controls import ControlKind
+from tl_fbn.intervention.studies.exclusion import Exclude, excluded_units, without_units
 from tl_fbn.intervention.studies.study_plan import StudyPlan, cost_of
 from tl_fbn.signatures import checked
 from tl_fbn.units import Network
@@ -56,6 +57,7 @@ def plan_lesions(
     stop: int | None = None,
     controls: Sequence[ControlKind] = ("random",),
     rivals: Rivals | None = None,
+    exclude: Exclude = None,
     batch_tokens: int = 8192,
 ) -> LesionPlan:
     """Count what :func:`lesion_study` will run, and time an evaluation of the battery (:mod:`.study_plan`).
@@ -72,6 +74,8 @@ def plan_lesions(
             most that the study can cost. None lesions all.
         controls: Kinds of random networks, ``"random"``, ``"activity"`` or ``"rotated"``.
         rivals: Name of a rival to networks by the name of their source network; each costs one more lesion.
+        exclude: Units that the study will take out of networks, rivals and controls; they change no number here, and
+            are refused where the study would refuse them.
         batch_tokens: Largest number of tokens in a forward pass, padding counted; it changes speed and memory only.
 
     Returns:
@@ -79,8 +83,11 @@ def plan_lesions(
         would be faster.
 
     Raises:
-        InputError: An item of the battery does not fit the model, for example by its length.
+        InputError: An item of the battery does not fit the model, for example by its length, or ``exclude`` is of
+            another space or leaves nothing of a network.
     """
+    for one in networks.values():
+        without_units(networks, rivals or {}, excluded_units(exclude, one.space))
     # every source network once, its controls of every kind, and the rivals it has
     chosen = sum(name in rival for rival in (rivals or {}).values() for name in networks)
     lesions = len(networks) * (1 + len(controls) * n_controls) + chosen

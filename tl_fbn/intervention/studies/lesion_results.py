@@ -8,11 +8,12 @@ and tests are paired: the same items with and without the lesion.
 ================================ ============================================================================
 ``to_dataframe()``               every cell: drop, interval, p against controls, McNemar's test, and whether
                                  the lesioned model still answers
-``summary()``                    each network on its own task: selectivity with its interval, and ISI
+``summary()``                    each network on its own task against the worst other one: isolation with its
+                                 interval; then controls, selectivity, ISI
 ``dissociation(a, b)``           two networks named like their tasks: the crossed interaction;
                                  ``dissociations()`` has all pairs
 ``equivalence(margin)``          do random lesions do nothing? two one-sided tests, never "not significant"
-``verdict()``                    in words: which networks are needed, and which do nothing beyond chance
+``verdict()``                    in words: which networks are isolated, and which do nothing beyond chance
 ``rivals_table()``               what other chosen networks do: the lowest-ranked units, those of an
                                  untrained model, those of another method
 ================================ ============================================================================
@@ -32,24 +33,22 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tl_fbn.errors import InputError, either, one_of, visible
-from tl_fbn.intervention.studies import lesion_tables
+from tl_fbn.intervention.studies import dissociations, lesion_tables
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     spans,
     task_means,
 )
-from tl_fbn.intervention.studies.lesion_sections import lesion_sections
+from tl_fbn.intervention.studies.lesion_sections import lesion_methods, lesion_sections
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
 from tl_fbn.intervention.studies.lesion_verdicts import verdicts
-from tl_fbn.intervention.studies.study_prose import METRIC_IN_WORDS, intervals_in_words, items_in_words, method_in_words
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
-from tl_fbn.units.prose import NOT_RECORDED, P_FORMULA, listed
 from tl_fbn.units.result import Arrays, Described, Result
 
 TableColumns = Literal["main", "all"]
 MAIN_CELLS = ("network", "task", "baseline", "lesioned", "drop", "control_p95", "p")
-MAIN_SUMMARY = ("network", "own", "other_worst", "worst_task", "control_p95", "p")
+MAIN_SUMMARY = ("network", "own", "other_worst", "worst_task", "isolation", "isolation_low", "p")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +85,9 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             ``"discovery prompts unknown"``.
         provenance: Settings of the study: method, positions, seed, number of bootstrap draws, model, site, and the
             chance and majority rate of each task.
+        excluded: What was taken out of networks, rivals and controls, one line a unit or set: units, size, with
+            collapse neurons their cost in nats a token (with low, high and apart), and the networks that held them;
+            None where nothing was.
     """
 
     networks: tuple[str, ...]
@@ -101,6 +103,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     sizes: Int[np.ndarray, "network layer"]
     discovery: Mapping[str, str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    excluded: pd.DataFrame | None = None
 
     _settings_ = ("metric",)
 
@@ -167,11 +170,12 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
     @checked
     def verdict(self, *, metric: str | None = None, control: str | None = None) -> str:
-        """In words: which networks cost their task more than random ones do, and which do nothing beyond chance.
+        """In words: which networks are isolated, which pairs dissociate, and which networks do nothing beyond chance.
 
-        >>> networks = {"sort": contrast.effect.top(0.02)}
+        >>> networks = {"sort": contrast.effect.top(0.05)}
         >>> study = fbn.lesion_study(model, networks, battery, n_controls=19, seed=0, progress=False)
-        >>> print(study.verdict())
+        >>> print(study.verdict())  # doctest: +ELLIPSIS
+        1 of 1 networks is isolated (the own task loses more than any other, ...): sort 1.00 [0.18, 1.00].
         Silencing costs the own task more than random networks do (p <= 0.05) and more than any other task loses: sort.
 
         Args:
@@ -179,7 +183,9 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
 
         Returns:
-            A sentence a line, those on networks that did nothing first; p is not corrected for the number of cells.
+            A sentence a line: how many networks are isolated, how many pairs dissociate doubly, what stands against
+            the isolation of the others; then networks that did nothing, those that cost another task more, and the
+            rest. p is not corrected for the number of cells.
         """
         return "\n".join(verdicts(lesion_means(self, metric, control)))
 
@@ -189,17 +195,20 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     ) -> pd.DataFrame:
         """One line a network that is named like a task: its own task against the others and against chance.
 
-        Columns: network, units, own (drop of its task), other_median and other_worst (drops of the other tasks),
-        worst_task, control_median and control_p95 (of the controls' drops on the own task), p, selectivity with low
-        and high, isi. Selectivity is the own drop minus the mean drop of the other tasks, with a 95 %
-        interval over the items of each task; isi, after RACE (Wang et al. 2026), is max(0, log(own / (mean other +
-        .01))).
+        Columns: network, units, own (drop of its task), other_worst (largest drop of another task), worst_task,
+        isolation with isolation_low and isolation_high, other_median, control_median and control_p95 (of the controls'
+        drops on the own task), p, selectivity with low and high, isi. Isolation is (own - worst) / (own + worst), where
+        a gain counts as no drop: 1 where only the own task loses, .5 where it loses three times as much as any other,
+        0 where another loses as much, below 0 where one loses more; its 95 % interval over items holds whichever task
+        is truly the worst (:mod:`.isolation`). Selectivity is the own drop minus the mean drop of the other tasks, with
+        a 95 % interval over the items of each task; isi, after RACE (Wang et al. 2026), is max(0, log(own / (mean other
+        + .01))).
 
         Args:
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
             columns: ``"main"`` gives those that answer first and fit a line of 80 characters: network, own,
-                other_worst, worst_task, control_p95 and p; ``"all"`` gives every one.
+                other_worst, worst_task, isolation, isolation_low and p; ``"all"`` gives every one.
         """
         one_of(columns, TableColumns, "columns")
         table = lesion_tables.own_tasks(lesion_means(self, metric, control))
@@ -226,7 +235,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         Raises:
             InputError: A name that is not both a network and a task of this study, or the same name twice.
         """
-        return lesion_tables.dissociation(lesion_means(self, metric, control), first, second)
+        return dissociations.dissociation(lesion_means(self, metric, control), first, second)
 
     @checked
     def dissociations(self, *, metric: str | None = None, control: str | None = None) -> pd.DataFrame:
@@ -239,7 +248,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
         """
-        return lesion_tables.dissociations(lesion_means(self, metric, control))
+        return dissociations.dissociations(lesion_means(self, metric, control))
 
     @checked
     def equivalence(
@@ -281,36 +290,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         return arrays, {**about, "order": {"control_items": order["control_scores"], **order}}
 
     def _methods_(self) -> list[str]:
-        about = self.provenance
-        sizes = np.asarray(self.sizes).sum(1)  # units of each network over all layers
-        kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
-        # networks that know their discovery prompts; an overlap would have been refused
-        known = sum(kind == "disjoint" for kind in self.discovery.values())
-        span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
-        matched = "of as many units in every layer"
-        if "activity" in self.control_scores:
-            matched += " (activity controls also of like mean activation and outgoing norm)"
-        stop = about.get("stop")
-        stopped = (
-            ""
-            if stop is None
-            else (
-                f"; controls of a network stop after {stop} that cost its own task as much, where p of that task is "
-                f"{stop} over their number (Besag and Clifford 1991) and p of other tasks is not given"
-            )
-        )
-        unknown = "" if known == len(self.discovery) else ", and unknown for the others"
-        model = f"Model: {about['model']}; site: {about['site']}." if {"model", "site"} <= set(about) else ""
-        return [
-            f"Activations of the members of {listed(self.networks)} ({span} units) were {method_in_words(about)} at "
-            f"{about.get('positions', NOT_RECORDED)} positions, one network at a time, while {listed(self.tasks)} "
-            f"({items_in_words(self.counts)}) were scored by {METRIC_IN_WORDS[self.metric]}. Beside each network stand "
-            f"{kinds} control networks {matched}; {P_FORMULA}, one-sided, for each network and task, not corrected "
-            f"for their number{stopped}; control seed {about.get('seed', NOT_RECORDED)}. Intervals are 95 % over "
-            f"items, paired ({intervals_in_words(about)}). Prompts on which networks were found are "
-            f"known and disjoint from the items for {known} of {len(self.discovery)} networks{unknown}. "
-            f"{model or f'Model and site are {NOT_RECORDED} in this study.'}"
-        ]
+        return [lesion_methods(self)]
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         return lesion_sections(self)
@@ -375,9 +355,11 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     def __repr__(self) -> str:
         kinds = " and ".join(f"{array.shape[1]} {kind}" for kind, array in self.control_scores.items())
         kinds = kinds if self.provenance.get("stop") is None else f"up to {kinds}"
+        out = self.provenance.get("excluded")
+        without = f"; excluded units: {out['units']:,}" if out else ""
         return (
             f"LesionStudy of {self.metric}: {len(self.networks)} networks ({', '.join(self.networks)}) x "
-            f"{len(self.tasks)} tasks, {kinds} controls each"
+            f"{len(self.tasks)} tasks, {kinds} controls each{without}"
         )
 
     def __str__(self) -> str:

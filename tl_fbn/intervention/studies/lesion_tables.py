@@ -1,4 +1,4 @@
-"""Tables of a lesion study: every cell, each network on its own task, double dissociations, equivalence, rivals.
+"""Tables of a lesion study: every cell, each network on its own task, equivalence, rivals.
 
 Each function here makes the table of the method of :class:`.lesion_results.LesionStudy` that its docstring names. All
 of them read one :class:`LesionMeans`, the table of means of the study under one metric and against one kind of
@@ -13,13 +13,13 @@ Where controls stopped (:mod:`.stopping`), p of the own task is that rule's, and
 A cell is one source network with one task. p values are of single cells and are not corrected for the number of
 cells; n controls cannot give less than 1 / (n + 1). Intervals are 95 % over items and paired: the same items with and
 without the lesion (:mod:`.intervals`). Those of log-likelihood are bootstraps, of the same draws for every network.
-Cost: n_bootstrap means over the items of a task for each such cell.
+Cost: n_bootstrap means over the items of a task for each such cell. Pairs of networks are in :mod:`.dissociations`.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,10 +28,11 @@ from jaxtyping import Bool, Float, Int
 
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.studies import intervals
+from tl_fbn.intervention.studies.intervals import Interval
+from tl_fbn.intervention.studies.isolation import Term, isolation, isolation_interval
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
     change_interval,
-    empirical_p,
     equivalence_p,
     mcnemar_p,
     resamples,
@@ -41,6 +42,7 @@ from tl_fbn.intervention.studies.stopping import lesioned_controls, stopped_p
 if TYPE_CHECKING:
     from tl_fbn.intervention.studies.lesion_results import LesionStudy
 
+LEVEL = 0.95  # coverage of the intervals of all tables
 MONITORS = ("constant", "parsed", "repetition")
 
 
@@ -77,6 +79,27 @@ class LesionMeans:
     control_median: Float[np.ndarray, "network task"]
     control_p95: Float[np.ndarray, "network task"]
     p: Float[np.ndarray, "network task"]
+
+    @cached_property
+    def intervals(self) -> list[list[Interval]]:
+        """95 % interval of the drop of each task under each network, by network and task."""
+        every = range(len(self.study.tasks))
+        return [[self._interval(i, j, LEVEL) for j in every] for i in range(len(self.study.networks))]
+
+    def term(self, network: int, task: int, level: float = LEVEL) -> Term:
+        """The drop of a task under a network, and its interval over items.
+
+        Args:
+            network: Place of the network among the study's networks.
+            task: Place of the task among the study's tasks.
+            level: Coverage of the interval, .95 for a 95 % interval.
+        """
+        found = self.intervals[network][task] if level == LEVEL else self._interval(network, task, level)
+        return float(self.drops[network, task]), found
+
+    def _interval(self, network: int, task: int, level: float) -> Interval:
+        items = self.study.baseline_items[self.spans[task]] - self.study.lesioned_items[network, self.spans[task]]
+        return change_interval(items[:, self.metric], METRICS[self.metric], self.draws[task], level=level)
 
 
 def lesion_means(study: LesionStudy, metric: str | None = None, control: str | None = None) -> LesionMeans:
@@ -133,8 +156,7 @@ def cells(means: LesionMeans) -> pd.DataFrame:
         for j, task in enumerate(study.tasks):
             span = means.spans[j]
             before = study.baseline_items[span, m]
-            after = study.lesioned_items[i, span, m]
-            low, high = change_interval(before - after, METRICS[m], means.draws[j])
+            low, high = means.intervals[i][j]
             # McNemar's test is of right and wrong answers: exact match (metric 0), whatever the table's metric
             mcnemar = mcnemar_p(study.baseline_items[span, 0], study.lesioned_items[i, span, 0])
             lines.append(
@@ -183,13 +205,10 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
         drop = float(means.drops[i, own])
         mean_other = float(others.mean()) if len(others) else 0.0
         # selectivity = own drop - mean drop of the other tasks, whose items are other ones: a sum of independent drops
-        change = study.baseline_items[:, means.metric] - study.lesioned_items[i, :, means.metric]
-        terms = []
-        for j, (span, draws) in enumerate(zip(means.spans, means.draws, strict=True)):
-            interval = change_interval(change[span], METRICS[means.metric], draws)
-            weight = 1.0 if j == own else -1.0 / len(others)
-            terms.append(intervals.scaled(float(means.drops[i, j]), interval, weight))
-        low, high = intervals.of_sum(terms)
+        weights = [1.0 if j == own else -1.0 / len(others) for j in range(len(study.tasks))]
+        spread = zip(means.drops[i].tolist(), means.intervals[i], weights, strict=True)
+        low, high = intervals.of_sum([intervals.scaled(*one) for one in spread])
+        found, isolation_low, isolation_high = isolated(means, i)
         # isi = max(0, log(own / (mean other + .01))); a gain on the other tasks counts as no drop
         ratio = drop / (max(mean_other, 0.0) + 0.01)
         lines.append(
@@ -197,9 +216,12 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
                 "network": network,
                 "units": int(study.sizes[i].sum()),
                 "own": drop,
-                "other_median": float(np.median(others)) if len(others) else np.nan,
                 "other_worst": float(others.max()) if len(others) else np.nan,
                 "worst_task": other_tasks[int(others.argmax())] if len(others) else "",
+                "isolation": found,
+                "isolation_low": isolation_low,
+                "isolation_high": isolation_high,
+                "other_median": float(np.median(others)) if len(others) else np.nan,
                 "control_median": float(means.control_median[i, own]),
                 "control_p95": float(means.control_p95[i, own]),
                 "p": float(means.p[i, own]),
@@ -212,69 +234,18 @@ def own_tasks(means: LesionMeans) -> pd.DataFrame:
     return _with_numbers(pd.DataFrame(lines), means)
 
 
-def dissociation(means: LesionMeans, first: str, second: str) -> pd.Series:
-    """The line of :meth:`.LesionStudy.dissociation`: two networks, each on its own task and on the other's."""
-    study = means.study
-    names = (first, second)
-    for name in names:
-        if name not in study.networks or name not in study.tasks:
-            raise InputError(
-                f"{name!r} must name a network and a task of this study; "
-                f"networks: {', '.join(study.networks)}; tasks: {', '.join(study.tasks)}"
-            )
-    if first == second:
-        raise InputError(f"a dissociation is of two networks; got {first!r} twice")
-    rows = [study.networks.index(name) for name in names]
-    columns = [study.tasks.index(name) for name in names]
-    own = means.drops[np.ix_(rows, columns)]  # (network, task) 2 x 2
-    null = means.control_drops[rows][
-        :, :, columns
-    ]  # (2, control, 2); control k of one network goes with control k of the other
-    # interaction = (own - other) of the first network + (own - other) of the second
-    interaction = own[0, 0] - own[0, 1] + own[1, 1] - own[1, 0]
-    chance = null[0, :, 0] - null[0, :, 1] + null[1, :, 1] - null[1, :, 0]
-    # change[a][b]: drops of the items of task b under network a
-    items = [means.spans[j] for j in columns]
-    draws = [means.draws[j] for j in columns]
-    metric = METRICS[means.metric]
-    change = [
-        [(study.baseline_items[of] - study.lesioned_items[row, of])[:, means.metric] for of in items] for row in rows
-    ]
-    # the same sum by tasks, whose items are other ones: on each, its own network's drop minus the other's, item by item
-    apart = [change[b][b] - change[1 - b][b] for b in range(2)]
-    terms = [(float(d.mean()), change_interval(d, metric, draws[b])) for b, d in enumerate(apart)]
-    low, high = intervals.of_sum(terms)
-    # of each network: does the interval of its own drop begin above the end of the interval of the other drop?
-    ends = [[change_interval(change[a][b], metric, draws[b]) for b in range(2)] for a in range(2)]
-    own_above_other = [ends[a][a][0] > ends[a][1 - a][1] and own[a, a] > own[a, 1 - a] for a in range(2)]
-    p = float(empirical_p(interaction, chance))
-    return pd.Series(
-        {
-            f"{first} on {first}": own[0, 0],
-            f"{first} on {second}": own[0, 1],
-            f"{second} on {second}": own[1, 1],
-            f"{second} on {first}": own[1, 0],
-            "interaction": interaction,
-            "low": low,
-            "high": high,
-            "control_median": np.median(chance),
-            "p": p,
-            "double": bool(all(own_above_other) and p < 0.01),
-        }
-    )
+def isolated(means: LesionMeans, network: int) -> tuple[float, float, float]:
+    """Isolation of a network that is named like a task, and both ends of its 95 % interval (:mod:`.isolation`).
 
-
-def dissociations(means: LesionMeans) -> pd.DataFrame:
-    """The table of :meth:`.LesionStudy.dissociations`: one line a pair of networks that are named like tasks."""
-    study = means.study
-    named_like_tasks = [name for name in study.networks if name in study.tasks]
-    lines = []
-    for first, second in itertools.combinations(named_like_tasks, 2):
-        lines.append([first, second, *dissociation(means, first, second).tolist()])
-    own = ["first_own", "first_other", "second_own", "second_other"]
-    return pd.DataFrame(
-        lines, columns=["first", "second", *own, "interaction", "low", "high", "control_median", "p", "double"]
-    )
+    Args:
+        means: Means and drops of the study.
+        network: Place of the network among the study's networks.
+    """
+    own = means.study.tasks.index(means.study.networks[network])
+    terms = [partial(means.term, network, task) for task in range(len(means.study.tasks))]
+    others = np.delete(means.drops[network], own).tolist()
+    ends = isolation_interval(terms.pop(own), terms)
+    return isolation(float(means.drops[network, own]), others), *ends
 
 
 def equivalence(means: LesionMeans, margin: float = 0.05) -> pd.DataFrame:

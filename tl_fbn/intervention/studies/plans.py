@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from tl_fbn.acquisition.model.token_layout import Tokens
 from tl_fbn.attribution.cgvst import Variant
 from tl_fbn.errors import InputError, one_of
 from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.studies.collapse import most_lesions
+from tl_fbn.intervention.studies.collapse_screens import beginnings
 from tl_fbn.intervention.studies.dose_response import chosen_doses
 from tl_fbn.intervention.studies.dose_response_results import NONE
 from tl_fbn.intervention.studies.gain_calibration import ControlRule, candidate_amounts, split_items
@@ -262,3 +265,43 @@ def plan_token_ablation(
     runs = [(battery, 1 + n_each * len(chats))]
     runs += [(battery.select([task]), n_each * n_controls) for task in chats]
     return StudyPlan("token ablation", **cost_of(model, runs, batch_tokens))
+
+
+@checked
+def plan_collapse(
+    model: HookedModel,
+    texts: Sequence[Any],
+    *,
+    n: int | None = 12,
+    max_tokens: int = 32,
+    n_candidates: int = 40,
+    n_pairs: int = 6,
+    n_null: int = 59,
+    largest: int = 4,
+    batch_tokens: int = 8192,
+) -> StudyPlan:
+    """Count what :func:`tl_fbn.collapse_neurons` will run at most, and time one reading of the texts.
+
+    The passes with gradients of its screens are not counted; there are at most six, each some six readings long.
+
+    >>> plan = fbn.studies.plan_collapse(model, fbn.prompts("rest", n=12))
+    >>> plan.at_most, plan.runs
+    (True, 209)
+
+    Args:
+        model: A TransformerLens model in eval mode.
+        texts: Neutral text that would be read.
+        n: Largest number of texts; None reads all.
+        max_tokens: Largest number of tokens that are read of each text.
+        n_candidates: Number of units that the screens of the untouched model name.
+        n_pairs: Number of units of which all pairs are lesioned.
+        n_null: Number of random units.
+        largest: Largest number of units of a group.
+        batch_tokens: Largest number of tokens in a forward pass, padding counted.
+
+    Raises:
+        InputError: Fewer than two texts, or too few or too short ones.
+    """
+    ids, _ = beginnings(model, texts, n, max_tokens)
+    runs = [(Battery.from_texts({"texts": ids}), most_lesions(n_candidates, n_pairs, n_null, largest))]
+    return StudyPlan("search for collapse neurons", **cost_of(model, runs, batch_tokens), at_most=True)

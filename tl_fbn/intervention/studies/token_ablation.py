@@ -165,7 +165,8 @@ def token_ablation(
         select: How a network is taken from the maps: ``"specific"``, the top of the task's map contrasted with the
             other tasks'; ``"unique"``, the top of the task's map without the other tasks' tops; ``"top"``, the top as
             it is (Song et al. 2024).
-        how: The contrast of ``select="specific"``, as :func:`tl_fbn.specific_scores` defines it.
+        how: The contrast of ``select="specific"``, as :func:`tl_fbn.specific_scores` defines it, of maps over their
+            mean magnitude: a plain contrast, so that the tokens make the difference.
         top: Number of units in a network before others' are removed, or their share of all units if it is below 1.
         n_controls: Number of random networks beside each, with as many units in each layer.
         alpha: p below which the drop of the own task counts as more than that of random networks.
@@ -300,6 +301,6 @@ def _select_networks(
 ) -> dict[str, Network]:
     """One network a task, by the rule of ``select``."""
     if select == "specific":
-        return {task: one.top(top) for task, one in specific_scores(maps, how).items()}
+        return {task: one.top(top) for task, one in specific_scores(maps, how, scale="mean").items()}
     tops = {task: one.top(top) for task, one in maps.items()}
     return dict(task_unique(tops)) if select == "unique" else tops

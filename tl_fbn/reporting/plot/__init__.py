@@ -34,10 +34,13 @@ Behaviour:
 - :func:`lesion_matrix`     drop of each task under each lesion, beside that under matched random lesions;
 - :func:`lesion_controls`   each network's own task over the drops under its matched random networks;
 - :func:`dissociation`      two networks on each other's tasks: crossing lines, or a matrix of all pairs;
+- :func:`null_check`        the numbers of an analysis, and where they should be gone;
+- :func:`collapse`          what each unit, pair and group costs on neutral text, beside random units;
 - :func:`dose_response`     score against dose, with intervals, random networks and the untouched model;
 - :func:`amplification`     score against gain, a line for each network;
 - :func:`gain_calibration`  the amounts tried, and the chosen one on other items;
 - :func:`retention_curve`   what is left when the first networks alone are kept, or are silenced;
+- :func:`second_level`      an effect in several models, their mean, and what one more may show;
 - :func:`shapley`           how what all networks do for a task is divided among them;
 - :func:`prune`             a model before and after pruning;
 - :func:`score_validation`  every score of units beside what lesions measure;

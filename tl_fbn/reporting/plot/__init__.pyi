@@ -1,3 +1,4 @@
+from ._collapse import collapse as collapse
 from ._comparisons import concordance as concordance
 from ._comparisons import confusion_matrix as confusion_matrix
 from ._comparisons import connectivity as connectivity
@@ -17,10 +18,12 @@ from ._lesion_controls import lesion_controls as lesion_controls
 from ._lesion_matrix import amplification as amplification
 from ._lesion_matrix import lesion_matrix as lesion_matrix
 from ._massive import massive as massive
+from ._null_check import null_check as null_check
 from ._overlap_matrix import overlap_matrix as overlap_matrix
 from ._prune import prune as prune
 from ._retention_curve import retention_curve as retention_curve
 from ._score_validation import score_validation as score_validation
+from ._second_level import second_level as second_level
 from ._shapley import shapley as shapley
 from ._time_courses import time_courses as time_courses
 from ._token_ablation import special_tokens as special_tokens
