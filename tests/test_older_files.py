@@ -51,6 +51,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
         "Collapse",
         "Concordance",
         "HarnessEvaluation",
+        "InterModelCorrelation",
         "LeakEstimate",
         "Massive",
         "Matching",

@@ -23,6 +23,7 @@ from .analysis.ica import find_networks as find_networks
 from .analysis.networks import concordance as concordance
 from .analysis.networks import conjunction as conjunction
 from .analysis.networks import identify_task as identify_task
+from .analysis.networks import inter_model_correlation as inter_model_correlation
 from .analysis.networks import overlap as overlap
 from .analysis.networks import recurrence as recurrence
 from .analysis.networks import specific_scores as specific_scores

@@ -15,6 +15,7 @@ from tl_fbn.analysis.glm.contrast import Contrast
 from tl_fbn.analysis.networks.connectivity import Connectivity
 from tl_fbn.analysis.networks.fingerprint import Fingerprint
 from tl_fbn.analysis.networks.identification import Identification
+from tl_fbn.analysis.networks.inter_model_correlation import InterModelCorrelation
 from tl_fbn.analysis.networks.recurrence import Recurrence
 from tl_fbn.intervention.pruning.prune_report import PruneReport
 from tl_fbn.intervention.studies.collapse_results import Collapse
@@ -109,6 +110,15 @@ def shapley_values() -> ShapleyValues:
     )
 
 
+def inter_model_correlation() -> InterModelCorrelation:
+    """Three models, of which the third does not follow the first network of the others."""
+    pairs = np.array([[[1.0, 0.8, 0.1], [0.8, 1.0, 0.0], [0.1, 0.0, 1.0]], np.full((3, 3), 0.5) + np.eye(3) / 2])
+    null = np.random.default_rng(1).normal(0, 0.1, (39, 4, 2))
+    low, high = np.full((4, 2), 0.05), np.full((4, 2), 0.9)
+    about = {"seed": 1, "null": "texts", "interval": "jackknife", "blocks": "text", "left_out": ["N2"]}
+    return InterModelCorrelation(("A", BOLD, "C"), ("N0", "N1"), pairs, low, high, null, 12, 150, about)
+
+
 def null_check() -> NullCheck:
     """Two numbers, of which the second does not stand, and one map."""
     values = np.array([[[0.1, 1.0], [0.2, np.nan]], [[0.9, 0.8], [0.8, 0.7]]])
@@ -170,6 +180,7 @@ def results() -> list[Any]:
         Fingerprint((("A", "B"), ("A", "B")), matrix, RNG.random(9), 5, {"seed": 1}),
         PruneReport(kept, None, 1000, 800, 1e-6, provenance={"protected": []}),
         shapley_values(),
+        inter_model_correlation(),
         null_check(),
         of_models(),
         collapse(),

@@ -276,6 +276,20 @@ def of_data(m: SimpleNamespace) -> dict[str, Subject]:
         "fingerprint": Subject.of(
             fbn.networks.fingerprint, first=m.stored, second=m.stored, seed=0, n_components=3, atlases=None, n_null=19
         ),
+        "inter_model_correlation": Subject.of(
+            fbn.inter_model_correlation,
+            recordings={"x": m.stored, "y": m.stored},
+            networks=m.atlas,
+            seed=0,
+            how="mean",
+            signed=True,
+            drop_first=1,
+            null="texts",
+            n_null=9,
+            interval="jackknife",
+            blocks="text",
+            n_bootstrap=20,
+        ),
         "identify_task": Subject.of(
             fbn.identify_task,
             recordings={"x": m.stored, "y": m.other},

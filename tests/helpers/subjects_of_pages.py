@@ -76,6 +76,9 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         "plot.dose_response": Subject.of(fbn.plot.dose_response, dose=m.dose),
         "plot.fingerprint": Subject.of(fbn.plot.fingerprint, found=made.results()[6], threshold=None),
         "plot.gain_calibration": Subject.of(fbn.plot.gain_calibration, calibration=m.gain),
+        "plot.inter_model_correlation": Subject.of(
+            fbn.plot.inter_model_correlation, found=made.inter_model_correlation()
+        ),
         "plot.layer_profile": Subject.of(fbn.plot.layer_profile, networks=m.networks, share=True, title=None),
         "plot.lesion_controls": Subject.of(
             fbn.plot.lesion_controls, study=made.study(), tasks=None, metric=None, control=None

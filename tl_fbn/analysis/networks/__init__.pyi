@@ -13,6 +13,8 @@ from .fingerprint import fingerprint as fingerprint
 from .followed_conditions import followed_conditions as followed_conditions
 from .identification import Identification as Identification
 from .identification import identify_task as identify_task
+from .inter_model_correlation import InterModelCorrelation as InterModelCorrelation
+from .inter_model_correlation import inter_model_correlation as inter_model_correlation
 from .matching import Matching as Matching
 from .matching import match_networks as match_networks
 from .overlap import Overlap as Overlap

@@ -47,6 +47,7 @@ from scipy.stats import rankdata
 
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.analysis.ica.find_networks import NetworkOptions, find_networks
+from tl_fbn.analysis.networks.character_alignment import characters
 from tl_fbn.analysis.networks.dual_regression import samples_of
 from tl_fbn.analysis.networks.time_courses import time_courses
 from tl_fbn.errors import InputError
@@ -296,8 +297,8 @@ def _aligned_courses(a: Text, b: Text, number: int) -> tuple[np.ndarray, np.ndar
     if a[1] == b[1]:
         return a[0], b[0]
     # for every token the number of characters of the text up to its end
-    ends = [np.cumsum([len(_characters(token)) for token in tokens]) for _, tokens in (a, b)]
-    texts = ["".join(map(_characters, tokens)) for _, tokens in (a, b)]
+    ends = [np.cumsum([len(characters(token)) for token in tokens]) for _, tokens in (a, b)]
+    texts = ["".join(map(characters, tokens)) for _, tokens in (a, b)]
     shared = min(len(texts[0]), len(texts[1]))  # one recording may show less of a text than the other
     if not shared or texts[0][:shared] != texts[1][:shared]:
         raise InputError(
@@ -308,14 +309,6 @@ def _aligned_courses(a: Text, b: Text, number: int) -> tuple[np.ndarray, np.ndar
     inside = (ends[0] > 0) & (ends[0] <= shared) & (np.diff(ends[0], prepend=0) > 0)
     partner = np.searchsorted(ends[1], ends[0][inside], "left")  # the token that holds the last character
     return a[0][inside], b[0][partner]
-
-
-def _characters(token: str) -> str:
-    """A token's characters, without what tokenizers put for spaces; special tokens have none."""
-    if token.startswith("<") and token.endswith(">"):
-        return ""
-    # GPT-2's space and newline, SentencePiece's space, and plain ones
-    return token.replace("\u0120", "").replace("\u2581", "").replace("\u010a", "").replace(" ", "").replace("\n", "")
 
 
 def _spearman(

@@ -26,7 +26,8 @@ Networks:
 - :func:`connectivity`      correlations of networks over time, with intervals;
 - :func:`confusion_matrix`  which task each run was identified as;
 - :func:`concordance`       how far maps of different methods agree;
-- :func:`fingerprint`       two models' networks over the same texts, beside mismatched texts.
+- :func:`fingerprint`       two models' networks over the same texts, beside mismatched texts;
+- :func:`inter_model_correlation`  which networks several models share over the same texts.
 
 Behaviour:
 

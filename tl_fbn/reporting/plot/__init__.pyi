@@ -12,6 +12,7 @@ from ._fingerprint import fingerprint as fingerprint
 from ._gain_calibration import gain_calibration as gain_calibration
 from ._ica import component_choice as component_choice
 from ._ica import stability as stability
+from ._inter_model_correlation import inter_model_correlation as inter_model_correlation
 from ._layer_profile import layer_profile as layer_profile
 from ._lesion_controls import lesion_controls as lesion_controls
 from ._lesion_matrix import amplification as amplification
