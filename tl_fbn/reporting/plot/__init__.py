@@ -32,6 +32,7 @@ Behaviour:
 
 - :func:`lesion_matrix`     drop of each task under each lesion, beside that under matched random lesions;
 - :func:`lesion_controls`   each network's own task over the drops under its matched random networks;
+- :func:`lesion_map`        which units cost a task more where random lesions hold them;
 - :func:`dissociation`      two networks on each other's tasks: crossing lines, or a matrix of all pairs;
 - :func:`dose_response`     score against dose, with intervals, random networks and the untouched model;
 - :func:`amplification`     score against gain, a line for each network;
