@@ -61,7 +61,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
         "Reliability",
         "SecondLevel",
     }
-    later |= {"Retention", "ShapleyValues", "SlidingConnectivity", "TokenAblation", "Preset", "Recording"}
+    later |= {"LesionMap", "Retention", "ShapleyValues", "SlidingConnectivity", "TokenAblation", "Preset", "Recording"}
     ours = {name for name, kind in RESULT_CLASSES.items() if kind.__module__.startswith("tl_fbn.")}
     assert ours - later == known
 

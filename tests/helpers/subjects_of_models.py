@@ -9,6 +9,7 @@ import numpy as np
 import tl_fbn as fbn
 from tests.helpers import results as made
 from tests.helpers.materials import CHATS, EXAMPLES, Subject
+from tests.helpers.random_lesions import lesion_map_of, random_lesions
 from tl_fbn.attribution import Example, ItemScores
 
 WORDS = [
@@ -394,7 +395,6 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
         "untrained": Subject.of(fbn.studies.untrained, model=m.demo, seed=0),
         "LesionStudy.metric_index": Subject.of(m.study.metric_index, metric=None),
         "LesionStudy.control_kind": Subject.of(m.study.control_kind, control=None),
-        "LesionStudy.bootstrap_seed": Subject.of(m.study.bootstrap_seed, task=0),
         "LesionStudy.rate": Subject.of(m.study.rate, name="chance", task="a"),
         "LesionStudy.rivals_table": Subject.of(m.study.rivals_table, metric=None),
         "LesionStudy.dissociations": Subject.of(made.study().dissociations, metric=None, control=None),
@@ -407,6 +407,17 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             made.study().dissociation, first="sort", second="add", metric=None, control=None
         ),
         "LesionStudy.equivalence": Subject.of(m.study.equivalence, margin=0.1, metric=None, control=None),
+        "LesionStudy.lesion_map": Subject.of(
+            random_lesions().lesion_map,
+            seed=0,
+            metric=None,
+            control=None,
+            n_permutations=19,
+            min_lesions=2,
+            progress=False,
+        ),
+        "LesionMap.map": Subject.of(lesion_map_of().map, task="a", kind="t"),
+        "LesionMap.threshold": Subject.of(lesion_map_of().threshold, task="a", fwe=0.1, name="x"),
         "GainCalibration.held_out": Subject.of(m.gain.held_out, metric=None, control=None),
         "GainCalibration.intervention": Subject.of(m.gain.intervention, model=m.model, positions=None),
         "Validation.best": Subject.of(made.results()[-1].best, by="spearman"),

@@ -8,6 +8,7 @@ from typing import Any
 import tl_fbn as fbn
 from tests.helpers import results as made
 from tests.helpers.materials import CHATS, Subject
+from tests.helpers.random_lesions import lesion_map_of
 
 
 def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
@@ -83,6 +84,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         "plot.lesion_controls": Subject.of(
             fbn.plot.lesion_controls, study=made.study(), tasks=None, metric=None, control=None
         ),
+        "plot.lesion_map": Subject.of(fbn.plot.lesion_map, found=lesion_map_of()),
         "plot.lesion_matrix": Subject.of(fbn.plot.lesion_matrix, study=m.study, metrics=None),
         "plot.massive": Subject.of(fbn.plot.massive, found=m.stored.massive(), title=None),
         "plot.null_check": Subject.of(fbn.plot.null_check, check=made.null_check()),

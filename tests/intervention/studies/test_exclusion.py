@@ -180,3 +180,18 @@ def test_matched_controls_and_task_networks_leave_them_out(broken, demo_model):
     left = fbn.task_networks(demo_model, chats, seed=0, top=20, exclude=plain["sort"], progress=False)
     assert len(left["sort"]) == 20 and not (left["sort"].members & plain["sort"].members).any()
     assert left["sort"].provenance["excluded"] == 20
+
+
+def test_the_units_of_controls_that_a_study_keeps_are_those_it_silenced(broken, networks):
+    model, found, battery = broken
+    study = fbn.lesion_study(model, networks, battery, exclude=found, **SETTINGS)
+    kept = study.control_units["random"]
+    out = set(found.network.indices.tolist())
+    assert out and not out & set(kept.ravel().tolist())
+    # the first control of the first network, silenced by hand
+    units = [unit for unit in kept[0, 0].tolist() if unit >= 0]
+    before = battery.score(model)["a"].log_likelihood.mean()
+    with fbn.inhibit(model, fbn.Network.from_indices(found.space, units)):
+        lost = before - battery.score(model)["a"].log_likelihood.mean()
+    drops = study.control_drops("log_likelihood")  # (network, control, task)
+    assert drops[0, 0, 0] == pytest.approx(lost, abs=1e-5)

@@ -19,10 +19,12 @@ def test_the_numbers_are_those_of_statsmodels_and_of_the_formulas() -> None:
     effects = np.array([0.1, 0.3, 0.35, 0.65, 0.45, 0.15])
     variances = np.array([0.03, 0.03, 0.05, 0.01, 0.05, 0.02])
     found = dict(zip(COLUMNS, combined(effects, variances), strict=True))
+    variances[:] = variances.mean()  # every model counts alike
     theirs = combine_effects(effects, variances, method_re="iterated", use_t=True)
     weights = 1 / (variances + theirs.tau2)
     mean = (weights * effects).sum() / weights.sum()
     error = np.sqrt((weights * (effects - mean) ** 2).sum() / 5 / weights.sum())
+    assert (mean, error) == pytest.approx((effects.mean(), effects.std(ddof=1) / np.sqrt(6)))
     assert found["mean"] == pytest.approx(mean) and found["tau2"] == pytest.approx(theirs.tau2)
     assert found["high"] == pytest.approx(mean + stats.t.ppf(0.975, 5) * error)
     assert found["p"] == pytest.approx(2 * stats.t.sf(mean / error, 5))
@@ -39,7 +41,18 @@ def test_models_that_agree_have_no_variance_between_them_and_a_lone_one_predicts
     still = dict(zip(COLUMNS, combined(np.zeros(4), np.zeros(4)), strict=True))
     assert still["mean"] == 0 and np.isnan(still["p"])
     sure = dict(zip(COLUMNS, combined(np.array([1.0, 1.0, 0.2]), np.array([0.0, 0.0, 0.02])), strict=True))
-    assert all(np.isfinite(value) for value in sure.values()) and 0.2 < sure["mean"] < 1
+    assert all(np.isfinite(value) for value in sure.values()) and sure["mean"] == pytest.approx(2.2 / 3)
+
+
+@pytest.mark.parametrize("n_items", [12, 30])
+def test_errors_that_go_with_shares_do_not_pull_the_mean(n_items: int) -> None:
+    rng = np.random.default_rng(n_items)
+    truth = 0.15
+    means = []
+    for _ in range(150):
+        shares = rng.binomial(n_items, truth, 8) / n_items
+        means.append(combined(shares, shares * (1 - shares) / (n_items - 1))[0])
+    assert np.mean(means) == pytest.approx(truth, abs=4 * np.std(means) / np.sqrt(150))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from .dose_response_results import DoseResponse as DoseResponse
 from .gain_calibration import calibrate_gain as calibrate_gain
 from .gain_calibration_results import GainCalibration as GainCalibration
 from .lesion import lesion_study as lesion_study
+from .lesion_map import LesionMap as LesionMap
 from .lesion_plan import LesionPlan as LesionPlan
 from .lesion_plan import plan_lesions as plan_lesions
 from .lesion_results import LesionStudy as LesionStudy

@@ -40,6 +40,7 @@ from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
+from tl_fbn.intervention.studies.control_units import control_units
 from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
 from tl_fbn.intervention.studies.exclusion import (
@@ -259,6 +260,9 @@ def lesion_study(
         discovery={name: discovery[name] for name in networks},
         excluded=exclusion_table(exclude, out, whole),
         provenance=about,
+        space=space,
+        control_units=control_units(networks, controls, n_controls, seed, features, out),
+        digests={task: sorted(found) for task, found in battery.digests(tokenizer).items()},
     )
 
 

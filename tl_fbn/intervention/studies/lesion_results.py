@@ -14,6 +14,7 @@ and tests are paired: the same items with and without the lesion.
                                  ``dissociations()`` has all pairs
 ``equivalence(margin)``          do random lesions do nothing? two one-sided tests, never "not significant"
 ``verdict()``                    in words: which networks are isolated, and which do nothing beyond chance
+``lesion_map()``                 which units cost a task more where random lesions hold them (:mod:`.lesion_map`)
 ``rivals_table()``               what other chosen networks do: the lowest-ranked units, those of an
                                  untrained model, those of another method
 ================================ ============================================================================
@@ -36,14 +37,14 @@ from tl_fbn.errors import InputError, either, one_of, visible
 from tl_fbn.intervention.studies import dissociations, lesion_tables
 from tl_fbn.intervention.studies.item_statistics import (
     METRICS,
-    spans,
     task_means,
 )
+from tl_fbn.intervention.studies.lesion_map import LesionMap, lesion_map
 from tl_fbn.intervention.studies.lesion_sections import lesion_methods, lesion_sections
 from tl_fbn.intervention.studies.lesion_tables import lesion_means
 from tl_fbn.intervention.studies.lesion_verdicts import verdicts
 from tl_fbn.signatures import checked
-from tl_fbn.units import html_frame
+from tl_fbn.units import UnitSpace, html_frame
 from tl_fbn.units.result import Arrays, Described, Result
 
 TableColumns = Literal["main", "all"]
@@ -88,6 +89,11 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         excluded: What was taken out of networks, rivals and controls, one line a unit or set: units, size, with
             collapse neurons their cost in nats a token (with low, high and apart), and the networks that held them;
             None where nothing was.
+        space: The units; None in studies of earlier versions.
+        control_units: Kind of control to (network, control, member) flat numbers of the units that each control
+            silenced, -1 where a network has fewer members than the largest; without ``"rotated"`` ones, which are no
+            units, and empty in studies of earlier versions.
+        digests: Task to digests of its prompts, as networks remember those that they were found on.
     """
 
     networks: tuple[str, ...]
@@ -104,6 +110,9 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     discovery: Mapping[str, str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     excluded: pd.DataFrame | None = None
+    space: UnitSpace | None = None
+    control_units: Mapping[str, Int[np.ndarray, "network control member"]] = field(default_factory=dict)
+    digests: Mapping[str, list[str]] = field(default_factory=dict)
 
     _settings_ = ("metric",)
 
@@ -127,8 +136,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Mean score without a lesion minus mean score while each network is lesioned; above 0 where the lesion harms.
 
         Args:
-            metric: ``"exact_match"`` (drops are shares of items) or ``"log_likelihood"`` (nats a token); None takes
-                the study's.
+            metric: ``"exact_match"`` (shares of items) or ``"log_likelihood"`` (nats a token); None takes the study's.
         """
         m = self.metric_index(metric)
         return self.baseline[None, :, m] - self.lesioned[:, :, m]
@@ -140,8 +148,7 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         """Mean score without a lesion minus mean score under each matched random network.
 
         Args:
-            metric: ``"exact_match"`` (drops are shares of items) or ``"log_likelihood"`` (nats a token); None takes
-                the study's.
+            metric: ``"exact_match"`` (shares of items) or ``"log_likelihood"`` (nats a token); None takes the study's.
             control: Kind of control networks, such as ``"random"``; None takes the first kind of the study.
         """
         m = self.metric_index(metric)
@@ -183,9 +190,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
 
         Returns:
-            A sentence a line: how many networks are isolated, how many pairs dissociate doubly, what stands against
-            the isolation of the others; then networks that did nothing, those that cost another task more, and the
-            rest. p is not corrected for the number of cells.
+            A sentence a line: isolated networks, double dissociations, what stands against the isolation of the others;
+            then networks that did nothing, those that cost another task more, the rest. p is of single cells.
         """
         return "\n".join(verdicts(lesion_means(self, metric, control)))
 
@@ -207,8 +213,8 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         Args:
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
             control: Kind of control networks behind p, such as ``"activity"``; None takes the first kind of the study.
-            columns: ``"main"`` gives those that answer first and fit a line of 80 characters: network, own,
-                other_worst, worst_task, isolation, isolation_low and p; ``"all"`` gives every one.
+            columns: ``"main"`` gives those that answer first and fit a line: network, own, other_worst, worst_task,
+                isolation, isolation_low and p; ``"all"`` gives every one.
         """
         one_of(columns, TableColumns, "columns")
         table = lesion_tables.own_tasks(lesion_means(self, metric, control))
@@ -260,16 +266,51 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
         equivalent (p < .05). The tests are those of Schuirmann (1987).
 
         Args:
-            margin: The drop that would not matter, in the metric's unit: a share of items or nats a token. The
-                default is 5 points of exact match.
+            margin: The drop that would not matter: a share of items (5 points by default) or nats a token.
             metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
-            control: Kind of control networks that are tested, such as ``"activity"``; None takes the first kind of
-                the study.
+            control: Kind of control networks that are tested; None takes the first kind of the study.
 
         Raises:
             InputError: A margin that is not positive, or fewer than two controls.
         """
         return lesion_tables.equivalence(lesion_means(self, metric, control), margin)
+
+    @checked
+    def lesion_map(
+        self,
+        *,
+        seed: int | None = None,
+        metric: str | None = None,
+        control: str | None = None,
+        n_permutations: int = 1000,
+        min_lesions: int = 5,
+        progress: bool = True,
+    ) -> LesionMap:
+        """Which units cost a task more where random lesions hold them: a regression on the controls already paid for.
+
+        Args:
+            seed: Seed of the permutations and of the folds that are held out; None takes the study's.
+            metric: ``"exact_match"`` or ``"log_likelihood"``; None takes the study's metric.
+            control: Kind of control networks, ``"random"`` or ``"activity"``; None takes the first kind of the study.
+            n_permutations: Number of permutations of drops among the controls of a source network, at least 19.
+            min_lesions: Number of controls that must have silenced a unit for it to be tested, at least 2.
+            progress: Show a progress bar, which appears after some seconds.
+
+        Returns:
+            Maps of every task, and held-out R2; its ``verdict()`` says where lesions are too few to know.
+
+        Raises:
+            InputError: A study of an earlier version, controls that are no units, or fewer than ten lesions.
+        """
+        return lesion_map(
+            self,
+            seed=int(self.provenance.get("seed", 0)) if seed is None else seed,
+            metric=METRICS[self.metric_index(metric)],
+            control=self.control_kind(control),
+            n_permutations=n_permutations,
+            min_lesions=min_lesions,
+            progress=progress,
+        )
 
     @checked
     def rivals_table(self, *, metric: str | None = None) -> pd.DataFrame:
@@ -294,10 +335,6 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
 
     def _report_sections_(self) -> list[dict[str, Any]]:
         return lesion_sections(self)
-
-    def item_spans(self) -> list[slice]:
-        """Where the items of each task are among the items of all tasks, one slice a task."""
-        return spans(self.counts)
 
     @checked
     def metric_index(self, metric: str | None = None) -> int:
@@ -332,15 +369,6 @@ class LesionStudy(Result, step="lesions", picture="lesion_controls", renamed={"a
     def n_bootstrap(self) -> int:
         """Number of times the items were resampled for every interval."""
         return int(self.provenance.get("n_bootstrap", 1000))
-
-    @checked
-    def bootstrap_seed(self, task: int) -> list[int]:
-        """Seed of the bootstrap draws of a task's items, the same seed for every network.
-
-        Args:
-            task: Place of the task among the study's tasks.
-        """
-        return [int(self.provenance.get("seed", 0)), task]
 
     @checked
     def rate(self, name: str, task: str) -> float:

@@ -36,6 +36,7 @@ from tl_fbn.intervention.studies.item_statistics import (
     equivalence_p,
     mcnemar_p,
     resamples,
+    spans,
 )
 from tl_fbn.intervention.studies.stopping import lesioned_controls, stopped_p
 
@@ -125,7 +126,7 @@ def lesion_means(study: LesionStudy, metric: str | None = None, control: str | N
     control_drops = baseline - study.control_scores[kind][..., m]  # (network, control, task)
     lesioned_ones = lesioned_controls(study.control_scores[kind])
     nulls = [one[which] for one, which in zip(control_drops, lesioned_ones, strict=True)]  # (control, task) of each
-    stop = study.provenance.get("stop")
+    stop, seed = study.provenance.get("stop"), int(study.provenance.get("seed", 0))
     p = []
     for name, own, null in zip(study.networks, drops, nulls, strict=True):
         looked_at = study.provenance.get("stop_metric") == METRICS[m] and name in study.tasks
@@ -135,8 +136,8 @@ def lesion_means(study: LesionStudy, metric: str | None = None, control: str | N
         study=study,
         metric=m,
         control=kind,
-        spans=study.item_spans(),
-        draws=[resamples(int(n), study.n_bootstrap, study.bootstrap_seed(j)) for j, n in enumerate(study.counts)],
+        spans=spans(study.counts),
+        draws=[resamples(int(n), study.n_bootstrap, [seed, j]) for j, n in enumerate(study.counts)],
         lesioned=lesioned,
         drops=drops,
         control_drops=control_drops,

@@ -16,6 +16,9 @@ the mean, by its t, and of tau2, by the distribution of Cochran's Q, drawn toget
 The common one (Higgins et al. 2009), which takes the estimate of tau2 for the truth, held .84 of new models instead of
 .95 where ten of them differed a little, in the simulation that the tests repeat; this one holds .93 to .98.
 
+Every model counts alike, with the mean of the models' variances: a share that is near 0 or 1 has a small error, so that
+weights by each model's own would pull the mean towards such shares.
+
 Networks and tasks go together by name: network "sort" of one model and of another are what one recipe found for *sort*
 in each. They need no units in common.
 
@@ -36,7 +39,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.errors import InputError, InputTypeError, visible
-from tl_fbn.intervention.studies.item_statistics import METRICS
+from tl_fbn.intervention.studies.item_statistics import METRICS, spans
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
@@ -57,7 +60,7 @@ class SecondLevel(Result, step="comparison", picture="second_level"):
 
     >>> first = (~fbn.Network.from_indices(network.space, [])).restrict(layers=[0])
     >>> study = fbn.lesion_study(model, {"sort": first}, battery, n_controls=1, seed=0, progress=False)
-    >>> print(fbn.second_level({"seed 0": study, "seed 1": study}).verdict())
+    >>> print(fbn.second_level({"seed 0": study, "seed 1": study}, metric="log_likelihood").verdict())
     In models like these 2, the mean network costs its own task beyond 0 for 1 of 1: sort.
     In one more such model it may be expected for 0.
     2 models say little about how models differ: intervals are wide, and tau2 is a guess.
@@ -261,10 +264,10 @@ def combined(effects: Float[np.ndarray, " model"], variances: Float[np.ndarray, 
     k = len(effects)
     if not variances.any() and np.ptp(effects) == 0:
         return (float(effects[0]), *[np.nan] * 5, 0.0, np.nan, np.nan, np.nan)
-    # an effect whose items all changed alike is not known without error: less than half an average one's cannot be said
-    floor = max(variances.mean() / 4, 1e-12 * max(np.square(effects).max(), 1e-12))
+    # every model counts alike: the error of a share goes with the share, and weights by it would pull the mean down
+    shared = np.full(k, max(variances.mean(), 1e-12 * max(np.square(effects).max(), 1e-12)))
     with np.errstate(divide="ignore"):  # statsmodels divides by Q, which is 0 where all effects are the same
-        result: Any = combine_effects(effects, np.maximum(variances, floor), method_re="iterated", use_t=True)
+        result: Any = combine_effects(effects, shared, method_re="iterated", use_t=True)
     error = float(result.sd_eff_w_re_hksj)
     mean = float(result.mean_effect_re)
     tau2 = max(float(result.tau2), 0.0)
@@ -273,7 +276,7 @@ def combined(effects: Float[np.ndarray, " model"], variances: Float[np.ndarray, 
     q = float(result.q)
     i2 = max(0.0, 1 - (k - 1) / q) if q > 0 else 0.0
     q_p = float(stats.chi2.sf(q, k - 1))
-    predicted = _prediction(effects, np.maximum(variances, floor))
+    predicted = _prediction(effects, shared)
     return mean, mean - away, mean + away, p, *predicted, tau2, i2, q, q_p
 
 
@@ -315,7 +318,7 @@ def _of_lesions(study: LesionStudy, metric: str | None) -> Effects:
     change = study.baseline_items[:, place] - study.lesioned_items[..., place]  # (network, item)
     effects: Effects = {}
     for network, row in zip(study.networks, change, strict=True):
-        for task, span in zip(study.tasks, study.item_spans(), strict=True):
+        for task, span in zip(study.tasks, spans(study.counts), strict=True):
             items = row[span]
             if np.isfinite(items).all():  # plain text has no exact match
                 n = len(items)

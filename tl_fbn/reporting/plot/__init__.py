@@ -33,6 +33,7 @@ Behaviour:
 
 - :func:`lesion_matrix`     drop of each task under each lesion, beside that under matched random lesions;
 - :func:`lesion_controls`   each network's own task over the drops under its matched random networks;
+- :func:`lesion_map`        which units cost a task more where random lesions hold them;
 - :func:`dissociation`      two networks on each other's tasks: crossing lines, or a matrix of all pairs;
 - :func:`null_check`        the numbers of an analysis, and where they should be gone;
 - :func:`collapse`          what each unit, pair and group costs on neutral text, beside random units;

@@ -15,6 +15,7 @@ from ._ica import stability as stability
 from ._inter_model_correlation import inter_model_correlation as inter_model_correlation
 from ._layer_profile import layer_profile as layer_profile
 from ._lesion_controls import lesion_controls as lesion_controls
+from ._lesion_map import lesion_map as lesion_map
 from ._lesion_matrix import amplification as amplification
 from ._lesion_matrix import lesion_matrix as lesion_matrix
 from ._massive import massive as massive
