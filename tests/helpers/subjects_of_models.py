@@ -310,7 +310,6 @@ def of_models(m: SimpleNamespace) -> dict[str, Subject]:
             batch_tokens=512,
             progress=False,
         ),
-        "Collapse.in_words": Subject.of(made.collapse().in_words, number=0),
         "zeroing_costs": Subject.of(
             fbn.studies.zeroing_costs,
             model=m.model,

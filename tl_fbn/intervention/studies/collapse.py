@@ -89,7 +89,7 @@ def collapse_neurons(
     Collapse: 0 of 1,152 units of tl_fbn-demo mlp.neurons (3 x 384); 0 cost more than 0.1 nats a token alone
     >>> found = fbn.collapse_neurons(model, fbn.prompts("sort", n=12), least=0.02, progress=False)  # what sorts
     >>> found.to_dataframe()[["units", "cost", "apart", "p"]].head(3).round(2)
-                                units  cost  apart     p
+                              units  cost  apart     p
     0  0.77 + 0.162 + 0.232 + 1.374  0.26   0.18  0.05
     1          0.77 + 0.162 + 0.232  0.18   0.05  0.05
     2                  0.77 + 0.162  0.05   0.01  0.05

@@ -136,15 +136,11 @@ class Collapse(Result, step="lesions", picture="collapse"):
             apart = float(self.apart[number])
             p = float(empirical_p(cost - apart, null))
             called = bool(self.found[number])
-            lines.append((self.in_words(number), int(sizes[number]), cost, low, high, apart, p, called))
+            lines.append((self._in_words(number), int(sizes[number]), cost, low, high, apart, p, called))
         return pd.DataFrame(lines, columns=["units", "size", "cost", "low", "high", "apart", "p", "found"])
 
-    def in_words(self, number: int) -> str:
-        """The units of a set: ``11.1229 + 11.1487``, each its layer and its number in it.
-
-        Args:
-            number: Place of the set among all sets.
-        """
+    def _in_words(self, number: int) -> str:
+        """The units of a set: ``11.1229 + 11.1487``, each its layer and its number in it."""
         return " + ".join("{}.{}".format(*self.space.locate(unit)) for unit in self.sets[number].tolist() if unit >= 0)
 
     @cached_property
