@@ -48,6 +48,7 @@ def test_every_kind_of_that_time_is_among_them() -> None:
     fbn.load_results(FOLDER)
     known = {SAID[name]["type"] for name in RESULTS}
     later = {
+        "Collapse",
         "Concordance",
         "HarnessEvaluation",
         "LeakEstimate",
