@@ -112,6 +112,17 @@ def test_settings_change_what_they_say_and_nothing_else():
     assert (short.sets >= 0).sum(1).max() == 2 and not len(short.additions)
 
 
+@pytest.mark.parametrize("name", ["pair of two layers", "three"])
+def test_few_lesions_find_what_writes_most_too(name):
+    model, texts = planted(PLANTS[name])
+    few = {"n_candidates": 2, "n_pairs": 3, "n_null": 19, "progress": False}
+    found = fbn.collapse_neurons(model, texts, **few)
+    assert flat(found, PLANTS[name]) in sets_called(found)
+    assert len(found.sets) + 19 + 2 * 7 < most_lesions(2, 3, 19, 4)
+    alone = fbn.collapse_neurons(model, texts, largest=2, **few)
+    assert alone.found.sum() == (name != "three") and not len(alone.additions)
+
+
 def test_most_lesions_are_never_exceeded(monkeypatch):
     from tl_fbn.intervention.studies import engine
 
@@ -125,7 +136,7 @@ def test_most_lesions_are_never_exceeded(monkeypatch):
     monkeypatch.setattr(engine.StudyRuns, "scores", counted)
     model, texts = planted(PLANTS["three"])
     fbn.collapse_neurons(model, texts, progress=False)
-    assert 150 < sum(read) <= most_lesions(40, 6, 59, 4) == 209
+    assert 150 < sum(read) <= most_lesions(40, 6, 59, 4) == 217
 
 
 def test_what_no_search_can_be_made_of_is_refused():

@@ -123,5 +123,5 @@ def test_a_plan_of_collapse_neurons_is_the_most_that_a_search_reads():
     model, texts = planted(PLANTS["pair"])
     plan = fbn.studies.plan_collapse(model, texts * 2, n=10, max_tokens=8)
     assert plan.at_most and plan.runs == most_lesions(40, 6, 59, 4) and plan.items == 10
-    assert plan.tokens == plan.runs * 80 and repr(plan).startswith("Plan of a search for collapse neurons: at most 209")
+    assert plan.tokens == plan.runs * 80 and repr(plan).startswith("Plan of a search for collapse neurons: at most 217")
     assert fbn.studies.plan_collapse(model, texts, n_null=19).runs == plan.runs - 40 - 2 * 13

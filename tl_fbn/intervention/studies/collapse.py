@@ -89,7 +89,7 @@ def collapse_neurons(
     Collapse: 0 of 1,152 units of tl_fbn-demo mlp.neurons (3 x 384); 0 cost more than 0.1 nats a token alone
     >>> found = fbn.collapse_neurons(model, fbn.prompts("sort", n=12), least=0.02, progress=False)  # what sorts
     >>> found.to_dataframe()[["units", "cost", "apart", "p"]].head(3).round(2)
-                                units  cost  apart     p
+                              units  cost  apart     p
     0  0.77 + 0.162 + 0.232 + 1.374  0.26   0.18  0.05
     1          0.77 + 0.162 + 0.232  0.18   0.05  0.05
     2                  0.77 + 0.162  0.05   0.01  0.05
@@ -150,8 +150,8 @@ def most_lesions(n_candidates: int, n_pairs: int, n_null: int, largest: int) -> 
     """
     alone = n_candidates + 3 * n_pairs  # screens of the two lesioned models, and those that only pairs need
     pairs = n_pairs * (n_pairs - 1) // 2 + 2 * n_pairs
-    grown = 2 * n_pairs + max(largest - 2, 0) * (n_pairs + 1)
-    return 1 + n_null + alone + pairs + grown + 2 * (n_null // SHARE_OF_PARTNERS)
+    grown = 3 * n_pairs + max(largest - 2, 0) * (n_pairs + 1)
+    return 1 + n_null + alone + pairs + grown + 2 * -(-n_null // SHARE_OF_PARTNERS)
 
 
 def random_units(space: UnitSpace, avoid: Sequence[int], n: int, seed: int) -> list[int]:
@@ -270,22 +270,24 @@ class _Search:
         if called := [pair for pair in self.pairs if self.together(pair)]:
             return max(called, key=self.cost)
         first = interleaved({"written": written}, self.n_pairs)
-        nested = [tuple(first[:size]) for size in range(3, self.n_pairs + 1)]
-        self.lesion(nested)
+        nested = [tuple(first[:size]) for size in range(3, self.n_pairs + 1) if largest > 2]
+        self.lesion([*((unit,) for unit in first), *nested])
         units = next((one for one in nested if self.together(one)), ())
         for unit in reversed(units):  # those that write least first
             others = tuple(one for one in units if one != unit)
             self.lesion([others])
             units = others if self.together(others) else units
+        if len(units) == 2:
+            self.pairs.append(units)
         return units if len(units) <= largest else ()
 
     def grow(self, group: Units, largest: int) -> None:
         """Add units to a group while they add more than random units do."""
         if not group or largest < 3:
             return
+        self._keep_alone(group)
         null = [unit for unit in self.random if unit not in self.alone][::SHARE_OF_PARTNERS]
         if len(group) > 2:
-            self._keep_alone(group)
             self.groups.append((group, True))
         # random units behind a pair, or in the place of the last of more
         beside = group if len(group) == 2 else group[:-1]

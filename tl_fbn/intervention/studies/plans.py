@@ -286,7 +286,7 @@ def plan_collapse(
 
     >>> plan = fbn.studies.plan_collapse(model, fbn.prompts("rest", n=12))
     >>> plan.at_most, plan.runs
-    (True, 209)
+    (True, 217)
 
     Args:
         model: A TransformerLens model in eval mode.
