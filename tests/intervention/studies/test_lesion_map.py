@@ -79,7 +79,7 @@ def test_it_saves_itself_and_lays_itself_out(found: fbn.studies.LesionMap, tmp_p
     assert first["picture"] == "lesion_map" and found.verdict().splitlines()[0] in first["text"]
     assert len(second["table"]) == 20
     (methods,) = found._methods_()
-    assert "240 random lesions (random controls of a, b; units " in methods and "1,000 permutations" in methods
+    assert "240 random lesions (random controls of a and b; units " in methods and "1,000 permutations" in methods
 
 
 def test_a_study_keeps_what_a_map_needs(tmp_path: Path) -> None:
