@@ -230,12 +230,13 @@ def _inner_products(lesions: RandomLesions) -> tuple[Float[np.ndarray, "lesion l
 
 def _tested(lesions: RandomLesions, least: int) -> tuple[Bool[np.ndarray, " unit"], Float[np.ndarray, " tested"]]:
     """Which units are tested, and of these the sum of squares of x without the means of source networks."""
-    n_units = lesions.members.shape[1]
+    members: Any = lesions.members  # scipy's stubs know no shape of a sparse array
+    n_units = members.shape[1]
     with_unit, without, squares = np.zeros(n_units), np.zeros(n_units), np.zeros(n_units)
     for group in np.unique(lesions.groups):
         of_group = lesions.groups == group
         n = int(of_group.sum())
-        count = np.asarray(lesions.members[of_group].sum(0))
+        count = np.asarray(members[of_group].sum(0))
         varies = (count > 0) & (count < n)  # a unit of all or none says nothing here
         with_unit += np.where(varies, count, 0)
         without += np.where(varies, n - count, 0)
