@@ -171,7 +171,7 @@ def fingerprint(
     ...     intact, lesioned, n_components=4, n_restarts=2, n_null=19, seed=0, progress=False
     ... )
     >>> found  # doctest: +ELLIPSIS
-    Fingerprint over 27 texts: score 0.9... (mismatched texts 0.5..., p 0.05), best pair 0.9..., 5 pairs above .5
+    Fingerprint over 27 texts: score 0.9... (mismatched texts 0.5..., p 0.05), best pair 0.9..., ... pairs above .5
 
     Args:
         first: Recording of the first model, one row a token, whose table of rows has a column ``prompt``.

@@ -88,8 +88,8 @@ def stability(atlas: Atlas, *, title: str | None = None) -> Figure:
     """Iq of every network, beside what noise gives.
 
     >>> figure = fbn.plot.stability(atlas)
-    >>> figure.layout.title.text
-    'Stability of 8 networks; 4 (orange) no more stable than noise'
+    >>> figure.layout.title.text  # doctest: +ELLIPSIS
+    'Stability of 8 networks; ... (orange) no more stable than noise'
     >>> figure.data[0].y.round(2)  # Iq of each network
     array([0.94, 0.9 , 0.73, 0.84, 0.92, 0.76, 0.57, 0.73])
 
