@@ -185,7 +185,7 @@ def plan_null_check(
 
 def _checked_nulls(analysis: Any, prompts: Prompts | None, nulls: Sequence[Null] | None, n: int) -> list[Null]:
     """The nulls that are run, once analysis and prompts are known to allow them."""
-    if not callable(analysis):
+    if not callable(analysis) or isinstance(analysis, type):
         raise InputTypeError(
             f"analysis must be a function of a model and prompts; got {type(analysis).__name__}. A result cannot be "
             "found again elsewhere: give the function that made it"
