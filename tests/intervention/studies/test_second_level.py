@@ -122,3 +122,8 @@ def test_words_and_files(tmp_path) -> None:
 def test_refusals(studies, said) -> None:
     with pytest.raises((fbn.InputError, TypeError), match=said):
         fbn.second_level(studies())
+
+
+def test_an_unknown_metric_is_refused_in_words() -> None:
+    with pytest.raises(fbn.InputError, match="metric"):
+        fbn.second_level({"A": study(), "B": study()}, metric="accuracy")

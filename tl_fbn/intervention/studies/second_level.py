@@ -39,7 +39,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from tl_fbn.analysis.networks.identification import Identification
 from tl_fbn.errors import InputError, InputTypeError, visible
-from tl_fbn.intervention.studies.item_statistics import METRICS, spans
+from tl_fbn.intervention.studies.item_statistics import spans
 from tl_fbn.intervention.studies.lesion_results import LesionStudy
 from tl_fbn.signatures import checked
 from tl_fbn.units import html_frame
@@ -314,7 +314,7 @@ def _q_of(
 
 
 def _of_lesions(study: LesionStudy, metric: str | None) -> Effects:
-    place = METRICS.index(study.metric if metric is None else metric)
+    place = study.metric_index(metric)
     change = study.baseline_items[:, place] - study.lesioned_items[..., place]  # (network, item)
     effects: Effects = {}
     for network, row in zip(study.networks, change, strict=True):
