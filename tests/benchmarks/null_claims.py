@@ -20,6 +20,8 @@ import torch
 
 import tl_fbn as fbn
 from tl_fbn.demo.pipeline import condition_maps, formal_experiment
+from tl_fbn.intervention.behaviour.task_set import MarkedItems
+from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks, specific_maps
 
 SETTINGS: Any = {"n_controls": 1, "seed": 0, "progress": False}
 
@@ -59,9 +61,6 @@ def real(options: argparse.Namespace) -> None:
     items = {name: list(zip(*one, strict=True)) for name, one in found_on.items()}  # (token ids, places of the answer)
 
     def gradients(model: Any, items: Any) -> fbn.studies.LesionStudy:
-        from tl_fbn.intervention.behaviour.task_set import MarkedItems
-        from tl_fbn.intervention.studies.task_networks import answer_scores, cut_networks, specific_maps
-
         marked = {name: MarkedItems(*map(list, zip(*own, strict=True))) for name, own in items.items()}
         scores = answer_scores(model, marked, progress=False)
         atlas = cut_networks(specific_maps(scores, seed=0), options.top)

@@ -51,6 +51,31 @@ class Prepared:
     provenance: dict[str, Any] = field(repr=False)
 
 
+def passages(model: HookedModel, texts: Any) -> list[tuple[int, ...]]:
+    """Token ids of texts that are scored at every token behind their first, checked against the model.
+
+    Args:
+        model: A TransformerLens model.
+        texts: Strings, chats or lists of token ids, each of at least two tokens.
+
+    Raises:
+        InputError: As :func:`prepare`.
+    """
+    prepared = prepare(
+        model,
+        texts,
+        None,
+        tokens="all",
+        groups=None,
+        weight=1.0,
+        spans=None,
+        bos_eos=True,
+        max_tokens=None,
+        seed=None,
+    )
+    return [tuple(item.ids) for item in prepared.items]
+
+
 def prepare(
     model: HookedModel,
     items: Any,

@@ -106,8 +106,3 @@ def turned_along(
     """
     point = model.hook_dict.get(hook_name)
     return point.turned(values.T).T if isinstance(point, TurnedPoint) else values
-
-
-def is_turned(model: Any) -> bool:
-    """Whether any hook point of a model shows other axes than the model's own."""
-    return any(isinstance(point, TurnedPoint) for point in model.hook_dict.values())

@@ -129,7 +129,7 @@ class Collapse(Result, step="lesions", picture="collapse"):
         draws = resamples(len(self.tokens), int(self.provenance.get("n_bootstrap", 1000)), self._seed)
         sizes = (self.sets >= 0).sum(1)
         lines = []
-        for number in np.lexsort((-self.costs, ~self.found)).tolist():
+        for number in self._order.tolist():
             cost = float(self.costs[number])
             low, high = intervals.of_mean(self._weighted[number], draws)
             null = (self.random, self.partners, self.additions)[min(int(sizes[number]), 3) - 1]
@@ -139,9 +139,22 @@ class Collapse(Result, step="lesions", picture="collapse"):
             lines.append((self._in_words(number), int(sizes[number]), cost, low, high, apart, p, called))
         return pd.DataFrame(lines, columns=["units", "size", "cost", "low", "high", "apart", "p", "found"])
 
+    @property
+    def called_sets(self) -> list[list[int]]:
+        """Flat indices of the units of every set that is called, the costliest first."""
+        return [self._members(number) for number in self._order.tolist() if self.found[number]]
+
+    @property
+    def _order(self) -> Int[np.ndarray, " set"]:
+        """Numbers of the sets in the order of the table: those that are called first, then by cost."""
+        return np.lexsort((-self.costs, ~self.found))
+
+    def _members(self, number: int) -> list[int]:
+        return [unit for unit in self.sets[number].tolist() if unit >= 0]
+
     def _in_words(self, number: int) -> str:
         """The units of a set: ``11.1229 + 11.1487``, each its layer and its number in it."""
-        return " + ".join("{}.{}".format(*self.space.locate(unit)) for unit in self.sets[number].tolist() if unit >= 0)
+        return " + ".join("{}.{}".format(*self.space.locate(unit)) for unit in self._members(number))
 
     @cached_property
     def _weighted(self) -> Float[np.ndarray, "set text"]:

@@ -41,7 +41,7 @@ from tl_fbn.acquisition.model.sites import ResolvedSite, resolve_site
 from tl_fbn.acquisition.model.token_batches import token_batches, tokens_at_once
 from tl_fbn.attribution.aggregation import Aggregate
 from tl_fbn.attribution.cgvst import cgvst
-from tl_fbn.attribution.loss_items import prepare
+from tl_fbn.attribution.loss_items import passages
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.hooks.interventions import amplify, inhibit
 from tl_fbn.units import Network
@@ -80,19 +80,7 @@ def beginnings(
         ids.append(tuple(layout.ids[:max_tokens]))
         for text in (layout.ids, *layout.texts):  # of the whole text, as a battery would score it
             digests.update(digests_of(text, layout.ids, bos))
-    # checks lengths and ids
-    prepare(
-        model,
-        ids,
-        None,
-        tokens="all",
-        groups=None,
-        weight=1.0,
-        spans=None,
-        bos_eos=True,
-        max_tokens=None,
-        seed=None,
-    )
+    ids = passages(model, ids)  # which checks lengths and ids
     n_scored = sum(map(len, ids)) - len(ids)
     if n_scored < LEAST_TOKENS:
         raise InputError(

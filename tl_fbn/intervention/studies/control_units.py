@@ -1,50 +1,67 @@
-"""The units that the controls of a lesion study silenced, drawn again as the study drew them.
+"""The controls of a lesion study, drawn once: they are silenced, what the matching left is measured, units are kept.
 
-A study keeps them, so that a lesion map (:mod:`.lesion_map`) does not hang on the stream of numpy's generators, on the
-activity that controls were matched on, or on the networks. It is a whole number for each unit of each control: 100
-controls of 46 units take 18 KB a network.
+A study keeps the units of its controls, so that a lesion map (:mod:`.lesion_map`) does not hang on the stream of
+numpy's generators, on the activity that controls were matched on, or on the networks. It is a whole number for each
+unit of each control: 100 controls of 46 units take 18 KB a network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int
 
-from tl_fbn.intervention.studies.controls import ControlKind, Features, matched_controls
-from tl_fbn.intervention.studies.exclusion import Exclude
+from tl_fbn.intervention.studies.controls import ControlKind, Features, balance, matched_controls
 from tl_fbn.units import Network
 
 
-def control_units(
-    networks: Mapping[str, Network],
-    controls: Sequence[ControlKind],
-    n_controls: int,
-    seed: int,
-    features: Features | None,
-    exclude: Exclude = None,
-) -> dict[str, Int[np.ndarray, "network control member"]]:
-    """Which units the controls of a study silence, by kind of control; without ``"rotated"`` ones, which are no units.
+@dataclass
+class ControlDraws:
+    """Draws the controls of a study, network after network, and remembers what it keeps of them.
+
+    ``"rotated"`` controls are no units and are not drawn here.
 
     Args:
-        networks: Names to the source networks of a study.
-        controls: Kinds of controls of the study.
-        n_controls: Number of controls of each kind for each network.
-        seed: Seed of the study; the n-th network's controls are drawn from seed + n.
-        features: Activity and outgoing norm of every unit, which ``"activity"`` controls are matched on.
-        exclude: Units that are in no control.
-
-    Returns:
-        Flat numbers of units; -1 beyond the last member of networks that are smaller than the largest.
+        n: Number of controls of each kind for each network.
+        features: Activity and outgoing norm of every unit, which ``"activity"`` controls are matched on; None without.
+        out: Units that are in no control; None for none.
+        balance: Standardised differences in activity and outgoing norm that the matching left, by network and kind;
+            empty without features.
     """
-    largest = max(len(network) for network in networks.values())
-    found = {}
-    for kind in controls:
-        if kind != "rotated":
-            found[kind] = np.full((len(networks), n_controls, largest), -1, dtype=np.int32)
-            for number, network in enumerate(networks.values()):
-                matched_on = features if kind == "activity" else None
-                drawn = matched_controls(network, n_controls, seed=seed + number, features=matched_on, exclude=exclude)
-                found[kind][number, :, : len(network)] = [control.indices for control in drawn]
-    return found
+
+    n: int
+    features: Features | None
+    out: Network | None
+    balance: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    _units: dict[str, list[list[np.ndarray]]] = field(default_factory=dict)  # kind to (network)(control) members
+
+    def draw(self, kind: ControlKind, name: str, network: Network, *, seed: int) -> list[Network]:
+        """The controls of one kind of a network.
+
+        Args:
+            kind: ``"random"`` or ``"activity"``.
+            name: Name of the network in the study.
+            network: The network.
+            seed: Seed of the draws.
+        """
+        matched_on = self.features if kind == "activity" else None
+        drawn = matched_controls(network, self.n, seed=seed, features=matched_on, exclude=self.out)
+        self._units.setdefault(kind, []).append([control.indices for control in drawn])
+        if self.features is not None:
+            self.balance.setdefault(name, {})[kind] = balance(network, drawn, self.features).tolist()
+        return drawn
+
+    def units(self) -> dict[str, Int[np.ndarray, "network control member"]]:
+        """Kind of control to the flat numbers of the units of all that were drawn, network after network.
+
+        -1 stands beyond the last member of networks that are smaller than the largest.
+        """
+        found = {}
+        for kind, networks in self._units.items():
+            largest = max((len(units) for controls in networks for units in controls), default=0)
+            found[kind] = np.full((len(networks), self.n, largest), -1, dtype=np.int32)
+            for rows, controls in zip(found[kind], networks, strict=True):
+                for row, units in zip(rows, controls, strict=True):
+                    row[: len(units)] = units
+        return found

@@ -23,19 +23,19 @@ member.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from scipy import stats
 
 from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.direct_logits import outgoing_norms
 from tl_fbn.acquisition.model.host import HookedModel
-from tl_fbn.acquisition.model.sites import HEADS, hook_name, resolve_site
-from tl_fbn.acquisition.model.turned_points import turned_along
+from tl_fbn.acquisition.model.sites import HEADS, resolve_site
 from tl_fbn.acquisition.recording.recording import Recording
 from tl_fbn.arguments import number_array
 from tl_fbn.errors import InputError
@@ -166,7 +166,8 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
         outgoing weights of their own.
 
     Raises:
-        InputError: A recording of several sites, or a site that the model does not have.
+        InputError: A recording of several sites, a site that the model does not have, or output weights that cannot be
+            read.
     """
     space = recording.space
     activity = np.zeros(space.n_units)
@@ -177,14 +178,13 @@ def unit_features(model: HookedModel, recording: Recording) -> Features:
     activity /= recording.n_rows
     if space.site != "mlp.neurons":
         return activity[None]
-    norms = np.zeros(space.n_units)
-    for layer in resolve_site(model, space.site).hook_names:
-        if not space.widths[layer]:
-            continue  # a layer that was not recorded has no units
-        # row k of W_out is what neuron k adds to the residual stream; its length is the outgoing norm
-        weights = host.blocks_of(model)[layer].mlp.W_out.detach().float()
-        along = turned_along(model, hook_name(space.site, layer), weights).cpu()
-        norms[space.layer_slice(layer)] = torch.linalg.vector_norm(along, dim=1).double().numpy()
+    resolve_site(model, space.site)  # for its message where the model has no such site
+    norms = outgoing_norms(model, space)
+    if norms is None:
+        raise InputError(
+            f"output weights of {host.model_label(model)} cannot be read as those of {space.describe()}; give the "
+            'model that was recorded, in float32 or bfloat16, or take controls=("random",)'
+        )
     return np.stack([activity, norms])
 
 
@@ -206,37 +206,6 @@ def balance(network: Network, controls: Sequence[Network], features: Features) -
     of_controls = np.mean([features[:, control.members].mean(1) for control in controls], axis=0)
     spread = features.std(1)
     return np.where(spread > 0, (own - of_controls) / np.where(spread > 0, spread, 1.0), 0.0)
-
-
-def balances(
-    networks: Mapping[str, Network],
-    controls: Sequence[ControlKind],
-    n_controls: int,
-    seed: int,
-    features: Features | None,
-    exclude: Exclude = None,
-) -> dict[str, Any]:
-    """Standardised differences in activity and outgoing norm that the matching left, by network and kind of control.
-
-    Args:
-        networks: Names to the source networks of a study.
-        controls: Kinds of controls of the study; ``"rotated"`` ones are no units and are left out.
-        n_controls: Number of controls of each kind for each network.
-        seed: Seed of the study; the n-th network's controls are drawn from seed + n.
-        features: Activity and outgoing norm of every unit, from :func:`unit_features`; None gives an empty result.
-        exclude: Units that are in no control.
-    """
-    if features is None:
-        return {}
-    differences: dict[str, Any] = {}
-    for number, (name, network) in enumerate(networks.items()):
-        differences[name] = {}
-        for kind in controls:
-            if kind != "rotated":
-                matched_on = features if kind == "activity" else None
-                drawn = matched_controls(network, n_controls, seed=seed + number, features=matched_on, exclude=exclude)
-                differences[name][kind] = balance(network, drawn, features).tolist()
-    return differences
 
 
 @checked
@@ -305,42 +274,24 @@ def rotated_lesion(
     return Intervention(model, network, f"project out random directions like {network.name}", edits)
 
 
-def lesions_of(
-    kind: ControlKind,
-    model: HookedModel,
-    network: Network,
-    n: int,
-    *,
-    seed: int,
-    silence: Any,
-    features: Features | None,
-    where: Where,
-    out: Network | None = None,
-) -> list[Any]:
-    """The interventions of one kind of control, as functions that make them when they are due.
+def rotated_lesions(
+    model: HookedModel, network: Network, n: int, *, seed: int, where: Where, out: Network | None = None
+) -> list[Callable[[], Intervention]]:
+    """The ``"rotated"`` controls of a network, as functions that make them when they are due.
 
     Args:
-        kind: ``"random"``, ``"activity"`` or ``"rotated"``.
         model: A TransformerLens model with the network's site.
         network: The network to match.
         n: Number of controls.
         seed: Seed of the draws of the controls.
-        silence: Given a network, makes the intervention that silences it; not used by ``"rotated"``.
-        features: (feature, unit) features that ``"activity"`` controls are matched on.
-        where: The tokens that ``"rotated"`` controls touch.
-        out: Units that no control touches; None for none.
-
-    Returns:
-        ``n`` functions without arguments, each of which returns an intervention.
+        where: The tokens that are touched.
+        out: Units that no direction has a part in; None for none.
     """
-    if kind == "rotated":
-        # seeds of the controls of one network are apart from those of the next, whose seed is larger by 1
-        return [
-            lambda number=number: rotated_lesion(model, network, seed=seed * 100_003 + number, where=where, out=out)
-            for number in range(n)
-        ]
-    drawn = matched_controls(network, n, seed=seed, features=features if kind == "activity" else None, exclude=out)
-    return [lambda control=control: silence(control) for control in drawn]
+    # seeds of the controls of one network are apart from those of the next, whose seed is larger by 1
+    return [
+        partial(rotated_lesion, model, network, seed=seed * 100_003 + number, where=where, out=out)
+        for number in range(n)
+    ]
 
 
 def _units_by_likeness(members: np.ndarray, barred: np.ndarray, features: np.ndarray, layer: int) -> list[np.ndarray]:

@@ -128,10 +128,7 @@ def exclusion_table(exclude: Exclude, out: Network | None, networks: Mapping[str
 
     if isinstance(exclude, Collapse):
         table = exclude.to_dataframe().query("found").drop(columns=["p", "found"])
-        members = [
-            [out.space.index(*map(int, unit.split("."))) for unit in units.split(" + ")] for units in table["units"]
-        ]
-        return table.assign(networks=[holding(units) for units in members])
+        return table.assign(networks=[holding(units) for units in exclude.called_sets])
     held = np.flatnonzero(out.members & np.any([one.members for one in networks.values()], axis=0))
     lines = [("{}.{}".format(*out.space.locate(unit)), 1, holding([unit])) for unit in held.tolist()]
     return pd.DataFrame(lines, columns=["units", "size", "networks"])

@@ -40,8 +40,8 @@ from tl_fbn.intervention.hooks.interventions import silencer
 from tl_fbn.intervention.hooks.positions import Positions, where
 from tl_fbn.intervention.hooks.references import require_same_weights
 from tl_fbn.intervention.hooks.replacements import ReplacementMethod
-from tl_fbn.intervention.studies.control_units import control_units
-from tl_fbn.intervention.studies.controls import ControlKind, balances, lesions_of, space_of, unit_features
+from tl_fbn.intervention.studies.control_units import ControlDraws
+from tl_fbn.intervention.studies.controls import ControlKind, rotated_lesions, space_of, unit_features
 from tl_fbn.intervention.studies.engine import Condition, StudyRuns
 from tl_fbn.intervention.studies.exclusion import (
     Exclude,
@@ -205,6 +205,7 @@ def lesion_study(
         **exclusion_setting(out),
     }
     folder = study_folder(path, model, networks, battery, settings, rivals)
+    draws = ControlDraws(n_controls, features, out)
     total = 1 + len(chosen) + len(networks) * len(controls) * n_controls
     with StudyRuns(
         model, n_conditions=total, title="lesions", batch_tokens=batch_tokens, progress=progress, folder=folder
@@ -220,18 +221,11 @@ def lesion_study(
             ]
             order = None if rule is None else rule.order(name, n_chosen=len(lesions), n_controls=n_controls)
             for kind in controls:
-                drawn = lesions_of(
-                    kind,
-                    model,
-                    network,
-                    n_controls,
-                    seed=seed + number,
-                    silence=silence,
-                    features=features,
-                    where=at,
-                    out=out,
-                )
-                lesions += [Condition(f"{kind} control {i} of {name}", lesion) for i, lesion in enumerate(drawn)]
+                if kind == "rotated":
+                    made = rotated_lesions(model, network, n_controls, seed=seed + number, where=at, out=out)
+                else:
+                    made = [partial(silence, one) for one in draws.draw(kind, name, network, seed=seed + number)]
+                lesions += [Condition(f"{kind} control {i} of {name}", lesion) for i, lesion in enumerate(made)]
             parts.append(runs.scores(f"{number:03d}", battery, lesions, order=order))
     items = [results for results, _ in parts]  # (lesion, item, metric) of the baseline, then of each source network
     split = _split_by_kind(items[1:], networks, rivals, controls, n_controls, battery)
@@ -244,7 +238,7 @@ def lesion_study(
         "majority": {name: task.majority for name, task in battery.tasks.items()},
         # what the monitors say in words, under "" of the model without a lesion
         "flags": dict(zip(["", *networks], (notes["flags"] for _, notes in parts), strict=True)),
-        "balance": balances(networks, controls, n_controls, seed, features, out),
+        "balance": draws.balance,
         **exclusion_counts(exclude, out, whole),
     }
     return LesionStudy(
@@ -261,7 +255,7 @@ def lesion_study(
         excluded=exclusion_table(exclude, out, whole),
         provenance=about,
         space=space,
-        control_units=control_units(networks, controls, n_controls, seed, features, out),
+        control_units=draws.units(),
         digests={task: sorted(found) for task, found in battery.digests(tokenizer).items()},
     )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from tl_fbn.errors import visible
+from tl_fbn.intervention.studies.item_statistics import empirical_p
 from tl_fbn.units import html_frame
 from tl_fbn.units.prose import NOT_RECORDED, listed
 from tl_fbn.units.result import Result
@@ -73,10 +74,10 @@ class NullCheck(Result, step="comparison", picture="null_check"):
         lines = []
         for place, number in enumerate(self.numbers):
             for name, runs in zip(self.nulls, self.values[:, :, place], strict=True):
-                known = runs[np.isfinite(runs)]
-                spread = (np.median(known), known.min(), known.max()) if len(known) else (np.nan,) * 3
-                p = np.nan if name == REPEATED else self._p(runs, self.model[place])
-                lines.append((number, name, float(self.model[place]), *map(float, spread), p))
+                own = float(self.model[place])
+                # a run that has no such number, such as one whose network was empty, does not reach the model's
+                p = np.nan if name == REPEATED else float(empirical_p(own, np.where(np.isnan(runs), -np.inf, runs)))
+                lines.append((number, name, own, *_spread(runs), p))
         return pd.DataFrame(lines, columns=["number", "null", "model", "median", "lowest", "highest", "p"])
 
     def summary(self) -> pd.DataFrame:
@@ -140,12 +141,6 @@ class NullCheck(Result, step="comparison", picture="null_check"):
     def _stands(self) -> np.ndarray:
         return np.array([not self._failures(place) for place in range(len(self.numbers))], dtype=bool)
 
-    def _p(self, runs: Float[np.ndarray, " run"], own: float) -> float:
-        if not np.isfinite(own):
-            return np.nan
-        # a run that has no such number, such as one whose network was empty, does not reach the model's
-        return float((1 + (runs >= own).sum()) / (1 + len(runs)))
-
     def _methods_(self) -> list[str]:
         about = self.provenance
         nulls = listed([IN_WORDS[name] for name in self.nulls])
@@ -187,7 +182,10 @@ class NullCheck(Result, step="comparison", picture="null_check"):
 
 
 def _spread(runs: Float[np.ndarray, " run"]) -> tuple[float, float, float]:
+    """Median, smallest and largest number of the runs that have one; NaN where none has."""
     known = runs[np.isfinite(runs)]
+    if not len(known):
+        return np.nan, np.nan, np.nan
     return float(np.median(known)), float(known.min()), float(known.max())
 
 

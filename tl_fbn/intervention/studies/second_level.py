@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,13 @@ class SecondLevel(Result, step="comparison", picture="second_level"):
         models), tau2 (variance between models), i2 (share of the variance that is between models), q and q_p (Cochran's
         test that models do not differ).
         """
-        lines = [
-            (*cell, len(self.models), *combined(self.effects[:, place], self.variances[:, place]))
-            for place, cell in enumerate(self.cells)
-        ]
+        lines = [(*cell, len(self.models), *of) for cell, of in zip(self.cells, self._combined, strict=True)]
         return pd.DataFrame(lines, columns=["network", "task", "models", *COLUMNS])
+
+    @cached_property
+    def _combined(self) -> list[tuple[float, ...]]:
+        """Of each cell the numbers of :data:`COLUMNS`, which table, summary, words and picture all read."""
+        return [combined(*of) for of in zip(self.effects.T, self.variances.T, strict=True)]
 
     def summary(self) -> pd.DataFrame:
         """The lines of :meth:`to_dataframe` of networks on the task they are named like, or of identified tasks."""

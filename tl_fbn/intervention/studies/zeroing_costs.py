@@ -26,7 +26,7 @@ import numpy as np
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.recording.massive import COST_COLUMNS, Massive
-from tl_fbn.attribution.loss_items import prepare
+from tl_fbn.attribution.loss_items import passages
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.hooks.interventions import inhibit
@@ -67,21 +67,10 @@ def zeroing_costs(
         InputError: The model has other units, no texts, or a text that is too short or does not fit the context.
     """
     host.require_eval(model, "zeroing_costs")
-    prepared = prepare(
-        model,
-        texts,
-        None,
-        tokens="all",
-        groups=None,
-        weight=1.0,
-        spans=None,
-        bos_eos=True,
-        max_tokens=None,
-        seed=None,
-    )
+    ids = passages(model, texts)
     # a passage is scored at every token behind its first
-    battery = Battery.from_texts({"texts": [tuple(item.ids) for item in prepared.items]})
-    n_scored = np.array([len(item.ids) - 1 for item in prepared.items])
+    battery = Battery.from_texts({"texts": ids})
+    n_scored = np.array([len(one) - 1 for one in ids])
     if massive.units.empty:
         raise InputError("no unit is listed, so there is none to set to zero; ask for a larger share=")
     layers = massive.units["layer"].tolist()
