@@ -22,7 +22,7 @@ questions with right answers (``battery``) show what a task loses when its netwo
 
 Functions and classes of daily use are in ``fbn``; all others are in the namespace of their folder: ``fbn.glm``,
 ``fbn.ica``, ``fbn.networks``, ``fbn.attribution``, ``fbn.hooks``, ``fbn.behaviour``, ``fbn.studies``,
-``fbn.pruning``, ``fbn.plot``, ``fbn.presets``, ``fbn.demo``. The list of public names is the file ``__init__.pyi``
+``fbn.pruning``, ``fbn.plot``, ``fbn.papers``, ``fbn.demo``. The list of public names is the file ``__init__.pyi``
 beside this one. Importing the package is quick: every name is loaded when it is first used.
 """
 

@@ -1,6 +1,6 @@
 from . import attribution as attribution
 from . import demo as demo
-from . import presets as presets
+from . import papers as papers
 from .acquisition import BlockDesign as BlockDesign
 from .acquisition import Recording as Recording
 from .acquisition import Scanner as Scanner

@@ -43,7 +43,7 @@ PRUNED = "tl_fbn_pruned.safetensors"  # in the folder of every pruned model; see
 TABLES = {".csv": ",", ".tsv": "\t"}  # ending of a file to what separates its cells
 NAMESPACES = (
     *("units", "acquisition", "analysis.glm", "analysis.ica", "analysis.networks", "attribution"),
-    *("intervention.behaviour", "intervention.studies", "intervention.pruning"),
+    *("intervention.behaviour", "intervention.studies", "intervention.pruning", "papers"),
 )
 """Folders in whose public names the class of a file is looked up, where it has not been imported yet."""
 

@@ -34,7 +34,7 @@ HOSTILE = [
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    Report("What sorts?", *results(), fbn.presets.s1_cgvst, intro="A page.").save(path)
+    Report("What sorts?", *results(), fbn.papers.s1.settings, intro="A page.").save(path)
     return path
 
 

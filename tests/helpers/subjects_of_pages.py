@@ -45,7 +45,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             megabytes=8.0,
         ),
         "Viewer.save": Subject.of(fbn.view(m.stored, m.network).save, path=m.folder / "viewer.html"),
-        "Preset.sites": Subject.of(fbn.presets.s1_cgvst.sites, model=m.model),
+        "Preset.sites": Subject.of(fbn.papers.s1.settings.sites, model=m.model),
         # the demo
         "demo.battery": Subject.of(fbn.demo.battery, n=2, seed=0),
         "demo.tasks": Subject.of(fbn.demo.tasks, n=2, seed=0),

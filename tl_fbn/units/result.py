@@ -62,6 +62,7 @@ Step = Literal[
     "lesions",
     "amplification",
     "pruning",
+    "protocols",
 ]
 """The steps of an analysis, in the order in which a report and its methods section tell them."""
 

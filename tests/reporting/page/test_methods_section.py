@@ -36,7 +36,7 @@ def test_settings_are_ours_unless_a_preset_says_otherwise() -> None:
     tested = contrast(noise="ols")
     assert source([tested], "Contrast sort - rest", "noise") == "our choice"
     assert source([tested], "Contrast sort - rest", "dof") == "measured"
-    preset = fbn.presets.s2_block_glm
+    preset = fbn.papers.s2.settings
     assert (
         source([tested, preset], "Contrast sort - rest", "noise")
         == f"our choice: as in {preset.name}, not stated by {preset.source}"
@@ -45,7 +45,7 @@ def test_settings_are_ours_unless_a_preset_says_otherwise() -> None:
 
 
 def test_all_options_of_a_preset_count_also_its_share_and_those_of_answers() -> None:
-    preset = fbn.presets.s1_cgvst
+    preset = fbn.papers.s1.settings
     assert preset.top == 0.05 and preset.respond["max_new_tokens"] == 20
     scores = fbn.UnitMap(TOY, np.arange(float(TOY.n_units)), "attribution")
     alike = scores.top(preset.top, name="alike")
@@ -60,7 +60,7 @@ def test_all_options_of_a_preset_count_also_its_share_and_those_of_answers() -> 
 
 
 def test_every_line_of_a_preset_is_labelled() -> None:
-    preset = fbn.presets.s1_cgvst
+    preset = fbn.papers.s1.settings
     table = methods.settings([preset])
     assert len(table) == len(preset.stated) + len(preset.unknown)
     assert set(table[table["setting"].isin(preset.unknown)]["source"]) >= {f"our choice: not stated by {preset.source}"}

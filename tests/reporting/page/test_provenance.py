@@ -47,7 +47,7 @@ def test_a_fingerprint_names_both_sides() -> None:
 
 def test_mappings_are_taken_apart_and_what_has_no_origin_is_left_out() -> None:
     maps = {"a": UnitMap(TOY, np.zeros(10), "t"), "b": UnitMap(TOY, np.zeros(10), "z")}
-    assert provenance.table([maps, pd.DataFrame({"x": [1]}), fbn.presets.s0_v1])["result"].tolist() == [
+    assert provenance.table([maps, pd.DataFrame({"x": [1]}), fbn.papers.s0.settings])["result"].tolist() == [
         "Map of t",
         "Map of z",
     ]

@@ -207,7 +207,7 @@ def test_a_fit_its_contrasts_and_its_permutations(noise_recording: fbn.Recording
     first, second = fit.columns[:2]
     several = fit.contrast([f"{first} - {second}"])
     relabelled = fbn.max_t(fit, f"{first} - {second}", n_permutations=99, seed=0)
-    sections = Report("R", fit, several, relabelled, fbn.presets.s2_block_glm).sections()
+    sections = Report("R", fit, several, relabelled, fbn.papers.s2.settings).sections()
     assert [section.title for section in sections] == [
         "GLM fit",
         "Design",
@@ -219,7 +219,7 @@ def test_a_fit_its_contrasts_and_its_permutations(noise_recording: fbn.Recording
     assert [len(table) for table in tables[:2]] == [len(noise_recording), len(fit.designs[0].columns)]
     assert all(len(table) <= 20 for table in tables[2:])
     assert "our choice" in tables[4]["source"].tolist()
-    html = Report("R", fit, several, relabelled, fbn.presets.s2_block_glm).to_html()
+    html = Report("R", fit, several, relabelled, fbn.papers.s2.settings).to_html()
     assert "greedy; end of text is never chosen" in html
 
 

@@ -30,7 +30,7 @@ Cost: two ICAs with ``n_restarts`` restarts each, unless ``atlases`` are given; 
 every text, (token, network) on both sides.
 
 Source: the paper on functional network fingerprints that goes with Liu et al. (2025), arXiv 2601.22692; the settings of
-its notebook are in ``fbn.presets.s0_fnf``.
+its notebook are in ``fbn.papers.s0.fingerprint``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ of components and decomposition, scores, networks, comparisons, answers with les
 is inferred: what a result does not say is "not recorded", and a result that says nothing is left out.
 
 A setting is ``measured`` where the data decided it. Any other is *our choice*, unless a preset among the results
-(``fbn.presets``) has the same option at the same value: then its line says whether the paper states it. Every line of a
+(``fbn.papers``) has the same option at the same value: then its line says whether the paper states it. Every line of a
 preset is listed too, and each that the paper leaves open is labelled.
 """
 
@@ -92,7 +92,7 @@ def sections(results: Sequence[Any]) -> list[Section]:
     if len(table):
         about = (
             "Every setting that the results carry. What no paper states is our choice, and is labelled so; a preset "
-            "given to the report (fbn.presets) marks what its paper states and what it leaves open. Measured: the data "
+            "given to the report (fbn.papers) marks what its paper states and what it leaves open. Measured: the data "
             "decided it."
         )
         found.append(Section(SETTINGS, about, table=table))

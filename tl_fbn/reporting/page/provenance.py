@@ -164,7 +164,7 @@ def title_of(result: Any) -> str:
 
 
 def is_preset(result: Any) -> bool:
-    """Whether a result is the settings of a paper (:mod:`tl_fbn.presets`, which this folder may not import).
+    """Whether a result is the settings of a paper (:mod:`tl_fbn.papers`, which this folder may not import).
 
     Args:
         result: Any result.

@@ -48,6 +48,11 @@ Behaviour:
 - :func:`special_tokens`    which tokens find task neurons: special ones beside as many random ones;
 - :func:`token_strip`       the tokens of one text, coloured by kind or by a number.
 
+Papers:
+
+- :func:`paper_claims`      what a paper claims, beside what was found here and a control;
+- :func:`paper_table`       one table of its protocol, as a matrix or as curves.
+
 This is ``tl_fbn.plot``. plotly is an optional extra and is imported when the first picture is drawn. The look that all
 pictures share is in :mod:`tl_fbn.reporting.plot._theme`. Nothing is computed here that a picture does not need, and
 nothing is written to disk: that is done by ``figure.write_html(path)`` or, for all results of a study, by

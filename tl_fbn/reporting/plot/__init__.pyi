@@ -21,6 +21,8 @@ from ._lesion_matrix import lesion_matrix as lesion_matrix
 from ._massive import massive as massive
 from ._null_check import null_check as null_check
 from ._overlap_matrix import overlap_matrix as overlap_matrix
+from ._papers import paper_claims as paper_claims
+from ._papers import paper_table as paper_table
 from ._prune import prune as prune
 from ._retention_curve import retention_curve as retention_curve
 from ._score_validation import score_validation as score_validation

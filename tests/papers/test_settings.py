@@ -20,7 +20,7 @@ from tl_fbn.acquisition.model.sites import resolve_site
 
 
 def test_s2_records_every_output_of_every_generated_token(tmp_path):
-    s2, model = fbn.presets.s2_block_glm, bridged(tiny_llama())
+    s2, model = fbn.papers.s2.settings, bridged(tiny_llama())
     prompts = {"task": token_prompts(9, seed=1), "rest": token_prompts(18, seed=2)}
     design = fbn.block_design(prompts, n_runs=2, n_cycles=1, tokens_per_block=8, seed=0, **s2.design)
     assert design.schedule == (("rest", "task", "rest"),) * 2
@@ -58,7 +58,7 @@ def test_s2_on_a_galactica_shaped_model(tmp_path):
 
 
 def assert_s2_runs(model, tmp_path):
-    s2 = fbn.presets.s2_block_glm
+    s2 = fbn.papers.s2.settings
     prompts = {name: fbn.prompts(f"s2/{name}") for name in ("archeology", "rest")}
     design = fbn.block_design(prompts, n_runs=3, n_cycles=1, tokens_per_block=12, seed=0, **s2.design)
     sites = s2.sites(model)
@@ -69,13 +69,13 @@ def assert_s2_runs(model, tmp_path):
         contrast.threshold(fdr=0.05)
 
 
-@pytest.mark.parametrize("name", ["s0_v1", "s0_canica", "s0_fnf"])
+@pytest.mark.parametrize("name", ["settings", "canica", "fingerprint"])
 def test_s0s_settings_run_and_say_what_is_not_theirs(name):
-    preset = getattr(fbn.presets, name)
+    preset = getattr(fbn.papers.s0, name)
     recording, _, _ = planted(6, rows=140)
     options = {**preset.networks, "n_components": 5, "n_restarts": min(preset.networks["n_restarts"], 3)}
     atlas = fbn.find_networks(recording, **options)
-    assert len(atlas) == (15 if name == "s0_canica" else 5)
+    assert len(atlas) == (15 if name == "canica" else 5)
     assert "not stated, our choice" in str(preset) and "our choice" in preset._repr_html_()
 
 
@@ -84,7 +84,7 @@ def test_s0s_first_version_equals_fastica_thresholded_by_hand():
     either side.
     """
     recording, _, _ = planted(6, n_runs=1, rows=300, noise=1.0)
-    options = {**fbn.presets.s0_v1.networks, "n_components": 6, "tol": 1e-8, "max_iter": 2000}
+    options = {**fbn.papers.s0.settings.networks, "n_components": 6, "tol": 1e-8, "max_iter": 2000}
     atlas = fbn.find_networks(recording, **options)
     ica = FastICA(6, whiten="unit-variance", fun="logcosh", tol=1e-8, max_iter=2000, random_state=666)
     loadings = ica.fit(recording[0].read().astype(float)).mixing_.T
@@ -99,7 +99,7 @@ def test_s0s_first_version_equals_fastica_thresholded_by_hand():
 
 @pytest.mark.parametrize("n_runs", [1, 4])
 def test_s2s_shape_can_be_tested_at_its_own_level_and_at_that_of_blocks(n_runs, tmp_path):
-    s2 = fbn.presets.s2_block_glm
+    s2 = fbn.papers.s2.settings
     prompts = {"task": token_prompts(9, seed=1), "rest": token_prompts(18, seed=2)}
     design = fbn.block_design(prompts, n_runs=n_runs, n_cycles=1, tokens_per_block=8, seed=0, **s2.design)
     recording = fbn.Scanner(bridged(tiny_llama()), surprisal=False).scan(design, tmp_path / "r", progress=False)
@@ -111,7 +111,7 @@ def test_s2s_shape_can_be_tested_at_its_own_level_and_at_that_of_blocks(n_runs, 
 
 
 def test_s1_is_the_released_formula_on_the_released_positions(demo_model):
-    s1 = fbn.presets.s1_cgvst
+    s1 = fbn.papers.s1.settings
     chats = fbn.few_shot_chats(fbn.chats("add", n=12), seed=0, tokenizer=demo_model.tokenizer, **s1.chats)
     assert len(chats) == 12 and len(chats[0]) == 12
     ids, positions = [], []
@@ -149,7 +149,7 @@ def _without(tensor, hook, unit):
 
 
 def test_settings_of_interventions_reach_the_functions_that_take_them(demo_model):
-    s0, s1, fnp = fbn.presets.s0_v1, fbn.presets.s1_cgvst, fbn.presets.s0_fnp
+    s0, s1, fnp = fbn.papers.s0.settings, fbn.papers.s1.settings, fbn.papers.s0.pruning
     space = fbn.Scanner(demo_model).space
     network = fbn.Network.from_indices(space, range(0, space.n_units, 40))
     ids = torch.tensor([[1, 5, 9, 20]])

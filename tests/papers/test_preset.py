@@ -10,15 +10,15 @@ from tests.helpers.models import tiny_llama, tiny_model, worded
 
 
 def test_sites_a_model_has_not_are_left_out():
-    assert "mlp.up" not in fbn.presets.s2_block_glm.sites(tiny_model())
+    assert "mlp.up" not in fbn.papers.s2.settings.sites(tiny_model())
 
 
 def test_a_preset_prints_its_unknowns():
-    text = str(fbn.presets.s2_block_glm)
+    text = str(fbn.papers.s2.settings)
     assert "Nencka et al. 2023" in text
     assert "not stated, our choice:\n  prompts: ours" in text
     with pytest.raises(TypeError, match="cannot be hooked"):
-        fbn.presets.s2_block_glm.sites("gpt2")
+        fbn.papers.s2.settings.sites("gpt2")
 
 
 CHATML = (
@@ -31,7 +31,7 @@ def test_s1_takes_what_another_chat_template_writes(tmp_path):
     from transformer_lens.model_bridge import TransformerBridge
 
     model = TransformerBridge.boot_transformers(str(worded(tmp_path / "model", tiny_llama(), template=CHATML))).eval()
-    s1 = fbn.presets.s1_cgvst
+    s1 = fbn.papers.s1.settings
     fitted = s1.on(model)
     assert fitted.cgvst == {**s1.cgvst, "spans": None, "groups": "turns", "max_tokens": 64}
     assert fitted.chats == {**s1.chats, "max_tokens": 64}
@@ -46,11 +46,11 @@ def test_s1_takes_what_another_chat_template_writes(tmp_path):
         fbn.cgvst(model, chats, **s1.cgvst, progress=False)
     scores = fbn.cgvst(model, chats, **fitted.cgvst, progress=False)
     assert scores.values.any() and scores.provenance["variant"] == "row_sum"
-    assert fbn.presets.s2_block_glm.on(model) is fbn.presets.s2_block_glm
+    assert fbn.papers.s2.settings.on(model) is fbn.papers.s2.settings
 
 
 def test_s1_stays_as_it_is_where_it_applies(demo_model):
-    s1 = fbn.presets.s1_cgvst
+    s1 = fbn.papers.s1.settings
     fitted = s1.on(demo_model)  # [INST] and [/INST], each one token
     assert fitted.cgvst == {**s1.cgvst, "groups": "turns", "max_tokens": 128}
     assert fitted.respond == s1.respond

@@ -1,4 +1,4 @@
-"""Settings of one paper, as options of this package's functions and in words; :mod:`tl_fbn.presets` has them.
+"""Settings of one paper, as options of this package's functions and in words; :mod:`tl_fbn.papers` has them.
 
 A paper's settings were made for its own model. Where they cannot work on another, :meth:`Preset.on` changes them to
 what does, and says so among the choices that are not the paper's.
@@ -27,7 +27,7 @@ from tl_fbn.units.space import Provenance
 class Preset(Result, step="settings"):
     """Settings that follow one paper, as options of this package's functions, and in words.
 
-    >>> preset = fbn.presets.s1_cgvst
+    >>> preset = fbn.papers.s1.settings
     >>> preset.top, dict(preset.inhibit)
     (0.05, {'method': 'zero', 'positions': 'all'})
     >>> preset.sites(model)
@@ -104,7 +104,7 @@ class Preset(Result, step="settings"):
         What applies to the model stays as it is. What does not is changed in ``chats``, ``cgvst`` and ``respond``, and
         said in ``unknown``; a preset without chats comes back as it is. No pass runs.
 
-        >>> preset = fbn.presets.s1_cgvst.on(model)
+        >>> preset = fbn.papers.s1.settings.on(model)
         >>> preset.cgvst["spans"], preset.cgvst["groups"]  # [INST] is one token here, so that 28 would cut nothing
         (('[INST]', '[/INST]'), 'turns')
         >>> print(preset.unknown["on tl_fbn-demo"])  # doctest: +ELLIPSIS

@@ -1,0 +1,440 @@
+"""Song et al. 2024 (EMNLP): task neurons by the gradient at special tokens (CGVST), inhibited and amplified.
+
+::
+
+    study = fbn.papers.s1.run(model, ["plural.json", "capital.json", "past.json"], "s1/", seed=0)
+
+The protocol, on rows of task files (:class:`tl_fbn.Tasks`), networks found on one half and tested on the other:
+
+1. five-shot chats; the score of a neuron is the released row sum of the up projection's gradient at special tokens; the
+   top 5 % of all neurons are a task's neurons;
+2. the same at all tokens, at the tokens of the answers, and at as many random tokens: what the choice of tokens does;
+3. all of them silenced, and those at special tokens doubled, while every task is scored; beside each stand random
+   networks of as many units in every layer, which the paper may have (its controls are not known to us);
+4. how far the tasks' lists overlap, beside layer-matched chance: the released ones share a core;
+5. the better score, as the last column: gradient times activation at the answers, less the largest on any other task,
+   .2 % of all neurons (:func:`tl_fbn.task_networks`).
+
+For a chat template without ``[INST]`` the template's own special tokens are taken, by turns
+(:meth:`tl_fbn.papers.Preset.on`). Our choices: which tasks, log-likelihood of the answer beside exact match (given its
+true beginning), fixed shots in the test half, so that their tokens are read once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, overload
+
+import numpy as np
+import pandas as pd
+
+from tl_fbn.acquisition.model import host
+from tl_fbn.acquisition.model.chat_template import Layouts
+from tl_fbn.acquisition.model.host import HookedModel
+from tl_fbn.acquisition.scan.content_key import digest
+from tl_fbn.analysis.networks.overlap import overlap
+from tl_fbn.attribution.cgvst import cgvst
+from tl_fbn.attribution.few_shot import few_shot_chats
+from tl_fbn.errors import InputError
+from tl_fbn.intervention.behaviour.battery import Battery
+from tl_fbn.intervention.behaviour.task_set import CHAT, Tasks
+from tl_fbn.intervention.studies.controls import matched_controls
+from tl_fbn.intervention.studies.task_networks import task_networks
+from tl_fbn.papers.claims import Claim, judged, mean_interval
+from tl_fbn.papers.conditions import Scored, control_losses, own_and_others, scored, silenced, strengthened
+from tl_fbn.papers.paper_folder import PaperFolder
+from tl_fbn.papers.paper_plan import PaperPlan, Step
+from tl_fbn.papers.paper_study import PaperStudy, PaperTable
+from tl_fbn.papers.preset import Preset
+from tl_fbn.papers.s1_settings import settings as settings
+from tl_fbn.papers.task_input import read_tasks
+from tl_fbn.signatures import checked
+from tl_fbn.units import Atlas, Network
+from tl_fbn.units.prose import listed
+
+TOKENS = ("special", "all", "answer", "random")
+"""Sets of tokens that the score is made at: the paper's, and what it is compared with."""
+
+LEAST_TASKS = 3  # "its own" is beside others, and two lists have one overlap
+BETTER = 0.002  # share of all neurons in a network of the better score
+_BACKWARD = 2  # a backward pass costs about twice a forward pass
+
+
+@overload
+def run(
+    model: HookedModel,
+    tasks: Any,
+    path: str | os.PathLike,
+    *,
+    seed: int,
+    quick: bool = ...,
+    plan: Literal[False] = ...,
+    progress: bool = ...,
+    say: Callable[[str], None] = ...,
+) -> PaperStudy: ...
+@overload
+def run(
+    model: HookedModel,
+    tasks: Any,
+    path: str | os.PathLike,
+    *,
+    seed: int,
+    quick: bool = ...,
+    plan: Literal[True],
+    progress: bool = ...,
+    say: Callable[[str], None] = ...,
+) -> PaperPlan: ...
+@checked
+def run(
+    model: HookedModel,
+    tasks: Any,
+    path: str | os.PathLike,
+    *,
+    seed: int,
+    quick: bool = False,
+    plan: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> PaperStudy | PaperPlan:
+    """Run the protocol of Song et al. (2024): task neurons at special tokens, silenced and doubled.
+
+    Args:
+        model: A TransformerLens model in eval mode whose tokenizer has a chat template.
+        tasks: Task files, a mapping of names to files or rows, or a :class:`tl_fbn.Tasks` made with
+            ``template="chat"``; at least three tasks. Five shots are shown unless ``Tasks`` says otherwise.
+        path: Folder that keeps every finished step; the same call goes on from there.
+        seed: Seed of shots, of random tokens, of random networks and of intervals.
+        quick: A small run to see that everything works: few items and controls, no claim.
+        plan: Run nothing, and return what it will cost.
+        progress: Show progress bars.
+        say: A function that is called with a line of text at the start and end of every step.
+
+    Returns:
+        The study, or with ``plan=True`` a :class:`tl_fbn.papers.PaperPlan`.
+
+    Raises:
+        FileNotFoundError: A task file is not there.
+        InputError: Fewer than three tasks, no chat template, or a folder of another run.
+    """
+    chosen = _checked_tasks(model, tasks, seed)
+    used = settings.on(model)
+    sizes = {"found_on": 8, "items": 8, "controls": 9} if quick else {"found_on": 40, "items": 30, "controls": 99}
+    chats = _discovery_chats(model, chosen, used, sizes["found_on"], seed)
+    battery = chosen.battery(model, n=sizes["items"])
+    if plan:
+        return _plan(model, chats, battery, sizes)
+    about = {"paper": "s1", "quick": quick, "seed": seed, "tasks": list(chosen.names), **sizes}
+    seen = digest([[name, list(of)] for name, of in chats.items()])
+    folder = PaperFolder(path, model, "mlp.neurons", {**about, "chats": seen, "better": BETTER}, say)
+    found = {tokens: _networks(folder, model, chats, used, tokens, seed, progress) for tokens in TOKENS}
+    better = folder.step("networks-better", Atlas, lambda: _better(model, chosen, sizes["found_on"], seed, progress))
+    return _study(folder, model, battery, used, found, better, about | {"model": host.model_label(model)}, progress)
+
+
+def _checked_tasks(model: HookedModel, tasks: Any, seed: int) -> Tasks:
+    host.require_model(model)
+    tokenizer = host.tokenizer_of(model)
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError(
+            f"{host.model_label(model)} has no chat template, and the protocol scores its special tokens. Give the "
+            "tokenizer one (model.tokenizer.chat_template = ...), or score plain markers such as 'Q:' and 'A:' by "
+            "fbn.cgvst(model, texts, positions=...)"
+        )
+    chosen = read_tasks(tasks, template=CHAT, seed=seed, least=LEAST_TASKS)
+    if not chosen.is_chat:
+        raise InputError('these tasks are shown as text, and the protocol needs chats; make them with template="chat"')
+    return chosen
+
+
+def _discovery_chats(model: HookedModel, tasks: Tasks, used: Preset, n: int, seed: int) -> dict[str, list]:
+    """Chats of each task with shots drawn anew for every row, as the paper's options have them."""
+    options = {**used.chats, "n_shots": tasks.shots}
+    tokenizer = host.tokenizer_of(model)
+    return {
+        name: list(few_shot_chats(tasks.rows(name), n=n, seed=seed, tokenizer=tokenizer, **options))
+        for name in tasks.names
+    }
+
+
+def _networks(
+    folder: PaperFolder, model: HookedModel, chats: Mapping[str, list], used: Preset, tokens: str, seed: int, bar: bool
+) -> Atlas:
+    """The top 5 % of every task by the released score at some tokens."""
+    options = {**used.cgvst, "tokens": tokens}
+    if tokens != "special":  # the cut at the 28th token is of special ones
+        options |= {"groups": "turns", "spans": used.cgvst["spans"] if tokens == "random" else None}
+
+    def make() -> Atlas:
+        assert used.top is not None
+        maps = {name: cgvst(model, of, seed=seed, progress=bar, **options) for name, of in chats.items()}
+        return Atlas.from_networks({name: one.top(used.top, name=name) for name, one in maps.items()})
+
+    return folder.step(f"networks-{tokens}", Atlas, make)
+
+
+def _better(model: HookedModel, tasks: Tasks, n: int, seed: int, bar: bool) -> Atlas:
+    return task_networks(model, tasks, n=n, top=BETTER, seed=seed, halves=n >= 30, progress=bar)
+
+
+def _study(
+    folder: PaperFolder,
+    model: HookedModel,
+    battery: Battery,
+    used: Preset,
+    found: Mapping[str, Atlas],
+    better: Atlas,
+    about: dict[str, Any],
+    bar: bool,
+) -> PaperStudy:
+    """Everything that is silenced and doubled, and what it says."""
+    seed, n_controls, names = about["seed"], about["controls"], list(battery.tasks)
+    lists = {f"{tokens}: {name}": network for tokens, of in found.items() for name, network in of.items()}
+    lists |= {f"better: {name}": network for name, network in better.items()}
+    lesions = scored(folder, "silenced", model, battery, lists, silenced, seed=seed, progress=bar)
+    special = {name: found["special"][name] for name in names}
+    gain = float(used.amplify["gain"])
+    doubled = scored(
+        folder, "doubled", model, battery, special, strengthened(gain), seed=seed, settings={"gain": gain}, progress=bar
+    )
+    drawn = {name: matched_controls(network, n_controls, seed=seed) for name, network in special.items()}
+    options = {"seed": seed, "progress": bar}
+    beside = control_losses(folder, "controls", model, battery, drawn, silenced, **options)
+    beside_doubled = control_losses(folder, "controls-doubled", model, battery, drawn, strengthened(gain), **options)
+    fair = {name: matched_controls(better[name], n_controls, seed=seed) for name in names}
+    beside_better = control_losses(folder, "controls-better", model, battery, fair, silenced, **options)
+    silent = own_and_others(_called(lesions, "special"), names, beside)
+    louder = own_and_others(doubled, names, beside_doubled)
+    ours = own_and_others(_called(lesions, "better"), names, beside_better)
+    overlaps = _overlaps(special, seed)
+    tokens = _tokens_table(lesions, names)
+    claims = [
+        _needed(silent, about),
+        _specific(silent, tokens, about),
+        _amplified(louder, doubled, names, about),
+        _by_tokens(tokens, about),
+        _shared(overlaps, len(names)),
+        _better_claim(ours, silent, about),
+    ]
+    shown = lesions.matrix([f"special: {name}" for name in names])
+    shown["network"] = names
+    fair_matrix = lesions.matrix([f"better: {name}" for name in names])
+    fair_matrix["network"] = names
+    nats = "Nats a token of the answer that a task (column) loses"
+    tables = {
+        "silenced": PaperTable(
+            "Silencing the top 5 % at special tokens", f"{nats} when a task's neurons (row) are 0.", shown, "matrix"
+        ),
+        "networks": PaperTable(
+            "Own task, worst other task, random networks",
+            f"The same beside {n_controls} random networks of as many units in every layer, on the own task.",
+            silent,
+        ),
+        "doubled": PaperTable(
+            "Doubling them",
+            "Losses when the activations are doubled: a negative loss is a gain. Controls are doubled alike.",
+            louder,
+        ),
+        "tokens": PaperTable(
+            "Which tokens find task neurons",
+            "The same score, size and lesion at other tokens; units shared is of special tokens' lists. Isolated: the "
+            "own task loses at least .05 nats and three times what the worst other loses.",
+            tokens,
+        ),
+        "overlap": PaperTable(
+            "How far the tasks' lists overlap",
+            "Jaccard of every two lists at special tokens, and of random ones with as many units in every layer. The "
+            "released lists have .277 on average, beside .047.",
+            overlaps,
+        ),
+        "better": PaperTable(
+            "The better score: own less the largest other, at answers",
+            f"{nats} when the {BETTER:.1%} of all neurons of largest specific score (row) are 0.",
+            fair_matrix,
+            "matrix",
+        ),
+        "better networks": PaperTable(
+            "Its networks beside random ones", "As above, for the better score's networks.", ours
+        ),
+    }
+    kept = {"neurons at special tokens": Atlas.from_networks(special), "networks of the better score": better}
+    study = PaperStudy.of(used, claims, tables, kept, about)
+    study.save(folder.inside("study.safetensors"))
+    study.report(folder.inside("report.html"))
+    return study
+
+
+def _called(found: Scored, prefix: str) -> Scored:
+    """Scores under the networks of one score, which are named like their tasks."""
+    places = [number for number, label in enumerate(found.labels) if label.startswith(f"{prefix}: ")]
+    labels = [found.labels[number].removeprefix(f"{prefix}: ") for number in places]
+    return Scored(labels, found.tasks, found.counts, found.before, found.after[places], found.seed)
+
+
+def _overlaps(networks: Mapping[str, Network], seed: int) -> pd.DataFrame:
+    """Jaccard of every two lists, beside layer-matched chance."""
+    lines = []
+    for a, b in itertools.combinations(networks, 2):
+        found = overlap(networks[a], networks[b], seed=seed, n_null=99)
+        dice = found.expected
+        lines.append((a, b, found.shared, found.jaccard, dice / (2 - dice), found.p))
+    return pd.DataFrame(lines, columns=["a", "b", "shared", "jaccard", "by chance", "p"])
+
+
+def _tokens_table(lesions: Scored, names: list[str]) -> pd.DataFrame:
+    """Own and worst other task of the lists found at every set of tokens."""
+    lines = []
+    for tokens in (*TOKENS, "better"):
+        of = _called(lesions, tokens)
+        own = np.array([of.loss(name, name) for name in names])
+        worst = np.array([max(of.loss(name, other) for other in names if other != name) for name in names])
+        isolated = int(((own >= 0.05) & (own >= 3 * worst)).sum())
+        lines.append((tokens, float(own.mean()), float(worst.mean()), int((own > worst).sum()), isolated))
+    return pd.DataFrame(lines, columns=["tokens", "own", "worst other", "own is worst hit", "isolated"])
+
+
+def _counted(table: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    return f"{len(table)} tasks x {about['items']} items, {about['controls']} random networks each"
+
+
+def _needed(silent: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
+    beyond = int((silent["own"] > silent["control max"]).sum())
+    low, high = mean_interval(silent["own"].to_numpy(dtype=float))
+    return Claim(
+        "Inhibiting a task's neurons breaks the task",
+        "tables not known to us; 5 % of all neurons",
+        "nats a token lost on the own task, mean over tasks",
+        float(silent["own"].mean()),
+        judged(beyond == len(silent), beyond > 0),
+        f"{beyond} of {len(silent)} lists cost their own task more than all of their random networks (exact match "
+        f"{silent['before'].mean():.2f} -> {silent['after'].mean():.2f}).",
+        float(silent["control median"].mean()),
+        "random networks of as many units in every layer",
+        low,
+        high,
+        float(silent["p"].max()),
+        _counted(silent, about),
+    )
+
+
+def _specific(silent: pd.DataFrame, tokens: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
+    isolated = int(silent["isolated"].sum())
+    more = (silent["own"] - silent["worst"]).to_numpy(dtype=float)
+    low, high = mean_interval(more)
+    hit = int(tokens.loc[tokens["tokens"] == "special", "own is worst hit"].iloc[0])
+    return Claim(
+        "The neurons are the task's own",
+        "eight tasks; tables not known to us",
+        "nats lost on the own task less those of the worst other, mean over tasks",
+        float(more.mean()),
+        judged(isolated == len(silent), isolated > 0),
+        f"{isolated} of {len(silent)} tasks are isolated (three times the worst other's loss, beyond all random "
+        f"networks); the own task is hit worst by {hit} of {len(silent)} lists, where 1 in {len(silent)} is chance.",
+        0.0,
+        "no difference between own and worst other task",
+        low,
+        high,
+        n=_counted(silent, about),
+    )
+
+
+def _amplified(louder: pd.DataFrame, doubled: Scored, names: list[str], about: Mapping[str, Any]) -> Claim:
+    gained = -louder["own"].to_numpy(dtype=float)
+    helped = [name for name in names if doubled.interval(name, name)[1] < 0]
+    low, high = mean_interval(gained)
+    said = f": {listed(helped)}" if helped else ""
+    return Claim(
+        "Amplifying them improves the task",
+        "factor and tables not known to us; ours: 2",
+        "nats a token gained on the own task, mean over tasks",
+        float(gained.mean()),
+        judged(len(helped) == len(names), bool(helped)),
+        f"{len(helped)} of {len(names)} tasks gain (95 % interval over items above 0){said}; exact match "
+        f"{louder['before'].mean():.2f} -> {louder['after'].mean():.2f}.",
+        float(-louder["control median"].mean()),
+        "random networks of as many units in every layer, doubled",
+        low,
+        high,
+        n=_counted(louder, about),
+    )
+
+
+def _by_tokens(tokens: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
+    table = tokens.set_index("tokens")
+    more = table["own"] - table["worst other"]
+    rivals = ["all", "answer", "random"]
+    best = str(more[rivals].idxmax())
+    wins = bool(more["special"] > more[best]) and bool(table.loc["special", "isolated"] > 0)
+    said = ", ".join(f"{one} {more[one]:.2f} ({table.loc[one, 'isolated']} isolated)" for one in ("special", *rivals))
+    return Claim(
+        "Special tokens find them better than other tokens",
+        "better than traditional localization (abstract)",
+        "own less worst other loss in nats a token, mean over tasks",
+        float(more["special"]),
+        judged(wins, bool(more["special"] > more["random"]) and not wins),
+        f"Own less worst other task by tokens: {said}.",
+        float(more[best]),
+        f"the best of the others: {best} tokens",
+        n=f"{about['items']} items a task",
+    )
+
+
+def _shared(overlaps: pd.DataFrame, n_tasks: int) -> Claim:
+    values, chance = overlaps["jaccard"].to_numpy(dtype=float), float(overlaps["by chance"].mean())
+    low, high = mean_interval(values)
+    beyond = bool((overlaps["p"] < 0.01).all())
+    return Claim(
+        "The tasks' lists share a core",
+        "mean Jaccard .277 of the released lists, layer-matched chance .047",
+        "mean Jaccard of two lists",
+        float(values.mean()),
+        judged(beyond and values.mean() > 2 * chance, bool((overlaps["p"] < 0.01).any())),
+        f"{int((overlaps['p'] < 0.01).sum())} of {len(overlaps)} pairs share more than layer-matched chance (exact p < "
+        f".01), {values.mean() / chance:.1f} times as much on average; so a list is not a task's own by itself.",
+        chance,
+        "random lists of as many units in every layer",
+        low,
+        high,
+        float(overlaps["p"].max()),
+        f"{len(overlaps)} pairs of {n_tasks} tasks",
+    )
+
+
+def _better_claim(ours: pd.DataFrame, silent: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
+    isolated, of_paper = int(ours["isolated"].sum()), int(silent["isolated"].sum())
+    more = (ours["own"] - ours["worst"]).to_numpy(dtype=float)
+    low, high = mean_interval(more)
+    return Claim(
+        "Task neurons exist: own less largest other score, at answers (ours)",
+        "not in the paper",
+        "nats lost on the own task less those of the worst other, mean over tasks",
+        float(more.mean()),
+        judged(isolated == len(ours), isolated > 0),
+        f"{isolated} of {len(ours)} tasks are isolated by {BETTER:.1%} of all neurons, {of_paper} by the released "
+        "score's 5 %.",
+        float((silent["own"] - silent["worst"]).mean()),
+        "the released score at special tokens, 5 %",
+        low,
+        high,
+        float(ours["p"].max()),
+        _counted(ours, about),
+    )
+
+
+def _plan(model: HookedModel, chats: Mapping[str, list], battery: Battery, sizes: Mapping[str, int]) -> PaperPlan:
+    """Tokens and seconds of every step, from one evaluation of the battery that is timed."""
+    n_tasks = len(chats)
+    per_run = sum(battery.sizes(model))
+    started = time.perf_counter()
+    battery.score(model)
+    speed = per_run / (time.perf_counter() - started)
+    layouts = Layouts(host.tokenizer_of(model))
+    read = sum(len(layouts.of(chat).ids) for of in chats.values() for chat in of)
+    gradients = (1 + _BACKWARD) * read * (len(TOKENS) + 1)
+    lesions = per_run * (2 + n_tasks * (len(TOKENS) + 2))
+    controls = 3 * per_run * (1 + sizes["controls"])  # of each task, scored on its own items only
+    counted = {"scores": gradients, "lesions": lesions, "random networks": controls}
+    kept = 16 * sum(len(task.items) for task in battery.tasks.values()) * (n_tasks * (len(TOKENS) + 2))
+    return PaperPlan("s1", [Step(name, n, n / speed, kept if name == "lesions" else 0) for name, n in counted.items()])
