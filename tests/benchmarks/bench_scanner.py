@@ -1,8 +1,8 @@
 """What recording costs beside the bare forward pass: ``python -m tests.benchmarks.bench_scanner``.
 
-GPT-2-small's shape with random weights, batches of 8 x 128 tokens, two threads. Every figure is a ratio of rows per
-second
-to the bare bridge's forward pass in the same run, the median of interleaved repetitions; disk, hashing and commit are
+GPT-2-small's shape with random weights, or ``--model MODEL``, batches of 8 x 128 tokens, two threads. Every figure is a
+ratio of rows per second to the bare bridge's forward pass in the same run, or to that pass without logits
+(``--only speed --base "bare forward, no logits"``), the median of interleaved repetitions; disk, hashing and commit are
 included in what a scan takes. Memory is the peak of a process of its own.
 """
 
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,34 +102,43 @@ def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
     }
 
 
-def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[str, list[float]]]:
-    model = gpt2_small()
-    design = design_of(n_batches, n_batches // 2)
+def bench_speed(
+    n_batches: int, repeats: int, name: str | None = None, base: str = "bare forward"
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    model = gpt2_small() if name is None else fbn.load_model(name, progress=False)
+    design = design_of(n_batches, n_batches // 2, vocabulary=model.cfg.d_vocab)
     batches = all_ids(design)
-    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(12)]
+    space = fbn.Scanner(model).space
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(space.n_layers)]
+    width = space.widths[0]
 
     def bare() -> None:
         with torch.no_grad():
             for ids in batches:
                 model(ids)
 
+    def no_logits() -> None:
+        with torch.no_grad():
+            for ids in batches:
+                model.original_model.base_model(ids, use_cache=False)
+
     def cached() -> None:
         with torch.no_grad():
             kept = [model.run_with_cache(ids, names_filter=names)[1] for ids in batches]
         del kept
 
-    def written() -> None:
+    def written(dtype: type[np.generic] = np.float32, forward: Callable[[Any], Any] = model) -> None:
         """The limit: the forward pass beside a thread that writes as many bytes, from one buffer, and synchronises
         them.
         """
-        buffer, layer = np.ones((BATCH * LENGTH, 3072), np.float32), BATCH * LENGTH * 3072 * 4
+        buffer, layer = np.ones((BATCH * LENGTH, width), dtype), BATCH * LENGTH * width * np.dtype(dtype).itemsize
         with tempfile.TemporaryFile() as file, ThreadPoolExecutor(1) as pool, torch.no_grad():
-            os.posix_fallocate(file.fileno(), 0, 12 * layer * len(batches))
+            os.posix_fallocate(file.fileno(), 0, space.n_layers * layer * len(batches))
             waiting = []
             for number, ids in enumerate(batches):
-                places = [(number * 12 + one) * layer for one in range(12)]
+                places = [(number * space.n_layers + one) * layer for one in range(space.n_layers)]
                 waiting += [pool.submit(os.pwrite, file.fileno(), buffer.data.cast("B"), at) for at in places]
-                model(ids)
+                forward(ids)
             for one in waiting:
                 one.result()
             os.fsync(file.fileno())
@@ -154,17 +164,23 @@ def bench_speed(n_batches: int, repeats: int) -> tuple[dict[str, float], dict[st
     seconds = interleaved(
         {
             "bare forward": bare,
+            "bare forward, no logits": no_logits,
             "limit: bare forward, and as many bytes written": written,
+            "limit: no logits, and the bytes of float32 written": partial(written, forward=model.original_model.base_model),
+            "limit: no logits, and the bytes of bfloat16 written": partial(
+                written, np.float16, model.original_model.base_model
+            ),
             "scan, float32, with surprisal": scan(),
             "scan, float32, no surprisal": scan(surprisal=False),
             "scan, bfloat16, with surprisal": scan(dtype="bfloat16"),
+            "scan, bfloat16, no surprisal": scan(dtype="bfloat16", surprisal=False),
             "run_with_cache (in memory)": cached,
             "stream, 12 regressors": stream_sums,
             "stream and fit, 12 regressors": stream,
         },
         repeats,
     )
-    return ratios(seconds, "bare forward"), seconds
+    return ratios(seconds, base), seconds
 
 
 def bench_generation(repeats: int, n_new: int = 64) -> tuple[dict[str, float], dict[str, list[float]]]:
@@ -235,6 +251,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8, help="forward passes a repetition")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=["speed", "generate", "reopen", "memory"])
+    parser.add_argument("--model", help="another model for --only speed: a name, checkpoint folder or .gguf file")
+    parser.add_argument("--base", default="bare forward", help="the variant that others are compared with")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -244,11 +262,11 @@ def main() -> None:
         return
     report: dict[str, Any] = {}
     if args.only in (None, "speed"):
-        report["speed"], seconds = bench_speed(args.batches, args.repeats)
+        report["speed"], seconds = bench_speed(args.batches, args.repeats, args.model, args.base)
         rows = args.batches * BATCH * LENGTH
         report["bare rows/s"] = rows / statistics.median(seconds["bare forward"])
         print(f"bare forward: {rows / statistics.median(seconds['bare forward']):,.0f} rows/s\n")
-        print("| variant | rows per second / bare | target | seconds |\n|---|---|---|---|")
+        print(f"| variant | rows per second / {args.base} | target | seconds |\n|---|---|---|---|")
         for name, ratio in report["speed"].items():
             print(f"| {name} | {ratio:.2f} | {TARGETS.get(name, '')} | {statistics.median(seconds[name]):.2f} |")
     if args.only in (None, "generate"):

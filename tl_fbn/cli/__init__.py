@@ -1,4 +1,4 @@
-"""The commands of ``tl-fbn``: ``demo | scan | glm | networks | cgvst | lesion | prune | report``.
+"""The commands of ``tl-fbn``: ``demo | scan | glm | networks | cgvst | lesion | prune | paper | report``.
 
 ``python -m tl_fbn`` is the same. Each command is one module with its own help and examples. What they share is in
 :mod:`.console` (output, errors and exit statuses), :mod:`.options`, :mod:`.input_files` (prompts, chats and batteries
@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from tl_fbn.cli import cgvst, demo, glm, lesion, networks, prune, report, scan
+from tl_fbn.cli import cgvst, demo, glm, lesion, networks, paper, prune, report, scan
 from tl_fbn.cli.console import CommandGroup
 from tl_fbn.errors import visible
 
@@ -67,7 +67,7 @@ def root(
 
 
 # in the order of the help: the demo, then the steps of an analysis
-for _module in (demo, scan, glm, networks, cgvst, lesion, prune, report):
+for _module in (demo, scan, glm, networks, cgvst, lesion, prune, paper, report):
     app.command(_module.__name__.rpartition(".")[2], short_help=_module.SHORT)(_module.command)
 
 

@@ -89,7 +89,7 @@ def battery(*, n: int = 100, seed: int = 0) -> Battery:
 
 
 @checked
-def tasks(*, n: int = 200, seed: int = 0) -> Tasks:
+def tasks(*, n: int = 200, chat: bool = False, seed: int = 0) -> Tasks:
     """The seven tasks of the embedded model as one set of rows, for what is said of :class:`tl_fbn.Tasks`.
 
     >>> fbn.demo.tasks(n=20).select(["sort", "add"])
@@ -99,6 +99,7 @@ def tasks(*, n: int = 200, seed: int = 0) -> Tasks:
 
     Args:
         n: Number of rows of each half of a task.
+        chat: True shows rows as chats, which the model's template writes as the same text.
         seed: Seed of the random draw of rows; rows for discovery are among those of :func:`tl_fbn.prompts`, those for
             evaluation among those of :func:`battery`, whatever the seed.
 
@@ -114,7 +115,30 @@ def tasks(*, n: int = 200, seed: int = 0) -> Tasks:
         for task in formal.TASKS:
             stream = formal.items(task, split, seed)
             chosen = [next(stream) for _ in range(n)]
-            rows[task] = [Example(task, item.question.removeprefix(f"{task} : "), item.answer) for item in chosen]
+            if chat:
+                rows[task] = [Example("", item.question, item.answer) for item in chosen]
+            else:
+                rows[task] = [Example(task, item.question.removeprefix(f"{task} : "), item.answer) for item in chosen]
         halves.append(rows)
-    template = f"{formal.USER_OPEN} {{instruction}} : {{input}} {formal.USER_CLOSE}"
+    template = "chat" if chat else f"{formal.USER_OPEN} {{instruction}} : {{input}} {formal.USER_CLOSE}"
     return Tasks(halves[0], evaluation=halves[1], shots=0, template=template)
+
+
+@checked
+def topics(*, n: int = 60, seed: int = 0) -> dict[str, list[Any]]:
+    """Questions of four tasks and neutral text, for designs in which the embedded model writes.
+
+    >>> {name: len(prompts) for name, prompts in fbn.demo.topics(n=20).items()}
+    {'sort': 20, 'reverse': 20, 'upper': 20, 'add': 20, 'rest': 100}
+
+    Args:
+        n: Number of questions of each task.
+        seed: Seed of the random draw of questions and texts.
+
+    Returns:
+        Name of each task to its questions, as chats that the model answers, and ``"rest"``, five times as many texts.
+    """
+    from tl_fbn.acquisition.design.stimuli import chats, prompts
+
+    asked = {task: [chat[:1] for chat in chats(task, n=n, seed=seed)] for task in ("sort", "reverse", "upper", "add")}
+    return asked | {"rest": prompts("rest", n=5 * n, seed=seed)}

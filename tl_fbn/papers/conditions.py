@@ -182,6 +182,19 @@ def strengthened(gain: float) -> Verb:
     return partial(_amplified, gain=gain)
 
 
+def added(amount: float) -> Verb:
+    """An amount added to the network's activations at every position.
+
+    Args:
+        amount: What is added, in the unit of the activations.
+    """
+    return partial(_increased, amount=amount)
+
+
+def _increased(model: HookedModel, network: Network, amount: float) -> AbstractContextManager[Any]:
+    return amplify(model, network, add=amount)
+
+
 def _amplified(model: HookedModel, network: Network, gain: float) -> AbstractContextManager[Any]:
     return amplify(model, network, gain=gain)
 

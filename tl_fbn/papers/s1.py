@@ -121,7 +121,7 @@ def run(
     """
     chosen = _checked_tasks(model, tasks, seed)
     used = settings.on(model)
-    sizes = {"found_on": 8, "items": 8, "controls": 9} if quick else {"found_on": 40, "items": 30, "controls": 99}
+    sizes = {"found_on": 8, "items": 8, "controls": 9} if quick else {"found_on": 40, "items": 20, "controls": 49}
     chats = _discovery_chats(model, chosen, used, sizes["found_on"], seed)
     battery = chosen.battery(model, n=sizes["items"])
     if plan:
