@@ -188,12 +188,15 @@ class PaperStudy(Result, step="protocols", picture="paper_claims"):
             start = f"{number}/"
             inner = {part.removeprefix(start): array for part, array in arrays.items() if part.startswith(start)}
             results[name] = _class_of(noun)._unpack_(inner, described)
+        settings = results.pop("settings")
         return cls(
-            *(about[name] for name in ("paper", "source", "model")),
+            about["paper"],
+            about["source"],
+            about["model"],
             pd.DataFrame(dict(about["claims"])),
             tables,
             results,
-            results.pop("settings"),
+            settings,
             about["provenance"],
         )
 
@@ -215,5 +218,5 @@ def _columns(table: pd.DataFrame) -> list[tuple[Any, list[Any]]]:
 def _class_of(noun: str) -> type[Result]:
     """The class of a result by its name; importing the protocols registers all that they keep."""
     if noun not in RESULT_CLASSES:
-        from tl_fbn.papers import s0, s1, s2  # noqa: F401, PLC0415  (what a protocol keeps is imported by it)
+        from tl_fbn.papers import s0, s1, s2  # noqa: F401  (what a protocol keeps is imported by it)
     return RESULT_CLASSES[noun]

@@ -43,7 +43,7 @@ from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import Tasks
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.papers import s0_claims, s0_pruning
+from tl_fbn.papers import s0_claims, s0_pruning, s0_tables
 from tl_fbn.papers.conditions import added, kept, scored, silenced
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
@@ -184,11 +184,11 @@ def run(
     pruned = folder.table(
         "pruning", lambda: s0_pruning.table(model, neurons, shown, battery, sizes.controls, quick, seed, progress)
     )
-    evidence = s0_claims.Evidence(
+    evidence = s0_tables.Evidence(
         about, variances, networks, single, masked, left, alone, louder, again, together, corrected, pruned
     )
     kept_results = {"ten networks": few, "recurrence": again, "connectivity": together, "corrected": corrected}
-    study = PaperStudy.of(settings, s0_claims.claims(evidence), s0_claims.tables(evidence), kept_results, about)
+    study = PaperStudy.of(settings, s0_claims.claims(evidence), s0_tables.tables(evidence), kept_results, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study

@@ -1,8 +1,8 @@
 """The pruning of the later paper (arXiv 2508.05239), on a model's neurons, beside random neurons of the same layers.
 
-Neurons are kept whose \\|z\\| is above tau in any network of their layer, with tau tuned to the share of parameters that
-is removed; the first three layers and the last two are not pruned where the model has enough layers. Ours, to be done in
-minutes: one decomposition of every layer with one restart, as the released code for accelerators does.
+Neurons are kept whose \\|z\\| is above tau in any network of their layer, with tau tuned to the share of parameters
+that is removed; the first three layers and the last two are not pruned where the model has enough layers. Ours, to be
+done in minutes: one decomposition of every layer with one restart, as the released code for accelerators does.
 """
 
 from __future__ import annotations

@@ -22,20 +22,15 @@ true beginning), fixed shots in the test half, so that their tokens are read onc
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, overload
 
-import numpy as np
-import pandas as pd
-
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.scan.content_key import digest
-from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.attribution.cgvst import cgvst
 from tl_fbn.attribution.few_shot import few_shot_chats
 from tl_fbn.errors import InputError
@@ -43,23 +38,18 @@ from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import CHAT, Tasks
 from tl_fbn.intervention.studies.controls import matched_controls
 from tl_fbn.intervention.studies.task_networks import task_networks
-from tl_fbn.papers.claims import Claim, judged, mean_interval
-from tl_fbn.papers.conditions import Scored, control_losses, own_and_others, scored, silenced, strengthened
+from tl_fbn.papers.conditions import control_losses, own_and_others, scored, silenced, strengthened
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
 from tl_fbn.papers.paper_study import PaperStudy, PaperTable
 from tl_fbn.papers.preset import Preset
+from tl_fbn.papers.s1_claims import BETTER, TOKENS, called, claims, overlap_table, token_table
 from tl_fbn.papers.s1_settings import settings as settings
 from tl_fbn.papers.task_input import read_tasks
 from tl_fbn.signatures import checked
-from tl_fbn.units import Atlas, Network
-from tl_fbn.units.prose import listed
-
-TOKENS = ("special", "all", "answer", "random")
-"""Sets of tokens that the score is made at: the paper's, and what it is compared with."""
+from tl_fbn.units import Atlas
 
 LEAST_TASKS = 3  # "its own" is beside others, and two lists have one overlap
-BETTER = 0.002  # share of all neurons in a network of the better score
 _BACKWARD = 2  # a backward pass costs about twice a forward pass
 
 
@@ -205,19 +195,12 @@ def _study(
     beside_doubled = control_losses(folder, "controls-doubled", model, battery, drawn, strengthened(gain), **options)
     fair = {name: matched_controls(better[name], n_controls, seed=seed) for name in names}
     beside_better = control_losses(folder, "controls-better", model, battery, fair, silenced, **options)
-    silent = own_and_others(_called(lesions, "special"), names, beside)
+    silent = own_and_others(called(lesions, "special"), names, beside)
     louder = own_and_others(doubled, names, beside_doubled)
-    ours = own_and_others(_called(lesions, "better"), names, beside_better)
-    overlaps = _overlaps(special, seed)
-    tokens = _tokens_table(lesions, names)
-    claims = [
-        _needed(silent, about),
-        _specific(silent, tokens, about),
-        _amplified(louder, doubled, names, about),
-        _by_tokens(tokens, about),
-        _shared(overlaps, len(names)),
-        _better_claim(ours, silent, about),
-    ]
+    ours = own_and_others(called(lesions, "better"), names, beside_better)
+    overlaps = overlap_table(special, seed)
+    tokens = token_table(lesions, names)
+    judgements = claims(silent, louder, ours, tokens, overlaps, doubled, about)
     shown = lesions.matrix([f"special: {name}" for name in names])
     shown["network"] = names
     fair_matrix = lesions.matrix([f"better: {name}" for name in names])
@@ -260,167 +243,10 @@ def _study(
         ),
     }
     kept = {"neurons at special tokens": Atlas.from_networks(special), "networks of the better score": better}
-    study = PaperStudy.of(used, claims, tables, kept, about)
+    study = PaperStudy.of(used, judgements, tables, kept, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study
-
-
-def _called(found: Scored, prefix: str) -> Scored:
-    """Scores under the networks of one score, which are named like their tasks."""
-    places = [number for number, label in enumerate(found.labels) if label.startswith(f"{prefix}: ")]
-    labels = [found.labels[number].removeprefix(f"{prefix}: ") for number in places]
-    return Scored(labels, found.tasks, found.counts, found.before, found.after[places], found.seed)
-
-
-def _overlaps(networks: Mapping[str, Network], seed: int) -> pd.DataFrame:
-    """Jaccard of every two lists, beside layer-matched chance."""
-    lines = []
-    for a, b in itertools.combinations(networks, 2):
-        found = overlap(networks[a], networks[b], seed=seed, n_null=99)
-        dice = found.expected
-        lines.append((a, b, found.shared, found.jaccard, dice / (2 - dice), found.p))
-    return pd.DataFrame(lines, columns=["a", "b", "shared", "jaccard", "by chance", "p"])
-
-
-def _tokens_table(lesions: Scored, names: list[str]) -> pd.DataFrame:
-    """Own and worst other task of the lists found at every set of tokens."""
-    lines = []
-    for tokens in (*TOKENS, "better"):
-        of = _called(lesions, tokens)
-        own = np.array([of.loss(name, name) for name in names])
-        worst = np.array([max(of.loss(name, other) for other in names if other != name) for name in names])
-        isolated = int(((own >= 0.05) & (own >= 3 * worst)).sum())
-        lines.append((tokens, float(own.mean()), float(worst.mean()), int((own > worst).sum()), isolated))
-    return pd.DataFrame(lines, columns=["tokens", "own", "worst other", "own is worst hit", "isolated"])
-
-
-def _counted(table: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    return f"{len(table)} tasks x {about['items']} items, {about['controls']} random networks each"
-
-
-def _needed(silent: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
-    beyond = int((silent["own"] > silent["control max"]).sum())
-    low, high = mean_interval(silent["own"].to_numpy(dtype=float))
-    return Claim(
-        "Inhibiting a task's neurons breaks the task",
-        "tables not known to us; 5 % of all neurons",
-        "nats a token lost on the own task, mean over tasks",
-        float(silent["own"].mean()),
-        judged(beyond == len(silent), beyond > 0),
-        f"{beyond} of {len(silent)} lists cost their own task more than all of their random networks (exact match "
-        f"{silent['before'].mean():.2f} -> {silent['after'].mean():.2f}).",
-        float(silent["control median"].mean()),
-        "random networks of as many units in every layer",
-        low,
-        high,
-        float(silent["p"].max()),
-        _counted(silent, about),
-    )
-
-
-def _specific(silent: pd.DataFrame, tokens: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
-    isolated = int(silent["isolated"].sum())
-    more = (silent["own"] - silent["worst"]).to_numpy(dtype=float)
-    low, high = mean_interval(more)
-    hit = int(tokens.loc[tokens["tokens"] == "special", "own is worst hit"].iloc[0])
-    return Claim(
-        "The neurons are the task's own",
-        "eight tasks; tables not known to us",
-        "nats lost on the own task less those of the worst other, mean over tasks",
-        float(more.mean()),
-        judged(isolated == len(silent), isolated > 0),
-        f"{isolated} of {len(silent)} tasks are isolated (three times the worst other's loss, beyond all random "
-        f"networks); the own task is hit worst by {hit} of {len(silent)} lists, where 1 in {len(silent)} is chance.",
-        0.0,
-        "no difference between own and worst other task",
-        low,
-        high,
-        n=_counted(silent, about),
-    )
-
-
-def _amplified(louder: pd.DataFrame, doubled: Scored, names: list[str], about: Mapping[str, Any]) -> Claim:
-    gained = -louder["own"].to_numpy(dtype=float)
-    helped = [name for name in names if doubled.interval(name, name)[1] < 0]
-    low, high = mean_interval(gained)
-    said = f": {listed(helped)}" if helped else ""
-    return Claim(
-        "Amplifying them improves the task",
-        "factor and tables not known to us; ours: 2",
-        "nats a token gained on the own task, mean over tasks",
-        float(gained.mean()),
-        judged(len(helped) == len(names), bool(helped)),
-        f"{len(helped)} of {len(names)} tasks gain (95 % interval over items above 0){said}; exact match "
-        f"{louder['before'].mean():.2f} -> {louder['after'].mean():.2f}.",
-        float(-louder["control median"].mean()),
-        "random networks of as many units in every layer, doubled",
-        low,
-        high,
-        n=_counted(louder, about),
-    )
-
-
-def _by_tokens(tokens: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
-    table = tokens.set_index("tokens")
-    more = table["own"] - table["worst other"]
-    rivals = ["all", "answer", "random"]
-    best = str(more[rivals].idxmax())
-    wins = bool(more["special"] > more[best]) and bool(table.loc["special", "isolated"] > 0)
-    said = ", ".join(f"{one} {more[one]:.2f} ({table.loc[one, 'isolated']} isolated)" for one in ("special", *rivals))
-    return Claim(
-        "Special tokens find them better than other tokens",
-        "better than traditional localization (abstract)",
-        "own less worst other loss in nats a token, mean over tasks",
-        float(more["special"]),
-        judged(wins, bool(more["special"] > more["random"]) and not wins),
-        f"Own less worst other task by tokens: {said}.",
-        float(more[best]),
-        f"the best of the others: {best} tokens",
-        n=f"{about['items']} items a task",
-    )
-
-
-def _shared(overlaps: pd.DataFrame, n_tasks: int) -> Claim:
-    values, chance = overlaps["jaccard"].to_numpy(dtype=float), float(overlaps["by chance"].mean())
-    low, high = mean_interval(values)
-    beyond = bool((overlaps["p"] < 0.01).all())
-    return Claim(
-        "The tasks' lists share a core",
-        "mean Jaccard .277 of the released lists, layer-matched chance .047",
-        "mean Jaccard of two lists",
-        float(values.mean()),
-        judged(beyond and values.mean() > 2 * chance, bool((overlaps["p"] < 0.01).any())),
-        f"{int((overlaps['p'] < 0.01).sum())} of {len(overlaps)} pairs share more than layer-matched chance (exact p < "
-        f".01), {values.mean() / chance:.1f} times as much on average; so a list is not a task's own by itself.",
-        chance,
-        "random lists of as many units in every layer",
-        low,
-        high,
-        float(overlaps["p"].max()),
-        f"{len(overlaps)} pairs of {n_tasks} tasks",
-    )
-
-
-def _better_claim(ours: pd.DataFrame, silent: pd.DataFrame, about: Mapping[str, Any]) -> Claim:
-    isolated, of_paper = int(ours["isolated"].sum()), int(silent["isolated"].sum())
-    more = (ours["own"] - ours["worst"]).to_numpy(dtype=float)
-    low, high = mean_interval(more)
-    return Claim(
-        "Task neurons exist: own less largest other score, at answers (ours)",
-        "not in the paper",
-        "nats lost on the own task less those of the worst other, mean over tasks",
-        float(more.mean()),
-        judged(isolated == len(ours), isolated > 0),
-        f"{isolated} of {len(ours)} tasks are isolated by {BETTER:.1%} of all neurons, {of_paper} by the released "
-        "score's 5 %.",
-        float((silent["own"] - silent["worst"]).mean()),
-        "the released score at special tokens, 5 %",
-        low,
-        high,
-        float(ours["p"].max()),
-        _counted(ours, about),
-    )
 
 
 def _plan(model: HookedModel, chats: Mapping[str, list], battery: Battery, sizes: Mapping[str, int]) -> PaperPlan:

@@ -21,13 +21,11 @@ Everything but the abstract is our choice (``print(fbn.papers.s2.settings)``).
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
-import numpy as np
 import pandas as pd
 
 from tl_fbn.acquisition.design.block_design import BlockDesign, block_design
@@ -39,29 +37,27 @@ from tl_fbn.acquisition.scan.content_key import digest
 from tl_fbn.acquisition.scan.scanner import Scanner
 from tl_fbn.analysis.glm.fit import GLMFit, fit_glm
 from tl_fbn.analysis.networks.identification import Identification, identify_task
-from tl_fbn.analysis.networks.overlap import overlap
 from tl_fbn.analysis.networks.reliability import reliability
 from tl_fbn.errors import InputError
-from tl_fbn.papers.claims import Claim, judged, mean_interval, sign_flip_p
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
 from tl_fbn.papers.paper_study import PaperStudy, PaperTable
+from tl_fbn.papers.s2_claims import (
+    RELATED,
+    SELECTIONS,
+    TOP,
+    claims,
+    dice_square,
+    overlap_table,
+    size_table,
+)
 from tl_fbn.papers.s2_settings import settings as settings
 from tl_fbn.signatures import checked
-from tl_fbn.units import Atlas, Network, UnitSpace
-from tl_fbn.units.prose import listed
+from tl_fbn.units import Atlas
 
 OFF = "rest"
-RELATED = ("medical imaging", "pathology")
-TOP = 0.05  # share of units in networks of one size
 FDR = 0.05
 MAIN = "resid.post"  # what a layer gives out: the site that claims about single sites are read at
-Selection = Literal["token", "block", "sized"]
-SELECTIONS: dict[Selection, str] = {
-    "token": "significant over tokens, as the paper",
-    "block": "significant over block means",
-    "sized": f"the {TOP:.0%} of largest t over block means",
-}
 
 
 @overload
@@ -174,7 +170,9 @@ def _designs(prompts: Mapping[str, list[Any]], sizes: Mapping[str, int], seed: i
     """Two designs that have no prompt in common: every other prompt of each condition."""
     n_tasks, n_runs = len(prompts) - 1, sizes["runs"]
     needed = {name: 2 * n_runs * (n_tasks + 1 if name == OFF else 1) for name in prompts}
-    if short := [f"{name} has {len(of)} and needs {needed[name]}" for name, of in prompts.items() if len(of) < needed[name]]:
+    if short := [
+        f"{name} has {len(of)} and needs {needed[name]}" for name, of in prompts.items() if len(of) < needed[name]
+    ]:
         raise InputError(
             f"too few prompts for two recordings of {n_runs} runs, one prompt a block: {'; '.join(short)}. Give more"
         )
@@ -206,8 +204,8 @@ def _study(
         for site in sites
         for chosen in SELECTIONS
     }
-    overlaps = folder.table("overlaps", lambda: _overlaps(networks, sites, tasks, seed))
-    sizes = _sizes(networks, sites, tasks)
+    overlaps = folder.table("overlaps", lambda: overlap_table(networks, sites, tasks, seed))
+    sizes = size_table(networks, sites, tasks)
     likeness = folder.table("repeatability", lambda: _repeatability(found, tasks))
     told = {
         site: folder.step(
@@ -216,20 +214,14 @@ def _study(
         for site in sites
     }
     main = MAIN if MAIN in sites else sites[-1]
-    claims = [
-        _distinct(overlaps, tasks, about),
-        _repeat(likeness, main, about),
-        _identified(told, main, about),
-    ]
-    if (pair := about["related"]) is not None:
-        claims.insert(1, _largest(overlaps, tuple(pair), about))
+    judgements = claims(overlaps, likeness, told, main, about)
     confusion = told[main].confusion.rename_axis("true").reset_index()
     tables = {
         "overlap": PaperTable(
             "How far networks overlap",
             f"Dice of the networks of {TOP:.0%} of all output values, all sites together; below it every pair, "
             "selection and site, with what random networks of as many units in every layer share.",
-            _square(overlaps, tasks),
+            dice_square(overlaps, tasks),
             "matrix",
         ),
         "overlaps": PaperTable(
@@ -266,13 +258,13 @@ def _study(
         ),
     }
     kept: dict[str, Any] = {f"networks at {main}": networks[main, "sized"], f"identification at {main}": told[main]}
-    study = PaperStudy.of(settings, claims, tables, kept, about)
+    study = PaperStudy.of(settings, judgements, tables, kept, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study
 
 
-def _networks(recording: Recording, tasks: Sequence[str], chosen: Selection, bar: bool) -> Atlas:
+def _networks(recording: Recording, tasks: Sequence[str], chosen: str, bar: bool) -> Atlas:
     """The network of every task at one site, of positive and negative effects alike."""
     fit: GLMFit = fit_glm(recording, progress=bar, **settings.glm)
     level = "token" if chosen == "token" else "block"
@@ -281,44 +273,10 @@ def _networks(recording: Recording, tasks: Sequence[str], chosen: Selection, bar
     return Atlas.from_networks(made)
 
 
-def _joint(atlases: Sequence[Atlas], task: str) -> Network:
-    """The networks of a task at several sites as one; every layer of every site counts as a layer of its own."""
-    widths = tuple(width for atlas in atlases for width in atlas.space.widths)
-    space = UnitSpace("all outputs", widths, model=atlases[0].space.model)
-    members = np.concatenate([atlas[task].members for atlas in atlases])
-    return Network.from_indices(space, np.flatnonzero(members), name=task)
-
-
-def _overlaps(
-    networks: Mapping[tuple[str, Selection], Atlas], sites: Sequence[str], tasks: Sequence[str], seed: int
-) -> pd.DataFrame:
-    """Dice of every two networks at every site and at all together, beside layer-matched chance."""
-    lines = []
-    for chosen in SELECTIONS:
-        for site in ("all", *sites):
-            atlases = [networks[one, chosen] for one in (sites if site == "all" else [site])]
-            whole = {task: _joint(atlases, task) for task in tasks}
-            for a, b in itertools.combinations(tasks, 2):
-                one = overlap(whole[a], whole[b], seed=seed, n_null=9)
-                lines.append((chosen, site, a, b, one.dice, one.expected, one.dice - one.expected, one.p))
-    return pd.DataFrame(lines, columns=["selection", "site", "a", "b", "dice", "by chance", "more", "p"])
-
-
-def _sizes(
-    networks: Mapping[tuple[str, Selection], Atlas], sites: Sequence[str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    lines = [
-        (site, chosen, *(networks[site, chosen][task].share for task in tasks))
-        for site in sites
-        for chosen in ("token", "block")
-    ]
-    return pd.DataFrame(lines, columns=["site", "selection", *tasks])
-
-
 def _repeatability(found: Mapping[str, Recording], tasks: Sequence[str]) -> pd.DataFrame:
     tables = []
     for site, recording in found.items():
-        table = reliability({task: recording for task in tasks}, top=TOP).to_dataframe()
+        table = reliability(dict.fromkeys(tasks, recording), top=TOP).to_dataframe()
         table.insert(0, "site", site)
         tables.append(table[["site", "task", "dice_within", "dice_between", "discriminability", "icc"]])
     return pd.concat(tables, ignore_index=True)
@@ -329,123 +287,7 @@ def _told(found: Recording, tested: Recording, tasks: Sequence[str], seed: int, 
     fit: GLMFit = fit_glm(found, progress=bar, **settings.glm)
     others = fit.contrasts_against_others(level="token")
     maps = {task: others[task].t for task in tasks}
-    return identify_task({task: tested for task in tasks}, networks=maps, seed=seed, progress=bar)
-
-
-def _square(overlaps: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
-    """Dice of networks of one size over all sites, as a square."""
-    lines = overlaps[(overlaps["selection"] == "sized") & (overlaps["site"] == "all")]
-    dice = {frozenset((a, b)): value for a, b, value in zip(lines["a"], lines["b"], lines["dice"], strict=True)}
-    rows = [[a, *(1.0 if a == b else dice[frozenset((a, b))] for b in tasks)] for a in tasks]
-    return pd.DataFrame(rows, columns=["network", *tasks])
-
-
-def _ranks(overlaps: pd.DataFrame, pair: tuple[str, str], by: str) -> dict[tuple[str, str], int]:
-    """Rank of a pair among all pairs, for every selection and site."""
-    ranks = {}
-    for key, lines in overlaps.groupby(["selection", "site"], sort=False):
-        is_pair = [{a, b} == set(pair) for a, b in zip(lines["a"], lines["b"], strict=True)]
-        own = float(lines[by].to_numpy()[is_pair][0])
-        ranks[key] = 1 + int((lines[by] > own).sum())
-    return ranks
-
-
-def _n(about: Mapping[str, Any]) -> str:
-    return f"{len(about['conditions'])} conditions x {about['runs']} runs of {about['tokens']} tokens a block"
-
-
-def _distinct(overlaps: pd.DataFrame, tasks: Sequence[str], about: Mapping[str, Any]) -> Claim:
-    lines = overlaps[(overlaps["selection"] == "sized") & (overlaps["site"] == "all")]
-    dice = lines["dice"].to_numpy(dtype=float)
-    beyond = int((lines["p"] < 0.01).sum())
-    low, high = mean_interval(dice)
-    return Claim(
-        "Networks of tasks are distinct but overlap",
-        "no figure known",
-        f"mean Dice of two networks of {TOP:.0%} of the outputs",
-        float(dice.mean()),
-        judged(bool(dice.max() < 0.9) and beyond == len(lines), beyond > 0),
-        f"{beyond} of {len(lines)} pairs share more than layer-matched chance (exact p < .01); the most alike have Dice "
-        f"{dice.max():.2f}, the least {dice.min():.2f}.",
-        float(lines["by chance"].mean()),
-        "random networks of as many units in every layer of every site",
-        low,
-        high,
-        float(lines["p"].max()),
-        f"{len(lines)} pairs of {len(tasks)} conditions, all sites together",
-    )
-
-
-def _largest(overlaps: pd.DataFrame, pair: tuple[str, str], about: Mapping[str, Any]) -> Claim:
-    ranks = _ranks(overlaps, pair, "dice")
-    lines = overlaps[(overlaps["selection"] == "sized") & (overlaps["site"] == "all")]
-    own = lines[[{a, b} == set(pair) for a, b in zip(lines["a"], lines["b"], strict=True)]].iloc[0]
-    rest = lines.drop(index=own.name)
-    n_pairs, rank = len(lines), ranks["sized", "all"]
-    at_sites = [ranks["sized", site] for _, site in ranks if _ == "sized" and site != "all"]
-    first = sum(one == 1 for one in at_sites)
-    return Claim(
-        f"The largest overlap is that of {pair[0]} and {pair[1]}",
-        "the largest of all pairs" if set(pair) == set(RELATED) else "not in the paper",
-        f"Dice of the two networks, {TOP:.0%} of the outputs each",
-        float(own["dice"]),
-        judged(rank == 1, first > 0),
-        f"Rank {rank} of {n_pairs} with networks of one size over all sites (alone at {first} of {len(at_sites)} "
-        f"sites); rank {ranks['token', 'all']} with what is significant over tokens, whose sizes differ, rank "
-        f"{ranks['block', 'all']} over block means. p is the share of pairs that would be first by chance.",
-        float(rest["dice"].max()),
-        "the largest of the other pairs",
-        p=rank / n_pairs,
-        n=_n(about),
-    )
-
-
-def _repeat(likeness: pd.DataFrame, main: str, about: Mapping[str, Any]) -> Claim:
-    lines = likeness[likeness["site"] == main]
-    more = (lines["dice_within"] - lines["dice_between"]).to_numpy(dtype=float)
-    low, high = mean_interval(more)
-    p = sign_flip_p(more)
-    alike = lines[lines["discriminability"] > 0.75]["task"].tolist()
-    missing = [task for task in lines["task"] if task not in alike]
-    least = likeness.groupby("site")["discriminability"].mean()
-    return Claim(
-        "Networks are repeatable over performances of a task",
-        "no figure known",
-        "Dice of two runs of a task less that of runs of two tasks",
-        float(more.mean()),
-        judged(not missing and bool(low > 0), bool(low > 0) or bool(alike)),
-        f"At {main} two runs of a task have Dice {lines['dice_within'].mean():.2f}, of two tasks "
-        f"{lines['dice_between'].mean():.2f}; in {len(alike)} of {len(lines)} conditions a run is more like its own "
-        f"than like others three times in four (not: {listed(missing) or 'none'}). Mean discriminability over "
-        f"conditions {least.min():.2f} to {least.max():.2f} at the sites.",
-        0.0,
-        "no difference",
-        low,
-        high,
-        p,
-        _n(about),
-    )
-
-
-def _identified(told: Mapping[str, Identification], main: str, about: Mapping[str, Any]) -> Claim:
-    one = told[main]
-    low, high = one.interval
-    accuracies = [each.accuracy for each in told.values()]
-    return Claim(
-        "Networks identify the task of prompts that did not define them",
-        '"accurately"; no figure known',
-        "share of runs given to their own task",
-        one.accuracy,
-        judged(one.p < 0.01 and low > 0.5, one.p < 0.01),
-        f"{round(one.accuracy * one.n)} of {one.n} runs at {main}; {min(accuracies):.2f} to {max(accuracies):.2f} at "
-        f"the {len(told)} sites. p from shuffled labels; holds: p < .01 and the interval above one half.",
-        one.chance,
-        "chance",
-        low,
-        high,
-        one.p,
-        f"{one.n} runs of {len(one.tasks)} conditions, none of whose prompts defined a network",
-    )
+    return identify_task(dict.fromkeys(tasks, tested), networks=maps, seed=seed, progress=bar)
 
 
 def _plan(scanner: Scanner, designs: Sequence[BlockDesign]) -> PaperPlan:
@@ -453,7 +295,7 @@ def _plan(scanner: Scanner, designs: Sequence[BlockDesign]) -> PaperPlan:
     plans = [scanner.plan(design) for design in designs]
     design = designs[0]
     probe = block_design(
-        {name: list(of) for name, of in design.conditions.items()},
+        cast(Any, design.conditions),
         n_runs=1,
         n_cycles=1,
         tokens_per_block=4,
