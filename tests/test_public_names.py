@@ -38,7 +38,7 @@ HEAVY = (
 NAMESPACES = (
     *("acquisition", "analysis", "analysis.glm", "analysis.ica", "analysis.networks", "attribution", "intervention"),
     *("intervention.hooks", "intervention.behaviour", "intervention.studies", "intervention.pruning"),
-    *("reporting", "reporting.plot"),
+    *("reporting", "reporting.plot", "papers"),
 )
 
 

@@ -166,7 +166,9 @@ def bench_speed(
             "bare forward": bare,
             "bare forward, no logits": no_logits,
             "limit: bare forward, and as many bytes written": written,
-            "limit: no logits, and the bytes of float32 written": partial(written, forward=model.original_model.base_model),
+            "limit: no logits, and the bytes of float32 written": partial(
+                written, forward=model.original_model.base_model
+            ),
             "limit: no logits, and the bytes of bfloat16 written": partial(
                 written, np.float16, model.original_model.base_model
             ),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cli import ENVIRONMENT, invoke
 
-VERBS = ("demo", "scan", "glm", "networks", "cgvst", "lesion", "prune", "report")
+VERBS = ("demo", "scan", "glm", "networks", "cgvst", "lesion", "prune", "paper", "report")
 
 
 def test_the_first_page_lists_every_verb_and_says_what_exit_statuses_mean():
@@ -29,8 +29,8 @@ def test_help_of_every_verb_has_an_example_that_parses_and_the_shared_options(ve
         assert option in page
     if verb not in ("prune", "report"):  # nothing is left to chance there
         assert "--seed" in page
-    assert ("--device" in page) == (verb in ("demo", "scan", "cgvst", "lesion", "prune"))
-    assert ("dtype" in page) == (verb in ("demo", "scan", "cgvst", "lesion", "prune"))
+    assert ("--device" in page) == (verb in ("demo", "scan", "cgvst", "lesion", "prune", "paper"))
+    assert ("dtype" in page) == (verb in ("demo", "scan", "cgvst", "lesion", "prune", "paper"))
 
 
 def test_examples_of_the_help_use_options_that_exist():

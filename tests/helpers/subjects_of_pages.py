@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,9 +47,39 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "Viewer.save": Subject.of(fbn.view(m.stored, m.network).save, path=m.folder / "viewer.html"),
         "Preset.sites": Subject.of(fbn.papers.s1.settings.sites, model=m.model),
+        # papers: their plans, as a whole run takes seconds
+        "papers.s0.run": Subject.of(
+            partial(fbn.papers.s0.run, plan=True),
+            model=m.model,
+            tasks=fbn.demo.tasks(n=60).select(["sort", "add"]),
+            path=m.folder / "s0",
+            seed=0,
+            quick=True,
+            progress=False,
+        ),
+        "papers.s1.run": Subject.of(
+            partial(fbn.papers.s1.run, plan=True),
+            model=m.model,
+            tasks=fbn.demo.tasks(n=10, chat=True).select(["sort", "add", "upper"]),
+            path=m.folder / "s1",
+            seed=0,
+            quick=True,
+            progress=False,
+        ),
+        "papers.s2.run": Subject.of(
+            partial(fbn.papers.s2.run, plan=True),
+            model=m.model,
+            topics=fbn.demo.topics(),
+            path=m.folder / "s2",
+            seed=0,
+            related=None,
+            quick=True,
+            progress=False,
+        ),
         # the demo
+        "demo.topics": Subject.of(fbn.demo.topics, n=2, seed=0),
         "demo.battery": Subject.of(fbn.demo.battery, n=2, seed=0),
-        "demo.tasks": Subject.of(fbn.demo.tasks, n=2, seed=0),
+        "demo.tasks": Subject.of(fbn.demo.tasks, n=2, chat=True, seed=0),
         "demo.load_model": Subject.of(fbn.demo.load_model, device="cpu"),
         "load_model": Subject.of(
             fbn.load_model, name_or_path="demo", dtype="auto", device="cpu", label=None, progress=False

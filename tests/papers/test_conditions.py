@@ -28,9 +28,7 @@ def folder(model, tmp_path):
 
 def test_losses_are_those_of_a_lesion_study(folder, model, battery, atlas):
     found = conditions.scored(folder, "x", model, battery, atlas, conditions.silenced, seed=0, progress=False)
-    study = fbn.lesion_study(
-        model, atlas, battery, n_controls=2, metric="log_likelihood", seed=0, progress=False
-    )
+    study = fbn.lesion_study(model, atlas, battery, n_controls=2, metric="log_likelihood", seed=0, progress=False)
     drops = study.drops("log_likelihood")
     assert np.allclose(found.matrix(list(atlas)).iloc[:, 1:].to_numpy(), drops)
     assert np.isclose(found.mean_loss("sort"), drops[0].mean())
@@ -76,9 +74,7 @@ def test_verbs_do_what_they_say(model, atlas):
 def test_own_beside_others_and_controls(folder, model, battery, atlas):
     found = conditions.scored(folder, "x", model, battery, atlas, conditions.silenced, seed=0, progress=False)
     drawn = {name: fbn.matched_controls(one, 4, seed=0) for name, one in atlas.items()}
-    lost = conditions.control_losses(
-        folder, "c", model, battery, drawn, conditions.silenced, seed=0, progress=False
-    )
+    lost = conditions.control_losses(folder, "c", model, battery, drawn, conditions.silenced, seed=0, progress=False)
     table = conditions.own_and_others(found, list(atlas), lost).set_index("network")
     with fbn.inhibit(model, drawn["add"][1]):
         by_hand = battery.select(["add"]).score(model)["add"].log_likelihood

@@ -58,7 +58,10 @@ def test_a_collapse_by_five_units_is_trivial():
     found = s0_claims.claims(evidence({"union": 10.0, "without five": 1.5, "five": 9.5, "first tokens": 9.0}))
     collapse = found[1]
     assert collapse.verdict == "holds in part" and collapse.found == pytest.approx(10.0)
-    assert "a trivial reason" in collapse.reading and "the 5 of largest variance alone (2 units) cost 9.5" in collapse.reading
+    assert (
+        "a trivial reason" in collapse.reading
+        and "the 5 of largest variance alone (2 units) cost 9.5" in collapse.reading
+    )
     assert collapse.p == pytest.approx(1 / 6) and collapse.control == pytest.approx(0.2)
 
 

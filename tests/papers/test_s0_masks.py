@@ -53,7 +53,7 @@ def test_units_about_first_tokens_are_found():
 def test_random_masks_match_what_they_say(variances):
     space = variances.space
     order = np.argsort(-variances.whole)
-    union = fbn.Network.from_indices(space, order[:24])
+    union = fbn.Network.from_indices(space, order[1:48:2])  # every other of the large ones, so that others are alike
     drawn = s0_masks.controls_of(union, variances, 20, 0)
     assert {name: len(of) for name, of in drawn.items()} == {
         "layer-matched": 20,
@@ -64,8 +64,9 @@ def test_random_masks_match_what_they_say(variances):
         assert all((one.per_layer() == union.per_layer()).all() for one in drawn[kind])
     assert all(len(one) == len(union) for one in drawn["uniform"])
     assert not any((one.members & union.members).any() for one in drawn["variance-matched"])
-    size = {kind: np.mean([variances.whole[one.indices].mean() for one in of]) for kind, of in drawn.items()}
-    assert size["variance-matched"] > size["layer-matched"]
+    size = {kind: np.mean([np.log(variances.whole[one.indices]).mean() for one in of]) for kind, of in drawn.items()}
+    own = np.log(variances.whole[union.indices]).mean()
+    assert abs(size["variance-matched"] - own) < 0.5 * abs(size["layer-matched"] - own)
     crowded = fbn.Network.from_indices(space, range(int(0.8 * space.widths[0])))
     assert variances.like(crowded, 3, seed=0) == []
 

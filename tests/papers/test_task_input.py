@@ -19,5 +19,5 @@ def test_rows_become_five_shot_tasks():
 
 
 def test_too_few_tasks_are_refused():
-    with pytest.raises(fbn.InputError, match="at least 3 tasks.*got 2: a, b"):
+    with pytest.raises(fbn.InputError, match=r"at least 3 tasks.*got 2: a, b"):
         read_tasks({"a": rows(40), "b": rows(40)}, seed=0, least=3)

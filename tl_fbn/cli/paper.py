@@ -109,5 +109,3 @@ def _run(
     shown = study.claims[["claim", "found", "control", "p", "verdict"]].round(3)
     text = f"{study.verdict()}\n\n{table(shown)}\n\nPage: {page}"
     return {"text": text, "claims": study.claims, "page": page, "results": [out / "study.safetensors"]}
-
-

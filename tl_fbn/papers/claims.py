@@ -32,7 +32,7 @@ class Claim:
         found: The number here.
         verdict: Whether the claim holds here.
         reading: What the verdict was read off, in one or two sentences.
-        control: The same number of a control that the paper does not have; NaN where there is none.
+        control: What a control that the paper does not have gives; NaN where there is none.
         beside: What the control is, in words.
         low: Lower end of the 95 % interval of ``found``; NaN where there is none.
         high: Upper end of it.
@@ -67,7 +67,7 @@ def table_of_claims(claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame([asdict(one) for one in claims], columns=list(COLUMNS))
 
 
-def judged(holds: bool, in_part: bool = False) -> Verdict:
+def judged(holds: bool | np.bool_, in_part: bool | np.bool_ = False) -> Verdict:
     """A verdict from two answers.
 
     Args:

@@ -72,7 +72,8 @@ class Sizes:
         cycles: Cycles of the design that networks are found on: prompts of every task, in runs of two.
         items: Held-out items of each task.
         controls: Random masks of each kind, matched by layer or variance.
-        few: Uniform masks, of which the paper has one, and random networks beside every single network.
+        few: Uniform masks, of which the paper has one, random networks beside every single network, and random masks of
+            each kind that are kept alone.
         n_null: Shuffles of the recurrence.
     """
 
@@ -84,7 +85,7 @@ class Sizes:
     n_null: int
 
 
-FULL = Sizes((10, 64, 128), 3, 20, 19, 9, 99)
+FULL = Sizes((10, 64, 128), 3, 12, 19, 9, 99)
 QUICK = Sizes((3, 6), 1, 4, 3, 2, 19)
 
 
@@ -176,7 +177,7 @@ def run(
     single = {f"{few_name}": network for few_name, network in few.items() if len(network)}
     options = {"seed": seed, "progress": progress}
     masked = scored(folder, "masked", model, battery, networks, silenced, **options)
-    left = scored(folder, "kept", model, battery, _kept_masks(networks), kept, **options)
+    left = scored(folder, "kept", model, battery, _kept_masks(networks, sizes.few), kept, **options)
     alone = scored(folder, "single", model, battery, _with_controls(single, sizes, seed), silenced, **options)
     louder = scored(folder, "added", model, battery, _with_controls(single, sizes, seed), added(1.0), **options)
     say("recording of neurons for pruning")
@@ -247,10 +248,13 @@ def _masks(
     return made
 
 
-def _kept_masks(networks: Mapping[str, Network]) -> dict[str, Network]:
-    """Those that are kept alone: unions, and their layer- and variance-matched masks."""
-    kinds = (": union", ": layer-matched", ": variance-matched")
-    return {name: network for name, network in networks.items() if any(kind in name for kind in kinds)}
+def _kept_masks(networks: Mapping[str, Network], few: int) -> dict[str, Network]:
+    """Those that are kept alone: unions, and the first of their layer- and variance-matched masks."""
+    names = [name for name in networks if name.endswith(": union")]
+    unions = [name.removesuffix(": union") for name in names]
+    kinds = ("layer-matched", "variance-matched")
+    names += [f"{union}: {kind} {number}" for union in unions for kind in kinds for number in range(few)]
+    return {name: networks[name] for name in names if name in networks}
 
 
 def _with_controls(single: Mapping[str, Network], sizes: Sizes, seed: int) -> dict[str, Network]:
@@ -282,7 +286,7 @@ def _plan(
     shares = n_shares * (1 + sizes.controls)
     runs = {
         "masks": 1 + n_unions * (4 + 2 * sizes.controls + sizes.few) + shares,
-        "kept alone": 1 + n_unions * (1 + 2 * sizes.controls) + shares,
+        "kept alone": 1 + n_unions * (1 + 2 * sizes.few) + n_shares * (1 + sizes.few),
         "single networks": 2 * (1 + sizes.networks[0] * (1 + sizes.few)),
         "pruning": 3 + sizes.controls,
     }

@@ -210,8 +210,8 @@ def claims(
 
     Args:
         silent: Own task, worst other and controls of the lists at special tokens, silenced.
-        louder: The same, doubled.
-        ours: The same of the better score's networks, silenced.
+        louder: Own task, worst other and controls of these lists, doubled.
+        ours: Own task, worst other and controls of the better score's networks, silenced.
         tokens: Own and worst other task by the tokens that lists are found at.
         overlaps: Jaccard of every two lists.
         doubled: Scores with the lists at special tokens doubled.

@@ -111,7 +111,7 @@ def _matrix(table: pd.DataFrame, title: str) -> Figure:
     go, _ = theme.plotly()
     rows, columns = [theme.label(one) for one in table.iloc[:, 0]], [theme.label(one) for one in table.columns[1:]]
     z = table.iloc[:, 1:].to_numpy(dtype=float)
-    top = theme.colour_limit([z], percentile=100)
+    top = theme.colour_limit([z], percentile=100.0)
     low = -top if np.nanmin(z) < 0 else 0.0
     figure = go.Figure(theme.matrix(z, low, top, text=panels.cell_text(z, 2, None)))
     figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=columns, tickangle=-35)
