@@ -31,7 +31,9 @@ def claims(special: np.ndarray, answer: np.ndarray, gain: float) -> list:
     silent = own_and_others(s1_claims.called(lesions, "special"), TASKS, drawn)
     ours = own_and_others(s1_claims.called(lesions, "better"), TASKS, drawn)
     louder = own_and_others(doubled, TASKS, drawn)
-    tokens = s1_claims.token_table(lesions, TASKS)
+    at = {(one, s1_claims.LARGE): s1_claims.called(lesions, one) for one in s1_claims.TOKENS}
+    at |= {(one, s1_claims.SMALL["least"]): s1_claims.called(lesions, "better") for one in s1_claims.TOKENS}
+    tokens = s1_claims.token_table(at, TASKS)
     networks = {name: fbn.Network.from_indices(SPACE, range(i, i + 20)) for i, name in enumerate(TASKS)}
     overlaps = s1_claims.overlap_table(networks, 0)
     about = {"items": 4, "controls": 3}
@@ -45,6 +47,7 @@ def test_what_breaks_everything_is_nobodys_own():
     assert specific.verdict == "does not hold" and specific.found == pytest.approx(0.0)
     assert amplified.verdict == "holds" and amplified.found == pytest.approx(0.3)
     assert by_tokens.verdict == "does not hold" and "answer 3.00 (3 isolated)" in by_tokens.reading
+    assert "special 3, all 3, answer 3, random 3 isolated" in by_tokens.reading
     assert shared.verdict == "holds" and shared.found > 0.8
     assert better.verdict == "holds" and better.control == pytest.approx(0.0)
 

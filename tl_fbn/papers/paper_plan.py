@@ -32,6 +32,13 @@ class Step:
 class PaperPlan:
     """What a protocol will cost: :func:`tl_fbn.papers.s1.run` and its siblings return it with ``plan=True``.
 
+    >>> chats = fbn.demo.tasks(n=10, chat=True)
+    >>> plan = fbn.papers.s1.run(model, chats, "s1", seed=0, quick=True, plan=True)
+    >>> plan  # doctest: +ELLIPSIS
+    PaperPlan of s1: 3 steps, ... tokens, about ..., 0 MB on disk
+    >>> [step.name for step in plan.steps]
+    ['scores', 'lesions', 'random networks']
+
     Times are counted from one pass that was timed; analyses without a model are not in them.
 
     Args:

@@ -45,6 +45,13 @@ class PaperStudy(Result, step="protocols", picture="paper_claims"):
 
     :func:`tl_fbn.papers.s0.run`, :func:`tl_fbn.papers.s1.run` and :func:`tl_fbn.papers.s2.run` make one.
 
+    >>> study = fbn.papers.s2.run(model, fbn.demo.topics(), "s2", seed=0, quick=True, progress=False)
+    >>> study.claims[["found", "control", "verdict"]].iloc[[2]]  # runs that are given to their task, and chance
+       found  control verdict
+    2    1.0     0.25   holds
+    >>> list(study.tables)
+    ['overlap', 'overlaps', 'sizes', 'repeatability', 'confusion', 'identification']
+
     Args:
         paper: Name of the protocol: ``"s0"``, ``"s1"`` or ``"s2"``.
         source: The paper.

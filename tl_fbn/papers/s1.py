@@ -9,6 +9,7 @@ The protocol, on rows of task files (:class:`tl_fbn.Tasks`), networks found on o
 1. five-shot chats; the score of a neuron is the released row sum of the up projection's gradient at special tokens; the
    top 5 % of all neurons are a task's neurons;
 2. the same at all tokens, at the tokens of the answers, and at as many random tokens: what the choice of tokens does;
+   and .2 % of all neurons in the place of 5 %, by the score as it is and less its largest value on any other task;
 3. all of them silenced, and those at special tokens doubled, while every task is scored; beside each stand random
    networks of as many units in every layer, which the paper may have (its controls are not known to us);
 4. how far the tasks' lists overlap, beside layer-matched chance: the released ones share a core;
@@ -25,29 +26,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal, overload
 
 from tl_fbn.acquisition.model import host
 from tl_fbn.acquisition.model.chat_template import Layouts
 from tl_fbn.acquisition.model.host import HookedModel
 from tl_fbn.acquisition.scan.content_key import digest
+from tl_fbn.analysis.networks.specificity import specific_scores
 from tl_fbn.attribution.cgvst import cgvst
 from tl_fbn.attribution.few_shot import few_shot_chats
 from tl_fbn.errors import InputError
 from tl_fbn.intervention.behaviour.battery import Battery
 from tl_fbn.intervention.behaviour.task_set import CHAT, Tasks
 from tl_fbn.intervention.studies.controls import matched_controls
-from tl_fbn.intervention.studies.task_networks import task_networks
+from tl_fbn.intervention.studies.task_networks import cut_networks, task_networks
 from tl_fbn.papers.conditions import control_losses, own_and_others, scored, silenced, strengthened
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
 from tl_fbn.papers.paper_study import PaperStudy, PaperTable
 from tl_fbn.papers.preset import Preset
-from tl_fbn.papers.s1_claims import BETTER, TOKENS, called, claims, overlap_table, token_table
+from tl_fbn.papers.s1_claims import BETTER, LARGE, SMALL, TOKENS, called, claims, overlap_table, token_table
 from tl_fbn.papers.s1_settings import settings as settings
 from tl_fbn.papers.task_input import read_tasks
 from tl_fbn.signatures import checked
-from tl_fbn.units import Atlas
+from tl_fbn.units import Atlas, UnitMap
 
 LEAST_TASKS = 3  # "its own" is beside others, and two lists have one overlap
 _BACKWARD = 2  # a backward pass costs about twice a forward pass
@@ -119,9 +122,23 @@ def run(
     about = {"paper": "s1", "quick": quick, "seed": seed, "tasks": list(chosen.names), **sizes}
     seen = digest([[name, list(of)] for name, of in chats.items()])
     folder = PaperFolder(path, model, "mlp.neurons", {**about, "chats": seen, "better": BETTER}, say)
-    found = {tokens: _networks(folder, model, chats, used, tokens, seed, progress) for tokens in TOKENS}
+    # a finished step reads its networks, and needs no scores
+    scores = cache(lambda tokens: _scores(model, chats, used, tokens, seed, progress))
+    found = {
+        tokens: folder.step(f"networks-{tokens}", Atlas, lambda t=tokens: cut_networks(scores(t), used.top or 0.05))
+        for tokens in TOKENS
+    }
+    small = {
+        (tokens, how): folder.step(
+            f"small-{tokens}-{how}", Atlas, lambda t=tokens, h=how: cut_networks(_selected(scores(t), h), BETTER)
+        )
+        for tokens in TOKENS
+        for how in SMALL
+    }
     better = folder.step("networks-better", Atlas, lambda: _better(model, chosen, sizes["found_on"], seed, progress))
-    return _study(folder, model, battery, used, found, better, about | {"model": host.model_label(model)}, progress)
+    return _study(
+        folder, model, battery, used, found, small, better, about | {"model": host.model_label(model)}, progress
+    )
 
 
 def _checked_tasks(model: HookedModel, tasks: Any, seed: int) -> Tasks:
@@ -149,20 +166,19 @@ def _discovery_chats(model: HookedModel, tasks: Tasks, used: Preset, n: int, see
     }
 
 
-def _networks(
-    folder: PaperFolder, model: HookedModel, chats: Mapping[str, list], used: Preset, tokens: str, seed: int, bar: bool
-) -> Atlas:
-    """The top 5 % of every task by the released score at some tokens."""
+def _scores(
+    model: HookedModel, chats: Mapping[str, list], used: Preset, tokens: str, seed: int, bar: bool
+) -> dict[str, UnitMap]:
+    """The released score of every task at some tokens."""
     options = {**used.cgvst, "tokens": tokens}
     if tokens != "special":  # the cut at the 28th token is of special ones
         options |= {"groups": "turns", "spans": used.cgvst["spans"] if tokens == "random" else None}
+    return {name: cgvst(model, of, seed=seed, progress=bar, **options) for name, of in chats.items()}
 
-    def make() -> Atlas:
-        assert used.top is not None
-        maps = {name: cgvst(model, of, seed=seed, progress=bar, **options) for name, of in chats.items()}
-        return Atlas.from_networks({name: one.top(used.top, name=name) for name, one in maps.items()})
 
-    return folder.step(f"networks-{tokens}", Atlas, make)
+def _selected(scores: Mapping[str, UnitMap], how: str) -> Mapping[str, UnitMap]:
+    """Scores as they are, or less the largest on any other task."""
+    return specific_scores(scores) if how == "least" else scores
 
 
 def _better(model: HookedModel, tasks: Tasks, n: int, seed: int, bar: bool) -> Atlas:
@@ -175,6 +191,7 @@ def _study(
     battery: Battery,
     used: Preset,
     found: Mapping[str, Atlas],
+    small: Mapping[tuple[str, str], Atlas],
     better: Atlas,
     about: dict[str, Any],
     bar: bool,
@@ -184,6 +201,8 @@ def _study(
     lists = {f"{tokens}: {name}": network for tokens, of in found.items() for name, network in of.items()}
     lists |= {f"better: {name}": network for name, network in better.items()}
     lesions = scored(folder, "silenced", model, battery, lists, silenced, seed=seed, progress=bar)
+    ablated = {f"{t}, {how}: {name}": network for (t, how), of in small.items() for name, network in of.items()}
+    contrasted = scored(folder, "contrasted", model, battery, ablated, silenced, seed=seed, progress=bar)
     special = {name: found["special"][name] for name in names}
     gain = float(used.amplify["gain"])
     doubled = scored(
@@ -199,7 +218,9 @@ def _study(
     louder = own_and_others(doubled, names, beside_doubled)
     ours = own_and_others(called(lesions, "better"), names, beside_better)
     overlaps = overlap_table(special, seed)
-    tokens = token_table(lesions, names)
+    lists_at = {(one, LARGE): called(lesions, one) for one in TOKENS}
+    lists_at |= {(one, SMALL[how]): called(contrasted, f"{one}, {how}") for one, how in small}
+    tokens = token_table(lists_at, names)
     judgements = claims(silent, louder, ours, tokens, overlaps, doubled, about)
     shown = lesions.matrix([f"special: {name}" for name in names])
     shown["network"] = names
@@ -222,8 +243,9 @@ def _study(
         ),
         "tokens": PaperTable(
             "Which tokens find task neurons",
-            "The same score, size and lesion at other tokens; units shared is of special tokens' lists. Isolated: the "
-            "own task loses at least .05 nats and three times what the worst other loses.",
+            "The released score at other tokens, and cut to fewer neurons, as it is and less its largest value on any "
+            "other task (a contrast of tasks, which the paper lacks). Isolated: the own task loses at least .05 nats "
+            "and three times what the worst other loses.",
             tokens,
         ),
         "overlap": PaperTable(
@@ -259,8 +281,9 @@ def _plan(model: HookedModel, chats: Mapping[str, list], battery: Battery, sizes
     layouts = Layouts(host.tokenizer_of(model))
     read = sum(len(layouts.of(chat).ids) for of in chats.values() for chat in of)
     gradients = (1 + _BACKWARD) * read * (len(TOKENS) + 1)
-    lesions = per_run * (2 + n_tasks * (len(TOKENS) + 2))
+    n_lists = n_tasks * (len(TOKENS) * (1 + len(SMALL)) + 2)
+    lesions = per_run * (3 + n_lists)
     controls = 3 * per_run * (1 + sizes["controls"])  # of each task, scored on its own items only
     counted = {"scores": gradients, "lesions": lesions, "random networks": controls}
-    kept = 16 * sum(len(task.items) for task in battery.tasks.values()) * (n_tasks * (len(TOKENS) + 2))
+    kept = 16 * sum(len(task.items) for task in battery.tasks.values()) * n_lists
     return PaperPlan("s1", [Step(name, n, n / speed, kept if name == "lesions" else 0) for name, n in counted.items()])

@@ -29,6 +29,10 @@ _WIDE = 62  # letters of a panel's title in one line
 def paper_claims(study: Any) -> Figure:
     """Every claim of a paper: what was found here beside a control that the paper does not have.
 
+    >>> study = fbn.papers.s2.run(model, fbn.demo.topics(), "s2", seed=0, quick=True, progress=False)
+    >>> fbn.plot.paper_claims(study).layout.title.text
+    'Claims of s2 on tl_fbn-demo: found here, and a control'
+
     Args:
         study: What a protocol found, a :class:`tl_fbn.papers.PaperStudy`.
 
@@ -83,6 +87,10 @@ def paper_claims(study: Any) -> Figure:
 @checked
 def paper_table(study: Any, name: str) -> Figure:
     """One table of a paper's protocol, as the matrix or the curves that the study says it is.
+
+    >>> study = fbn.papers.s2.run(model, fbn.demo.topics(), "s2", seed=0, quick=True, progress=False)
+    >>> fbn.plot.paper_table(study, "confusion").data[0].z.shape
+    (4, 4)
 
     Args:
         study: What a protocol found, a :class:`tl_fbn.papers.PaperStudy`.
