@@ -71,9 +71,9 @@ class Sizes:
         networks: Numbers of networks.
         cycles: Cycles of the design that networks are found on: prompts of every task, in runs of two.
         items: Held-out items of each task.
-        controls: Random masks of each kind, matched by layer or variance.
-        few: Uniform masks, of which the paper has one, random networks beside every single network, and random masks of
-            each kind that are kept alone.
+        controls: Random masks of each kind, matched by layer or variance, beside the unions that claims are about.
+        few: Random masks beside all else: larger unions, those that are kept alone, every single network; and uniform
+            masks, of which the paper has one.
         n_null: Shuffles of the recurrence.
     """
 
@@ -85,7 +85,7 @@ class Sizes:
     n_null: int
 
 
-FULL = Sizes((10, 64, 128), 3, 12, 19, 9, 99)
+FULL = Sizes((10, 64, 128), 3, 12, 19, 5, 99)
 QUICK = Sizes((3, 6), 1, 4, 3, 2, 19)
 
 
@@ -233,6 +233,7 @@ def _masks(
     unions = {f"K={n}": atlas.union() for n, atlas in atlases.items()} | {"corrected": corrected.union()}
     last = atlases[sizes.networks[-1]]
     unions |= {f"top {share:.0%}": of_share(last, share) for share in SHARES}
+    claimed = (f"K={sizes.networks[0]}", "corrected")  # unions that a claim is about have the most random masks
     made: dict[str, Network] = {}
     for name, union in unions.items():
         if not len(union):
@@ -243,8 +244,8 @@ def _masks(
         for kind, drawn in controls_of(union, variances, sizes.controls, seed).items():
             if share and kind != "layer-matched":
                 continue
-            few = drawn[: sizes.few] if kind == "uniform" else drawn
-            made |= {f"{name}: {kind} {number}": network for number, network in enumerate(few)}
+            n = sizes.controls if name in claimed and kind != "uniform" else sizes.few
+            made |= {f"{name}: {kind} {number}": network for number, network in enumerate(drawn[:n])}
     return made
 
 
@@ -283,10 +284,10 @@ def _plan(
     plans.append(scanners["mlp.neurons"].plan(designs["other"]))
     rows, size = sum(one.n_rows for one in plans), sum(one.n_bytes for one in plans)
     n_unions, n_shares = len(sizes.networks) + 1, len(SHARES)
-    shares = n_shares * (1 + sizes.controls)
+    shares = n_shares * (1 + sizes.few)
     runs = {
-        "masks": 1 + n_unions * (4 + 2 * sizes.controls + sizes.few) + shares,
-        "kept alone": 1 + n_unions * (1 + 2 * sizes.few) + n_shares * (1 + sizes.few),
+        "masks": 1 + n_unions * (4 + 3 * sizes.few) + 2 * 2 * (sizes.controls - sizes.few) + shares,
+        "kept alone": 1 + n_unions * (1 + 2 * sizes.few) + shares,
         "single networks": 2 * (1 + sizes.networks[0] * (1 + sizes.few)),
         "pruning": 3 + sizes.controls,
     }
