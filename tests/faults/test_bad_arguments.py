@@ -26,7 +26,7 @@ from tl_fbn.errors import MissingPackageError
 
 NAMESPACES = (
     *("analysis.glm", "analysis.ica", "analysis.networks", "attribution", "intervention.behaviour"),
-    *("intervention.studies", "intervention.pruning", "reporting", "reporting.plot"),
+    *("intervention.studies", "intervention.pruning", "reporting", "reporting.plot", "papers"),
 )
 # what an analysis asks of a stream, with row vectors that it has checked; tests/acquisition/scan has its refusals
 NOT_CALLED_BY_USERS = {"Stream.sums"}

@@ -25,6 +25,9 @@ from tl_fbn.intervention.studies.null_check_results import NullCheck
 from tl_fbn.intervention.studies.score_validation import Validation
 from tl_fbn.intervention.studies.second_level import SecondLevel
 from tl_fbn.intervention.studies.shapley_results import ShapleyValues
+from tl_fbn.papers import PaperStudy
+from tl_fbn.papers.claims import Claim
+from tl_fbn.papers.paper_study import PaperTable, study_of
 from tl_fbn.units import Network
 
 
@@ -237,3 +240,22 @@ def controlled_study(
         provenance={"seed": 0, "n_bootstrap": 200},
     )
     return replace(made, **changed)
+
+
+def paper_study() -> PaperStudy:
+    """A study of a paper with two claims, a square, lines and a plain table."""
+    space = fbn.UnitSpace("mlp.neurons", (4, 4), model="toy")
+    claims = [
+        Claim("It is so", "half of it", "share", 0.5, "holds", "Half.", 0.1, "chance", 0.4, 0.6, 0.01, "9 tasks"),
+        Claim("It is more", "no figure known", "nats", -1.0, "does not hold", "It is less."),
+    ]
+    square = pd.DataFrame({"network": ["a", "b"], "a": [1.0, -0.5], "b": [0.5, 1.0]})
+    lines = pd.DataFrame({"masks": ["x", "x", "y"], "share": [0.1, 0.2, 0.1], "exact": [1.0, 0.5, 0.7]})
+    tables = {
+        "square": PaperTable("A square", "What it is.", square, "matrix"),
+        "lines": PaperTable("Lines", "What they are.", lines, "curves"),
+        "plain": PaperTable("Numbers", "What they are.", lines),
+    }
+    results = {"network": fbn.Network.from_indices(space, [1, 5])}
+    about = {"model": "toy", "seed": 0, "quick": False}
+    return study_of(fbn.papers.s1.settings, claims, tables, results, about)

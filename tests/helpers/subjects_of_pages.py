@@ -46,11 +46,14 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             megabytes=8.0,
         ),
         "Viewer.save": Subject.of(fbn.view(m.stored, m.network).save, path=m.folder / "viewer.html"),
+        "Preset.on": Subject.of(fbn.papers.s1.settings.on, model=fbn.demo.load_model()),
+        "PaperStudy.report": Subject.of(made.paper_study().report, path=m.folder / "paper.html"),
+        "PaperStudy.table": Subject.of(made.paper_study().table, name="square"),
         "Preset.sites": Subject.of(fbn.papers.s1.settings.sites, model=m.model),
         # papers: their plans, as a whole run takes seconds
         "papers.s0.run": Subject.of(
             partial(fbn.papers.s0.run, plan=True),
-            model=m.model,
+            model=fbn.demo.load_model(),
             tasks=fbn.demo.tasks(n=60).select(["sort", "add"]),
             path=m.folder / "s0",
             seed=0,
@@ -59,7 +62,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "papers.s1.run": Subject.of(
             partial(fbn.papers.s1.run, plan=True),
-            model=m.model,
+            model=fbn.demo.load_model(),
             tasks=fbn.demo.tasks(n=10, chat=True).select(["sort", "add", "upper"]),
             path=m.folder / "s1",
             seed=0,
@@ -68,7 +71,7 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
         ),
         "papers.s2.run": Subject.of(
             partial(fbn.papers.s2.run, plan=True),
-            model=m.model,
+            model=fbn.demo.load_model(),
             topics=fbn.demo.topics(),
             path=m.folder / "s2",
             seed=0,
@@ -76,8 +79,10 @@ def of_pages(m: SimpleNamespace) -> dict[str, Subject]:
             quick=True,
             progress=False,
         ),
+        "plot.paper_claims": Subject.of(fbn.plot.paper_claims, study=made.paper_study()),
+        "plot.paper_table": Subject.of(fbn.plot.paper_table, study=made.paper_study(), name="square"),
         # the demo
-        "demo.topics": Subject.of(fbn.demo.topics, n=2, seed=0),
+        "demo.topics": Subject.of(fbn.demo.topics, seed=0),
         "demo.battery": Subject.of(fbn.demo.battery, n=2, seed=0),
         "demo.tasks": Subject.of(fbn.demo.tasks, n=2, chat=True, seed=0),
         "demo.load_model": Subject.of(fbn.demo.load_model, device="cpu"),

@@ -7,28 +7,13 @@ import pandas as pd
 import pytest
 
 import tl_fbn as fbn
+from tests.helpers.results import paper_study
 from tl_fbn.papers import PaperStudy
-from tl_fbn.papers.claims import Claim
-from tl_fbn.papers.paper_study import PaperTable
 
 
 @pytest.fixture
 def study() -> PaperStudy:
-    space = fbn.UnitSpace("mlp.neurons", (4, 4), model="toy")
-    claims = [
-        Claim("It is so", "half of it", "share", 0.5, "holds", "Half.", 0.1, "chance", 0.4, 0.6, 0.01, "9 tasks"),
-        Claim("It is more", "no figure known", "nats", -1.0, "does not hold", "It is less."),
-    ]
-    square = pd.DataFrame({"network": ["a", "b"], "a": [1.0, -0.5], "b": [0.5, 1.0]})
-    lines = pd.DataFrame({"masks": ["x", "x", "y"], "share": [0.1, 0.2, 0.1], "exact": [1.0, 0.5, 0.7]})
-    tables = {
-        "square": PaperTable("A square", "What it is.", square, "matrix"),
-        "lines": PaperTable("Lines", "What they are.", lines, "curves"),
-        "plain": PaperTable("Numbers", "What they are.", lines),
-    }
-    results = {"network": fbn.Network.from_indices(space, [1, 5])}
-    about = {"model": "toy", "seed": 0, "quick": False}
-    return PaperStudy.of(fbn.papers.s1.settings, claims, tables, results, about)
+    return paper_study()
 
 
 def test_a_study_comes_back_from_its_file(study, tmp_path):

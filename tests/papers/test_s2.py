@@ -58,7 +58,7 @@ def test_the_papers_own_conditions_are_the_default(tmp_path):
 
 
 def test_bad_input(model, tmp_path):
-    topics = fbn.demo.topics(n=20)
+    topics = fbn.demo.topics()
     with pytest.raises(fbn.InputError, match="at least three conditions"):
         fbn.papers.s2.run(model, {name: topics[name] for name in ("sort", "rest")}, tmp_path / "a", seed=0)
     with pytest.raises(fbn.InputError, match=r"too few prompts.*sort has 3 and needs 12"):

@@ -125,14 +125,13 @@ def tasks(*, n: int = 200, chat: bool = False, seed: int = 0) -> Tasks:
 
 
 @checked
-def topics(*, n: int = 60, seed: int = 0) -> dict[str, list[Any]]:
+def topics(*, seed: int = 0) -> dict[str, list[Any]]:
     """Questions of four tasks and neutral text, for designs in which the embedded model writes.
 
-    >>> {name: len(prompts) for name, prompts in fbn.demo.topics(n=20).items()}
-    {'sort': 20, 'reverse': 20, 'upper': 20, 'add': 20, 'rest': 100}
+    >>> {name: len(prompts) for name, prompts in fbn.demo.topics().items()}
+    {'sort': 60, 'reverse': 60, 'upper': 60, 'add': 60, 'rest': 300}
 
     Args:
-        n: Number of questions of each task.
         seed: Seed of the random draw of questions and texts.
 
     Returns:
@@ -140,5 +139,5 @@ def topics(*, n: int = 60, seed: int = 0) -> dict[str, list[Any]]:
     """
     from tl_fbn.acquisition.design.stimuli import chats, prompts
 
-    asked = {task: [chat[:1] for chat in chats(task, n=n, seed=seed)] for task in ("sort", "reverse", "upper", "add")}
-    return asked | {"rest": prompts("rest", n=5 * n, seed=seed)}
+    asked = {task: [chat[:1] for chat in chats(task, n=60, seed=seed)] for task in ("sort", "reverse", "upper", "add")}
+    return asked | {"rest": prompts("rest", n=300, seed=seed)}

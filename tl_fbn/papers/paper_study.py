@@ -73,28 +73,6 @@ class PaperStudy(Result, step="protocols", picture="paper_claims"):
     settings: Preset
     provenance: Provenance = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        settings: Preset,
-        claims: Sequence[Claim],
-        tables: Mapping[str, PaperTable],
-        results: Mapping[str, Result],
-        provenance: Mapping[str, Any],
-    ) -> PaperStudy:
-        """A study from the parts of its protocol.
-
-        Args:
-            settings: The paper's settings as they were used.
-            claims: The claims, in the order in which they are told.
-            tables: Name of a table to the table.
-            results: Name of a result to the result.
-            provenance: Model, seed, whether it was quick, tasks and sizes; ``model`` is needed.
-        """
-        paper = settings.name.partition("_")[0]
-        model = str(provenance["model"])
-        return cls(paper, settings.source, model, table_of_claims(claims), tables, results, settings, dict(provenance))
-
     def to_dataframe(self) -> pd.DataFrame:
         """The claims, one line each."""
         return self.claims
@@ -215,6 +193,29 @@ class PaperStudy(Result, step="protocols", picture="paper_claims"):
     def __str__(self) -> str:
         shown = self.claims[["claim", "found", "control", "p", "verdict"]].round(3)
         return visible(f"{self!r}\n{shown.to_string(index=False)}\n{self.verdict()}")
+
+
+def study_of(
+    settings: Preset,
+    claims: Sequence[Claim],
+    tables: Mapping[str, PaperTable],
+    results: Mapping[str, Result],
+    provenance: Mapping[str, Any],
+) -> PaperStudy:
+    """A study from the parts of its protocol.
+
+    Args:
+        settings: The paper's settings as they were used.
+        claims: The claims, in the order in which they are told.
+        tables: Name of a table to the table.
+        results: Name of a result to the result.
+        provenance: Model, seed, whether it was quick, tasks and sizes; ``model`` is needed.
+    """
+    paper = settings.name.partition("_")[0]
+    model = str(provenance["model"])
+    return PaperStudy(
+        paper, settings.source, model, table_of_claims(claims), tables, results, settings, dict(provenance)
+    )
 
 
 def _columns(table: pd.DataFrame) -> list[tuple[Any, list[Any]]]:

@@ -47,7 +47,7 @@ from tl_fbn.papers import s0_claims, s0_pruning, s0_tables
 from tl_fbn.papers.conditions import added, kept, scored, silenced
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
-from tl_fbn.papers.paper_study import PaperStudy
+from tl_fbn.papers.paper_study import PaperStudy, study_of
 from tl_fbn.papers.s0_masks import Variances, controls_of, masks_of, of_share
 from tl_fbn.papers.s0_settings import canica as canica
 from tl_fbn.papers.s0_settings import fingerprint as fingerprint
@@ -189,7 +189,7 @@ def run(
         about, variances, networks, single, masked, left, alone, louder, again, together, corrected, pruned
     )
     kept_results = {"ten networks": few, "recurrence": again, "connectivity": together, "corrected": corrected}
-    study = PaperStudy.of(settings, s0_claims.claims(evidence), s0_tables.tables(evidence), kept_results, about)
+    study = study_of(settings, s0_claims.claims(evidence), s0_tables.tables(evidence), kept_results, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study

@@ -44,7 +44,7 @@ from tl_fbn.intervention.studies.task_networks import cut_networks, task_network
 from tl_fbn.papers.conditions import control_losses, own_and_others, scored, silenced, strengthened
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
-from tl_fbn.papers.paper_study import PaperStudy, PaperTable
+from tl_fbn.papers.paper_study import PaperStudy, PaperTable, study_of
 from tl_fbn.papers.preset import Preset
 from tl_fbn.papers.s1_claims import BETTER, LARGE, SMALL, TOKENS, called, claims, overlap_table, token_table
 from tl_fbn.papers.s1_settings import settings as settings
@@ -265,7 +265,7 @@ def _study(
         ),
     }
     kept = {"neurons at special tokens": Atlas.from_networks(special), "networks of the better score": better}
-    study = PaperStudy.of(used, judgements, tables, kept, about)
+    study = study_of(used, judgements, tables, kept, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study

@@ -41,7 +41,7 @@ from tl_fbn.analysis.networks.reliability import reliability
 from tl_fbn.errors import InputError
 from tl_fbn.papers.paper_folder import PaperFolder
 from tl_fbn.papers.paper_plan import PaperPlan, Step
-from tl_fbn.papers.paper_study import PaperStudy, PaperTable
+from tl_fbn.papers.paper_study import PaperStudy, PaperTable, study_of
 from tl_fbn.papers.s2_claims import (
     RELATED,
     SELECTIONS,
@@ -258,7 +258,7 @@ def _study(
         ),
     }
     kept: dict[str, Any] = {f"networks at {main}": networks[main, "sized"], f"identification at {main}": told[main]}
-    study = PaperStudy.of(settings, judgements, tables, kept, about)
+    study = study_of(settings, judgements, tables, kept, about)
     study.save(folder.inside("study.safetensors"))
     study.report(folder.inside("report.html"))
     return study
