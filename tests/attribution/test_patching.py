@@ -1,8 +1,9 @@
-"""Attribution patching: TransformerLens's own values, strings as they are given, and what is refused."""
+"""Attribution patching: TransformerLens's own values, small steps of exact patching, strings, and what is refused."""
 
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 import tl_fbn as fbn
 from tests.helpers.gradients import relative
-from tests.helpers.models import bridged, tiny_llama, tiny_model
+from tests.helpers.models import bridged, tiny_gpt2, tiny_llama, tiny_model
 from tests.oracle.architectures import architecture
 
 
@@ -49,6 +50,68 @@ def test_attribution_patching_agrees_with_transformer_lens(positions: str) -> No
     assert relative(found.values, expected) < 1e-6
 
 
+WORDS = [([4, 9, 30], [11, 3]), ([20], [20 + 1, 7]), ([5, 6], [5, 8])]  # answers of one to three tokens
+
+
+@pytest.mark.parametrize("positions", ["last", "all"])
+def test_whole_answers_are_scored_as_small_steps_of_exact_patching(positions: str) -> None:
+    model = bridged(tiny_gpt2()).to(torch.float64)  # a norm that keeps float64, which small steps need
+    clean, corrupted, _ = pairs()
+    found = fbn.attribution.attribution_patching(model, clean, corrupted, WORDS, positions=positions, progress=False)  # type: ignore[arg-type]
+
+    def metric(ids: list[int], answers: Any, hooks: list[Any]) -> float:
+        """log p(right) - log p(wrong), every token given the prompt and those before it, with hooks on the model."""
+        said = []
+        for answer in answers:
+            with model.hooks(fwd_hooks=hooks), torch.no_grad():
+                log_p = model(torch.tensor([[*ids, *answer]]))[0].log_softmax(-1)
+            said.append(sum(float(log_p[len(ids) - 1 + k, token]) for k, token in enumerate(answer)))
+        return said[0] - said[1]
+
+    expected = dict.fromkeys(((0, 3), (0, 40), (1, 0), (1, 17)), 0.0)
+    for one, other, answers in zip(clean, corrupted, WORDS, strict=True):
+        _, cache = model.run_with_cache(torch.tensor([one]))
+        touched = slice(len(one) - 1 if positions == "last" else 0, len(one))
+        for layer, unit in expected:
+            name = f"blocks.{layer}.mlp.hook_post"
+
+            def moved(tensor: Any, hook: Any, step: float, to: Any, at: Any, unit: int) -> Any:
+                # a step of the way to the clean activation, at the prompt
+                tensor = tensor.clone()
+                tensor[:, at, unit] += step * (to[:, at, unit] - tensor[:, at, unit])
+                return tensor
+
+            by = partial(moved, to=cache[name], at=touched, unit=unit)
+            ends = [metric(other, answers, [(name, partial(by, step=step))]) for step in (1e-4, -1e-4)]
+            expected[layer, unit] += (ends[0] - ends[1]) / 2e-4 / len(WORDS)
+    values = np.array([found.values[128 * layer + unit] for layer, unit in expected])
+    assert relative(values, np.array(list(expected.values()))) < 1e-6
+    # by no size of passes, and each pair by itself
+    apart = [
+        fbn.attribution.attribution_patching(
+            model,
+            clean[i : i + 1],
+            corrupted[i : i + 1],
+            WORDS[i : i + 1],
+            positions=positions,
+            batch_tokens=12,
+            progress=False,  # type: ignore[arg-type]
+        ).values
+        for i in range(3)
+    ]
+    assert relative(np.mean(apart, axis=0), found.values) < 1e-9
+
+
+def test_answers_of_one_token_are_the_same_however_they_are_given() -> None:
+    model = bridged(tiny_llama())
+    clean, corrupted, answers = pairs()
+    found = [
+        fbn.attribution.attribution_patching(model, clean, corrupted, given, progress=False).values
+        for given in (answers, [([right], np.array([wrong])) for right, wrong in answers])
+    ]
+    assert np.array_equal(*found)
+
+
 def test_attribution_patching_works_on_opt() -> None:
     opt = architecture("OPT")
     clean, corrupted, answers = pairs()
@@ -75,8 +138,11 @@ def test_refusals(demo_model: Any) -> None:
         fbn.attribution.attribution_patching(model, clean, corrupted[:2], answers)
     with pytest.raises(ValueError, match="pair 0 has 6 clean and 9 corrupted tokens"):
         fbn.attribution.attribution_patching(model, clean[:1], corrupted[1:2], answers[:1])
-    with pytest.raises(ValueError, match="begin with the same token"):
-        fbn.attribution.attribution_patching(model, clean[:1], corrupted[:1], [(4, 4)])
+    for same in ((4, 4), ([4, 5], [4]), ([4, 5], [4, 5])):
+        with pytest.raises(ValueError, match="are the same, or one begins with the other"):
+            fbn.attribution.attribution_patching(model, clean[:1], corrupted[:1], [same])
+    with pytest.raises(ValueError, match="the vocabulary is 0 to"):
+        fbn.attribution.attribution_patching(model, clean[:1], corrupted[:1], [([4, 10_000], [5])])
     with pytest.raises(ValueError, match="give token ids for both"):
         fbn.attribution.attribution_patching(demo_model, clean[:1], corrupted[:1], [("a", "b")])
     with pytest.raises(ValueError, match="positions must be 'last' or 'all'; got 'first'"):
@@ -88,7 +154,7 @@ def test_refusals(demo_model: Any) -> None:
 def test_answers_that_are_no_pair_are_refused(given: Any) -> None:
     clean, corrupted, _ = pairs()
     with pytest.raises(
-        fbn.InputError, match=r"answers of pair 0 must be \(right, wrong\), two strings or two token ids"
+        fbn.InputError, match=r"answers of pair 0 must be \(right, wrong\), each a string, a token id or a list"
     ):
         fbn.attribution.attribution_patching(tiny_model(), clean[:1], corrupted[:1], [given])
 
@@ -104,3 +170,8 @@ def test_an_answer_is_read_behind_its_prompt_as_given(demo_model: Any) -> None:
     assert np.array_equal(plain, spaced) and np.array_equal(plain, ids)
     bare = fbn.attribution.attribution_patching(demo_model, *prompts, [("a", "b")], prepend_bos=False, **settings)
     assert not np.array_equal(plain, bare.values)
+    # of several words all count
+    whole = fbn.attribution.attribution_patching(demo_model, *prompts, [("a b", "b a")], **settings).values
+    by_ids = [tuple(demo_model.tokenizer.convert_tokens_to_ids(list(one)) for one in ("ab", "ba"))]
+    ids = fbn.attribution.attribution_patching(demo_model, *prompts, by_ids, **settings).values
+    assert np.array_equal(whole, ids) and not np.array_equal(whole, plain)

@@ -1,10 +1,17 @@
 """Attribution patching: what a clean activation in a corrupted prompt would do, to first order (Nanda 2023).
 
-For two prompts of one length that differ in what should follow them, a neuron's score at a token is (a_clean -
-a_corrupted) dmetric/da, with the metric log p(right) - log p(wrong) of the next token and its gradient taken on the
-corrupted prompt; Han et al. (2026) score neurons so at the last token.
+For two prompts of one length that differ in what should follow them, a neuron's score at a token of the prompt is
+(a_clean - a_corrupted) dmetric/da, with the gradient taken on the corrupted prompt; Han et al. (2026) score neurons so
+at the last token. The metric is log p(right) - log p(wrong), and of an answer of several tokens all of them count, each
+given those before it::
 
-Cost: two forward passes and one backward pass a pair. TransformerLens 4.3 has it too
+    log p(answer) = sum_k log p(token k | corrupted prompt, tokens 1 to k - 1)
+
+What the model makes of the prompt acts on the later tokens, too, so that the gradient at the prompt is that of the
+whole sum. Activations at the answer itself are not patched: they follow from those at the prompt.
+
+Cost: two forward passes and one backward pass a pair, and twice that where an answer has several tokens, as right and
+wrong are then texts of their own. TransformerLens 4.3 has the method for metrics of one text
 (``tools.analysis.attribution_patching``), with which the one here agrees; it is not used because it gives nothing on
 OPT, leaves gradients on parameters and is missing from older versions.
 """
@@ -12,6 +19,7 @@ OPT, leaves gradients on parameters and is missing from older versions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -27,7 +35,6 @@ from tl_fbn.acquisition.model.attached_hooks import hooked
 from tl_fbn.acquisition.model.contexts import beginning, digests_of, encode
 from tl_fbn.acquisition.model.host import HookedModel, tokenizer_of
 from tl_fbn.acquisition.model.sites import resolve_site
-from tl_fbn.attribution.aggregation import Sums
 from tl_fbn.attribution.backward import per_item, propagate
 from tl_fbn.attribution.cross_entropy import LossItem
 from tl_fbn.attribution.gradient_batches import gradient_batches
@@ -54,20 +61,23 @@ def attribution_patching(
 ) -> UnitMap:
     """First-order estimate of what putting each neuron's clean activation into the corrupted prompt would do.
 
-    The metric is log p(right) - log p(wrong) of the next token, its gradient taken on the corrupted prompt.
+    The metric is log p(right) - log p(wrong) of the whole answers, its gradient taken on the corrupted prompt.
 
     >>> sort = ["[INST] sort : b a d c [/INST]", "[INST] sort : c a f [/INST]"]
     >>> reverse = ["[INST] reverse : b a d c [/INST]", "[INST] reverse : c a f [/INST]"]
-    >>> answers = [("a", "c"), ("a", "f")]  # the first letter of the answer to each task
+    >>> answers = [("a b c d", "c d a b"), ("a c f", "f a c")]  # the answer to each task
     >>> fbn.attribution.attribution_patching(model, sort, reverse, answers, progress=False).top(5)
+    Network "top 5": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 4
+    >>> letters = [("a", "c"), ("a", "f")]  # the first letter alone
+    >>> fbn.attribution.attribution_patching(model, sort, reverse, letters, progress=False).top(5)
     Network "top 5": 5 of 1,152 units (0.43%) of tl_fbn-demo mlp.neurons (3 x 384), per layer 0 1 4
 
     Args:
         model: A TransformerLens model in eval mode; its parameters stay as they are.
         clean: Prompts, as strings or lists of token ids.
         corrupted: As many prompts, each with as many tokens as the clean prompt of its pair.
-        answers: (right, wrong) for each pair; the right one is what should follow the clean prompt. Both are strings,
-            whose first token counts, or token ids.
+        answers: (right, wrong) for each pair; the right one is what should follow the clean prompt. Each is a string, a
+            token id or a list of token ids, and is scored whole; a word's first token alone is given by its id.
         positions: ``"last"`` patches the last token of the prompt alone (Han et al. 2026); ``"all"`` adds up the
             effects at all its tokens.
         batch_tokens: Largest number of tokens in a pass, padding counted; it changes speed and memory only.
@@ -81,8 +91,8 @@ def attribution_patching(
         (unit,) nats, the mean over pairs; positive where the clean activation favours the right answer.
 
     Raises:
-        InputError: No pairs, pairs of different lengths, answers that are no pair, begin with the same token or merge
-            with the end of their prompt, or a model without gradients.
+        InputError: No pairs, pairs of different lengths, answers that are no pair, are the same, begin one with the
+            other or merge with the end of their prompt, or a model without gradients.
     """
     one_of(positions, PatchedPositions, "positions")
     if not len(clean) or not len(clean) == len(corrupted) == len(answers):
@@ -96,12 +106,13 @@ def attribution_patching(
     bos = beginning(tokenizer, d_vocab)
     settings = {"d_vocab": d_vocab, "prepend_bos": host.prepends_bos(model, prepend_bos)}
     checked_delimiter(delimiter)
-    pairs: list[tuple[tuple[int, ...], LossItem]] = []
+    rows: list[_Row] = []
     digests: set[str] = set()
     for number, (one, other, both) in enumerate(zip(clean, corrupted, answers, strict=True)):
         if len(both) != 2:
             raise InputError(
-                f"the answers of pair {number} must be (right, wrong), two strings or two token ids; got {both!r}"
+                f"the answers of pair {number} must be (right, wrong), each a string, a token id or a list of token "
+                f"ids; got {both!r}"
             )
         one, other = (checked_prompt(text, f"a prompt of pair {number}") for text in (one, other))
         ids, changed = (encode(tokenizer, text, **settings) for text in (one, other))
@@ -110,50 +121,82 @@ def attribution_patching(
                 f"pair {number} has {len(ids)} clean and {len(changed)} corrupted tokens; "
                 "a position must be the same in both"
             )
-        right, wrong = (_first_token(tokenizer, one, answer, ids, delimiter, settings) for answer in both)
-        every = (*ids, *changed, right, wrong)
+        right, wrong = (_answer_tokens(tokenizer, one, answer, ids, delimiter, settings) for answer in both)
+        every = (*ids, *changed, *right, *wrong)
         if d_vocab is not None and not 0 <= min(every) <= max(every) < d_vocab:
             raise InputError(
                 f"pair {number} has token ids {min(every)} to {max(every)}, the vocabulary is 0 to {d_vocab - 1}"
             )
-        if right == wrong:
-            raise InputError(f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, begin with the same token")
-        last = len(ids) - 1
-        # minus the metric as a loss, CE(right) - CE(wrong) = log p(wrong) - log p(right), both at the last token
-        pairs.append((ids, LossItem(changed, (last, last), (right, wrong), (1.0, -1.0))))
+        if all(a == b for a, b in zip(right, wrong, strict=False)):
+            raise InputError(
+                f"the answers of pair {number}, {both[0]!r} and {both[1]!r}, are the same, or one begins with the "
+                "other, which is then never less likely; give two that differ, or add what ends them"
+            )
+        rows += _rows(ids, changed, right, wrong)
         digests.update(digests_of(one, ids, bos), digests_of(other, changed, bos))
     site = resolve_site(model, "mlp.neurons")
-    sums = Sums(site.space.n_units)
-    with tqdm(total=len(pairs), desc="attribution patching", unit="pair", disable=not progress) as bar:
-        for numbers in gradient_batches(model, [item for _, item in pairs], batch_tokens, site.space, site.hook_names):
-            chosen = [pairs[number] for number in numbers]
-            values = _patched(model, chosen, site.hook_names, positions)
-            sums.add(np.concatenate([values[layer] for layer in sorted(values)], axis=1))
+    total = np.zeros(site.space.n_units)  # sum over pairs
+    with tqdm(total=len(rows), desc="attribution patching", unit="text", disable=not progress) as bar:
+        for numbers in gradient_batches(model, [row.item for row in rows], batch_tokens, site.space, site.hook_names):
+            values = _patched(model, [rows[number] for number in numbers], site.hook_names, positions)
+            total += np.concatenate([values[layer] for layer in sorted(values)], axis=1).sum(0)
             bar.update(len(numbers))
     about = {
         "method": "attribution_patching",
         "positions": positions,
-        "n_pairs": len(pairs),
+        "n_pairs": len(clean),
         "model_dtype": host.number_type(model),
         "prompts": sorted(digests),
     }
-    return UnitMap(site.space, sums.value("mean"), "attribution", about)
+    return UnitMap(site.space, total / len(clean), "attribution", about)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A corrupted text with its loss, which is minus the metric or a part of it, and the clean text beside it.
+
+    Both begin with a prompt of ``n_prompt`` tokens and end alike: with the tokens of an answer but for its last one.
+    """
+
+    clean: tuple[int, ...]
+    item: LossItem
+    n_prompt: int
+
+
+def _rows(
+    clean: tuple[int, ...], corrupted: tuple[int, ...], right: tuple[int, ...], wrong: tuple[int, ...]
+) -> list[_Row]:
+    """The texts of a pair, whose losses add up to log p(wrong) - log p(right), which is minus the metric."""
+    n = len(clean)
+    if len(right) == len(wrong) == 1:  # both are read off the logits of the prompt's last token: one text
+        return [_Row(clean, LossItem(corrupted, (n - 1, n - 1), (*right, *wrong), (1.0, -1.0)), n)]
+    # the logits before each token of the answer, which the tokens before it are given for
+    return [
+        _Row(
+            (*clean, *answer[:-1]),
+            LossItem(
+                (*corrupted, *answer[:-1]),
+                tuple(range(n - 1, n - 1 + len(answer))),
+                answer,
+                (weight,) * len(answer),
+            ),
+            n,
+        )
+        for answer, weight in ((right, 1.0), (wrong, -1.0))
+    ]
 
 
 def _patched(
-    model: HookedModel,
-    pairs: Sequence[tuple[tuple[int, ...], LossItem]],
-    points: dict[int, str],
-    positions: PatchedPositions,
-) -> dict[int, Float[np.ndarray, "pair unit"]]:
-    """(a_clean - a_corrupted) times the metric's gradient, by layer; a pair is clean token ids and corrupted item."""
+    model: HookedModel, rows: Sequence[_Row], points: dict[int, str], positions: PatchedPositions
+) -> dict[int, Float[np.ndarray, "row unit"]]:
+    """(a_clean - a_corrupted) times the metric's gradient, by layer."""
     clean: dict[int, torch.Tensor] = {}
     effects: dict[int, np.ndarray] = {}
-    ids, mask, _ = host.pad_batch([ids for ids, _ in pairs], host.model_device(model))
-    # (batch, pos) 1 where activations are patched, the same for both prompts of a pair, which are of one length
+    ids, mask, _ = host.pad_batch([row.clean for row in rows], host.model_device(model))
+    # (batch, pos) 1 where activations are patched: at the prompt, which has one length in both texts
     counted = torch.zeros_like(mask)
-    for row, (tokens, _) in enumerate(pairs):
-        counted[row, len(tokens) - 1 if positions == "last" else 0 : len(tokens)] = 1
+    for number, row in enumerate(rows):
+        counted[number, row.n_prompt - 1 if positions == "last" else 0 : row.n_prompt] = 1
 
     def keep(tensor: torch.Tensor, hook: Any, layer: int) -> None:
         clean[layer] = tensor.detach().clone()
@@ -167,23 +210,23 @@ def _patched(
     hooks = [(name, partial(keep, layer=layer)) for layer, name in points.items()]
     with hooked(model, hooks, "attribution patching"), torch.no_grad():
         host.forward(model, ids, mask)
-    propagate(model, [item for _, item in pairs], points, take)
+    propagate(model, [row.item for row in rows], points, take)
     return effects
 
 
-def _first_token(
+def _answer_tokens(
     tokenizer: Any, prompt: Prompt, answer: Any, ids: tuple[int, ...], delimiter: str | None, settings: dict[str, Any]
-) -> int:
-    """Token id of an answer, or of its first token behind the prompt, whose token ids are given."""
+) -> tuple[int, ...]:
+    """Token ids of an answer behind the prompt, whose token ids are given."""
     if not isinstance(answer, str):
-        (token,) = checked_ids([answer], "the token of an answer")
-        return token
+        several = hasattr(answer, "__len__")
+        return checked_ids(answer if several else [answer], "an answer" if several else "the token of an answer")
     if not isinstance(prompt, str):
         raise InputError(f"answer {answer!r} is a string and its prompt token ids; give token ids for both")
     # tokenised after its prompt: how a tokenizer cuts a word depends on what stands before it
     whole = encode(tokenizer, joined(prompt, answer, delimiter), **settings)
     if whole[: len(ids)] != ids or len(whole) <= len(ids):
         raise InputError(
-            f"answer {answer!r} merges with the end of its prompt, so it has no first token of its own; give token ids"
+            f"answer {answer!r} merges with the end of its prompt, so it has no tokens of its own; give token ids"
         )
-    return whole[len(ids)]
+    return whole[len(ids) :]

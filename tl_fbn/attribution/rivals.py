@@ -9,8 +9,8 @@ function                   score of a neuron with activation a_t at token t
                            (Dai et al. 2022, knowledge neurons, who take 20 steps)
 ``taylor``                 abs(sum of w dL/dw over the outgoing weights w), with L the loss (Leng and Xiong 2024): the
                            magnitude of ``gradient_x_activation``, item by item
-``attribution_patching``   (a_clean - a_corrupted) times dmetric/da on the corrupted prompt (Nanda 2023; as Han et al.
-                           2026 score neurons)
+``attribution_patching``   (a_clean - a_corrupted) times dmetric/da on the corrupted prompt, of whole answers (Nanda
+                           2023; as Han et al. 2026 score neurons)
 ``random_scores``          uniform noise, which knows nothing
 ========================== ============================================================================================
 
