@@ -7,6 +7,7 @@ done in minutes: one decomposition of every layer with one restart, as the relea
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,7 @@ def table(
         return name, share, perplexity, _mean(answers, "exact_match"), _mean(answers, "log_likelihood")
 
     def cut(name: str, network: Network, compensate: bool) -> tuple[Any, ...]:
+        gc.collect()  # a bridge and its parts refer to each other: without it the models before this one stay in memory
         small = prune(model, keep=network, compensate=shown if compensate else None, progress=bar, **protected)
         return line(name, small, 1 - small.pruned.ratio)
 
